@@ -1,0 +1,135 @@
+"""What a window tells: frozen, pure data. The words are those of the README's glossary."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_gilknock._core import Method, RawReading
+
+SCHEMA_VERSION = 1
+"""Version of the dictionaries that :meth:`GilReading.as_dict` makes; raised when a key changes its meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Quantiles of a set of waits, in seconds, from a log-linear histogram (each within 4 %)."""
+
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadReading:
+    """One thread's part of a window. ``native_id`` is the kernel's thread id; times in seconds."""
+
+    native_id: int
+    name: str | None
+    held: float
+    wait: float
+    acquisitions: int
+    contended: int
+    max_wait: float
+
+    @property
+    def label(self) -> str:
+        """The thread's name, or its native id where no name could be had."""
+        return self.name or f"thread {self.native_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A Python line whose thread held the GIL while knocks waited ``waited`` seconds for it."""
+
+    file: str
+    line: int
+    function: str
+    native_id: int
+    thread_name: str | None
+    waited: float
+    knocks: int
+
+    @property
+    def place(self) -> str:
+        """``file:line function``"""
+        return f"{self.file}:{self.line} {self.function}"
+
+
+@dataclass(frozen=True, slots=True)
+class GilReading:
+    """What one window measured.
+
+    Times are in seconds. ``None`` stands for what was not measured, never for zero: without the
+    accounting (``method`` is not ``"exact"``) ``held``, ``wait``, ``acquisitions`` and ``contended`` are
+    ``None`` and ``reason`` says why.
+    """
+
+    method: Method
+    reason: str | None
+    gil_enabled: bool
+    switch_interval: float
+    wall: float
+    held: float | None
+    wait: float | None
+    max_wait: float | None
+    acquisitions: int | None
+    contended: int | None
+    knocks: int
+    knocks_waited: int
+    knock_latency: Latency | None
+    wait_latency: Latency | None
+    threads: tuple[ThreadReading, ...]
+    blame: tuple[Blame, ...]
+    run_delay: float | None
+
+    @classmethod
+    def from_raw(cls, raw: RawReading) -> GilReading:
+        """Make a reading of what the C core returned."""
+        knock_latency, wait_latency = raw["knock_latency"], raw["wait_latency"]
+        return cls(
+            method=raw["method"],
+            reason=raw["reason"],
+            gil_enabled=raw["gil_enabled"],
+            switch_interval=raw["switch_interval"],
+            wall=raw["wall"],
+            held=raw["held"],
+            wait=raw["wait"],
+            max_wait=raw["max_wait"],
+            acquisitions=raw["acquisitions"],
+            contended=raw["contended"],
+            knocks=raw["knocks"],
+            knocks_waited=raw["knocks_waited"],
+            knock_latency=None if knock_latency is None else Latency(*knock_latency),
+            wait_latency=None if wait_latency is None else Latency(*wait_latency),
+            threads=tuple(ThreadReading(*thread) for thread in raw["threads"]),
+            blame=tuple(Blame(*blame) for blame in raw["blame"]),
+            run_delay=raw["run_delay"],
+        )
+
+    @property
+    def contention(self) -> float | None:
+        """How busy the GIL was, 0 to 1: ``held / wall`` when exact, else the share of knocks that waited.
+
+        ``None`` when the GIL is off, or when no knock fell into the window and nothing else measured it.
+        """
+        return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reading as JSON-ready data; ``schema`` is :data:`SCHEMA_VERSION`."""
+        data = asdict(self)
+        data["threads"] = list(data["threads"])
+        data["blame"] = list(data["blame"])
+        return {"schema": SCHEMA_VERSION, "contention": self.contention, **data}
+
+
+def contention_of(
+    held: float | None, wall: float, knocks: int, knocks_waited: int
+) -> float | None:
+    """Return the contention of a window from its parts; see :attr:`GilReading.contention`."""
+    if held is not None:
+        return min(1.0, held / wall) if wall > 0.0 else None
+    return knocks_waited / knocks if knocks else None
