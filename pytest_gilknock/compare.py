@@ -1,0 +1,239 @@
+"""Runs compared: what a metric was before, what it is now, and whether that counts. Pure.
+
+**The rule.** Several saved runs of the same name make a spread. A test is worse in a metric when
+what is measured now exceeds the *worst* of these runs by more than the gate's allowance (the larger
+of its absolute part and its relative part of that worst value), better when it falls as far below
+the best of them. With one saved run the spread is that run alone. A change inside is noise, and
+counts as none.
+
+Only like is judged against like: entries by another method, and metrics that one side did not
+measure, are told and not judged. A sampled contention is a share of few knocks, so its 95 %
+confidence intervals are compared instead of the shares themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Literal, NamedTuple
+
+from pytest_gilknock import text
+from pytest_gilknock.baseline import Baseline, Entry
+from pytest_gilknock.gate import METRICS, Gate, Metric
+from pytest_gilknock.limits import wilson_interval
+
+NOTICEABLE: dict[Metric, Gate] = {
+    "contention": Gate("contention", 0.05, 0.1),
+    "wait": Gate("wait", 5e-3, 0.25),
+    "max_wait": Gate("max_wait", 5e-3, 0.5),
+    "contended": Gate("contended", 100, 0.5),
+}
+"""What is worth a row of the table where no gate says otherwise."""
+
+DEFAULT_METRICS: tuple[Metric, ...] = ("contention", "wait", "max_wait")
+
+Verdict = Literal["over the gate", "worse", "better", "steady"]
+
+RANK: dict[Verdict, int] = {"over the gate": 0, "worse": 1, "better": 2, "steady": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The saved runs a run is compared with: their names, and each test's entries in them."""
+
+    names: tuple[str, ...]
+    entries: Mapping[str, tuple[Entry, ...]]
+
+    @classmethod
+    def of(cls, runs: Sequence[tuple[str, Baseline]]) -> Before:
+        """Gather runs, each with the name it is shown by."""
+        entries: dict[str, list[Entry]] = {}
+        for _, baseline in runs:
+            for nodeid, entry in baseline.tests.items():
+                entries.setdefault(nodeid, []).append(entry)
+        return cls(
+            names=tuple(name for name, _ in runs),
+            entries={nodeid: tuple(found) for nodeid, found in entries.items()},
+        )
+
+    def dumps(self) -> str:
+        """Return this as a text, to hand to a worker process on whatever machine."""
+        entries = {
+            nodeid: [astuple(one) for one in found] for nodeid, found in self.entries.items()
+        }
+        return json.dumps([self.names, entries], separators=(",", ":"))
+
+    @classmethod
+    def loads(cls, dumped: str) -> Before:
+        """Read what :meth:`dumps` returned."""
+        names, entries = json.loads(dumped)
+        return cls(
+            names=tuple(names),
+            entries={
+                nodeid: tuple(Entry(*one) for one in found) for nodeid, found in entries.items()
+            },
+        )
+
+
+class Spread(NamedTuple):
+    """The values of a metric in the saved runs."""
+
+    best: float
+    worst: float
+    runs: int
+
+
+class Change(NamedTuple):
+    """One metric of one test, before and now, in the metric's own unit."""
+
+    nodeid: str
+    metric: Metric
+    spread: Spread
+    after: float
+    verdict: Verdict
+    gate: Gate | None
+    extent: float
+    """The change as a multiple of what was allowed: above 1 it counts."""
+
+    @property
+    def before(self) -> float:
+        """The end of the spread that ``after`` is judged against."""
+        return self.spread.best if self.after < self.spread.best else self.spread.worst
+
+    @property
+    def difference(self) -> float:
+        """How far ``after`` is from ``before``; negative when better."""
+        return self.after - self.before
+
+    @property
+    def breached(self) -> bool:
+        """Whether this fails the test."""
+        return self.verdict == "over the gate"
+
+
+class Unjudged(NamedTuple):
+    """A metric of a test that cannot be told worse from better, and why."""
+
+    nodeid: str
+    metric: Metric
+    reason: str
+    gated: bool
+
+
+def compare_test(
+    nodeid: str, before: Sequence[Entry], after: Entry, gates: Sequence[Gate]
+) -> tuple[list[Change], list[Unjudged]]:
+    """Compare a test's entry with those of the saved runs, in every metric gated or shown.
+
+    ``before`` has one entry or more.
+    """
+    gate_of = {gate.metric: gate for gate in gates}
+    changes: list[Change] = []
+    unjudged: list[Unjudged] = []
+    for metric in METRICS:
+        gate = gate_of.get(metric)
+        if gate is None and metric not in DEFAULT_METRICS:
+            continue
+        outcome = _compare_metric(nodeid, metric, before, after, gate)
+        if isinstance(outcome, Change):
+            changes.append(outcome)
+        else:
+            unjudged.append(Unjudged(nodeid, metric, outcome, gate is not None))
+    return changes, unjudged
+
+
+def _compare_metric(
+    nodeid: str, metric: Metric, before: Sequence[Entry], after: Entry, gate: Gate | None
+) -> Change | str:
+    alike = [entry for entry in before if entry.method == after.method]
+    if not alike:
+        return f"{before[-1].method} before, {after.method} now"
+    values = [value for entry in alike if (value := getattr(entry, metric)) is not None]
+    now = getattr(after, metric)
+    if now is None or not values:
+        return f"not measured {'now' if now is None else 'before'}"
+    spread = Spread(min(values), max(values), len(values))
+    noticeable = NOTICEABLE[metric]
+
+    sure_low, sure_high, sure_best, sure_worst = now, now, spread.best, spread.worst
+    if metric == "contention" and after.method == "sampled":
+        sure_low, sure_high = _confidence([after])
+        sure_best, sure_worst = _confidence(alike)
+        strictest = (gate or noticeable).allowance(spread.worst)
+        if sure_low - sure_worst <= strictest < now - spread.worst:
+            return f"{text.count(after.knocks, 'knock')}: not enough to judge"
+
+    growth = max(sure_low - sure_worst, 0.0)
+    gain = max(sure_best - sure_high, 0.0)
+    verdict: Verdict = "steady"
+    if gate is not None and growth > gate.allowance(spread.worst):
+        verdict = "over the gate"
+    elif growth > noticeable.allowance(spread.worst):
+        verdict = "worse"
+    elif gain > noticeable.allowance(spread.best):
+        verdict = "better"
+    allowance = (gate or noticeable).allowance(spread.worst if growth else spread.best)
+    change = growth or gain
+    extent = change / allowance if allowance else (math.inf if change else 0.0)
+    return Change(nodeid, metric, spread, now, verdict, gate, extent)
+
+
+def _confidence(entries: Iterable[Entry]) -> tuple[float, float]:
+    intervals = [
+        wilson_interval(entry.knocks_waited, entry.knocks) for entry in entries if entry.knocks
+    ]
+    return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A run beside its baseline. ``changes`` are worst first, the other lists sorted by node id."""
+
+    before: tuple[str, ...]
+    after: str
+    gates: tuple[Gate, ...]
+    changes: tuple[Change, ...]
+    unjudged: tuple[Unjudged, ...]
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def breaches(self) -> tuple[Change, ...]:
+        """What is over its gate."""
+        return tuple(change for change in self.changes if change.breached)
+
+    @property
+    def notable(self) -> tuple[Change, ...]:
+        """What is worth a row."""
+        return tuple(change for change in self.changes if change.verdict != "steady")
+
+
+def compare_runs(
+    before: Before,
+    after: Mapping[str, Entry],
+    gates: Sequence[Gate],
+    *,
+    name: str,
+    warnings: Iterable[str] = (),
+) -> Comparison:
+    """Compare every test of a run, called ``name`` where it is shown."""
+    changes: list[Change] = []
+    unjudged: list[Unjudged] = []
+    for nodeid in sorted(after.keys() & before.entries.keys()):
+        some, others = compare_test(nodeid, before.entries[nodeid], after[nodeid], gates)
+        changes += some
+        unjudged += others
+    changes.sort(key=lambda change: (RANK[change.verdict], -change.extent, change.nodeid))
+    return Comparison(
+        before=before.names,
+        after=name,
+        gates=tuple(gates),
+        changes=tuple(changes),
+        unjudged=tuple(unjudged),
+        new=tuple(sorted(after.keys() - before.entries.keys())),
+        gone=tuple(sorted(before.entries.keys() - after.keys())),
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,191 @@
+"""The rule that tells worse from noise, on scripted numbers."""
+
+from dataclasses import replace
+
+import pytest
+from gate_samples import BASELINE, ENTRY
+
+from pytest_gilknock.baseline import Entry
+from pytest_gilknock.compare import Before, Change, Unjudged, compare_runs, compare_test
+from pytest_gilknock.gate import FLOOR, Gate, Metric, parse_gate, parse_gates
+
+
+def outcome(
+    metric: Metric, before: list[float | None], after: float | None, *gates: str
+) -> Change | Unjudged:
+    changes, unjudged = compare_test(
+        "test_x",
+        [replace(ENTRY, **{metric: value}) for value in before],
+        replace(ENTRY, **{metric: after}),
+        parse_gates(gates),
+    )
+    (found,) = [one for one in [*changes, *unjudged] if one.metric == metric]
+    return found
+
+
+def verdict(metric: Metric, before: list[float | None], after: float | None, *gates: str) -> str:
+    change = outcome(metric, before, after, *gates)
+    assert isinstance(change, Change)
+    return change.verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gate", "expected"),
+    [
+        ([0.100], 0.121, "wait:20ms", "over the gate"),
+        ([0.100], 0.120, "wait:20ms", "steady"),
+        ([0.100], 0.124, "wait:20ms&25%", "steady"),  # 20 ms are exceeded, 25 % are not
+        ([0.100], 0.126, "wait:20ms&25%", "over the gate"),
+        ([0.010], 0.029, "wait:20ms&25%", "worse"),  # 25 % are exceeded, 20 ms are not
+        ([0.000], 0.019, "wait:20ms&25%", "worse"),
+        ([0.000], 0.021, "wait:20ms&25%", "over the gate"),
+        ([0.000], 0.0009, "wait:25%", "steady"),  # no trap: a relative part alone has a floor
+        ([0.000], 0.0011, "wait:25%", "over the gate"),
+        ([0.100], 0.100, "wait:0ms", "steady"),
+        ([0.100], 0.100001, "wait:0ms", "over the gate"),
+        ([0.100], 0.010, "wait:20ms", "better"),
+        ([0.100], 0.010, "wait:0%", "better"),
+    ],
+)
+def test_worse_is_what_exceeds_every_part_of_the_gate(
+    before: list[float | None], after: float, gate: str, expected: str
+) -> None:
+    assert verdict("wait", before, after, gate) == expected
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (0.010, "better"),
+        (0.030, "steady"),
+        (0.050, "steady"),
+        (0.090, "steady"),
+        (0.109, "steady"),
+        (0.120, "over the gate"),
+    ],
+)
+def test_a_change_counts_only_outside_the_spread_of_the_saved_runs(
+    after: float, expected: str
+) -> None:
+    before: list[float | None] = [0.05, 0.09, 0.03]
+    assert verdict("wait", before, after, "wait:20ms&25%") == expected
+
+
+def test_the_difference_shown_is_from_the_end_of_the_spread_that_was_exceeded() -> None:
+    worse = outcome("wait", [0.05, 0.09, 0.03], 0.2)
+    better = outcome("wait", [0.05, 0.09, 0.03], 0.01)
+    assert isinstance(worse, Change)
+    assert isinstance(better, Change)
+    assert (worse.before, worse.difference) == (0.09, pytest.approx(0.11))
+    assert (better.before, better.difference) == (0.03, pytest.approx(-0.02))
+    assert worse.spread == (0.03, 0.09, 3)
+
+
+def test_a_metric_without_a_gate_fails_no_test() -> None:
+    assert verdict("wait", [0.0], 100.0, "contention:0.05") == "worse"
+    assert verdict("contention", [0.0], 1.0, "wait:1s") == "worse"
+
+
+def test_contended_is_compared_only_when_it_has_a_gate() -> None:
+    changes, _ = compare_test("x", [ENTRY], ENTRY, ())
+    assert {change.metric for change in changes} == {"contention", "wait", "max_wait"}
+    assert verdict("contended", [10], 500, "contended:100&50%") == "over the gate"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (ENTRY, replace(ENTRY, method="sampled"), "exact before, sampled now"),
+        (replace(ENTRY, method="sampled"), ENTRY, "sampled before, exact now"),
+        (replace(ENTRY, wait=None), ENTRY, "not measured before"),
+        (ENTRY, replace(ENTRY, wait=None), "not measured now"),
+    ],
+)
+def test_unlike_and_unmeasured_are_told_and_not_judged(
+    before: Entry, after: Entry, reason: str
+) -> None:
+    changes, unjudged = compare_test("x", [before], after, [parse_gate("wait:0ms")])
+    assert [change for change in changes if change.metric == "wait"] == []
+    assert Unjudged("x", "wait", reason, gated=True) in unjudged
+
+
+def test_of_several_runs_those_by_the_same_method_are_the_spread() -> None:
+    runs = [replace(ENTRY, method="sampled", wait=None), replace(ENTRY, wait=0.1)]
+    changes, unjudged = compare_test("x", runs, replace(ENTRY, wait=0.5), [parse_gate("wait:1ms")])
+    assert unjudged == []
+    assert [change.spread for change in changes if change.breached] == [(0.1, 0.1, 1)]
+
+
+def sampled(knocks_waited: int, knocks: int) -> Entry:
+    return replace(
+        ENTRY,
+        method="sampled",
+        contention=round(knocks_waited / knocks, 4),
+        knocks=knocks,
+        knocks_waited=knocks_waited,
+    )
+
+
+def sampled_outcome(before: Entry, after: Entry) -> str:
+    gates = [parse_gate("contention:0.1")]
+    changes, unjudged = compare_test("x", [before], after, gates)
+    (found,) = [one for one in [*changes, *unjudged] if one.metric == "contention"]
+    return found.verdict if isinstance(found, Change) else found.reason
+
+
+def test_a_sampled_contention_is_judged_on_enough_knocks_only() -> None:
+    assert sampled_outcome(sampled(2, 10), sampled(6, 10)) == "10 knocks: not enough to judge"
+    assert sampled_outcome(sampled(200, 1000), sampled(600, 1000)) == "over the gate"
+    assert sampled_outcome(sampled(200, 1000), sampled(210, 1000)) == "steady"
+    assert sampled_outcome(sampled(600, 1000), sampled(200, 1000)) == "better"
+
+
+def test_a_run_compared_lists_the_worst_first_then_what_is_new_and_gone() -> None:
+    before = Before.of(
+        [("0001_main", replace(BASELINE, tests=dict.fromkeys(["a", "b", "c", "d", "gone"], ENTRY)))]
+    )
+    after = {
+        "a": replace(ENTRY, wait=0.35),  # over the gate by 100 ms
+        "b": replace(ENTRY, wait=2.25),  # over the gate by 2 s
+        "c": replace(ENTRY, contention=0.9),  # worse, without a gate
+        "d": replace(ENTRY, wait=0.0),
+        "new": ENTRY,
+    }
+    comparison = compare_runs(before, after, [parse_gate("wait:20ms")], name="this run")
+    assert [(change.nodeid, change.verdict) for change in comparison.notable] == [
+        ("b", "over the gate"),
+        ("a", "over the gate"),
+        ("c", "worse"),
+        ("d", "better"),
+    ]
+    assert [change.nodeid for change in comparison.breaches] == ["b", "a"]
+    assert (comparison.new, comparison.gone) == (("new",), ("gone",))
+    assert comparison.before == ("0001_main",)
+
+
+def test_a_test_that_only_some_of_the_saved_runs_measured_has_its_spread_from_these() -> None:
+    full = replace(BASELINE, tests={"a": ENTRY, "b": ENTRY})
+    partial = replace(BASELINE, tests={"a": replace(ENTRY, wait=0.5)})
+    before = Before.of([("0001_main", full), ("0002_main", partial)])
+    assert {nodeid: len(entries) for nodeid, entries in before.entries.items()} == {"a": 2, "b": 1}
+
+
+def test_the_baseline_reaches_a_worker_as_plain_text() -> None:
+    tests = {"test[\ud800\n\x00é]": ENTRY, "b": replace(ENTRY, wait=None, method="sampled")}
+    before = Before.of([("0001_main", replace(BASELINE, tests=tests)), ("0002_main", BASELINE)])
+    assert before.dumps().isascii()
+    assert Before.loads(before.dumps()) == before
+
+
+def test_the_extent_ranks_different_metrics_by_what_was_allowed() -> None:
+    gates = [parse_gate("wait:10ms"), parse_gate("contention:0.1")]
+    changes, _ = compare_test("x", [ENTRY], replace(ENTRY, wait=0.35, contention=0.7), gates)
+    assert {change.metric: pytest.approx(change.extent) for change in changes} == {
+        "wait": 10.0,
+        "contention": 2.0,
+        "max_wait": 0.0,
+    }
+    unlimited = outcome("wait", [0.1], 0.2, "wait:0ms")
+    assert isinstance(unlimited, Change)
+    assert unlimited.extent == float("inf")
+    assert Gate("wait", None, 0.0).allowance(0.0) == FLOOR["wait"]
