@@ -23,7 +23,7 @@ setup(
             "pytest_gilknock._core",
             sources=sorted(glob.glob("src/*.c")),
             depends=sorted(glob.glob("src/*.h")),
-            include_dirs=["src", os.path.join(sysconfig.get_path("include"), "internal")],
+            include_dirs=[os.path.join(sysconfig.get_path("include"), "internal")],
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )

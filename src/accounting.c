@@ -1,0 +1,390 @@
+/* How every take and release of the GIL becomes an entry in the ledger.
+ *
+ * CPython's GIL on POSIX (Python/ceval_gil.c) is a flag `locked` under a mutex. A thread takes the GIL by
+ *     lock(mutex); while (locked) wait(cond); lock(switch_mutex); locked = 1; unlock(switch_mutex); unlock(mutex)
+ * and gives it up by
+ *     lock(mutex); locked = 0; signal(cond); unlock(mutex)
+ *     and, when some thread has asked for it: lock(switch_mutex); wait until another took it; unlock(switch_mutex)
+ *
+ * The interpreter's calls of pthread_mutex_lock and pthread_mutex_unlock are redirected to the two hooks below. They
+ * do the real call and, when the mutex is one of these two and a window is open, tell the ledger what it means. What
+ * it means follows from two facts that only change under the mutex: the holder on record, and `locked`.
+ *
+ *     after lock      the holder on record is this thread   it may be about to release: note the time
+ *                     any other                             it asks for the GIL; it waits if `locked`
+ *     before unlock   this thread is on record, locked 0    it has released
+ *                     nobody is on record, locked 1         it has just acquired
+ *                     any other                             it gave up (told to exit), or only looked at the flag
+ *
+ * The wait on the condition variable happens inside the C library, which does not come through here, so nothing but
+ * these outer calls is seen.
+ *
+ * A thread that releases on request and wants the GIL straight back (the eval loop) waits since that release. One that
+ * goes off to work without the GIL does not, though it passes switch_mutex in the same way. They differ in what comes
+ * next: the first asks again at once. "At once" is a few hundred nanoseconds; REQUEST_AT_ONCE_NS leaves room.
+ *
+ * All state of the ledger is guarded by the GIL's mutex. A thread that has the GIL may lock that mutex, as the
+ * interpreter itself does: it is never held for longer than a few instructions.
+ */
+#define _GNU_SOURCE
+#include "accounting.h"
+
+#if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "interpose.h"
+
+#define REQUEST_AT_ONCE_NS 10e3
+#define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
+
+/* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a little of this one. */
+#ifdef __GLIBC__
+#define FAST_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
+#else
+#define FAST_THREAD_LOCAL __thread
+#endif
+
+enum phase { PHASE_NONE, PHASE_RELEASED, PHASE_SWITCHING };
+
+/* What a thread knows of itself; nobody else looks at it. */
+struct self {
+    struct ledger_slot *slot;
+    enum phase phase;
+    uint64_t leaving;  /* when it locked the mutex with the GIL in hand */
+    uint64_t released; /* when it last gave up the GIL */
+    uint64_t switched; /* when it came back from waiting for another to take it */
+};
+
+static FAST_THREAD_LOCAL struct self self;
+
+static struct {
+    uintptr_t base; /* atomic: the mutex while a window is open, else NO_TARGET */
+    uintptr_t span; /* from the mutex to switch_mutex */
+    struct accounting_target target;
+    uint64_t at_once; /* REQUEST_AT_ONCE_NS in ticks */
+    bool installed;
+    char process_name[LEDGER_OS_NAME_SIZE]; /* that threads have unless they are given one */
+    bool prepared; /* the ledger, the key and the fork handler are there */
+    pthread_key_t key;
+    struct interpose calls;
+    int (*lock)(pthread_mutex_t *);
+    int (*trylock)(pthread_mutex_t *);
+    int (*unlock)(pthread_mutex_t *);
+} tap = {.base = NO_TARGET};
+
+static struct ledger ledger;
+
+static bool gil_is_taken(void) { return __atomic_load_n(tap.target.locked, __ATOMIC_RELAXED) == 1; }
+
+/* --- threads ----------------------------------------------------------------------------------------------- */
+
+/* Destructor of the key: the thread of this slot ends. It may still come back for the GIL from a later destructor,
+ * as a new thread then. From 3.14 on, Python gives its name to the system's thread as well. */
+static void thread_ends(void *slot) {
+    char name[LEDGER_OS_NAME_SIZE] = "";
+    prctl(PR_GET_NAME, name);
+    self.slot = NULL;
+    ledger_ended(slot, strcmp(name, tap.process_name) != 0 ? name : "");
+}
+
+/* The calling thread's slot; NULL when there is none left. The mutex is held. */
+static struct ledger_slot *own_slot(void) {
+    if (self.slot == NULL) {
+        self.slot = ledger_enroll(&ledger, (uint64_t)pthread_self(), (uint64_t)syscall(SYS_gettid));
+        if (self.slot != NULL) {
+            pthread_setspecific(tap.key, self.slot);
+        }
+    }
+    return self.slot;
+}
+
+/* --- events; the mutex is held, a window is open -------------------------------------------------------------- */
+
+static void mutex_locked(uint64_t blocked_since) {
+    struct ledger_slot *slot = own_slot();
+    if (slot == NULL) {
+        return;
+    }
+    if (slot == ledger.holder) {
+        self.leaving = clock_ticks();
+        return;
+    }
+    bool taken = gil_is_taken();
+    bool switching = self.phase == PHASE_SWITCHING;
+    self.phase = PHASE_NONE;
+    if (!taken && !switching && blocked_since == 0) {
+        ledger_ask(slot);
+        return;
+    }
+    uint64_t since = blocked_since != 0 ? blocked_since : clock_ticks();
+    if (switching && clock_elapsed(self.switched, since) < tap.at_once) {
+        ledger_request(&ledger, slot, self.released, true);
+    } else if (taken || blocked_since != 0) {
+        ledger_request(&ledger, slot, since, false);
+    } else {
+        ledger_ask(slot);
+    }
+}
+
+static void mutex_unlocking(void) {
+    bool taken = gil_is_taken();
+    struct ledger_slot *slot = self.slot;
+    if (slot != NULL && slot == ledger.holder) {
+        if (!taken) {
+            ledger_release(&ledger, slot, self.leaving);
+            self.released = self.leaving;
+            self.phase = PHASE_RELEASED;
+        }
+    } else if (taken && ledger.holder == NULL) {
+        slot = own_slot();
+        if (slot != NULL) {
+            ledger_acquire(&ledger, slot, clock_ticks());
+        }
+    } else if (slot != NULL) {
+        ledger_abandon(slot);
+    }
+}
+
+/* --- the hooks ----------------------------------------------------------------------------------------------- */
+
+static int lock_hook(pthread_mutex_t *mutex) {
+    uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
+    if (distance != 0) {
+        if (distance == tap.span && self.phase == PHASE_RELEASED) {
+            self.phase = PHASE_SWITCHING;
+        }
+        return tap.lock(mutex);
+    }
+    uint64_t blocked_since = 0;
+    int error = tap.trylock(mutex);
+    if (error == EBUSY) {
+        blocked_since = clock_ticks();
+        error = tap.lock(mutex);
+    }
+    if (error == 0 && ledger.active) {
+        mutex_locked(blocked_since);
+    }
+    return error;
+}
+
+static int unlock_hook(pthread_mutex_t *mutex) {
+    uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
+    if (distance == 0) {
+        if (ledger.active) {
+            mutex_unlocking();
+        }
+    } else if (distance == tap.span && self.phase == PHASE_SWITCHING) {
+        self.switched = clock_ticks();
+    }
+    return tap.unlock(mutex);
+}
+
+/* --- installing ----------------------------------------------------------------------------------------------- */
+
+static void watch(bool on) {
+    __atomic_store_n(&tap.base, on ? (uintptr_t)tap.target.mutex : NO_TARGET, __ATOMIC_RELAXED);
+}
+
+/* The child has this thread only. The interpreter makes the GIL's mutex anew there and takes the GIL once more. */
+static void after_fork_in_child(void) {
+    ledger_after_fork(&ledger, self.slot, clock_ticks());
+    if (self.slot != NULL) {
+        self.slot->native_id = (uint64_t)syscall(SYS_gettid);
+    }
+    self.phase = PHASE_NONE;
+}
+
+static int prepare(char *reason, size_t reason_size) {
+    if (tap.prepared) {
+        return 0;
+    }
+    tap.lock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_lock");
+    tap.trylock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_trylock");
+    tap.unlock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_unlock");
+    if (tap.lock == NULL || tap.trylock == NULL || tap.unlock == NULL) {
+        snprintf(reason, reason_size, "the C library's mutex functions cannot be looked up");
+        return -1;
+    }
+    if (ledger_init(&ledger) < 0) {
+        snprintf(reason, reason_size, "not enough memory");
+        return -1;
+    }
+    if (pthread_key_create(&tap.key, thread_ends) != 0) {
+        snprintf(reason, reason_size, "no thread-specific data key is left");
+        return -1;
+    }
+    prctl(PR_GET_NAME, tap.process_name);
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+    clock_calibrate();
+    tap.at_once = (uint64_t)(REQUEST_AT_ONCE_NS / (clock_seconds(1000000000) / 1e9) / 1e9);
+    tap.prepared = true;
+    return 0;
+}
+
+int accounting_install(const struct accounting_target *target, const void *interpreter_function, char *reason,
+                       size_t reason_size) {
+    if (prepare(reason, reason_size) < 0) {
+        return -1;
+    }
+    tap.target = *target;
+    tap.span = (uintptr_t)target->switch_mutex - (uintptr_t)target->mutex;
+    if (tap.installed) {
+        return 0;
+    }
+    const struct interpose_symbol symbols[] = {
+        {"pthread_mutex_lock", (void *)lock_hook},
+        {"pthread_mutex_unlock", (void *)unlock_hook},
+    };
+    if (interpose_install(&tap.calls, interpreter_function, symbols, 2, reason, reason_size) < 0) {
+        return -1;
+    }
+    tap.installed = true;
+    return 0;
+}
+
+void accounting_uninstall(void) {
+    watch(false);
+    if (tap.installed) {
+        interpose_undo(&tap.calls);
+        tap.installed = false;
+    }
+}
+
+void accounting_stop(void) { watch(false); }
+
+bool accounting_intact(void) { return !ledger.lost && interpose_intact(&tap.calls); }
+
+bool accounting_active(void) { return ledger.active; }
+
+/* --- windows; the caller has the GIL ---------------------------------------------------------------------------- */
+
+static void lock_ledger(void) { tap.lock(tap.target.mutex); }
+
+static void unlock_ledger(void) { tap.unlock(tap.target.mutex); }
+
+int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now) {
+    int error = -1;
+    lock_ledger();
+    struct ledger_slot *slot = own_slot();
+    if (slot != NULL) {
+        error = ledger_open(&ledger, window, slot, by_thread, now);
+    }
+    watch(ledger.active);
+    unlock_ledger();
+    return error;
+}
+
+int accounting_read(const struct ledger_window *window, uint64_t now, struct ledger_reading *reading) {
+    lock_ledger();
+    if (ledger.holder != self.slot) {
+        ledger.lost = true;
+    }
+    int error = ledger_read(&ledger, window, now, reading);
+    unlock_ledger();
+    return error;
+}
+
+void accounting_close(struct ledger_window *window) {
+    lock_ledger();
+    ledger_close(&ledger, window);
+    watch(ledger.active);
+    unlock_ledger();
+}
+
+/* --- for the knocker and the names ------------------------------------------------------------------------------- */
+
+void accounting_disown_self(void) {
+    if (!tap.installed) {
+        return;
+    }
+    lock_ledger();
+    struct ledger_slot *slot = own_slot();
+    if (slot != NULL) {
+        ledger_disown(&ledger, slot);
+    }
+    unlock_ledger();
+}
+
+uint64_t accounting_own_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
+
+static void describe(struct accounting_thread *thread, const struct ledger_slot *slot) {
+    thread->serial = slot->serial;
+    thread->ident = slot->ident;
+    thread->native_id = slot->native_id;
+    memcpy(thread->name, slot->name, sizeof thread->name);
+}
+
+bool accounting_former(struct accounting_thread *thread) {
+    if (ledger.former == NULL) {
+        return false;
+    }
+    describe(thread, ledger.former);
+    return true;
+}
+
+size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
+    size_t count = 0;
+    lock_ledger();
+    for (const struct ledger_slot *slot = ledger.oldest; slot != NULL && count < size; slot = slot->next) {
+        if (slot->name[0] == '\0' && !__atomic_load_n(&slot->ended, __ATOMIC_RELAXED)) {
+            describe(&threads[count++], slot);
+        }
+    }
+    unlock_ledger();
+    return count;
+}
+
+void accounting_name(uint64_t serial, const char *name) {
+    lock_ledger();
+    for (struct ledger_slot *slot = ledger.latest; slot != NULL && slot->serial >= serial; slot = slot->previous) {
+        if (slot->serial == serial) {
+            snprintf(slot->name, sizeof slot->name, "%s", name);
+        }
+    }
+    unlock_ledger();
+}
+
+#else /* no accounting on this platform */
+
+#include <stdio.h>
+
+int accounting_install(const struct accounting_target *target, const void *interpreter_function, char *reason,
+                       size_t reason_size) {
+    (void)target, (void)interpreter_function;
+    snprintf(reason, reason_size, "the accounting exists for Linux on x86-64 and aarch64 only");
+    return -1;
+}
+void accounting_uninstall(void) {}
+void accounting_stop(void) {}
+bool accounting_intact(void) { return false; }
+bool accounting_active(void) { return false; }
+int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now) {
+    (void)window, (void)by_thread, (void)now;
+    return -1;
+}
+int accounting_read(const struct ledger_window *window, uint64_t now, struct ledger_reading *reading) {
+    (void)window, (void)now, (void)reading;
+    return -1;
+}
+void accounting_close(struct ledger_window *window) { (void)window; }
+void accounting_disown_self(void) {}
+uint64_t accounting_own_wait(void) { return 0; }
+bool accounting_former(struct accounting_thread *thread) {
+    (void)thread;
+    return false;
+}
+size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
+    (void)threads, (void)size;
+    return 0;
+}
+void accounting_name(uint64_t serial, const char *name) { (void)serial, (void)name; }
+
+#endif

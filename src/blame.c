@@ -1,0 +1,125 @@
+#include "blame.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "names.h"
+
+bool blame_find(struct culprit *culprit, uint64_t ident, const PyThreadState *wanted) {
+    memset(culprit, 0, sizeof *culprit);
+    PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
+    while (state != NULL && (ident != 0 ? state->thread_id != ident : state != wanted)) {
+        state = PyThreadState_Next(state);
+    }
+    if (state == NULL) {
+        return false;
+    }
+    PyFrameObject *frame = PyThreadState_GetFrame(state);
+    if (frame != NULL) {
+        culprit->code = PyFrame_GetCode(frame);
+        culprit->line = PyFrame_GetLineNumber(frame);
+        Py_DECREF(frame);
+    }
+    return true;
+}
+
+void blame_release(struct culprit *culprit) { Py_CLEAR(culprit->code); }
+
+static struct blame_item *find_item(struct blame *blame, const struct culprit *culprit) {
+    for (size_t i = 0; i < blame->count; i++) {
+        const struct culprit *known = &blame->items[i].culprit;
+        if (known->code == culprit->code && known->line == culprit->line &&
+            known->native_id == culprit->native_id) {
+            return &blame->items[i];
+        }
+    }
+    return NULL;
+}
+
+static struct blame_item *least_item(struct blame *blame) {
+    struct blame_item *least = &blame->items[0];
+    for (size_t i = 1; i < blame->count; i++) {
+        if (blame->items[i].waited < least->waited) {
+            least = &blame->items[i];
+        }
+    }
+    return least;
+}
+
+void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited) {
+    if (blame->items == NULL && (blame->items = malloc(BLAME_ITEMS * sizeof *blame->items)) == NULL) {
+        return;
+    }
+    struct blame_item *item = find_item(blame, culprit);
+    if (item == NULL) {
+        if (blame->count < BLAME_ITEMS) {
+            item = &blame->items[blame->count++];
+        } else {
+            item = least_item(blame);
+            blame_release(&item->culprit);
+        }
+        *item = (struct blame_item){.culprit = *culprit};
+        Py_XINCREF(culprit->code);
+    }
+    item->waited += waited;
+    item->knocks++;
+}
+
+static int by_waited(const void *left, const void *right) {
+    const struct blame_item *const *a = left, *const *b = right;
+    return ((*a)->waited < (*b)->waited) - ((*a)->waited > (*b)->waited);
+}
+
+/* A new tuple for one item, or NULL with an exception set. */
+static PyObject *item_as_tuple(const struct blame_item *item) {
+    const struct culprit *culprit = &item->culprit;
+    PyObject *file = NULL, *function = NULL, *tuple = NULL;
+    PyObject *thread = names_as_object(culprit->thread);
+    if (culprit->code != NULL) {
+        file = Py_NewRef(culprit->code->co_filename);
+#if PY_VERSION_HEX >= 0x030B0000
+        function = PyObject_GetAttrString((PyObject *)culprit->code, "co_qualname");
+#else
+        function = PyObject_GetAttrString((PyObject *)culprit->code, "co_name");
+#endif
+    } else {
+        file = PyUnicode_FromString("");
+        function = PyUnicode_FromString("");
+    }
+    if (file != NULL && function != NULL && thread != NULL) {
+        tuple = Py_BuildValue("OiOKOdK", file, culprit->line, function, (unsigned long long)culprit->native_id, thread,
+                              clock_seconds(item->waited), (unsigned long long)item->knocks);
+    }
+    Py_XDECREF(file);
+    Py_XDECREF(function);
+    Py_XDECREF(thread);
+    return tuple;
+}
+
+PyObject *blame_as_list(const struct blame *blame) {
+    const struct blame_item *sorted[BLAME_ITEMS];
+    for (size_t i = 0; i < blame->count; i++) {
+        sorted[i] = &blame->items[i];
+    }
+    qsort(sorted, blame->count, sizeof *sorted, by_waited);
+    PyObject *list = PyList_New((Py_ssize_t)blame->count);
+    for (size_t i = 0; list != NULL && i < blame->count; i++) {
+        PyObject *tuple = item_as_tuple(sorted[i]);
+        if (tuple == NULL) {
+            Py_CLEAR(list);
+        } else {
+            PyList_SET_ITEM(list, (Py_ssize_t)i, tuple);
+        }
+    }
+    return list;
+}
+
+void blame_clear(struct blame *blame) {
+    for (size_t i = 0; i < blame->count; i++) {
+        blame_release(&blame->items[i].culprit);
+    }
+    free(blame->items);
+    blame->items = NULL;
+    blame->count = 0;
+}

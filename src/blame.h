@@ -1,0 +1,50 @@
+/* Blame: on which Python line stood the thread that kept a knock waiting. */
+#ifndef GILKNOCK_BLAME_H
+#define GILKNOCK_BLAME_H
+
+#include <Python.h>
+#include <stdint.h>
+
+#include "ledger.h"
+
+/* The former holder's place. `code` is NULL when its thread has ended or runs no Python code. */
+struct culprit {
+    PyCodeObject *code; /* owned */
+    int line;
+    uint64_t native_id;
+    char thread[LEDGER_NAME_SIZE];
+};
+
+struct blame_item {
+    struct culprit culprit;
+    uint64_t waited; /* ticks */
+    uint64_t knocks;
+};
+
+#define BLAME_ITEMS 64
+
+/* The lines of one window; when it is full, the least of them makes room. */
+struct blame {
+    struct blame_item *items; /* owned, allocated with the first */
+    size_t count;
+};
+
+/* Find where the thread with this `ident` (threading.get_ident()) stands, or the one of `state` when ident is 0 and
+ * that state is still in the interpreter's list. The GIL is held by another thread than that. Returns false when
+ * there is nobody to blame; else the caller owns culprit->code. Sets no exception. */
+bool blame_find(struct culprit *culprit, uint64_t ident, const PyThreadState *state);
+
+/* Release what blame_find gave. The GIL is held. */
+void blame_release(struct culprit *culprit);
+
+/* Enter a wait under the culprit, who stays the caller's. The GIL is held. Without memory nothing is entered. */
+void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited);
+
+/* Return a new list of (file, line, function, native id, thread name or None, waited, knocks), most waited first, or
+ * NULL with an exception set. The GIL is held. */
+PyObject *blame_as_list(const struct blame *blame);
+
+/* Empty it. The GIL is held. */
+void blame_clear(struct blame *blame);
+
+#endif

@@ -1,0 +1,39 @@
+/* This interpreter's GIL: where it is, whether it is on, and the proof that watching it works. */
+#ifndef GILKNOCK_GIL_H
+#define GILKNOCK_GIL_H
+
+#include <Python.h>
+#include <stdbool.h>
+
+#define GIL_REASON_SIZE 160
+
+struct gil {
+    void *mutex;
+    void *switch_mutex;
+    const int *locked;
+    PyThreadState *const *last_holder;
+    const unsigned long *interval; /* microseconds */
+};
+
+/* Find the GIL of the main interpreter and check what is found against what is known. The GIL is held by a thread of
+ * that interpreter. Returns 0, or -1 with a reason; sets no exception. */
+int gil_find(struct gil *gil, char *reason, size_t reason_size);
+
+/* Whether the GIL is on, for good: always, but on a free-threaded build. */
+bool gil_is_enabled(void);
+
+/* Watch the GIL with the accounting, take and release it a few times, and check that exactly this was seen. The GIL
+ * is held and on; it is released for moments. Returns 0, or -1 with a reason and nothing left redirected; sets no
+ * exception. */
+int gil_prove_accounting(const struct gil *gil, char *reason, size_t reason_size);
+
+/* A look at the flag without asking for the GIL: whether some thread has it. Any thread. */
+bool gil_is_taken(const struct gil *gil);
+
+/* The thread state that has or last had the GIL; may be gone already. Any thread. */
+PyThreadState *gil_last_holder(const struct gil *gil);
+
+/* sys.getswitchinterval() in seconds. The GIL is held. */
+double gil_switch_interval(const struct gil *gil);
+
+#endif

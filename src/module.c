@@ -1,0 +1,110 @@
+/* Registers the extension module pytest_gilknock._core; what it does stands in window.c and duty.c. */
+#include "module.h"
+
+#include "clock.h"
+#include "window.h"
+
+static int add_atexit(PyObject *module) {
+    PyObject *atexit = PyImport_ImportModule("atexit");
+    PyObject *shutdown = atexit != NULL ? PyObject_GetAttrString(module, "_shutdown") : NULL;
+    PyObject *result = shutdown != NULL ? PyObject_CallMethod(atexit, "register", "O", shutdown) : NULL;
+    int error = result != NULL ? 0 : -1;
+    Py_XDECREF(result);
+    Py_XDECREF(shutdown);
+    Py_XDECREF(atexit);
+    return error;
+}
+
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
+    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *type != NULL ? PyModule_AddType(module, *type) : -1;
+}
+
+static int module_exec(PyObject *module) {
+    struct module_state *state = PyModule_GetState(module);
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "pytest_gilknock measures the GIL of the main interpreter; "
+                                           "it cannot be imported in another interpreter");
+        return -1;
+    }
+    for (int i = 0; i < MODULE_KEYS; i++) {
+        if ((state->keys[i] = PyUnicode_InternFromString(window_key_names[i])) == NULL) {
+            return -1;
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        if ((state->methods[i] = PyUnicode_InternFromString(window_method_names[i])) == NULL) {
+            return -1;
+        }
+    }
+    if (add_type(module, &window_spec, &state->window_type) < 0 ||
+        add_type(module, &duty_spec, &state->knocker_type) < 0) {
+        return -1;
+    }
+    clock_init();
+    window_startup();
+    return PyModule_AddStringConstant(module, "CLOCK", clock_name()) < 0 ? -1 : add_atexit(module);
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg) {
+    struct module_state *state = PyModule_GetState(module);
+    Py_VISIT(state->window_type);
+    Py_VISIT(state->knocker_type);
+    return 0;
+}
+
+static int module_clear(PyObject *module) {
+    struct module_state *state = PyModule_GetState(module);
+    Py_CLEAR(state->window_type);
+    Py_CLEAR(state->knocker_type);
+    for (int i = 0; i < MODULE_KEYS; i++) {
+        Py_CLEAR(state->keys[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        Py_CLEAR(state->methods[i]);
+    }
+    return 0;
+}
+
+static void module_free(void *module) { module_clear(module); }
+
+PyDoc_STRVAR(status_doc, "status($module, /)\n--\n\n"
+                         "Return how windows are measured here, and why not exactly: (method, reason or None).");
+PyDoc_STRVAR(set_knock_interval_doc, "set_knock_interval($module, seconds, /)\n--\n\n"
+                                     "Set the mean time between two knocks, in seconds (1e-6 to 3600).");
+PyDoc_STRVAR(cost_doc, "cost($module, /)\n--\n\n"
+                       "Return what the measuring itself took so far: (seconds spent opening and closing windows, "
+                       "seconds for which the knocker had the GIL).");
+
+static PyMethodDef module_methods[] = {
+    {"status", window_status, METH_NOARGS, status_doc},
+    {"set_knock_interval", window_set_knock_interval, METH_O, set_knock_interval_doc},
+    {"cost", window_cost, METH_NOARGS, cost_doc},
+    {"_shutdown", window_shutdown, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "pytest_gilknock._core",
+    .m_doc = "The C core of pytest-gilknock: windows and knockers.",
+    .m_size = sizeof(struct module_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&module_definition); }

@@ -1,0 +1,107 @@
+/* A mutex, a condition with a monotonic timeout and a detached thread, of POSIX or Windows. */
+#ifndef GILKNOCK_SYNC_H
+#define GILKNOCK_SYNC_H
+
+#include <stdint.h>
+
+#ifdef _WIN32
+
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+
+struct sync_event {
+    CRITICAL_SECTION mutex;
+    CONDITION_VARIABLE condition;
+};
+
+static inline void sync_init(struct sync_event *event) {
+    InitializeCriticalSection(&event->mutex);
+    InitializeConditionVariable(&event->condition);
+}
+static inline void sync_destroy(struct sync_event *event) { DeleteCriticalSection(&event->mutex); }
+static inline void sync_lock(struct sync_event *event) { EnterCriticalSection(&event->mutex); }
+static inline void sync_unlock(struct sync_event *event) { LeaveCriticalSection(&event->mutex); }
+static inline void sync_wait(struct sync_event *event) {
+    SleepConditionVariableCS(&event->condition, &event->mutex, INFINITE);
+}
+static inline void sync_wait_for(struct sync_event *event, uint64_t nanoseconds) {
+    SleepConditionVariableCS(&event->condition, &event->mutex, (DWORD)((nanoseconds + 999999) / 1000000));
+}
+static inline void sync_signal(struct sync_event *event) { WakeAllConditionVariable(&event->condition); }
+
+static inline int sync_detached_thread(void *(*run)(void *), void *argument) {
+    HANDLE thread = CreateThread(NULL, 0, (LPTHREAD_START_ROUTINE)(void *)run, argument, 0, NULL);
+    if (thread == NULL) {
+        return -1;
+    }
+    CloseHandle(thread);
+    return 0;
+}
+
+#else
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+struct sync_event {
+    pthread_mutex_t mutex;
+    pthread_cond_t condition;
+};
+
+static inline void sync_init(struct sync_event *event) {
+    pthread_mutex_init(&event->mutex, NULL);
+#ifdef __APPLE__
+    pthread_cond_init(&event->condition, NULL);
+#else
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&event->condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+#endif
+}
+
+static inline void sync_destroy(struct sync_event *event) {
+    pthread_cond_destroy(&event->condition);
+    pthread_mutex_destroy(&event->mutex);
+}
+static inline void sync_lock(struct sync_event *event) { pthread_mutex_lock(&event->mutex); }
+static inline void sync_unlock(struct sync_event *event) { pthread_mutex_unlock(&event->mutex); }
+static inline void sync_wait(struct sync_event *event) { pthread_cond_wait(&event->condition, &event->mutex); }
+static inline void sync_signal(struct sync_event *event) { pthread_cond_broadcast(&event->condition); }
+
+static inline void sync_wait_for(struct sync_event *event, uint64_t nanoseconds) {
+    struct timespec until = {0, 0};
+#ifndef __APPLE__
+    clock_gettime(CLOCK_MONOTONIC, &until);
+#endif
+    nanoseconds += (uint64_t)until.tv_nsec;
+    until.tv_sec += (time_t)(nanoseconds / 1000000000);
+    until.tv_nsec = (long)(nanoseconds % 1000000000);
+#ifdef __APPLE__
+    pthread_cond_timedwait_relative_np(&event->condition, &event->mutex, &until);
+#else
+    pthread_cond_timedwait(&event->condition, &event->mutex, &until);
+#endif
+}
+
+/* Start a thread that nobody joins and that takes no signal. Returns 0, or -1. */
+static inline int sync_detached_thread(void *(*run)(void *), void *argument) {
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+        return -1;
+    }
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    int error = pthread_create(&thread, &attributes, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return error == 0 ? 0 : -1;
+}
+
+#endif
+#endif
