@@ -1,0 +1,402 @@
+/*
+ * Loads that know their own truth.
+ *
+ * A load takes and releases the GIL through the public API alone and stamps CLOCK_MONOTONIC around every
+ * call, so that it knows from outside how long the GIL was held and how long each thread waited:
+ *
+ *     wants              took                     lets go            gone
+ *       | RestoreThread   |         hold            | SaveThread      |   free
+ *   ----+-----------------+-------------------------+-----------------+---------
+ *       |<---- wait ----->|<--------- held -------->|
+ *
+ * The GIL changes hands somewhere inside the two calls. Their cost without contention is measured by
+ * every run, so that the reader of the truth knows how far the stamps may be off.
+ *
+ * Only one thread holds the GIL at a time: the time it was held is the plain sum over the threads, the
+ * coordinator among them. The coordinator calls the instrument's begin and end from C, with the GIL held
+ * and no bytecode in between, where an eval loop could be made to hand the GIL over.
+ *
+ * One run at a time for each process. Accounts of threads are plain C data: an account is written by its
+ * own thread while that thread holds the GIL, and read by whoever holds it.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_THREADS = 1024, PAIRS = 1001 };
+
+static const int64_t SECOND = 1000000000;
+static const int64_t GATHER_LIMIT = 30 * 1000000000LL;
+
+/* One thread's account. `wants` is when the wait in progress began, 0 without one: the one field that is
+ * written without the GIL. */
+struct account {
+    long native_id;
+    int64_t held, waited, takes;
+    _Atomic int64_t wants;
+} __attribute__((aligned(128)));
+
+static struct account accounts[MAX_THREADS];
+static int account_count; /* under the GIL */
+static atomic_int parked;
+static atomic_bool stopping;
+
+static pthread_mutex_t gate_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_opened = PTHREAD_COND_INITIALIZER;
+static bool gate_open; /* under gate_mutex */
+
+static int64_t now_ns(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return at.tv_sec * SECOND + at.tv_nsec;
+}
+
+/* Burn CPU until `deadline`; returns the stamp that ended it. */
+static int64_t spin_until(int64_t deadline)
+{
+    int64_t at;
+    while ((at = now_ns()) < deadline) {
+    }
+    return at;
+}
+
+static void sleep_until(int64_t deadline)
+{
+    struct timespec at = {deadline / SECOND, deadline % SECOND};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR) {
+    }
+}
+
+/* splitmix64 (Steele, Lea, Flood 2014): a full-period generator in one word of state. */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* `mean` itself, or a length drawn evenly from 0 to twice that. */
+static int64_t draw(int64_t mean, bool random, uint64_t *state)
+{
+    return random ? (int64_t)(next_random(state) % (uint64_t)(2 * mean + 1)) : mean;
+}
+
+/* Open an account for the calling thread, which holds the GIL. NULL with an exception when there are
+ * too many. The account stays the table's. */
+static struct account *open_account(void)
+{
+    if (account_count == MAX_THREADS) {
+        PyErr_Format(PyExc_RuntimeError, "at most %d threads in one run", MAX_THREADS);
+        return NULL;
+    }
+    struct account *mine = &accounts[account_count++];
+    *mine = (struct account){.native_id = syscall(SYS_gettid)};
+    return mine;
+}
+
+/* Stand at the gate until it opens; the caller has let go of the GIL. */
+static void wait_at_gate(void)
+{
+    pthread_mutex_lock(&gate_mutex);
+    atomic_fetch_add(&parked, 1);
+    while (!gate_open) {
+        pthread_cond_wait(&gate_opened, &gate_mutex);
+    }
+    pthread_mutex_unlock(&gate_mutex);
+}
+
+static void set_gate(bool open)
+{
+    pthread_mutex_lock(&gate_mutex);
+    gate_open = open;
+    pthread_cond_broadcast(&gate_opened);
+    pthread_mutex_unlock(&gate_mutex);
+}
+
+/* Take the GIL for `state` and book the wait; returns the stamp taken once it was had. */
+static int64_t take(struct account *mine, PyThreadState *state)
+{
+    int64_t wants = now_ns();
+    atomic_store_explicit(&mine->wants, wants, memory_order_relaxed);
+    PyEval_RestoreThread(state);
+    int64_t took = now_ns();
+    atomic_store_explicit(&mine->wants, 0, memory_order_relaxed);
+    mine->waited += took - wants;
+    mine->takes++;
+    return took;
+}
+
+PyDoc_STRVAR(hold_release_doc,
+"hold_release(hold_ns, free_ns, sleeps, random, seed)\n--\n\n"
+"Wait for the run to open, then hold the GIL for hold_ns and do without it for free_ns, over and over,\n"
+"until the run is over. Holding always spins; doing without sleeps or spins. With random, each length is\n"
+"drawn evenly from 0 to twice the mean.");
+
+static PyObject *hold_release(PyObject *module, PyObject *args)
+{
+    (void)module;
+    long long hold_ns, free_ns;
+    int sleeps, random;
+    unsigned long long seed;
+    if (!PyArg_ParseTuple(args, "LLppK", &hold_ns, &free_ns, &sleeps, &random, &seed)) {
+        return NULL;
+    }
+    struct account *mine = open_account();
+    if (mine == NULL) {
+        return NULL;
+    }
+    uint64_t rng = seed;
+    PyThreadState *state = PyEval_SaveThread();
+    wait_at_gate();
+    while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
+        int64_t took = take(mine, state);
+        int64_t lets_go = spin_until(took + draw(hold_ns, random, &rng));
+        mine->held += lets_go - took;
+        state = PyEval_SaveThread();
+        int64_t back = lets_go + draw(free_ns, random, &rng);
+        if (sleeps) {
+            sleep_until(back);
+        } else {
+            spin_until(back);
+        }
+    }
+    PyEval_RestoreThread(state);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(enter_doc,
+"enter()\n--\n\n"
+"Wait for the run to open, then take the GIL; return when it was wanted and when it was had (ns).\n"
+"For threads that go on in Python and keep their own truth.");
+
+static PyObject *enter(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    PyThreadState *state = PyEval_SaveThread();
+    wait_at_gate();
+    int64_t wants = now_ns();
+    PyEval_RestoreThread(state);
+    return Py_BuildValue("LL", (long long)wants, (long long)now_ns());
+}
+
+static int by_size(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median cost of a release and of a take, each between two stamps, while nobody else wants the GIL. */
+static void measure_calls(int64_t *release_ns, int64_t *take_ns)
+{
+    static int64_t releases[PAIRS], takes[PAIRS];
+    for (int i = 0; i < PAIRS; i++) {
+        int64_t lets_go = now_ns();
+        PyThreadState *state = PyEval_SaveThread();
+        int64_t gone = now_ns();
+        PyEval_RestoreThread(state);
+        int64_t took = now_ns();
+        releases[i] = gone - lets_go;
+        takes[i] = took - gone;
+    }
+    qsort(releases, PAIRS, sizeof releases[0], by_size);
+    qsort(takes, PAIRS, sizeof takes[0], by_size);
+    *release_ns = releases[PAIRS / 2];
+    *take_ns = takes[PAIRS / 2];
+}
+
+/* Wait, without the GIL, until `threads` stand at the gate. False when they have not come in time. */
+static bool gather(int threads)
+{
+    int64_t give_up = now_ns() + GATHER_LIMIT;
+    PyThreadState *state = PyEval_SaveThread();
+    while (atomic_load(&parked) < threads && now_ns() < give_up) {
+        sleep_until(now_ns() + SECOND / 10000);
+    }
+    PyEval_RestoreThread(state);
+    return atomic_load(&parked) >= threads;
+}
+
+/* The accounts as a list of (native id, held, waited, takes, wants); a wait in progress is not in `waited`
+ * but began at `wants`. New reference, or NULL with an exception. */
+static PyObject *list_accounts(void)
+{
+    PyObject *list = PyList_New(account_count);
+    for (int i = 0; list != NULL && i < account_count; i++) {
+        struct account *a = &accounts[i];
+        long long wants = atomic_load_explicit(&a->wants, memory_order_relaxed);
+        PyObject *row = Py_BuildValue("lLLLL", a->native_id, (long long)a->held, (long long)a->waited,
+                                      (long long)a->takes, wants);
+        if (row == NULL) {
+            Py_CLEAR(list);
+        } else {
+            PyList_SET_ITEM(list, i, row);
+        }
+    }
+    return list;
+}
+
+/* One measured interval, between begin and end, with the gate closed before and open after. Returns what
+ * run() returns, or NULL with an exception. */
+static PyObject *coordinate(int64_t duration_ns, PyObject *begin, PyObject *end)
+{
+    int64_t release_ns, take_ns;
+    measure_calls(&release_ns, &take_ns);
+
+    int64_t before_begin = now_ns();
+    PyObject *begun = PyObject_CallNoArgs(begin);
+    int64_t opened = now_ns();
+    if (begun == NULL) {
+        return NULL;
+    }
+    Py_DECREF(begun); /* None or a handle the instrument keeps: nothing is run by letting go of it */
+
+    int64_t lets_go = now_ns();
+    PyThreadState *state = PyEval_SaveThread();
+    set_gate(true);
+    sleep_until(opened + duration_ns);
+    int64_t wants = now_ns();
+    PyEval_RestoreThread(state);
+    int64_t took = now_ns();
+    PyObject *list = list_accounts();
+    if (list == NULL) {
+        return NULL;
+    }
+
+    int64_t closed = now_ns();
+    PyObject *seen = PyObject_CallNoArgs(end);
+    int64_t after_end = now_ns();
+    if (seen == NULL) {
+        Py_DECREF(list);
+        return NULL;
+    }
+    return Py_BuildValue("N(LLLLLLL)(LL)N", seen,
+                         (long long)before_begin, (long long)opened, (long long)lets_go, (long long)wants,
+                         (long long)took, (long long)closed, (long long)after_end,
+                         (long long)release_ns, (long long)take_ns, list);
+}
+
+PyDoc_STRVAR(run_doc,
+"run(threads, duration_ns, begin, end)\n--\n\n"
+"Wait until that many threads stand at the gate, call begin, let them loose for duration_ns, call end, tell\n"
+"them to stop. Returns what end returned; the coordinator's stamps: before begin, opened, let go, wanted,\n"
+"took, closed, after end; the cost of a release and of a take; for each thread its native id, held, waited,\n"
+"takes, and since when it wants the GIL or 0. All in ns, stamps of CLOCK_MONOTONIC.");
+
+static PyObject *run(PyObject *module, PyObject *args)
+{
+    (void)module;
+    int threads;
+    long long duration_ns;
+    PyObject *begin, *end, *result = NULL;
+    if (!PyArg_ParseTuple(args, "iLOO", &threads, &duration_ns, &begin, &end)) {
+        return NULL;
+    }
+    if (gather(threads)) {
+        result = coordinate(duration_ns, begin, end);
+    } else {
+        PyErr_Format(PyExc_TimeoutError, "%d of %d threads came to the gate", atomic_load(&parked), threads);
+    }
+    atomic_store(&stopping, true);
+    set_gate(true);
+    return result;
+}
+
+PyDoc_STRVAR(reset_doc,
+"reset()\n--\n\nMake ready for a run: no accounts, the gate closed. Every thread of the last run has ended.");
+
+static PyObject *reset(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    account_count = 0;
+    atomic_store(&parked, 0);
+    atomic_store(&stopping, false);
+    set_gate(false);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(pairs_doc, "pairs(count)\n--\n\nRelease and take the GIL that many times; return the ns it took.");
+
+static PyObject *pairs(PyObject *module, PyObject *arg)
+{
+    (void)module;
+    long count = PyLong_AsLong(arg);
+    if (count == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    int64_t start = now_ns();
+    for (long i = 0; i < count; i++) {
+        PyThreadState *state = PyEval_SaveThread();
+        PyEval_RestoreThread(state);
+    }
+    return PyLong_FromLongLong(now_ns() - start);
+}
+
+PyDoc_STRVAR(volley_doc,
+"volley(side, count, line_up_ns)\n--\n\n"
+"One of two sides (0 and 1) that hand the GIL to each other `count` times: each holds it for line_up_ns,\n"
+"time enough for the other to stand in line, and then lets go.");
+
+static PyObject *volley(PyObject *module, PyObject *args)
+{
+    static atomic_int turn;
+    (void)module;
+    int side;
+    long count;
+    long long line_up_ns;
+    if (!PyArg_ParseTuple(args, "ilL", &side, &count, &line_up_ns)) {
+        return NULL;
+    }
+    PyThreadState *state = PyEval_SaveThread();
+    for (long i = 0; i < count; i++) {
+        while (atomic_load(&turn) != side) {
+        }
+        PyEval_RestoreThread(state);
+        atomic_store(&turn, 1 - side);
+        spin_until(now_ns() + line_up_ns);
+        state = PyEval_SaveThread();
+    }
+    PyEval_RestoreThread(state);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"hold_release", hold_release, METH_VARARGS, hold_release_doc},
+    {"enter", enter, METH_NOARGS, enter_doc},
+    {"run", run, METH_VARARGS, run_doc},
+    {"reset", reset, METH_NOARGS, reset_doc},
+    {"pairs", pairs, METH_O, pairs_doc},
+    {"volley", volley, METH_VARARGS, volley_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_loads",
+    .m_doc = "Loads that know their own truth.",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__loads(void)
+{
+    return PyModuleDef_Init(&definition);
+}

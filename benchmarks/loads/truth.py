@@ -1,0 +1,226 @@
+"""Runs a load inside an instrument's window and tells the truth of that window. Times are
+seconds.
+
+The coordinator (the thread that calls :func:`run_native` or :func:`run_python`) opens the
+window, lets the threads loose, sleeps without the GIL, takes it back and closes the window. Its
+own holding and waiting are part of the truth.
+
+A truth is not sharper than its stamps, and says so: ``held_slack`` and ``wait_slack`` are how
+far the value may be off.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import TYPE_CHECKING, TypeVar
+
+from loads import native
+
+if TYPE_CHECKING:
+    from loads._loads import Stamps
+
+T = TypeVar("T")
+Interval = tuple[int, int]
+
+GAP_NS = 2_000
+"""A pure-Python loop that sees its clock jump by more was not running in between."""
+
+JOIN_LIMIT = 60.0
+"""Seconds after which a thread of a load that has been told to stop is taken for stuck."""
+
+
+@dataclass(frozen=True)
+class HoldRelease:
+    """Threads that hold the GIL for ``hold`` and do without it for ``free``, over and over."""
+
+    threads: int
+    hold: float
+    free: float
+    sleeps: bool = False
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class ThreadTruth:
+    """One thread's part."""
+
+    native_id: int
+    held: float
+    wait: float
+    takes: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a load knows of the window from ``begin``'s return to the call of ``end``.
+
+    Throughout ``begin`` and ``end`` the coordinator holds the GIL. A window whose own ``wall``
+    is known is therefore longer than this one by time held and nothing else:
+    :meth:`contention`.
+    """
+
+    wall: float
+    wall_most: float
+    """From the call of ``begin`` to the return of ``end``: no window can be longer."""
+    held: float
+    held_slack: float
+    wait: float
+    wait_slack: float
+    takes: int
+    threads: tuple[ThreadTruth, ...]
+
+    def contention(self, wall: float | None = None) -> float:
+        """Share of the instrument's window of ``wall`` seconds, else of this one, that was held."""
+        edges = 0.0 if wall is None else wall - self.wall
+        return (self.held + edges) / (self.wall + edges)
+
+    @property
+    def contention_slack(self) -> float:
+        """How far :meth:`contention` may be off."""
+        return self.held_slack / self.wall
+
+
+@contextmanager
+def _running(threads: list[threading.Thread]) -> Iterator[None]:
+    native.reset()
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join(JOIN_LIMIT)
+        if thread.is_alive():
+            raise TimeoutError(f"{thread.name} has not ended {JOIN_LIMIT:.0f} s after its load")
+
+
+def run_native(
+    load: HoldRelease, duration: float, begin: Callable[[], object], end: Callable[[], T]
+) -> tuple[T, Truth]:
+    """Run ``load`` for ``duration`` between ``begin`` and ``end``; return what ``end`` did, and
+    the truth.
+
+    The GIL changes hands within the calls that take and release it. Half of their uncontended
+    cost is counted as held, and that half is the slack. The wait is all the time inside the
+    taking calls; its slack is what they cost when nobody is in the way.
+    """
+    hold, free = (round(t * 1e9) for t in (load.hold, load.free))
+    threads = [
+        threading.Thread(
+            target=native.hold_release,
+            args=(hold, free, load.sleeps, load.random, seed),
+            name=f"load-{seed}",
+        )
+        for seed in range(load.threads)
+    ]
+    with _running(threads):
+        seen, stamps, costs, accounts = native.run(load.threads, round(duration * 1e9), begin, end)
+    before, opened, let_go, wanted, took, closed, after = stamps
+    parts = tuple(
+        ThreadTruth(native_id, held / 1e9, (waited + (closed - wants if wants else 0)) / 1e9, takes)
+        for native_id, held, waited, takes, wants in accounts
+    )
+    takes = 1 + sum(part.takes for part in parts)
+    unsure = takes * sum(costs) / 1e9 / 2
+    return seen, Truth(
+        wall=(closed - opened) / 1e9,
+        wall_most=(after - before) / 1e9,
+        held=(let_go - opened + closed - took) / 1e9 + sum(part.held for part in parts) + unsure,
+        held_slack=unsure,
+        wait=(took - wanted) / 1e9 + sum(part.wait for part in parts),
+        wait_slack=takes * costs[1] / 1e9,
+        takes=takes,
+        threads=parts,
+    )
+
+
+class _Spinner:
+    """A pure-Python loop that notes when it was not running."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.thread = threading.Thread(target=self._run, name="load-python")
+        self.stop = stop
+        self.gaps: list[Interval] = []
+        self.start = self.end = 0
+
+    def _run(self) -> None:
+        stopped, clock, gaps, gap_ns = self.stop.is_set, monotonic_ns, self.gaps, GAP_NS
+        wanted, last = native.enter()
+        self.start = wanted
+        gaps.append((wanted, last))
+        while not stopped():
+            now = clock()
+            if now - last > gap_ns:
+                gaps.append((last, now))
+            last = now
+        self.end = last
+
+    def running(self, opened: int, closed: int) -> list[Interval]:
+        """When it ran, within the window."""
+        starts = [after for _, after in self.gaps]
+        ends = [before for before, _ in self.gaps[1:]] + [self.end]
+        return _clip(zip(starts, ends, strict=True), opened, closed)
+
+
+def _clip(intervals: Iterator[Interval], opened: int, closed: int) -> list[Interval]:
+    clipped = ((max(a, opened), min(b, closed)) for a, b in intervals)
+    return [(a, b) for a, b in clipped if a < b]
+
+
+def _overlaps(intervals: list[Interval], start: int, end: int) -> bool:
+    """Whether one of ``intervals``, in order and apart, shares time with the given one."""
+    first = bisect_left(intervals, start, key=lambda interval: interval[1])
+    return first < len(intervals) and intervals[first][0] < end
+
+
+def run_python(
+    threads: int, duration: float, begin: Callable[[], object], end: Callable[[], T]
+) -> tuple[T, Truth]:
+    """Run that many pure-Python loops for ``duration`` between ``begin`` and ``end``.
+
+    Each loop notes every gap in its own running. A gap in which another thread ran is a wait;
+    one in which nobody did is the operating system's doing (the thread was stopped while it
+    held the GIL) and counts as held. What remains of the window is the hand-over gap: from the
+    last stamp of the thread that lets go to the first of the one that takes. In it the GIL is
+    free for nearly all the time - the other has to be woken
+    - but nobody's stamps can tell how nearly. The truth counts it as free, and it is the slack.
+    """
+    stop = threading.Event()
+    spinners = [_Spinner(stop) for _ in range(threads)]
+    with _running([spinner.thread for spinner in spinners]):
+        try:
+            seen, stamps, _, _ = native.run(threads, round(duration * 1e9), begin, end)
+        finally:
+            stop.set()
+    return seen, _truth_of_spinners(spinners, stamps)
+
+
+def _truth_of_spinners(spinners: list[_Spinner], stamps: Stamps) -> Truth:
+    before, opened, let_go, wanted, took, closed, after = stamps
+    coordinator: list[Interval] = [(opened, let_go), (took, closed)]
+    running = [spinner.running(opened, closed) for spinner in spinners]
+    held = let_go - opened + closed - took
+    wait = took - wanted
+    waits = 1
+    for spinner, mine in zip(spinners, running, strict=True):
+        others = [coordinator, *(other for other in running if other is not mine)]
+        gaps = _clip(iter(spinner.gaps), opened, closed)
+        waited = [gap for gap in gaps if any(_overlaps(other, *gap) for other in others)]
+        length = sum(b - a for a, b in waited)
+        held += min(spinner.end, closed) - spinner.start - length
+        wait += length
+        waits += len(waited)
+    wall = (closed - opened) / 1e9
+    return Truth(
+        wall=wall,
+        wall_most=(after - before) / 1e9,
+        held=held / 1e9,
+        held_slack=wall - held / 1e9,
+        wait=wait / 1e9,
+        wait_slack=waits * GAP_NS / 1e9,
+        takes=waits,
+        threads=(),
+    )
