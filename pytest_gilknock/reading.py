@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pytest_gilknock._core import Method, RawReading
 
 SCHEMA_VERSION = 1
-"""Version of the dictionaries that :meth:`GilReading.as_dict` makes; raised when a key changes its meaning."""
+"""Version of what :meth:`GilReading.as_dict` returns; raised when a key changes its meaning."""
+
+AskedMethod = Literal["auto", "exact", "sampled"]
+"""How to measure; ``auto`` is ``exact`` where that can be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class ThreadReading:
     @property
     def label(self) -> str:
         """The thread's name, or its native id where no name could be had."""
-        return self.name or f"thread {self.native_id}"
+        return thread_label(self.name, self.native_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,13 @@ class Blame:
 
     @property
     def place(self) -> str:
-        """``file:line function``"""
-        return f"{self.file}:{self.line} {self.function}"
+        """``file:line function``; a thread may hold the GIL with no Python frame at all."""
+        return f"{self.file}:{self.line} {self.function}" if self.file else "(no Python frame)"
+
+    @property
+    def thread_label(self) -> str:
+        """The thread's name, or its native id where no name could be had."""
+        return thread_label(self.thread_name, self.native_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ class GilReading:
     """What one window measured.
 
     Times are in seconds. ``None`` stands for what was not measured, never for zero: without the
-    accounting (``method`` is not ``"exact"``) ``held``, ``wait``, ``acquisitions`` and ``contended`` are
-    ``None`` and ``reason`` says why.
+    accounting (``method`` is not ``"exact"``) ``held``, ``wait``, ``acquisitions`` and
+    ``contended`` are ``None`` and ``reason`` says why.
     """
 
     method: Method
@@ -112,11 +120,22 @@ class GilReading:
 
     @property
     def contention(self) -> float | None:
-        """How busy the GIL was, 0 to 1: ``held / wall`` when exact, else the share of knocks that waited.
+        """How busy the GIL was, 0 to 1: ``held / wall``, unless exact the share of waiting knocks.
 
-        ``None`` when the GIL is off, or when no knock fell into the window and nothing else measured it.
+        ``None`` when the GIL is off, or when no knock fell into the window and nothing else
+        measured it.
         """
         return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
+
+    @property
+    def worst_blame(self) -> list[Blame]:
+        """The blamed lines, the one that kept others waiting longest first."""
+        return sorted(self.blame, key=lambda blame: blame.waited, reverse=True)
+
+    @property
+    def busiest_threads(self) -> list[ThreadReading]:
+        """The threads, the one that held the GIL longest first."""
+        return sorted(self.threads, key=lambda thread: thread.held, reverse=True)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the reading as JSON-ready data; ``schema`` is :data:`SCHEMA_VERSION`."""
@@ -126,9 +145,12 @@ class GilReading:
         return {"schema": SCHEMA_VERSION, "contention": self.contention, **data}
 
 
-def contention_of(
-    held: float | None, wall: float, knocks: int, knocks_waited: int
-) -> float | None:
+def thread_label(name: str | None, native_id: int) -> str:
+    """Return how a thread is called where people read it; the id 0 stands for an unknown one."""
+    return name or (f"thread {native_id}" if native_id else "an unknown thread")
+
+
+def contention_of(held: float | None, wall: float, knocks: int, knocks_waited: int) -> float | None:
     """Return the contention of a window from its parts; see :attr:`GilReading.contention`."""
     if held is not None:
         return min(1.0, held / wall) if wall > 0.0 else None

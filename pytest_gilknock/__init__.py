@@ -1,0 +1,49 @@
+"""Measure GIL contention exactly: per block with :func:`measure`, per test with the pytest plugin.
+
+Names are imported when they are first used: an installed plugin that no run uses costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_gilknock.knockknock import KnockKnock
+    from pytest_gilknock.measuring import GilNotMeasuredWarning, assert_releases_gil, measure
+    from pytest_gilknock.reading import Blame, GilReading, Latency, ThreadReading
+
+__all__ = [
+    "Blame",
+    "GilNotMeasuredWarning",
+    "GilReading",
+    "KnockKnock",
+    "Latency",
+    "ThreadReading",
+    "assert_releases_gil",
+    "measure",
+]
+
+_MODULES = {
+    "KnockKnock": "knockknock",
+    "GilNotMeasuredWarning": "measuring",
+    "assert_releases_gil": "measuring",
+    "measure": "measuring",
+    "Blame": "reading",
+    "GilReading": "reading",
+    "Latency": "reading",
+    "ThreadReading": "reading",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

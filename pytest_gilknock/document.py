@@ -1,0 +1,52 @@
+"""The file of ``--gil-json``: every reading of a run. Pure, no pytest."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from pytest_gilknock.reading import SCHEMA_VERSION
+from pytest_gilknock.results import Entry, Results
+
+
+def document(results: Results) -> str:
+    """Return the run as JSON text: what ran it, the whole run, and its tests sorted by id."""
+    whole = results.whole()
+    entries = sorted(results.entries, key=lambda entry: (entry.nodeid, entry.measured["phase"]))
+    return json.dumps(
+        {
+            "schema": SCHEMA_VERSION,
+            "pytest_gilknock": version("pytest-gilknock"),
+            "python": platform.python_version(),
+            "platform": sys.platform,
+            "run": {"contention": whole.contention, **asdict(whole)},
+            "tests": [_test(entry) for entry in entries],
+        },
+        indent=1,
+    )
+
+
+def _test(entry: Entry) -> dict[str, Any]:
+    verdicts = {verdict.limit: verdict for verdict in entry.verdicts}
+    return {
+        "nodeid": entry.nodeid,
+        "phase": entry.measured["phase"],
+        "outcome": entry.outcome,
+        "limits": [
+            {
+                **limit._asdict(),
+                "verdict": _verdict(verdicts[limit].breached) if limit in verdicts else "kept",
+                "fact": verdicts[limit].fact if limit in verdicts else None,
+            }
+            for limit in entry.limits
+        ],
+        "reading": entry.reading.as_dict(),
+    }
+
+
+def _verdict(breached: bool) -> str:
+    return "breached" if breached else "not judged"

@@ -1,0 +1,50 @@
+"""Files that are replaced whole or not at all. Pure, no pytest."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+
+
+def check_replaceable(path: str) -> None:
+    """Raise OSError if :func:`replace` cannot write ``path``; leaves nothing behind."""
+    target = os.path.realpath(path)
+    if os.path.isdir(target):
+        raise IsADirectoryError(f"{path} is a directory")
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(f"{path} is not a regular file")
+    if not os.path.isdir(os.path.dirname(target)):
+        raise FileNotFoundError(f"{os.path.dirname(path)} is not a directory")
+    try:
+        os.unlink(_make_beside(target, b""))
+    except OSError as error:
+        raise OSError(f"{os.path.dirname(path)} is not writable: {error.strerror}") from None
+
+
+def replace(path: str, content: str) -> None:
+    """Replace ``path``, or what it links to, with ``content`` in one step.
+
+    Raises OSError, and then leaves the old file as it was and nothing beside it.
+    """
+    target = os.path.realpath(path)
+    made = _make_beside(target, content.encode("utf-8"))
+    try:
+        os.replace(made, target)
+    except BaseException:
+        os.unlink(made)
+        raise
+
+
+def _make_beside(target: str, content: bytes) -> str:
+    """Write a new file in the folder of ``target`` and return its path."""
+    made = f"{target}.{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(made)
+        raise
+    return made

@@ -1,0 +1,181 @@
+"""The plugin objects that measure tests, in whichever process runs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from pytest_gilknock import _core, text
+from pytest_gilknock.failure import breach_text
+from pytest_gilknock.limits import Limit, judge
+from pytest_gilknock.markers import PhaseLimits
+from pytest_gilknock.reading import GilReading, contention_of
+from pytest_gilknock.results import Measured, PlainLimit, RunTotals
+
+if TYPE_CHECKING:
+    from pytest_gilknock._core import RawReading
+    from pytest_gilknock.options import Settings
+
+LIMITS: pytest.StashKey[PhaseLimits] = pytest.StashKey()
+"""On a marked test: its limits by phase."""
+
+
+class _Latest(NamedTuple):
+    """The phase measured last, until its report is made."""
+
+    item: pytest.Item
+    measured: Measured
+    failure: BaseException | None
+
+
+class Meter:
+    """Measures the tests that ask for it, judges them by their limits, and puts both on the report.
+
+    ``deliver`` takes the totals of this process when its last test has run.
+    """
+
+    def __init__(self, settings: Settings, deliver: Callable[[RunTotals], None]) -> None:
+        self._settings = settings
+        self._deliver = deliver
+        self._default: PhaseLimits = {"call": settings.limits} if settings.measures_all else {}
+        self._latest: _Latest | None = None
+        self._gil_enabled = gil_enabled()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Hold one window open over all tests, for waits that outlast the test they begin in."""
+        if session.config.pluginmanager.has_plugin("dsession"):
+            return (yield)  # the tests run in other processes
+        if self._settings.knock_interval is not None:
+            _core.set_knock_interval(self._settings.knock_interval)
+        windows_cost, knocks_held = _core.cost()
+        window = _core.Window(method=self._settings.method, threads=False)
+        window.begin()
+        try:
+            return (yield)
+        finally:
+            raw = window.end()
+            now = _core.cost()
+            self._deliver(
+                {
+                    "raw": raw,
+                    "windows_cost": now[0] - windows_cost,
+                    "knocks_held": now[1] - knocks_held,
+                }
+            )
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Measure innermost, so that the window holds the test and nothing of other plugins."""
+        return (yield from self.measure(item, "call"))
+
+    def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
+        """Run a phase of a test, in a window if it is to be measured; raise at a broken limit."""
+        self._latest = None
+        limits = item.stash.get(LIMITS, self._default).get(phase)
+        if limits is None:
+            return (yield)
+        window = _core.Window(method=self._settings.method)
+        window.begin()
+        try:
+            result = yield
+        except BaseException:
+            self._note(item, phase, window.end(), ())
+            raise
+        failure = self._note(item, phase, window.end(), limits)
+        if failure is not None:
+            raise failure
+        return result
+
+    def _note(
+        self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
+    ) -> BaseException | None:
+        """Keep a reading for the report; return the failure if it breaks one of ``limits``."""
+        measured: Measured = {
+            "phase": phase,
+            "raw": raw,
+            "limits": [],
+            "verdicts": [],
+            "gil_turned_on": raw["gil_enabled"] and not self._gil_enabled,
+        }
+        self._gil_enabled = raw["gil_enabled"]
+        failure = _judge(measured, limits) if limits else None
+        self._latest = _Latest(item, measured, failure)
+        junit = self._settings.junit
+        if phase == "call" and (junit == "all" or (junit == "limited" and limits)):
+            _set_properties(item, raw)
+        return failure
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach the reading to its phase's report; those of subtests come earlier, without one."""
+        report = yield
+        latest = self._latest
+        if latest is not None and latest.item is item and latest.measured["phase"] == call.when:
+            self._latest = None
+            measured = latest.measured
+            if latest.failure is not None and (
+                call.excinfo is None or call.excinfo.value is not latest.failure
+            ):
+                # unittest keeps a test's own failure to itself until now, and that one wins.
+                measured = {**measured, "limits": [], "verdicts": []}
+            report.gilknock = measured  # type: ignore[attr-defined]
+        return report
+
+
+class OuterPhases:
+    """Measures setup and teardown as well; only needed where a marker asks for them."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        return (yield from self._meter.measure(item, "setup"))
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        return (yield from self._meter.measure(item, "teardown"))
+
+
+def gil_enabled() -> bool:
+    """Return whether this process has a GIL at this moment."""
+    is_enabled: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
+    return is_enabled is None or is_enabled()
+
+
+def _judge(measured: Measured, limits: tuple[Limit, ...]) -> BaseException | None:
+    reading = GilReading.from_raw(measured["raw"])
+    verdicts = [verdict for limit in limits if (verdict := judge(reading, limit)) is not None]
+    # A report may travel to another process, and only plain data can go with it.
+    measured["limits"] = [_plain(limit) for limit in limits]
+    measured["verdicts"] = [(_plain(limit), breached, fact) for limit, breached, fact in verdicts]
+    if not any(verdict.breached for verdict in verdicts):
+        return None
+    return pytest.fail.Exception(breach_text(reading, verdicts, measured["phase"]), pytrace=False)
+
+
+def _plain(limit: Limit) -> PlainLimit:
+    kind, bound, source = limit
+    return kind, bound, source
+
+
+def _set_properties(item: pytest.Item, raw: RawReading) -> None:
+    """Set the JUnit properties of a test; a rerun replaces those of the run before."""
+    properties: dict[str, object] = {
+        "gil_contention": contention_of(
+            raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"]
+        ),
+        "gil_wait_s": raw["wait"],
+        "gil_max_wait_s": raw["max_wait"],
+        "gil_method": raw["method"],
+    }
+    others = [(name, value) for name, value in item.user_properties if name not in properties]
+    item.user_properties[:] = others + [
+        (name, text.NOT_MEASURED if value is None else value) for name, value in properties.items()
+    ]

@@ -1,0 +1,187 @@
+"""The pytest plugin. Declares what users can ask for; what measures is imported only if they do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from pytest_gilknock import options
+
+if TYPE_CHECKING:
+    from pytest_gilknock.measuring import Gilknock
+    from pytest_gilknock.meter import Meter
+    from pytest_gilknock.reporter import Reporter
+    from pytest_gilknock.results import RunTotals
+
+_SETTINGS: pytest.StashKey[options.Settings] = pytest.StashKey()
+_METER = "gilknock-meter"
+_REPORTER = "gilknock-reporter"
+
+_MARKERS = {
+    "max_gil_contention": "max_gil_contention(limit, *, phase='call'): fail the test if the GIL is "
+    "held for more than this share of its time (0.3 or '30%').",
+    "max_gil_wait": "max_gil_wait(limit, *, phase='call'): fail the test if a thread waits "
+    "longer than this for the GIL at once (seconds, or '20ms').",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.declare(parser)
+
+
+@pytest.fixture
+def gilknock(pytestconfig: pytest.Config) -> Gilknock:
+    """Measures blocks of a test: ``with gilknock.measure():``, then ``gilknock.reading``."""
+    from pytest_gilknock.measuring import Gilknock
+
+    return Gilknock(pytestconfig.stash[_SETTINGS].method)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in _MARKERS.values():
+        config.addinivalue_line("markers", line)
+    settings = options.read(config)
+    config.stash[_SETTINGS] = settings
+    if settings.switch_interval is not None:
+        config.pluginmanager.register(SwitchInterval(settings.switch_interval))
+    if settings.json is not None and not _is_worker(config):
+        _check_json_path(settings.json)
+    if settings.measures_all:
+        _activate(config)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """On a controller of pytest-xdist, listen to its workers: they are the ones to meet markers."""
+    if session.config.pluginmanager.has_plugin("dsession"):
+        _listen(session.config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Read the markers of the tests that are going to run, and start measuring if there are any."""
+    settings = config.stash[_SETTINGS]
+    phases = _read_markers(config, items, settings)
+    if config.option.collectonly:
+        return
+    if phases:
+        meter = _activate(config)
+        if phases != {"call"}:
+            from pytest_gilknock.meter import OuterPhases
+
+            config.pluginmanager.register(OuterPhases(meter))
+    if settings.method == "exact" and config.pluginmanager.has_plugin(_METER):
+        from pytest_gilknock import _core
+
+        method, reason = _core.status()
+        if method != "exact":
+            _usage_error(config, f"--gil-method: 'exact' cannot be had here: {reason or method}")
+
+
+class SwitchInterval:
+    """Runs the tests under another switch interval (s), and restores the one there was."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(self._seconds)
+        try:
+            return (yield)
+        finally:
+            sys.setswitchinterval(before)
+
+
+def _activate(config: pytest.Config) -> Meter:
+    """Return the meter of this process; makes it, and what listens to it, when first asked."""
+    meter: Meter | None = config.pluginmanager.get_plugin(_METER)
+    if meter is None:
+        from pytest_gilknock.meter import Meter
+
+        meter = Meter(config.stash[_SETTINGS], _listener(config))
+        config.pluginmanager.register(meter, _METER)
+    return meter
+
+
+def _listener(config: pytest.Config) -> Callable[[RunTotals], None]:
+    """Return what takes the totals of this process; a worker's travel to its controller."""
+    if not _is_worker(config):
+        return _listen(config).results.totals.append
+    from pytest_gilknock.reporter import TOTALS
+
+    output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
+    return lambda totals: output.update({TOTALS: totals})
+
+
+def _listen(config: pytest.Config) -> Reporter:
+    reporter: Reporter | None = config.pluginmanager.get_plugin(_REPORTER)
+    if reporter is None:
+        from pytest_gilknock.reporter import Reporter
+
+        reporter = Reporter(config, config.stash[_SETTINGS])
+        config.pluginmanager.register(reporter, _REPORTER)
+    return reporter
+
+
+def _read_markers(
+    config: pytest.Config, items: list[pytest.Item], settings: options.Settings
+) -> set[str]:
+    """Put the limits of each marked test on it; return the phases that have any."""
+    phases: set[str] = set()
+    errors: list[str] = []
+    for item in _marked(items):
+        from pytest_gilknock.markers import MarkerError, limits_of
+        from pytest_gilknock.meter import LIMITS
+
+        try:
+            limits = limits_of(item, settings.limits)
+        except MarkerError as error:
+            errors.append(str(error))
+        else:
+            item.stash[LIMITS] = limits
+            phases.update(limits)
+    if errors:
+        _usage_error(config, "\n".join(errors))
+    return phases
+
+
+def _marked(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield the items that have one of the markers; looks at each file and class only once."""
+    known: dict[pytest.Collector | None, bool] = {None: False}
+
+    def has_marker(node: pytest.Item | pytest.Collector) -> bool:
+        return any(mark.name in _MARKERS for mark in node.own_markers)
+
+    def inherits(node: Any) -> bool:
+        if node not in known:
+            known[node] = has_marker(node) or inherits(node.parent)
+        return known[node]
+
+    return (item for item in items if has_marker(item) or inherits(item.parent))
+
+
+def _usage_error(config: pytest.Config, text: str) -> NoReturn:
+    """End the run with a usage error; a worker of pytest-xdist has its controller do it."""
+    if not _is_worker(config):
+        raise pytest.UsageError(text)
+    from pytest_gilknock.reporter import USAGE_ERROR
+
+    config.workeroutput[USAGE_ERROR] = text  # type: ignore[attr-defined]
+    pytest.exit(text, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _check_json_path(path: str) -> None:
+    from pytest_gilknock.files import check_replaceable
+
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise pytest.UsageError(f"--gil-json: {error}; give the path of a file to write") from None

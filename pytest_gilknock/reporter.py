@@ -1,0 +1,107 @@
+"""The plugin object that gathers readings from test reports, prints them and writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gilknock import table, text
+from pytest_gilknock.results import WORTH_A_ROW, Results
+
+if TYPE_CHECKING:
+    from pytest_gilknock.options import Settings
+
+USAGE_ERROR = "gilknock_usage_error"
+TOTALS = "gilknock_totals"
+"""Keys of what a worker of pytest-xdist tells at its end."""
+
+
+class Reporter:
+    """Lives in the process that prints: the only one, or the controller of pytest-xdist."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._write_error: OSError | None = None
+        self.results = Results(
+            top=settings.top,
+            sort=settings.sort,
+            threshold=WORTH_A_ROW if config.option.verbose < 2 else 0.0,
+            keep_all=settings.json is not None,
+        )
+
+    def pytest_report_header(self) -> str | None:
+        """Say how this run measures, and what it fails tests for."""
+        settings = self._settings
+        if not settings.measures_all:
+            return None
+        parts = [self._method()]
+        parts += [f"{limit.source} {limit.bound_text}" for limit in settings.limits]
+        return f"gilknock: {'; '.join(parts)}"
+
+    def _method(self) -> str:
+        if self._config.pluginmanager.has_plugin("dsession"):
+            return f"method {self._settings.method}, in each worker"
+        from pytest_gilknock import _core
+
+        method, reason = _core.status()
+        if method == "disabled":
+            return "the GIL is disabled"
+        if self._settings.method == "sampled":
+            return "method sampled, as asked for"
+        return f"method {method}" + (f" ({text.printable(reason)})" if reason else "")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the reading off the report, which pytest keeps, and keep only what is shown."""
+        measured = report.__dict__.pop("gilknock", None)
+        if measured is not None and report.outcome != "rerun":  # type: ignore[comparison-overlap]
+            self.results.add(report.nodeid, report.outcome, measured)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker tells at its end; one that crashed tells nothing."""
+        output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
+        if USAGE_ERROR in output:
+            raise pytest.UsageError(output[USAGE_ERROR])
+        if TOTALS in output:
+            self.results.totals.append(output[TOTALS])
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the file that was asked for."""
+        if self._settings.json is None or exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return
+        from pytest_gilknock.document import document
+        from pytest_gilknock.files import replace
+
+        try:
+            replace(self._settings.json, document(self.results))
+        except OSError as error:
+            self._write_error = error
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the section, or only what must be known where no table was asked for."""
+        if self._settings.report:
+            lines = table.section(
+                self.results,
+                width=self._config.get_terminal_writer().fullwidth,
+                verbosity=self._config.option.verbose,
+            )
+        else:
+            lines = list(table.warnings(self.results))
+        if lines:
+            terminalreporter.write_sep("=", "GIL contention")
+        for line, *markup in lines:
+            terminalreporter.write_line(
+                line, **dict(zip(("red", "yellow", "bold"), markup, strict=True))
+            )
+        if self._settings.json is not None:
+            self._tell_file(terminalreporter, text.printable(self._settings.json))
+
+    def _tell_file(self, terminalreporter: pytest.TerminalReporter, path: str) -> None:
+        if self._write_error is None:
+            terminalreporter.write_line(f"GIL readings written to {path}")
+        else:
+            terminalreporter.write_line(f"--gil-json: {path}: {self._write_error}", red=True)

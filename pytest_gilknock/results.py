@@ -1,0 +1,209 @@
+"""What a run measured, in one process or many. Keeps whole readings only where they are shown."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict
+
+from pytest_gilknock.limits import Kind, Limit, Verdict
+from pytest_gilknock.reading import GilReading, contention_of
+
+if TYPE_CHECKING:
+    from pytest_gilknock._core import RawReading
+
+WORTH_A_ROW = 1e-3
+"""Seconds: a test that stays below in the measure it is sorted by gets no row of its own."""
+
+
+PlainLimit = tuple[Kind, float, str]
+
+
+class Measured(TypedDict):
+    """What a test report carries from where it was measured to where it is printed: plain data."""
+
+    phase: str
+    raw: RawReading
+    limits: list[PlainLimit]
+    verdicts: list[tuple[PlainLimit, bool, str]]
+    gil_turned_on: bool
+
+
+class RunTotals(TypedDict):
+    """What a measuring process tells at its end: one window over all tests, and costs (s)."""
+
+    raw: RawReading
+    windows_cost: float
+    knocks_held: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One measured phase of one test."""
+
+    nodeid: str
+    outcome: str
+    measured: Measured
+
+    @property
+    def name(self) -> str:
+        """The test's id, with the phase where it is not the call."""
+        phase = self.measured["phase"]
+        return self.nodeid if phase == "call" else f"{self.nodeid} ({phase})"
+
+    @property
+    def reading(self) -> GilReading:
+        """What was measured."""
+        return GilReading.from_raw(self.measured["raw"])
+
+    @property
+    def limits(self) -> list[Limit]:
+        """The limits that hold for this phase of this test."""
+        return [Limit(*limit) for limit in self.measured["limits"]]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The limits it does not surely keep."""
+        return [
+            Verdict(Limit(*limit), breached, fact)
+            for limit, breached, fact in self.measured["verdicts"]
+        ]
+
+    @property
+    def breached(self) -> bool:
+        """Whether the test failed by one of its limits."""
+        return any(breached for _, breached, _ in self.measured["verdicts"])
+
+
+@dataclass(slots=True)
+class Results:
+    """Counts every test; keeps the worst ``top`` (0: all) of those worth a row, and every breach.
+
+    ``sort`` is the measure that says who is worst, ``threshold`` (s) what it reaches in a test
+    worth a row. With ``keep_all``, ``entries`` holds every test.
+    """
+
+    top: int
+    sort: str
+    threshold: float = WORTH_A_ROW
+    keep_all: bool = False
+    measured: int = 0
+    with_row: int = 0
+    unjudged: int = 0
+    first_unjudged: Entry | None = None
+    breaches: list[Entry] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    gil_turned_on_by: list[str] = field(default_factory=list)
+    totals: list[RunTotals] = field(default_factory=list)
+    thread_time: float = 0.0
+    run_delay: float = 0.0
+    _worst: list[Entry] = field(default_factory=list)
+
+    def add(self, nodeid: str, outcome: str, measured: Measured) -> None:
+        """Count one measured phase of a test, and keep it where it may be shown."""
+        raw = measured["raw"]
+        self.measured += 1
+        self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
+        self.run_delay += raw["run_delay"] or 0.0
+        if measured["gil_turned_on"]:
+            self.gil_turned_on_by.append(nodeid)
+        worth_a_row = _extent(raw, self.sort) >= self.threshold
+        if not (worth_a_row or measured["verdicts"] or self.keep_all):
+            return
+        entry = Entry(nodeid, outcome, measured)
+        self.with_row += worth_a_row or entry.breached
+        if self.keep_all:
+            self.entries.append(entry)
+        if entry.breached:
+            self.breaches.append(entry)
+        elif worth_a_row:
+            self._worst.append(entry)
+            if self.top and len(self._worst) > 2 * self.top + 100:
+                self._worst = heapq.nlargest(self.top, self._worst, key=self._badness)
+        if measured["verdicts"] and not entry.breached:
+            self.unjudged += 1
+            self.first_unjudged = self.first_unjudged or entry
+
+    def rows(self) -> list[Entry]:
+        """Return the tests to show, worst first: ``top`` of them, and every breach beyond."""
+        ranked = sorted(self.breaches + self._worst, key=self._badness, reverse=True)
+        return [
+            entry
+            for rank, entry in enumerate(ranked)
+            if not self.top or rank < self.top or entry.breached
+        ]
+
+    def whole(self) -> Whole:
+        """Return the run as a whole, over all measuring processes."""
+        raws = [totals["raw"] for totals in self.totals]
+        return Whole(
+            processes=len(raws),
+            methods=sorted({raw["method"] for raw in raws}),
+            reasons=sorted({raw["reason"] for raw in raws if raw["reason"]}),
+            gil_enabled=any(raw["gil_enabled"] for raw in raws),
+            wall=sum(raw["wall"] for raw in raws),
+            held=_sum(raw["held"] for raw in raws),
+            wait=_sum(raw["wait"] for raw in raws),
+            knocks=sum(raw["knocks"] for raw in raws),
+            knocks_waited=sum(raw["knocks_waited"] for raw in raws),
+            windows_cost=sum(totals["windows_cost"] for totals in self.totals),
+            knocks_held=sum(totals["knocks_held"] for totals in self.totals),
+        )
+
+    def _badness(self, entry: Entry) -> tuple[float, ...]:
+        raw = entry.measured["raw"]
+        return tuple(
+            _value(raw, measure)
+            for measure in (self.sort, "wait", "max_wait", "held", "contention")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Sums over the measuring processes of a run; ``None`` for what not all of them measured."""
+
+    processes: int
+    methods: list[str]
+    reasons: list[str]
+    gil_enabled: bool
+    wall: float
+    held: float | None
+    wait: float | None
+    knocks: int
+    knocks_waited: int
+    windows_cost: float
+    knocks_held: float
+
+    @property
+    def contention(self) -> float | None:
+        """As :attr:`GilReading.contention`, of all processes together."""
+        return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
+
+
+def _value(raw: RawReading, measure: str) -> float:
+    """Return a measure for sorting; what was not measured sorts last."""
+    if measure == "contention":
+        value = contention_of(raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"])
+    else:
+        value = raw[measure]  # type: ignore[literal-required]
+    return -1.0 if value is None else value
+
+
+def extent_measure(sort: str, *, exact: bool) -> str:
+    """Return the measure that decides whether a test is worth a row.
+
+    It is the one the table is sorted by, or the nearest to it that is in seconds and was measured.
+    """
+    if not exact:
+        return "max_wait"
+    return "held" if sort == "contention" else sort
+
+
+def _extent(raw: RawReading, sort: str) -> float:
+    return max(0.0, _value(raw, extent_measure(sort, exact=raw["held"] is not None)))
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    measured = list(values)
+    return None if None in measured else sum(value for value in measured if value is not None)

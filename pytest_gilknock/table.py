@@ -1,0 +1,185 @@
+"""The section "GIL contention" of the terminal: the worst tests, and the run as a whole. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from pytest_gilknock import text
+from pytest_gilknock.reading import GilReading
+from pytest_gilknock.results import WORTH_A_ROW, Entry, Results, Whole, extent_measure
+
+BUSY_MACHINE = 0.1
+"""Share of the threads' time without a processor from which the machine counts as busy."""
+
+BUSY_ALONE = "High contention with no wait: a thread kept the GIL busy, and no other one wanted it."
+
+
+class Line(NamedTuple):
+    """One line of the section; the markup is that of pytest's terminal writer."""
+
+    text: str
+    red: bool = False
+    yellow: bool = False
+    bold: bool = False
+
+
+class _Column(NamedTuple):
+    head: str
+    cells: list[str]
+    right: bool = True
+
+    @property
+    def width(self) -> int:
+        return max(map(len, (self.head, *self.cells)))
+
+
+def section(results: Results, *, width: int, verbosity: int) -> list[Line]:
+    """Return the lines of the section; the table is at most ``width`` wide, from 80 up.
+
+    A negative ``verbosity`` leaves only breaches and the closing line; 1 adds the threads and the
+    blamed lines of each row.
+    """
+    quiet = verbosity < 0
+    entries = results.breaches if quiet else results.rows()
+    lines = list(_table(entries, width, details=verbosity > 0))
+    if not quiet:
+        lines += _left_out(results, len(entries))
+    lines += _closing(results, quiet=quiet)
+    return lines
+
+
+def _table(entries: list[Entry], width: int, *, details: bool) -> Iterator[Line]:
+    if not entries:
+        return
+    readings = [entry.reading for entry in entries]
+    columns = [
+        _Column("contention", [text.share(reading.contention) for reading in readings]),
+        _Column("wait", [text.seconds(reading.wait) for reading in readings]),
+        _Column("max wait", [text.seconds(reading.max_wait) for reading in readings]),
+        _Column("threads", [_threads(reading) for reading in readings]),
+    ]
+    if any(entry.limits for entry in entries):
+        columns.append(_Column("limit", [_limits(entry) for entry in entries]))
+    room = width - sum(column.width + 2 for column in columns)
+    columns += _names(entries, readings, room)
+    yield Line(_row(columns, [column.head for column in columns]), bold=True)
+    for entry, reading, *cells in zip(entries, readings, *(c.cells for c in columns), strict=True):
+        yield Line(_row(columns, cells), red=entry.breached)
+        if details:
+            for line in _details(reading):
+                yield Line(text.keep_start(line, width))
+
+
+def _row(columns: list[_Column], cells: Iterable[str]) -> str:
+    padded = (
+        cell.rjust(column.width) if column.right else cell.ljust(column.width)
+        for column, cell in zip(columns, cells, strict=True)
+    )
+    return "  ".join(padded).rstrip()
+
+
+def _names(entries: list[Entry], readings: list[GilReading], room: int) -> list[_Column]:
+    """Return the columns blame and test, shortened where they do not fit into ``room``."""
+    ids = [text.printable(entry.name) for entry in entries]
+    blames = [_blame(reading) for reading in readings]
+    id_width = max(map(len, ids))
+    blame_width = max(map(len, ("blame", *blames)))
+    room -= 2
+    if id_width + blame_width > room:
+        blame_width = min(blame_width, max(room // 2, room - id_width))
+        id_width = room - blame_width
+    return [
+        _Column("blame", [text.keep_end(blame, blame_width) for blame in blames], right=False),
+        _Column("test", [text.keep_end(name, id_width) for name in ids], right=False),
+    ]
+
+
+def _threads(reading: GilReading) -> str:
+    return str(len(reading.threads)) if reading.method == "exact" else text.NOT_MEASURED
+
+
+def _limits(entry: Entry) -> str:
+    return ", ".join(limit.bound_text for limit in entry.limits) or "-"
+
+
+def _blame(reading: GilReading) -> str:
+    if not reading.blame:
+        return "-"
+    blame = reading.worst_blame[0]
+    return text.printable(replace(blame, file=os.path.basename(blame.file)).place)
+
+
+def _details(reading: GilReading) -> Iterator[str]:
+    for thread in reading.busiest_threads[:3]:
+        yield (
+            f"    thread {text.printable(thread.label)}: held {text.seconds(thread.held)},"
+            f" waited {text.seconds(thread.wait)}"
+        )
+    for blame in reading.worst_blame[:3]:
+        yield (
+            f"    blame {text.printable(blame.place)} in {text.printable(blame.thread_label)}:"
+            f" knocks waited {text.seconds(blame.waited)}"
+        )
+
+
+def _left_out(results: Results, shown: int) -> Iterator[Line]:
+    below = results.measured - results.with_row
+    beyond = results.with_row - shown
+    if beyond:
+        yield Line(f"({text.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
+    if below:
+        least = text.exact_seconds(results.threshold)
+        exact = results.whole().held is not None
+        measure = extent_measure(results.sort, exact=exact).replace("_", " ")
+        yield Line(
+            f"({text.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
+        )
+
+
+def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
+    whole = results.whole()
+    tests = f"{text.count(results.measured, 'test')} measured"
+    if whole.methods == ["disabled"]:
+        yield Line(f"The GIL is disabled: no thread waits for it. {tests}.")
+    else:
+        yield Line(
+            f"Whole run: contention {text.share(whole.contention)}, wait {text.seconds(whole.wait)}"
+            f" in {text.seconds(whole.wall)}; {tests}, method"
+            f" {'/'.join(whole.methods) or 'unknown'}"
+        )
+    if quiet:
+        return
+    for reason in whole.reasons:
+        yield Line(f"Not exact: {text.printable(reason)}")
+    if (whole.contention or 0.0) > 0.5 and whole.wait is not None and whole.wait < WORTH_A_ROW:
+        yield Line(BUSY_ALONE)
+    cost, held = text.seconds(whole.windows_cost), text.seconds(whole.knocks_held)
+    yield Line(f"{_state(whole)}; measuring took {cost}, its knocks held the GIL for {held}")
+    yield from warnings(results)
+
+
+def _state(whole: Whole) -> str:
+    state = f"GIL {'enabled' if whole.gil_enabled else 'disabled'}"
+    return state if whole.processes == 1 else f"{state}, {whole.processes} processes measured"
+
+
+def warnings(results: Results) -> Iterator[Line]:
+    """Yield what a reader must know beside the numbers: what makes them less than they seem."""
+    if results.first_unjudged is not None:
+        entry = results.first_unjudged
+        yield Line(
+            f"{text.count(results.unjudged, 'test')} passed with a GIL limit that could not be"
+            f" judged, such as {text.printable(entry.name)}: {entry.verdicts[0].fact}",
+            yellow=True,
+        )
+    if results.run_delay > BUSY_MACHINE * results.thread_time > 0.0:
+        yield Line(
+            f"The machine was busy: threads stood ready for {text.seconds(results.run_delay)}"
+            " without a processor. Waits may be longer than on an idle one.",
+            yellow=True,
+        )
+    for nodeid in results.gil_turned_on_by:
+        yield Line(f"The GIL was turned on during {text.printable(nodeid)}.", yellow=True)
