@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "elf.h"
+#include "elf_object.h"
 
 #ifdef ELF_SUPPORTED
 

@@ -5,8 +5,8 @@
    of the processor). These functions read the tables as the loader mapped them. Everything in them
    is checked against the object's segments: a damaged object gives a reason, never a crash. */
 
-#ifndef GILKNOCK_ELF_H
-#define GILKNOCK_ELF_H
+#ifndef GILKNOCK_ELF_OBJECT_H
+#define GILKNOCK_ELF_OBJECT_H
 
 #if defined(__linux__) && defined(__LP64__) && (defined(__x86_64__) || defined(__aarch64__))
 #define ELF_SUPPORTED 1

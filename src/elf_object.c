@@ -1,6 +1,6 @@
 #define _GNU_SOURCE
 
-#include "elf.h"
+#include "elf_object.h"
 
 #ifdef ELF_SUPPORTED
 
