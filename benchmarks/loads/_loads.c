@@ -174,10 +174,13 @@ static PyObject *hold_release(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* When the calling thread was last seen running by enter() or tick(). */
+static _Thread_local int64_t last_seen;
+
 PyDoc_STRVAR(enter_doc,
 "enter()\n--\n\n"
 "Wait for the run to open, then take the GIL; return when it was wanted and when it was had (ns).\n"
-"For threads that go on in Python and keep their own truth.");
+"For threads that go on in Python, with tick().");
 
 static PyObject *enter(PyObject *module, PyObject *unused)
 {
@@ -187,7 +190,37 @@ static PyObject *enter(PyObject *module, PyObject *unused)
     wait_at_gate();
     int64_t wants = now_ns();
     PyEval_RestoreThread(state);
-    return Py_BuildValue("LL", (long long)wants, (long long)now_ns());
+    last_seen = now_ns();
+    return Py_BuildValue("LL", (long long)wants, (long long)last_seen);
+}
+
+PyDoc_STRVAR(tick_doc,
+"tick(spin_ns, gap_ns, gaps)\n--\n\n"
+"Hold the GIL for spin_ns; return whether the run goes on. When more than gap_ns have passed since the last\n"
+"tick ended, append (when that was, when this one began) to the list. Between two ticks there is nothing but\n"
+"the bytecode of a loop, where the eval loop hands the GIL over when it is asked to.");
+
+static PyObject *tick(PyObject *module, PyObject *args)
+{
+    (void)module;
+    int64_t began = now_ns();
+    long long spin_ns, gap_ns;
+    PyObject *gaps;
+    if (!PyArg_ParseTuple(args, "LLO!", &spin_ns, &gap_ns, &PyList_Type, &gaps)) {
+        return NULL;
+    }
+    if (began - last_seen > gap_ns) {
+        PyObject *gap = Py_BuildValue("LL", (long long)last_seen, (long long)began);
+        int error = gap == NULL ? -1 : PyList_Append(gaps, gap);
+        Py_XDECREF(gap);
+        if (error < 0) {
+            return NULL;
+        }
+    }
+    PyObject *goes_on = atomic_load_explicit(&stopping, memory_order_relaxed) ? Py_False : Py_True;
+    Py_INCREF(goes_on);
+    last_seen = spin_until(began + spin_ns);
+    return goes_on;
 }
 
 static int by_size(const void *a, const void *b)
@@ -374,6 +407,7 @@ static PyObject *volley(PyObject *module, PyObject *args)
 static PyMethodDef methods[] = {
     {"hold_release", hold_release, METH_VARARGS, hold_release_doc},
     {"enter", enter, METH_NOARGS, enter_doc},
+    {"tick", tick, METH_VARARGS, tick_doc},
     {"run", run, METH_VARARGS, run_doc},
     {"reset", reset, METH_NOARGS, reset_doc},
     {"pairs", pairs, METH_O, pairs_doc},

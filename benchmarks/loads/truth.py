@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Interval = tuple[int, int]
 
+TICK_NS = 20_000
+"""How long a thread of Python stays in one C call."""
 GAP_NS = 2_000
-"""A pure-Python loop that sees its clock jump by more was not running in between."""
+"""More than this between two calls: the thread was not running."""
 
 JOIN_LIMIT = 60.0
 """Seconds after which a thread of a load that has been told to stop is taken for stuck."""
@@ -137,29 +139,23 @@ def run_native(
     )
 
 
-class _Spinner:
-    """A pure-Python loop that notes when it was not running."""
+class _Ticker:
+    """A thread that loops in bytecode and notes when it was not running."""
 
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self) -> None:
         self.thread = threading.Thread(target=self._run, name="load-python")
-        self.stop = stop
         self.gaps: list[Interval] = []
-        self.start = self.end = 0
+        self.end = 0
 
     def _run(self) -> None:
-        stopped, clock, gaps, gap_ns = self.stop.is_set, monotonic_ns, self.gaps, GAP_NS
-        wanted, last = native.enter()
-        self.start = wanted
-        gaps.append((wanted, last))
-        while not stopped():
-            now = clock()
-            if now - last > gap_ns:
-                gaps.append((last, now))
-            last = now
-        self.end = last
+        tick, gaps = native.tick, self.gaps
+        gaps.append(native.enter())
+        while tick(TICK_NS, GAP_NS, gaps):
+            pass
+        self.end = monotonic_ns()
 
     def running(self, opened: int, closed: int) -> list[Interval]:
-        """When it ran, within the window."""
+        """When it ran, within the window; between two gaps it did."""
         starts = [after for _, after in self.gaps]
         ends = [before for before, _ in self.gaps[1:]] + [self.end]
         return _clip(zip(starts, ends, strict=True), opened, closed)
@@ -170,49 +166,53 @@ def _clip(intervals: Iterator[Interval], opened: int, closed: int) -> list[Inter
     return [(a, b) for a, b in clipped if a < b]
 
 
-def _overlaps(intervals: list[Interval], start: int, end: int) -> bool:
-    """Whether one of ``intervals``, in order and apart, shares time with the given one."""
-    first = bisect_left(intervals, start, key=lambda interval: interval[1])
-    return first < len(intervals) and intervals[first][0] < end
+def _shared(intervals: list[Interval], start: int, end: int) -> int:
+    """How much of the given interval lies in ``intervals``, which are in order and apart."""
+    total = 0
+    at = bisect_left(intervals, start, key=lambda interval: interval[1])
+    while at < len(intervals) and intervals[at][0] < end:
+        total += min(intervals[at][1], end) - max(intervals[at][0], start)
+        at += 1
+    return total
 
 
 def run_python(
     threads: int, duration: float, begin: Callable[[], object], end: Callable[[], T]
 ) -> tuple[T, Truth]:
-    """Run that many pure-Python loops for ``duration`` between ``begin`` and ``end``.
+    """Run that many threads of Python for ``duration`` between ``begin`` and ``end``.
 
-    Each loop notes every gap in its own running. A gap in which another thread ran is a wait;
-    one in which nobody did is the operating system's doing (the thread was stopped while it
-    held the GIL) and counts as held. What remains of the window is the hand-over gap: from the
-    last stamp of the thread that lets go to the first of the one that takes. In it the GIL is
-    free for nearly all the time - the other has to be woken
-    - but nobody's stamps can tell how nearly. The truth counts it as free, and it is the slack.
+    Each loops in bytecode over a C call that keeps the GIL for :data:`TICK_NS` and notes when
+    it began and ended: whenever the operating system stops a thread that has the GIL, it does
+    so within a call, all but certainly. A gap between two calls in which another thread ran is
+    a wait, any other counts as held.
+
+    What remains of the window is the hand-over: from the last stamp of the thread that lets go
+    to the first of the one that takes. The GIL is free then, until the other has been woken,
+    but for some hundred nanoseconds at each end. Nobody's stamps can prove it: the truth counts
+    it as free, and as the slack.
     """
-    stop = threading.Event()
-    spinners = [_Spinner(stop) for _ in range(threads)]
-    with _running([spinner.thread for spinner in spinners]):
-        try:
-            seen, stamps, _, _ = native.run(threads, round(duration * 1e9), begin, end)
-        finally:
-            stop.set()
-    return seen, _truth_of_spinners(spinners, stamps)
+    tickers = [_Ticker() for _ in range(threads)]
+    with _running([ticker.thread for ticker in tickers]):
+        seen, stamps, _, _ = native.run(threads, round(duration * 1e9), begin, end)
+    return seen, _truth_of_tickers(tickers, stamps)
 
 
-def _truth_of_spinners(spinners: list[_Spinner], stamps: Stamps) -> Truth:
+def _truth_of_tickers(tickers: list[_Ticker], stamps: Stamps) -> Truth:
     before, opened, let_go, wanted, took, closed, after = stamps
     coordinator: list[Interval] = [(opened, let_go), (took, closed)]
-    running = [spinner.running(opened, closed) for spinner in spinners]
-    held = let_go - opened + closed - took
-    wait = took - wanted
-    waits = 1
-    for spinner, mine in zip(spinners, running, strict=True):
+    running = [ticker.running(opened, closed) for ticker in tickers]
+    held = let_go - opened + closed - took + sum(b - a for of in running for a, b in of)
+    wait, proven, waits = took - wanted, 0, 1
+    for ticker, mine in zip(tickers, running, strict=True):
         others = [coordinator, *(other for other in running if other is not mine)]
-        gaps = _clip(iter(spinner.gaps), opened, closed)
-        waited = [gap for gap in gaps if any(_overlaps(other, *gap) for other in others)]
-        length = sum(b - a for a, b in waited)
-        held += min(spinner.end, closed) - spinner.start - length
-        wait += length
-        waits += len(waited)
+        for gap in _clip(iter(ticker.gaps), opened, closed):
+            taken = sum(_shared(other, *gap) for other in others)
+            if taken:
+                wait += gap[1] - gap[0]
+                proven += taken
+                waits += 1
+            else:
+                held += gap[1] - gap[0]
     wall = (closed - opened) / 1e9
     return Truth(
         wall=wall,
@@ -220,7 +220,7 @@ def _truth_of_spinners(spinners: list[_Spinner], stamps: Stamps) -> Truth:
         held=held / 1e9,
         held_slack=wall - held / 1e9,
         wait=wait / 1e9,
-        wait_slack=waits * GAP_NS / 1e9,
+        wait_slack=(wait - proven - (took - wanted)) / 1e9,
         takes=waits,
         threads=(),
     )
