@@ -79,6 +79,8 @@ static uint64_t duty_pace(void *context) {
     return pause;
 }
 
+static void duty_look(void *context) { (void)context; }
+
 static void duty_knock(void *context) {
     struct duty *duty = context;
     sync_lock(&duty->guard);
@@ -116,7 +118,7 @@ static PyObject *duty_start(PyObject *object, PyObject *unused) {
     duty->sampling = self->sampling;
     duty->sleeping = self->sleeping;
     duty->owners = 2;
-    const struct knocker_work work = {duty_begin, duty_pace, duty_knock, duty_end, duty};
+    const struct knocker_work work = {duty_begin, duty_pace, duty_look, duty_knock, duty_end, duty};
     self->knocker = knocker_start(&work);
     if (self->knocker == NULL) {
         sync_destroy(&duty->guard);

@@ -1,4 +1,4 @@
-/* A thread that knocks: it sleeps for as long as its pace says, calls its knock, and so on until it is stopped. */
+/* A thread that knocks: it sleeps for as long as its pace says, looks, knocks, and so on until it is stopped. */
 #ifndef GILKNOCK_KNOCKER_H
 #define GILKNOCK_KNOCKER_H
 
@@ -12,6 +12,7 @@
 struct knocker_work {
     void (*begin)(void *context);
     uint64_t (*pace)(void *context); /* nanoseconds until the next knock */
+    void (*look)(void *context);     /* as it wakes, before anything that may wait */
     void (*knock)(void *context);
     void (*end)(void *context);
     void *context;

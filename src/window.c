@@ -97,6 +97,8 @@ static struct {
     uint64_t gap;         /* ns */
     uint64_t stratum_end; /* system ns */
     uint64_t random;
+    bool taken;                /* by somebody, at the latest look */
+    const PyThreadState *seen; /* who; may be gone since */
 } office = {.mean_gap = MEAN_GAP_NS};
 
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
@@ -105,9 +107,9 @@ static struct {
 /* --- the knock ------------------------------------------------------------------------------------------------- */
 
 /* Whom a knock found with the GIL: the accounting knows; otherwise whoever was seen there before the knock. */
-static bool find_culprit(struct culprit *culprit, const PyThreadState *seen) {
+static bool find_culprit(struct culprit *culprit) {
     if (!office.exact || !accounting_active()) {
-        return seen != NULL && blame_find(culprit, 0, seen);
+        return office.seen != NULL && blame_find(culprit, 0, office.seen);
     }
     struct accounting_thread former;
     if (!accounting_former(&former)) {
@@ -123,7 +125,7 @@ static bool find_culprit(struct culprit *culprit, const PyThreadState *seen) {
 }
 
 /* Enter an answered knock. The knocker has the GIL. */
-static void enter_knock(uint64_t asked, uint64_t now, bool waited, uint64_t latency, const PyThreadState *seen) {
+static void enter_knock(uint64_t asked, uint64_t now, bool waited, uint64_t latency) {
     office.knocks.knocks++;
     office.knocks.waited += waited;
     histogram_add(&office.knocks.latency, latency);
@@ -132,7 +134,7 @@ static void enter_knock(uint64_t asked, uint64_t now, bool waited, uint64_t late
     }
     names_learn();
     struct culprit culprit;
-    bool found = find_culprit(&culprit, seen);
+    bool found = find_culprit(&culprit);
     for (Window *window = office.newest; window != NULL; window = window->older) {
         uint64_t inside = clock_elapsed(window->opened > asked ? window->opened : asked, now);
         if (inside > latency) {
@@ -150,10 +152,15 @@ static void enter_knock(uint64_t asked, uint64_t now, bool waited, uint64_t late
     }
 }
 
+/* Without the accounting, what the GIL was like at the random moment is known from this look only. */
+static void look(void *context) {
+    (void)context;
+    office.taken = office.located && gil_is_taken(&office.gil);
+    office.seen = office.taken ? gil_last_holder(&office.gil) : NULL;
+}
+
 static void knock(void *context) {
     (void)context;
-    bool taken = office.located && gil_is_taken(&office.gil);
-    const PyThreadState *seen = taken ? gil_last_holder(&office.gil) : NULL;
     uint64_t asked = clock_ticks();
     STORE(office.knock_asked, asked);
     PyGILState_STATE state = PyGILState_Ensure();
@@ -163,9 +170,9 @@ static void knock(void *context) {
         bool accounted = office.exact && accounting_active();
         uint64_t latency = accounted ? accounting_own_wait() : clock_elapsed(asked, now);
         bool waited = accounted        ? latency != 0
-                      : office.located ? taken
+                      : office.located ? office.taken
                                        : clock_seconds(latency) * 1e9 > UNSEEN_WAIT_NS;
-        enter_knock(asked, now, waited, latency, seen);
+        enter_knock(asked, now, waited, latency);
         office.knocking += clock_elapsed(now, clock_ticks());
     }
     PyGILState_Release(state);
@@ -225,7 +232,7 @@ static void rouse_knocker(void) {
     }
     office.stratum_end = 0;
     office.random = clock_ticks() | 1;
-    const struct knocker_work work = {begin_knocking, pace, knock, end_knocking, NULL};
+    const struct knocker_work work = {begin_knocking, pace, look, knock, end_knocking, NULL};
     office.knocker = knocker_start(&work);
 }
 
