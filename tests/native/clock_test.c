@@ -1,0 +1,112 @@
+#define _POSIX_C_SOURCE 200809L
+
+#include "clock.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "check.h"
+
+#define THREADS 4
+
+struct moment {
+    uint64_t ticks;
+    double seconds;
+};
+
+static double monotonic(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* The same moment on both clocks: of many tries the one least disturbed. */
+static struct moment read_moment(void) {
+    struct moment moment = {0, 0.0};
+    uint64_t narrowest = UINT64_MAX;
+    for (int i = 0; i < 200; i++) {
+        uint64_t before = clock_ticks();
+        double seconds = monotonic();
+        uint64_t width = clock_elapsed(before, clock_ticks());
+        if (width < narrowest) {
+            narrowest = width;
+            moment = (struct moment){before + width / 2, seconds};
+        }
+    }
+    return moment;
+}
+
+static void sleep_ms(long ms) {
+    struct timespec duration = {0, ms * 1000000};
+    nanosleep(&duration, NULL);
+}
+
+/* Runs first, when no rate is known yet. */
+static void *convert(void *unused) {
+    (void)unused;
+    CHECK(clock_seconds(1000) > 0.0);
+    clock_calibrate();
+    CHECK(clock_seconds(1000) > 0.0);
+    return NULL;
+}
+
+static void test_threads_may_calibrate_at_once(void) {
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, convert, NULL) == 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+static void test_ticks_pass_at_the_rate_of_the_monotonic_clock(struct moment start) {
+    for (long ms = 10; ms <= 160; ms *= 2) {
+        sleep_ms(ms);
+        clock_calibrate();
+        struct moment end = read_moment();
+        double ratio =
+            clock_seconds(clock_elapsed(start.ticks, end.ticks)) / (end.seconds - start.seconds);
+        CHECK(1.0 - 1e-4 < ratio && ratio < 1.0 + 1e-4);
+    }
+}
+
+static void test_source_is_named(void) {
+    const char *names[] = {"tsc", "cntvct", "clock_gettime"};
+    int found = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        found += strcmp(clock_name(), names[i]) == 0;
+    CHECK(found == 1);
+    CHECK((clock_source == CLOCK_COUNTER) == (strcmp(clock_name(), "clock_gettime") != 0));
+}
+
+static void test_system_clock_counts_nanoseconds(void) {
+    double before = monotonic();
+    double now = (double)clock_system_ns() * 1e-9;
+    double after = monotonic();
+    CHECK(before - 1e-6 <= now && now <= after + 1e-6);
+}
+
+static void test_an_end_before_its_beginning_is_no_time(void) {
+    CHECK(clock_elapsed(10, 25) == 15);
+    CHECK(clock_elapsed(10, 10) == 0);
+    CHECK(clock_elapsed(25, 10) == 0);
+    CHECK(clock_seconds(0) == 0.0);
+}
+
+static void test_a_second_init_changes_nothing(void) {
+    double before = clock_seconds(UINT64_C(1) << 40);
+    clock_init();
+    CHECK(clock_seconds(UINT64_C(1) << 40) == before);
+}
+
+int main(void) {
+    clock_init();
+    struct moment start = read_moment();
+    test_threads_may_calibrate_at_once();
+    test_ticks_pass_at_the_rate_of_the_monotonic_clock(start);
+    test_source_is_named();
+    test_system_clock_counts_nanoseconds();
+    test_an_end_before_its_beginning_is_no_time();
+    test_a_second_init_changes_nothing();
+    return 0;
+}

@@ -1,0 +1,136 @@
+"""Builds the C files that need no Python, each alone with its test program, and runs them."""
+
+import functools
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SRC = HERE.parent.parent / "src"
+
+COMPILER = shlex.split(os.environ.get("CC", "cc"))
+FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-g", "-pthread", f"-I{SRC}"]
+
+PLAIN = ""
+ADDRESS = "address,undefined"
+THREAD = "thread"
+
+POSITION_DEPENDENT = ("-fno-pie", "-no-pie")
+
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="the test programs use POSIX threads"),
+    pytest.mark.skipif(shutil.which(COMPILER[0]) is None, reason=f"no compiler {COMPILER[0]!r}"),
+]
+
+
+@dataclass(frozen=True)
+class Program:
+    """One build of one test program."""
+
+    test: str  # NAME of tests/native/NAME_test.c
+    sources: str  # files of src it is linked with
+    flags: tuple[str, ...] = ()
+    target: tuple[str, ...] | None = None  # flags to make interpose_target.c a shared library
+    helpers: str = ""  # further files of tests/native
+    arguments: tuple[str, ...] = ()
+    builds: tuple[str, ...] = (PLAIN, ADDRESS)
+    variant: str = ""
+    linux_only: bool = False
+
+    def id(self, build: str) -> str:
+        return " ".join(filter(None, (self.test, self.variant, build)))
+
+
+def interpose(variant: str, protection: str, **how: tuple[str, ...]) -> Program:
+    """Redirects an object built in one way, and what its slots' pages are then."""
+    target, flags = how.get("target"), how.get("flags", ())
+    return Program(
+        "interpose",
+        "interpose elf_object",
+        flags=flags if target is None else ("-DTARGET_IS_SHARED",),
+        target=target,
+        helpers="interpose_target" if target is None else "",
+        arguments=(protection,),
+        variant=variant,
+        linux_only=True,
+    )
+
+
+PROGRAMS = [
+    Program("clock", "clock", builds=(PLAIN, ADDRESS, THREAD)),
+    Program("clock", "clock", ("-U__linux__",), variant="without counter"),
+    Program("histogram", "histogram", builds=(PLAIN, ADDRESS, THREAD)),
+    Program("elf_object", "elf_object", target=("-Wl,-z,lazy",), linux_only=True),
+    interpose("library lazy", "rw", target=("-Wl,-z,lazy",)),
+    interpose("library now", "r", target=("-Wl,-z,now,-z,relro",)),
+    interpose("library now norelro", "rw", target=("-Wl,-z,now,-z,norelro",)),
+    interpose("library no-plt", "r", target=("-fno-plt", "-Wl,-z,now,-z,relro")),
+    interpose("library no-plt lazy", "r", target=("-fno-plt", "-Wl,-z,lazy,-z,relro")),
+    interpose("library sysv hash", "rw", target=("-Wl,-z,lazy,--hash-style=sysv",)),
+    interpose("program fixed lazy", "rw", flags=(*POSITION_DEPENDENT, "-Wl,-z,lazy")),
+    interpose("program fixed now", "r", flags=(*POSITION_DEPENDENT, "-Wl,-z,now,-z,relro")),
+    interpose("program pie", "r", flags=("-fPIE", "-pie", "-Wl,-z,now,-z,relro")),
+    Program("interpose_refusal", "interpose elf_object", POSITION_DEPENDENT, linux_only=True),
+    Program("interpose_elsewhere", "interpose elf_object", ("-U__linux__",)),
+]
+
+
+def compile_program(output: Path, arguments: list[str]) -> None:
+    """Fails the test with the compiler's words when it refuses."""
+    command = [*COMPILER, *FLAGS, "-o", str(output), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stderr}"
+
+
+def sanitizer_flags(build: str) -> list[str]:
+    return [f"-fsanitize={build}", "-fno-sanitize-recover=all"] if build else []
+
+
+@functools.cache
+def why_not(build: str) -> str | None:
+    """Why no program can be built and run this way; None when it can."""
+    with tempfile.TemporaryDirectory() as directory:
+        source, output = Path(directory, "probe.c"), Path(directory, "probe")
+        source.write_text("int main(void) { return 0; }\n")
+        command = [*COMPILER, *sanitizer_flags(build), str(source), "-o", str(output)]
+        for step in (command, [str(output)]):
+            done = subprocess.run(step, capture_output=True, text=True, timeout=120)
+            if done.returncode != 0:
+                return (done.stderr.strip() or "no message").splitlines()[-1]
+    return None
+
+
+@pytest.mark.parametrize(
+    ("program", "build"),
+    [
+        pytest.param(program, build, id=program.id(build))
+        for program in PROGRAMS
+        for build in program.builds
+    ],
+)
+def test_native(program: Program, build: str, tmp_path: Path) -> None:
+    if program.linux_only and not sys.platform.startswith("linux"):
+        pytest.skip("calls can be redirected on Linux only")
+    if reason := why_not(build):
+        pytest.skip(f"{COMPILER[0]} cannot build and run with {build or 'no sanitizer'}: {reason}")
+
+    files = [HERE / f"{name}.c" for name in (f"{program.test}_test", *program.helpers.split())]
+    files += [SRC / f"{name}.c" for name in program.sources.split()]
+    if program.target is not None:
+        library = tmp_path / "libtarget.so"
+        source = str(HERE / "interpose_target.c")
+        compile_program(library, ["-shared", "-fPIC", *program.target, source])
+        files.append(library)
+
+    executable = tmp_path / program.test
+    compile_program(executable, [*sanitizer_flags(build), *program.flags, *map(str, files)])
+    command = [str(executable), *program.arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
