@@ -1,0 +1,172 @@
+"""A comparison for people: the table, and the text of a test over its gate. Pure, no pytest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from pytest_gilknock import text
+from pytest_gilknock.compare import RANK, Change, Comparison, Verdict
+from pytest_gilknock.failure import facts
+from pytest_gilknock.gate import Metric
+from pytest_gilknock.reading import GilReading
+from pytest_gilknock.table import Line
+
+SIGNS: dict[Verdict, str] = {"over the gate": "!", "worse": "+", "better": "-", "steady": "="}
+
+HEADS = ("", "metric", "before", "after", "change", "", "test")
+
+_MIN_ID = 20
+_SHOWN_NAMES = 3
+
+
+def value(metric: Metric, number: float) -> str:
+    """Return a metric's value with its unit."""
+    if metric == "contention":
+        return text.share(number)
+    return str(int(number)) if metric == "contended" else text.seconds(number)
+
+
+def signed(metric: Metric, difference: float) -> str:
+    """Return a difference with its sign and unit."""
+    return ("-" if difference < 0 else "+") + value(metric, abs(difference))
+
+
+def percentage(change: Change) -> str:
+    """Return the relative change, if any; from a baseline of zero it cannot be told."""
+    if not change.difference:
+        return ""
+    if not change.before:
+        return "from 0"
+    return f"{100 * change.difference / change.before:+.0f}%"
+
+
+def cells(change: Change) -> tuple[str, ...]:
+    """Return the row of a change, as :data:`HEADS` names its columns."""
+    return (
+        SIGNS[change.verdict],
+        change.metric,
+        value(change.metric, change.before),
+        value(change.metric, change.after),
+        signed(change.metric, change.difference),
+        percentage(change),
+        text.printable(change.nodeid),
+    )
+
+
+def section(comparison: Comparison, *, width: int, top: int, everything: bool) -> list[Line]:
+    """Return the table, worst first, and what it leaves out.
+
+    At most ``top`` rows (0: all) beside those over the gate; ``everything``: the steady too.
+    """
+    changes = comparison.changes if everything else comparison.notable
+    shown = [
+        change for rank, change in enumerate(changes) if not top or rank < top or change.breached
+    ]
+    lines = list(_table(shown, width))
+    if left := len(changes) - len(shown):
+        lines.append(
+            Line(f"({text.count(left, 'more row')} left out. Use --gil-top=0 to show all.)")
+        )
+    lines += [Line(line) for line in closing(comparison)]
+    lines += [Line(line, yellow=True) for line in cautions(comparison)]
+    return lines
+
+
+def _table(changes: Sequence[Change], width: int) -> Iterator[Line]:
+    if not changes:
+        return
+    rows = [cells(change) for change in changes]
+    widths = [max(map(len, column)) for column in zip(HEADS, *rows, strict=True)]
+    room = max(_MIN_ID, width - sum(widths[:-1]) - 2 * (len(widths) - 1))
+    yield Line(_row(HEADS, widths, room), bold=True)
+    for change, row in zip(changes, rows, strict=True):
+        yield Line(_row(row, widths, room), red=change.breached)
+
+
+def _row(row: Sequence[str], widths: Sequence[int], room: int) -> str:
+    sign, metric, *numbers, nodeid = row
+    left = [sign.ljust(widths[0]), metric.ljust(widths[1])]
+    right = [cell.rjust(space) for cell, space in zip(numbers, widths[2:-1], strict=True)]
+    return "  ".join([*left, *right, text.keep_end(nodeid, room)]).rstrip()
+
+
+def closing(comparison: Comparison) -> Iterator[str]:
+    """Yield the verdict on the whole run, in lines."""
+    verdicts = _by_test(comparison)
+    counts = [f"{number} {verdict}" for verdict in RANK if (number := verdicts[verdict])]
+    yield (
+        f"{text.count(verdicts.total(), 'test')} of {text.printable(comparison.after)}"
+        f" compared with {before(comparison)}: {', '.join(counts) or 'nothing to compare'}"
+    )
+    if comparison.gates:
+        yield f"Gate: {', '.join(map(str, comparison.gates))}"
+    if comparison.new:
+        yield f"New, without a baseline: {_named(comparison.new)}"
+    if comparison.gone:
+        yield f"In the baseline, not measured now: {_named(comparison.gone)}"
+
+
+def before(comparison: Comparison) -> str:
+    """Return what a run is compared with."""
+    return ", ".join(map(text.printable, comparison.before)) or "nothing"
+
+
+def _by_test(comparison: Comparison) -> Counter[Verdict]:
+    worst: dict[str, Verdict] = {}
+    for change in comparison.changes:  # worst first
+        worst.setdefault(change.nodeid, change.verdict)
+    return Counter(worst.values())
+
+
+def _named(nodeids: Sequence[str]) -> str:
+    names = ", ".join(map(text.printable, nodeids[:_SHOWN_NAMES]))
+    more = len(nodeids) - _SHOWN_NAMES
+    return f"{text.count(len(nodeids), 'test')} ({names}{f', {more} more' if more > 0 else ''})"
+
+
+def cautions(comparison: Comparison) -> Iterator[str]:
+    """Yield what keeps the comparison from being what it seems, in lines."""
+    for warning in comparison.warnings:
+        yield f"Warning: {warning}"
+    reasons = Counter((one.metric, one.reason) for one in comparison.unjudged if one.gated)
+    for (metric, reason), number in sorted(reasons.items()):
+        tests = text.count(number, "test")
+        yield f"Warning: the gate could not judge {metric} of {tests}: {reason}"
+
+
+def breach_text(changes: Iterable[Change], names: Sequence[str], reading: GilReading) -> str:
+    """Return why a test fails: each metric over its gate, then what was measured now."""
+    lines: list[str] = []
+    for change in changes:
+        lines.append(
+            f"GIL contention regression: {summary(change)}, set by --gil-compare-fail={change.gate}"
+        )
+        lines.append(f"  before      {_spread(change, names)}")
+    return "\n".join([*lines, *facts(reading)])
+
+
+def summary(change: Change) -> str:
+    """Return a change in one line: ``wait 250 ms, was 1.20 ms (+249 ms, +20733%), allowed ...``."""
+    difference = ", ".join(
+        filter(None, [signed(change.metric, change.difference), percentage(change)])
+    )
+    gate = change.gate
+    allowed = (
+        f", allowed {signed(change.metric, gate.allowance(change.before))}"
+        if gate is not None
+        else ""
+    )
+    return (
+        f"{change.metric} {value(change.metric, change.after)}, was"
+        f" {value(change.metric, change.before)} ({difference}){allowed}"
+    )
+
+
+def _spread(change: Change, names: Sequence[str]) -> str:
+    runs = ", ".join(map(text.printable, names))
+    worst = value(change.metric, change.spread.worst)
+    if change.spread.runs == 1:
+        return f"{worst} in {runs}"
+    best = value(change.metric, change.spread.best)
+    return f"{worst}, the worst of {change.spread.runs} runs from {best} on ({runs})"

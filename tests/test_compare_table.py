@@ -1,0 +1,198 @@
+"""What a comparison looks like: terminal, Markdown, JSON, a failing test's text."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from gate_samples import BASELINE, ENTRY
+from test_baseline import reading
+
+from pytest_gilknock.baseline import Entry
+from pytest_gilknock.compare import Before, Comparison, compare_runs, compare_test
+from pytest_gilknock.compare_formats import as_json, as_markdown, code, prose
+from pytest_gilknock.compare_table import breach_text, section
+from pytest_gilknock.gate import parse_gates
+from pytest_gilknock.reading import Blame
+
+AFTER = {
+    "test_a.py::test_worst": replace(ENTRY, wait=2.0, max_wait=0.1),
+    "test_a.py::test_better": replace(ENTRY, wait=0.0),
+    "test_a.py::test_steady": ENTRY,
+    "test_a.py::test_other_method": replace(ENTRY, method="sampled"),
+    "test_a.py::test_new": ENTRY,
+}
+KNOWN = [*list(AFTER)[:-1], "test_a.py::test_gone"]
+
+
+def comparison(
+    after: dict[str, Entry] = AFTER, gates: tuple[str, ...] = ("wait:20ms&25%",), runs: int = 1
+) -> Comparison:
+    before = replace(BASELINE, tests=dict.fromkeys(KNOWN, ENTRY))
+    return compare_runs(
+        Before.of([(f"{number:04}_main.json", before) for number in range(1, runs + 1)]),
+        after,
+        parse_gates(gates),
+        name="this run",
+        warnings=["machine kind was A, is B"],
+    )
+
+
+def shown(compared: Comparison, *, width: int = 80, top: int = 10, everything: bool = False) -> str:
+    lines = section(compared, width=width, top=top, everything=everything)
+    return "\n".join(line.text for line in lines)
+
+
+def test_the_table_has_the_worst_first_and_says_what_is_not_in_it() -> None:
+    assert shown(comparison()).splitlines() == [
+        "   metric     before   after    change          test",
+        "!  wait       250 ms  2.00 s   +1.75 s   +700%  test_a.py::test_worst",
+        "+  max_wait  5.00 ms  100 ms  +95.0 ms  +1900%  test_a.py::test_worst",
+        "-  wait       250 ms     0 s   -250 ms   -100%  test_a.py::test_better",
+        "3 tests of this run compared with 0001_main.json: 1 over the gate, 1 better, 1 steady",
+        "Gate: wait:20ms&25%",
+        "New, without a baseline: 1 test (test_a.py::test_new)",
+        "In the baseline, not measured now: 1 test (test_a.py::test_gone)",
+        "Warning: machine kind was A, is B",
+        "Warning: the gate could not judge wait of 1 test: exact before, sampled now",
+    ]
+
+
+def test_steady_rows_are_there_when_everything_is_wanted() -> None:
+    assert "test_steady" not in shown(comparison())
+    rows = [line.split() for line in shown(comparison(), everything=True).splitlines()]
+    assert ["=", "wait", "250", "ms", "250", "ms", "+0", "s", "test_a.py::test_steady"] in rows
+
+
+def test_the_limit_of_rows_hides_no_breach() -> None:
+    after = {nodeid: replace(ENTRY, wait=2.0 + at) for at, nodeid in enumerate(KNOWN)}
+    text = shown(comparison(after), top=1)
+    assert text.count("!  wait") == len(KNOWN)
+    assert "left out" not in text
+    assert "(2 more rows left out. Use --gil-top=0 to show all.)" in shown(comparison(), top=1)
+
+
+def test_nothing_to_compare_is_said() -> None:
+    assert "0 tests of this run compared with 0001_main.json: nothing" in shown(comparison({}))
+
+
+@pytest.mark.parametrize("width", [1, 80, 200])
+def test_a_long_id_is_shortened_to_the_width_and_keeps_its_end(width: int) -> None:
+    nodeid = "tests/" + "very_" * 40 + "long.py::test_it"
+    before = Before.of([("b", replace(BASELINE, tests={nodeid: ENTRY}))])
+    compared = compare_runs(before, {nodeid: replace(ENTRY, wait=9.0)}, (), name="now")
+    row = shown(compared, width=width).splitlines()[1]
+    assert row.endswith("long.py::test_it")
+    assert len(row) <= max(width, 80)
+
+
+def hostile(nodeid: str) -> Comparison:
+    before = Before.of(
+        [("b\n.json", replace(BASELINE, tests={nodeid: ENTRY, nodeid + "g": ENTRY}))]
+    )
+    after = {nodeid: replace(ENTRY, wait=9.0), nodeid + "n": ENTRY}
+    return compare_runs(before, after, parse_gates(["wait:1ms"]), name="now\x1b[2J")
+
+
+HOSTILE = "t[\x1b[31m\r\n| `a` ``b`` <script> \\| \u202e ::error::]"
+
+
+def test_no_control_character_of_an_id_reaches_the_terminal() -> None:
+    assert all(line.isprintable() for line in shown(hostile(HOSTILE)).splitlines())
+    assert all(line.isprintable() for line in as_markdown(hostile(HOSTILE)).splitlines())
+
+
+def test_a_markdown_row_stays_one_row_whatever_the_id() -> None:
+    (row,) = [line for line in as_markdown(hostile(HOSTILE)).splitlines() if "**!**" in line]
+    cells = row.replace("\\|", "").strip("|").split("|")
+    assert len(cells) == 7
+    assert cells[-1].strip().startswith("```t[")
+
+
+@pytest.mark.parametrize(
+    ("words", "span"),
+    [
+        ("plain", "`plain`"),
+        ("a`b", "``a`b``"),
+        ("`a``b", "``` `a``b ```"),
+        ("a|b", "`a\\|b`"),
+        ("a\\|b", "`a\\ \\|b`"),
+        ("", "`  `"),
+    ],
+)
+def test_a_code_span_holds_what_is_in_it(words: str, span: str) -> None:
+    assert code(words) == span
+
+
+def test_prose_is_shown_as_it_is() -> None:
+    assert prose("a_b *c* <d> `e` [f]") == r"a\_b \*c\* \<d\> \`e\` \[f\]"
+
+
+def test_markdown_has_the_table_the_verdict_and_the_warnings() -> None:
+    text = as_markdown(comparison())
+    assert text.startswith("### GIL contention compared with `0001_main.json`\n")
+    assert "| **!** | wait | 250 ms | 2.00 s | +1.75 s | +700% | `test_a.py::test_worst` |" in text
+    assert "1 over the gate, 1 better, 1 steady" in text
+    assert "Warning: machine kind was A, is B" in text
+
+
+def test_markdown_of_many_rows_stays_short() -> None:
+    after = {f"t{number}": replace(ENTRY, wait=9.0) for number in range(60)}
+    before = Before.of([("b", replace(BASELINE, tests=dict.fromkeys(after, ENTRY)))])
+    text = as_markdown(compare_runs(before, after, (), name="now"))
+    assert text.count("| `t") == 50
+    assert "10 more rows left out." in text
+
+
+def test_json_has_everything_in_plain_numbers() -> None:
+    document = json.loads(
+        as_json(comparison(gates=("wait:0ms",), runs=2)), parse_constant=pytest.fail
+    )
+    assert document["kind"] == "pytest-gilknock comparison"
+    assert document["breached"] is True
+    assert document["changes"][0] == {
+        "nodeid": "test_a.py::test_worst",
+        "metric": "wait",
+        "verdict": "over the gate",
+        "before": 0.25,
+        "after": 2.0,
+        "difference": 1.75,
+        "spread": {"best": 0.25, "worst": 0.25, "runs": 2},
+        "gate": "wait:0s",
+        "extent": None,
+    }
+    assert document["new"] == ["test_a.py::test_new"]
+    assert {one["reason"] for one in document["unjudged"]} == {"exact before, sampled now"}
+
+
+def test_the_text_of_a_failing_test_needs_no_manual() -> None:
+    before = [ENTRY, replace(ENTRY, wait=0.001)]
+    changes, _ = compare_test(
+        "test_a.py::t",
+        before,
+        replace(ENTRY, wait=2.0),
+        parse_gates(["wait:20ms&25%", "contention:0.1"]),
+    )
+    blame = Blame("a.py", 3, "f", 1, "worker", 0.1, 5)
+    text = breach_text(
+        [change for change in changes if change.breached],
+        ["0001_main.json", "0002_main.json"],
+        reading(blame=(blame,)),
+    )
+    assert text.splitlines() == [
+        "GIL contention regression: wait 2.00 s, was 250 ms (+1.75 s, +700%),"
+        " allowed +62.5 ms, set by --gil-compare-fail=wait:20ms&25%",
+        "  before      250 ms, the worst of 2 runs from 1.00 ms on"
+        " (0001_main.json, 0002_main.json)",
+        "  contention  0.333 (the GIL was held 1.00 s of 3.00 s)",
+        "  wait        123 ms over all threads; longest single wait 5.00 ms",
+        "  blame       lines that held the GIL while others waited:",
+        "              a.py:3 f in worker: knocks waited 100 ms",
+    ]
+
+
+def test_a_change_from_zero_has_no_percentage() -> None:
+    (change, *_), _ = compare_test(
+        "t", [replace(ENTRY, contention=0.0)], replace(ENTRY, contention=0.4), ()
+    )
+    text = breach_text([change], ["b.json"], reading())
+    assert "contention 0.400, was 0.000 (+0.400, from 0)" in text
