@@ -1,0 +1,128 @@
+"""``python -m pytest_gilknock``: baselines shown and compared without running a test. No pytest."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pytest_gilknock import baseline_json, origin, storage
+from pytest_gilknock.baseline import Baseline, BaselineError, differences
+from pytest_gilknock.baseline_table import as_markdown as baseline_markdown
+from pytest_gilknock.baseline_table import as_text as baseline_text
+from pytest_gilknock.compare import Before, Comparison, compare_runs
+from pytest_gilknock.compare_formats import as_json, as_markdown
+from pytest_gilknock.compare_table import section
+from pytest_gilknock.gate import FORM, parse_gates
+
+T = TypeVar("T")
+
+OK, BREACHED, UNUSABLE = 0, 1, 2
+
+DEFAULT_STORAGE = ".gilknock"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 1 for a breached gate, 2 for unusable input."""
+    options = _parser().parse_args(arguments)
+    try:
+        output, code = options.run(options)
+    except (BaselineError, ValueError) as error:
+        print(f"pytest_gilknock: {error}", file=sys.stderr)
+        return UNUSABLE
+    return _print(output, code)
+
+
+def _print(output: str, code: int) -> int:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        sys.stdout.write(output)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough; keep the flush at exit from failing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_gilknock",
+        description="Show and compare GIL baselines saved by pytest --gil-save.",
+        epilog="Exit code: 0, 1 when a gate is breached, 2 when the input cannot be used.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    compare = commands.add_parser("compare", help="compare the baselines A and B")
+    compare.add_argument("a", metavar="A", help="before: a file, or a saved run's name or number")
+    compare.add_argument("b", metavar="B", help="after: likewise; of a name, its latest run")
+    compare.add_argument(
+        "--fail",
+        metavar="METRIC:EXPR",
+        action="append",
+        default=[],
+        help=f"exit with 1 if any test is worse by more than this; {FORM}".replace("%", "%%"),
+    )
+    compare.set_defaults(run=_compare)
+
+    show = commands.add_parser("show", help="show what a baseline has")
+    show.add_argument("file", metavar="FILE", help="a file, or a saved run's name or number")
+    show.set_defaults(run=_show)
+
+    for command in (compare, show):
+        form = command.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="print JSON")
+        form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+        command.add_argument(
+            "--storage",
+            metavar="DIR",
+            default=DEFAULT_STORAGE,
+            help="where runs are saved (default: %(default)s)",
+        )
+    return parser
+
+
+def _load(reference: str, options: argparse.Namespace) -> list[tuple[str, Baseline]]:
+    saved = storage.Storage(options.storage, origin.machine_kind())
+    return [(path, storage.load(path)) for path in saved.find(reference)]
+
+
+def _compare(options: argparse.Namespace) -> tuple[str, int]:
+    try:
+        gates = parse_gates(options.fail)
+    except ValueError as error:
+        raise ValueError(f"--fail: {error}") from None
+    before = _load(options.a, options)
+    path, after = _load(options.b, options)[-1]
+    comparison = compare_runs(
+        Before.of(before),
+        after.tests,
+        gates,
+        name=path,
+        warnings=[
+            f"{name} and {path}: {difference}"
+            for name, baseline in before
+            for difference in differences(baseline, after)
+        ],
+    )
+    return _form(options, comparison), BREACHED if comparison.breaches else OK
+
+
+def _form(options: argparse.Namespace, comparison: Comparison) -> str:
+    if options.json:
+        return as_json(comparison)
+    if options.markdown:
+        return as_markdown(comparison)
+    width = shutil.get_terminal_size().columns
+    lines = section(comparison, width=width, top=0, everything=False)
+    return "".join(f"{line.text}\n" for line in lines)
+
+
+def _show(options: argparse.Namespace) -> tuple[str, int]:
+    path, baseline = _load(options.file, options)[-1]
+    if options.json:
+        return baseline_json.dumps(baseline), OK
+    form: Callable[[str, Baseline], str] = baseline_markdown if options.markdown else baseline_text
+    return form(path, baseline), OK
