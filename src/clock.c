@@ -72,9 +72,7 @@ struct clock_pair {
     uint64_t ns;
 };
 
-static atomic_flag calibrating = ATOMIC_FLAG_INIT;
-
-/* Where the rate is measured from. Belongs to the thread that set `calibrating`. */
+/* Where the rate is measured from. Set by clock_init, constant afterwards. */
 static struct clock_pair anchor;
 
 /* The tick from which on a new rate is worth having. */
@@ -160,29 +158,21 @@ static bool is_due(void) {
     return clock_counter() >= atomic_load_explicit(&calibration_due, memory_order_relaxed);
 }
 
-static void refresh_rate(void) {
-    struct clock_pair now;
+/* Threads may do so at the same time: each of them finds a good rate, and the last one's stays. */
+void clock_calibrate(void) {
+    if (clock_source != CLOCK_COUNTER || !is_due())
+        return;
+    struct clock_pair from = anchor, now;
     do {
         now = read_both();
-        if (now.ticks < anchor.ticks) /* Set back, as by a suspended machine. */
-            anchor = now;
-    } while (now.ns - anchor.ns < MINIMUM_BASELINE_NS);
-    uint64_t ns = now.ns - anchor.ns, ticks = now.ticks - anchor.ticks;
+        if (now.ticks < from.ticks) /* Set back, as by a suspended machine. */
+            from = now;
+    } while (now.ns - from.ns < MINIMUM_BASELINE_NS);
+    uint64_t ns = now.ns - from.ns, ticks = now.ticks - from.ticks;
     uint64_t due = ns < LONGEST_BASELINE_NS ? now.ticks + ticks : UINT64_MAX;
     atomic_store_explicit(&seconds_per_tick, (double)ns / (double)NS_PER_SECOND / (double)ticks,
                           memory_order_relaxed);
     atomic_store_explicit(&calibration_due, due, memory_order_relaxed);
-}
-
-void clock_calibrate(void) {
-    if (clock_source != CLOCK_COUNTER || !is_due())
-        return;
-    while (atomic_flag_test_and_set_explicit(&calibrating, memory_order_acquire))
-        if (rate_is_known())
-            return; /* Another thread is about to better it. */
-    if (is_due())
-        refresh_rate();
-    atomic_flag_clear_explicit(&calibrating, memory_order_release);
 }
 
 #else
