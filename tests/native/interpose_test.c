@@ -219,9 +219,11 @@ static void test_a_variable_is_redirected_only_while_it_holds_the_function(void)
     interpose_undo(&interpose);
     CHECK((void *)target_variable() == interpose_real("pthread_mutex_trylock"));
 
+    /* Whether it succeeds is up to the linker, which may have added a slot for calls. */
     target_set_variable(counting_lock);
-    CHECK(interpose_install(&interpose, (void *)target_lock, &symbol, 1, reason, sizeof reason) ==
-          -1);
+    interpose_install(&interpose, (void *)target_lock, &symbol, 1, reason, sizeof reason);
+    CHECK(target_variable() == counting_lock);
+    interpose_undo(&interpose);
     CHECK(target_variable() == counting_lock);
 }
 #endif
