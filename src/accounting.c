@@ -20,8 +20,11 @@
  * these outer calls is seen.
  *
  * A thread that releases on request and wants the GIL straight back (the eval loop) waits since that release. One that
- * goes off to work without the GIL does not, though it passes switch_mutex in the same way. They differ in what comes
- * next: the first asks again at once. "At once" is a few hundred nanoseconds; REQUEST_AT_ONCE_NS leaves room.
+ * goes off to work without the GIL does not, though it may have been asked to drop it as well. They differ in what
+ * they do next: the first asks again without having slept or used the processor, however late it comes to that (on a
+ * busy processor the thread that it lets in may push it aside for milliseconds). So a release that was asked for, by
+ * the interpreter's flag (up to 3.12) or by a pass through switch_mutex (always taken from 3.13 on; before, only if
+ * the flag still stands), is followed by a look at what the thread has used, and by another when it asks again.
  *
  * All state of the ledger is guarded by the GIL's mutex. A thread that has the GIL may lock that mutex, as the
  * interpreter itself does: it is never held for longer than a few instructions.
@@ -36,13 +39,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "interpose.h"
 
-#define REQUEST_AT_ONCE_NS 10e3
+#define IDLE_NS 30000 /* a thread that used less of the processor has done nothing but switch */
 #define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
 
 /* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a little of this one. */
@@ -52,7 +56,18 @@
 #define FAST_THREAD_LOCAL __thread
 #endif
 
-enum phase { PHASE_NONE, PHASE_RELEASED, PHASE_SWITCHING };
+enum phase {
+    PHASE_NONE,
+    PHASE_RELEASED,  /* gave up the GIL */
+    PHASE_SWITCHING, /* lets another take it */
+    PHASE_DROPPED,   /* gave it up as asked; `usage` is from then */
+};
+
+/* What a thread has used of the processor so far. */
+struct usage {
+    int64_t nanoseconds;
+    long sleeps; /* voluntary context switches */
+};
 
 /* What a thread knows of itself; nobody else looks at it. */
 struct self {
@@ -60,7 +75,7 @@ struct self {
     enum phase phase;
     uint64_t leaving;  /* when it locked the mutex with the GIL in hand */
     uint64_t released; /* when it last gave up the GIL */
-    uint64_t switched; /* when it came back from waiting for another to take it */
+    struct usage usage;
 };
 
 static FAST_THREAD_LOCAL struct self self;
@@ -69,7 +84,6 @@ static struct {
     uintptr_t base; /* atomic: the mutex while a window is open, else NO_TARGET */
     uintptr_t span; /* from the mutex to switch_mutex */
     struct accounting_target target;
-    uint64_t at_once; /* REQUEST_AT_ONCE_NS in ticks */
     bool installed;
     char process_name[LEDGER_OS_NAME_SIZE]; /* that threads have unless they are given one */
     bool prepared; /* the ledger, the key and the fork handler are there */
@@ -106,6 +120,24 @@ static struct ledger_slot *own_slot(void) {
     return self.slot;
 }
 
+static struct usage usage_now(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_THREAD, &usage);
+    int64_t seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec;
+    int64_t microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+    return (struct usage){seconds * 1000000000 + microseconds * 1000, usage.ru_nvcsw};
+}
+
+/* Whether the calling thread has asked for the GIL without doing anything since it dropped it as it was told. It may
+ * have slept for the mutex itself. */
+static bool asks_at_once(bool blocked) {
+    if (self.phase != PHASE_DROPPED) {
+        return false;
+    }
+    struct usage now = usage_now();
+    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS && now.sleeps - self.usage.sleeps <= blocked;
+}
+
 /* --- events; the mutex is held, a window is open -------------------------------------------------------------- */
 
 static void mutex_locked(uint64_t blocked_since) {
@@ -117,21 +149,20 @@ static void mutex_locked(uint64_t blocked_since) {
         self.leaving = clock_ticks();
         return;
     }
-    bool taken = gil_is_taken();
-    bool switching = self.phase == PHASE_SWITCHING;
+    bool blocked = blocked_since != 0;
+    bool forced = asks_at_once(blocked);
     self.phase = PHASE_NONE;
-    if (!taken && !switching && blocked_since == 0) {
-        ledger_ask(slot);
-        return;
-    }
-    uint64_t since = blocked_since != 0 ? blocked_since : clock_ticks();
-    if (switching && clock_elapsed(self.switched, since) < tap.at_once) {
+    if (forced) {
         ledger_request(&ledger, slot, self.released, true);
-    } else if (taken || blocked_since != 0) {
-        ledger_request(&ledger, slot, since, false);
+    } else if (blocked || gil_is_taken()) {
+        ledger_request(&ledger, slot, blocked ? blocked_since : clock_ticks(), false);
     } else {
         ledger_ask(slot);
     }
+}
+
+static bool drop_is_requested(void) {
+    return tap.target.drop_request != NULL && __atomic_load_n(tap.target.drop_request, __ATOMIC_RELAXED) != 0;
 }
 
 static void mutex_unlocking(void) {
@@ -142,6 +173,10 @@ static void mutex_unlocking(void) {
             ledger_release(&ledger, slot, self.leaving);
             self.released = self.leaving;
             self.phase = PHASE_RELEASED;
+            if (drop_is_requested()) {
+                self.phase = PHASE_DROPPED;
+                self.usage = usage_now();
+            }
         }
     } else if (taken && ledger.holder == NULL) {
         slot = own_slot();
@@ -158,7 +193,7 @@ static void mutex_unlocking(void) {
 static int lock_hook(pthread_mutex_t *mutex) {
     uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
     if (distance != 0) {
-        if (distance == tap.span && self.phase == PHASE_RELEASED) {
+        if (distance == tap.span && (self.phase == PHASE_RELEASED || self.phase == PHASE_DROPPED)) {
             self.phase = PHASE_SWITCHING;
         }
         return tap.lock(mutex);
@@ -182,7 +217,8 @@ static int unlock_hook(pthread_mutex_t *mutex) {
             mutex_unlocking();
         }
     } else if (distance == tap.span && self.phase == PHASE_SWITCHING) {
-        self.switched = clock_ticks();
+        self.phase = PHASE_DROPPED;
+        self.usage = usage_now();
     }
     return tap.unlock(mutex);
 }
@@ -223,8 +259,6 @@ static int prepare(char *reason, size_t reason_size) {
     }
     prctl(PR_GET_NAME, tap.process_name);
     pthread_atfork(NULL, NULL, after_fork_in_child);
-    clock_calibrate();
-    tap.at_once = (uint64_t)(REQUEST_AT_ONCE_NS / (clock_seconds(1000000000) / 1e9) / 1e9);
     tap.prepared = true;
     return 0;
 }

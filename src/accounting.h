@@ -13,6 +13,7 @@ struct accounting_target {
     void *mutex;        /* pthread_mutex_t */
     void *switch_mutex; /* pthread_mutex_t, behind `mutex` in the same struct */
     const int *locked;
+    const int *drop_request; /* set while a thread asks the holder to let go; NULL where each thread has its own */
 };
 
 /* A thread as the accounting knows it. */

@@ -21,10 +21,8 @@
 #if PY_VERSION_HEX >= 0x030D0000
 #include "internal/pycore_gil.h"
 #include "internal/pycore_runtime.h"
-#elif PY_VERSION_HEX >= 0x030C0000
-#include "internal/pycore_interp.h"
-#include "internal/pycore_runtime.h"
 #else
+#include "internal/pycore_interp.h"
 #include "internal/pycore_runtime.h"
 #endif
 
@@ -87,6 +85,9 @@ int gil_find(struct gil *gil, char *reason, size_t reason_size) {
         .mutex = &state->mutex,
         .switch_mutex = &state->switch_mutex,
         .locked = (const int *)&state->locked,
+#if PY_VERSION_HEX < 0x030D0000
+        .drop_request = (const int *)&PyInterpreterState_Main()->ceval.gil_drop_request,
+#endif
         .last_holder = (PyThreadState *const *)&state->last_holder,
         .interval = &state->interval,
     };
@@ -140,7 +141,7 @@ static bool rounds_are_seen(void) {
 }
 
 int gil_prove_accounting(const struct gil *gil, char *reason, size_t reason_size) {
-    const struct accounting_target target = {gil->mutex, gil->switch_mutex, gil->locked};
+    const struct accounting_target target = {gil->mutex, gil->switch_mutex, gil->locked, gil->drop_request};
     if (accounting_install(&target, (const void *)PyEval_SaveThread, reason, reason_size) < 0) {
         return -1;
     }

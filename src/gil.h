@@ -11,6 +11,7 @@ struct gil {
     void *mutex;
     void *switch_mutex;
     const int *locked;
+    const int *drop_request; /* NULL from 3.13 on, where it is a bit of each thread state */
     PyThreadState *const *last_holder;
     const unsigned long *interval; /* microseconds */
 };
