@@ -9,8 +9,14 @@
  *   ----+-----------------+-------------------------+-----------------+---------
  *       |<---- wait ----->|<--------- held -------->|
  *
- * The GIL changes hands somewhere inside the two calls. Their cost without contention is measured by
- * every run, so that the reader of the truth knows how far the stamps may be off.
+ * The GIL changes hands somewhere inside the two calls, and nobody's stamps can tell where. So every load
+ * also sums up the time for which its stamps leave open whether the GIL was held:
+ *
+ *     handing over    from the moment when the GIL had been let go and was wanted until it was had
+ *     letting go      within SaveThread, unless another thread took the GIL meanwhile
+ *
+ * Mostly that is what the calls cost, which every run measures without contention. It is more when a thread
+ * has to be woken first, or is stopped by the operating system within the call.
  *
  * Only one thread holds the GIL at a time: the time it was held is the plain sum over the threads, the
  * coordinator among them. The coordinator calls the instrument's begin and end from C, with the GIL held
@@ -31,7 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1024, PAIRS = 1001 };
+enum { MAX_THREADS = 1025, PAIRS = 1001 };
 
 static const int64_t SECOND = 1000000000;
 static const int64_t GATHER_LIMIT = 30 * 1000000000LL;
@@ -41,6 +47,7 @@ static const int64_t GATHER_LIMIT = 30 * 1000000000LL;
 struct account {
     long native_id;
     int64_t held, waited, takes;
+    int64_t handing_over, letting_go;
     _Atomic int64_t wants;
 } __attribute__((aligned(128)));
 
@@ -48,6 +55,8 @@ static struct account accounts[MAX_THREADS];
 static int account_count; /* under the GIL */
 static atomic_int parked;
 static atomic_bool stopping;
+static int64_t let_go_at; /* by whoever had the GIL last; under the GIL */
+static atomic_long take_count;
 
 static pthread_mutex_t gate_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_opened = PTHREAD_COND_INITIALIZER;
@@ -131,9 +140,25 @@ static int64_t take(struct account *mine, PyThreadState *state)
     PyEval_RestoreThread(state);
     int64_t took = now_ns();
     atomic_store_explicit(&mine->wants, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&take_count, 1, memory_order_relaxed);
     mine->waited += took - wants;
+    mine->handing_over += took - (wants > let_go_at ? wants : let_go_at);
     mine->takes++;
     return took;
+}
+
+/* Let go of the GIL, had since `took`, and book the hold, which ended at `lets_go`. */
+static PyThreadState *let_go(struct account *mine, int64_t took, int64_t lets_go)
+{
+    mine->held += lets_go - took;
+    let_go_at = lets_go;
+    long takes = atomic_load_explicit(&take_count, memory_order_relaxed);
+    PyThreadState *state = PyEval_SaveThread();
+    int64_t gone = now_ns();
+    if (atomic_load_explicit(&take_count, memory_order_relaxed) == takes) {
+        mine->letting_go += gone - lets_go;
+    }
+    return state;
 }
 
 PyDoc_STRVAR(hold_release_doc,
@@ -161,8 +186,7 @@ static PyObject *hold_release(PyObject *module, PyObject *args)
     while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
         int64_t took = take(mine, state);
         int64_t lets_go = spin_until(took + draw(hold_ns, random, &rng));
-        mine->held += lets_go - took;
-        state = PyEval_SaveThread();
+        state = let_go(mine, took, lets_go);
         int64_t back = lets_go + draw(free_ns, random, &rng);
         if (sleeps) {
             sleep_until(back);
@@ -260,16 +284,17 @@ static bool gather(int threads)
     return atomic_load(&parked) >= threads;
 }
 
-/* The accounts as a list of (native id, held, waited, takes, wants); a wait in progress is not in `waited`
- * but began at `wants`. New reference, or NULL with an exception. */
+/* The accounts as a list of (native id, held, waited, takes, handing over, letting go, wants); a wait in
+ * progress is not in `waited` but began at `wants`. New reference, or NULL with an exception. */
 static PyObject *list_accounts(void)
 {
     PyObject *list = PyList_New(account_count);
     for (int i = 0; list != NULL && i < account_count; i++) {
         struct account *a = &accounts[i];
         long long wants = atomic_load_explicit(&a->wants, memory_order_relaxed);
-        PyObject *row = Py_BuildValue("lLLLL", a->native_id, (long long)a->held, (long long)a->waited,
-                                      (long long)a->takes, wants);
+        PyObject *row = Py_BuildValue("lLLLLLL", a->native_id, (long long)a->held, (long long)a->waited,
+                                      (long long)a->takes, (long long)a->handing_over,
+                                      (long long)a->letting_go, wants);
         if (row == NULL) {
             Py_CLEAR(list);
         } else {
@@ -279,9 +304,9 @@ static PyObject *list_accounts(void)
     return list;
 }
 
-/* One measured interval, between begin and end, with the gate closed before and open after. Returns what
- * run() returns, or NULL with an exception. */
-static PyObject *coordinate(int64_t duration_ns, PyObject *begin, PyObject *end)
+/* One measured interval, between begin and end, with the gate closed before and open after. The caller's
+ * account is the first. Returns what run() returns, or NULL with an exception. */
+static PyObject *coordinate(struct account *mine, int64_t duration_ns, PyObject *begin, PyObject *end)
 {
     int64_t release_ns, take_ns;
     measure_calls(&release_ns, &take_ns);
@@ -292,15 +317,13 @@ static PyObject *coordinate(int64_t duration_ns, PyObject *begin, PyObject *end)
     if (begun == NULL) {
         return NULL;
     }
-    Py_DECREF(begun); /* None or a handle the instrument keeps: nothing is run by letting go of it */
+    Py_DECREF(begun);
 
     int64_t lets_go = now_ns();
-    PyThreadState *state = PyEval_SaveThread();
+    PyThreadState *state = let_go(mine, opened, lets_go);
     set_gate(true);
     sleep_until(opened + duration_ns);
-    int64_t wants = now_ns();
-    PyEval_RestoreThread(state);
-    int64_t took = now_ns();
+    int64_t took = take(mine, state);
     PyObject *list = list_accounts();
     if (list == NULL) {
         return NULL;
@@ -313,18 +336,18 @@ static PyObject *coordinate(int64_t duration_ns, PyObject *begin, PyObject *end)
         Py_DECREF(list);
         return NULL;
     }
-    return Py_BuildValue("N(LLLLLLL)(LL)N", seen,
-                         (long long)before_begin, (long long)opened, (long long)lets_go, (long long)wants,
-                         (long long)took, (long long)closed, (long long)after_end,
-                         (long long)release_ns, (long long)take_ns, list);
+    return Py_BuildValue("N(LLLLLL)(LL)N", seen, (long long)before_begin, (long long)opened, (long long)lets_go,
+                         (long long)took, (long long)closed, (long long)after_end, (long long)release_ns,
+                         (long long)take_ns, list);
 }
 
 PyDoc_STRVAR(run_doc,
 "run(threads, duration_ns, begin, end)\n--\n\n"
 "Wait until that many threads stand at the gate, call begin, let them loose for duration_ns, call end, tell\n"
-"them to stop. Returns what end returned; the coordinator's stamps: before begin, opened, let go, wanted,\n"
-"took, closed, after end; the cost of a release and of a take; for each thread its native id, held, waited,\n"
-"takes, and since when it wants the GIL or 0. All in ns, stamps of CLOCK_MONOTONIC.");
+"them to stop. Returns what end returned; the coordinator's stamps: before begin, opened, let go, took,\n"
+"closed, after end; the cost of a release and of a take; for the coordinator and each thread that holds and\n"
+"releases its native id, held (the coordinator's last hold is not in it), waited, takes, handing over,\n"
+"letting go, and since when it wants the GIL or 0. All in ns, stamps of CLOCK_MONOTONIC.");
 
 static PyObject *run(PyObject *module, PyObject *args)
 {
@@ -335,8 +358,11 @@ static PyObject *run(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "iLOO", &threads, &duration_ns, &begin, &end)) {
         return NULL;
     }
-    if (gather(threads)) {
-        result = coordinate(duration_ns, begin, end);
+    struct account *mine = open_account();
+    if (mine == NULL) {
+        /* told by open_account */
+    } else if (gather(threads)) {
+        result = coordinate(mine, duration_ns, begin, end);
     } else {
         PyErr_Format(PyExc_TimeoutError, "%d of %d threads came to the gate", atomic_load(&parked), threads);
     }

@@ -105,9 +105,9 @@ def run_native(
     """Run ``load`` for ``duration`` between ``begin`` and ``end``; return what ``end`` did, and
     the truth.
 
-    The GIL changes hands within the calls that take and release it. Half of their uncontended
-    cost is counted as held, and that half is the slack. The wait is all the time inside the
-    taking calls; its slack is what they cost when nobody is in the way.
+    The wait is all the time inside the taking calls. Half of what taking and releasing cost
+    when nobody is in the way counts as held. The slack is all the time for which the stamps
+    leave open who had the GIL.
     """
     hold, free = (round(t * 1e9) for t in (load.hold, load.free))
     threads = [
@@ -120,20 +120,22 @@ def run_native(
     ]
     with _running(threads):
         seen, stamps, costs, accounts = native.run(load.threads, round(duration * 1e9), begin, end)
-    before, opened, let_go, wanted, took, closed, after = stamps
+    before, opened, _, took, closed, after = stamps
     parts = tuple(
         ThreadTruth(native_id, held / 1e9, (waited + (closed - wants if wants else 0)) / 1e9, takes)
-        for native_id, held, waited, takes, wants in accounts
+        for native_id, held, waited, takes, _, _, wants in accounts
     )
-    takes = 1 + sum(part.takes for part in parts)
-    unsure = takes * sum(costs) / 1e9 / 2
+    takes = sum(part.takes for part in parts)
+    calls = takes * sum(costs) / 1e9 / 2
+    handing_over = sum(account[4] for account in accounts) / 1e9
+    letting_go = sum(account[5] for account in accounts) / 1e9
     return seen, Truth(
         wall=(closed - opened) / 1e9,
         wall_most=(after - before) / 1e9,
-        held=(let_go - opened + closed - took) / 1e9 + sum(part.held for part in parts) + unsure,
-        held_slack=unsure,
-        wait=(took - wanted) / 1e9 + sum(part.wait for part in parts),
-        wait_slack=takes * costs[1] / 1e9,
+        held=(closed - took) / 1e9 + sum(part.held for part in parts) + calls,
+        held_slack=max(calls, handing_over + letting_go - calls),
+        wait=sum(part.wait for part in parts),
+        wait_slack=handing_over,
         takes=takes,
         threads=parts,
     )
@@ -193,16 +195,16 @@ def run_python(
     """
     tickers = [_Ticker() for _ in range(threads)]
     with _running([ticker.thread for ticker in tickers]):
-        seen, stamps, _, _ = native.run(threads, round(duration * 1e9), begin, end)
-    return seen, _truth_of_tickers(tickers, stamps)
+        seen, stamps, _, accounts = native.run(threads, round(duration * 1e9), begin, end)
+    return seen, _truth_of_tickers(tickers, stamps, waited=accounts[0][2])
 
 
-def _truth_of_tickers(tickers: list[_Ticker], stamps: Stamps) -> Truth:
-    before, opened, let_go, wanted, took, closed, after = stamps
+def _truth_of_tickers(tickers: list[_Ticker], stamps: Stamps, waited: int) -> Truth:
+    before, opened, let_go, took, closed, after = stamps
     coordinator: list[Interval] = [(opened, let_go), (took, closed)]
     running = [ticker.running(opened, closed) for ticker in tickers]
     held = let_go - opened + closed - took + sum(b - a for of in running for a, b in of)
-    wait, proven, waits = took - wanted, 0, 1
+    wait, proven, waits = waited, waited, 1
     for ticker, mine in zip(tickers, running, strict=True):
         others = [coordinator, *(other for other in running if other is not mine)]
         for gap in _clip(iter(ticker.gaps), opened, closed):
@@ -220,7 +222,7 @@ def _truth_of_tickers(tickers: list[_Ticker], stamps: Stamps) -> Truth:
         held=held / 1e9,
         held_slack=wall - held / 1e9,
         wait=wait / 1e9,
-        wait_slack=(wait - proven - (took - wanted)) / 1e9,
+        wait_slack=(wait - proven) / 1e9,
         takes=waits,
         threads=(),
     )
