@@ -26,15 +26,16 @@
  * the interpreter's flag (up to 3.12) or by a pass through switch_mutex (always taken from 3.13 on; before, only if
  * the flag still stands), is followed by a look at what the thread has used, and by another when it asks again.
  *
- * All state of the ledger is guarded by the GIL's mutex. A thread that has the GIL may lock that mutex, as the
- * interpreter itself does: it is never held for longer than a few instructions.
+ * All state of the ledger is guarded by the GIL's mutex, and so is the word that says whether a window is open. A hook
+ * may have read that word before it got the mutex, and enter a request into a ledger at rest: it is wiped when the next
+ * window opens. A thread that has the GIL may lock that mutex, as the interpreter itself does: it is never held for
+ * longer than a few instructions.
  */
 #define _GNU_SOURCE
 #include "accounting.h"
 
 #if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,11 +57,13 @@
 #define FAST_THREAD_LOCAL __thread
 #endif
 
+#define NEVER_INLINE __attribute__((noinline))
+
 enum phase {
     PHASE_NONE,
     PHASE_RELEASED,  /* gave up the GIL */
-    PHASE_SWITCHING, /* lets another take it */
     PHASE_DROPPED,   /* gave it up as asked; `usage` is from then */
+    PHASE_SWITCHING, /* lets another take it */
 };
 
 /* What a thread has used of the processor so far. */
@@ -90,7 +93,6 @@ static struct {
     pthread_key_t key;
     struct interpose calls;
     int (*lock)(pthread_mutex_t *);
-    int (*trylock)(pthread_mutex_t *);
     int (*unlock)(pthread_mutex_t *);
 } tap = {.base = NO_TARGET};
 
@@ -138,15 +140,18 @@ static bool asks_at_once(bool blocked) {
     return now.nanoseconds - self.usage.nanoseconds < IDLE_NS && now.sleeps - self.usage.sleeps <= blocked;
 }
 
-/* --- events; the mutex is held, a window is open -------------------------------------------------------------- */
+static bool drop_is_requested(void) {
+    return tap.target.drop_request != NULL && __atomic_load_n(tap.target.drop_request, __ATOMIC_RELAXED) != 0;
+}
 
-static void mutex_locked(uint64_t blocked_since) {
+/* --- events; the mutex is held ---------------------------------------------------------------------------------
+ *
+ * A thread that releases and takes a GIL that nobody else wants runs through the functions called `quick` only; what
+ * happens less often is kept out of them, and out of line. */
+
+NEVER_INLINE static void ask(uint64_t blocked_since) {
     struct ledger_slot *slot = own_slot();
     if (slot == NULL) {
-        return;
-    }
-    if (slot == ledger.holder) {
-        self.leaving = clock_ticks();
         return;
     }
     bool blocked = blocked_since != 0;
@@ -161,34 +166,76 @@ static void mutex_locked(uint64_t blocked_since) {
     }
 }
 
-static bool drop_is_requested(void) {
-    return tap.target.drop_request != NULL && __atomic_load_n(tap.target.drop_request, __ATOMIC_RELAXED) != 0;
-}
-
-static void mutex_unlocking(void) {
-    bool taken = gil_is_taken();
+static inline void quick_locked(void) {
     struct ledger_slot *slot = self.slot;
     if (slot != NULL && slot == ledger.holder) {
-        if (!taken) {
-            ledger_release(&ledger, slot, self.leaving);
-            self.released = self.leaving;
-            self.phase = PHASE_RELEASED;
-            if (drop_is_requested()) {
-                self.phase = PHASE_DROPPED;
-                self.usage = usage_now();
-            }
-        }
-    } else if (taken && ledger.holder == NULL) {
-        slot = own_slot();
+        self.leaving = clock_ticks();
+    } else if (slot != NULL && self.phase < PHASE_DROPPED && !gil_is_taken()) {
+        self.phase = PHASE_NONE;
+        ledger_ask(slot);
+    } else {
+        ask(0);
+    }
+}
+
+NEVER_INLINE static void released_as_asked(void) {
+    self.phase = PHASE_DROPPED;
+    self.usage = usage_now();
+}
+
+/* Neither a release nor an acquisition by a known thread. */
+NEVER_INLINE static void unlocking_otherwise(void) {
+    if (gil_is_taken() && ledger.holder == NULL) {
+        struct ledger_slot *slot = own_slot();
         if (slot != NULL) {
             ledger_acquire(&ledger, slot, clock_ticks());
         }
-    } else if (slot != NULL) {
-        ledger_abandon(slot);
+    } else if (self.slot != NULL && self.slot != ledger.holder) {
+        ledger_abandon(self.slot);
+    }
+}
+
+static inline void quick_unlocking(void) {
+    struct ledger_slot *slot = self.slot;
+    bool taken = gil_is_taken();
+    if (slot != NULL && slot == ledger.holder && !taken) {
+        ledger_release(&ledger, slot, self.leaving);
+        self.released = self.leaving;
+        self.phase = PHASE_RELEASED;
+        if (drop_is_requested()) {
+            released_as_asked();
+        }
+    } else if (slot != NULL && ledger.holder == NULL && taken) {
+        ledger_acquire(&ledger, slot, clock_ticks());
+    } else {
+        unlocking_otherwise();
     }
 }
 
 /* --- the hooks ----------------------------------------------------------------------------------------------- */
+
+/* Whether some thread has the mutex: the C library's own word for it, where it shows one. Only a hint. */
+static inline bool is_busy(const pthread_mutex_t *mutex) {
+#ifdef __GLIBC__
+    return *(const volatile int *)&mutex->__data.__lock != 0;
+#else
+    return (void)mutex, false;
+#endif
+}
+
+/* The mutex is taken, so asking for the GIL begins before it is had. */
+NEVER_INLINE static int lock_busy(pthread_mutex_t *mutex) {
+    uint64_t since = clock_ticks();
+    int error = tap.lock(mutex);
+    if (error == 0) {
+        if (self.slot != NULL && self.slot == ledger.holder) {
+            self.leaving = clock_ticks();
+        } else {
+            ask(since);
+        }
+    }
+    return error;
+}
 
 static int lock_hook(pthread_mutex_t *mutex) {
     uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
@@ -198,14 +245,12 @@ static int lock_hook(pthread_mutex_t *mutex) {
         }
         return tap.lock(mutex);
     }
-    uint64_t blocked_since = 0;
-    int error = tap.trylock(mutex);
-    if (error == EBUSY) {
-        blocked_since = clock_ticks();
-        error = tap.lock(mutex);
+    if (is_busy(mutex)) {
+        return lock_busy(mutex);
     }
-    if (error == 0 && ledger.active) {
-        mutex_locked(blocked_since);
+    int error = tap.lock(mutex);
+    if (error == 0) {
+        quick_locked();
     }
     return error;
 }
@@ -213,12 +258,9 @@ static int lock_hook(pthread_mutex_t *mutex) {
 static int unlock_hook(pthread_mutex_t *mutex) {
     uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
     if (distance == 0) {
-        if (ledger.active) {
-            mutex_unlocking();
-        }
+        quick_unlocking();
     } else if (distance == tap.span && self.phase == PHASE_SWITCHING) {
-        self.phase = PHASE_DROPPED;
-        self.usage = usage_now();
+        released_as_asked();
     }
     return tap.unlock(mutex);
 }
@@ -243,9 +285,8 @@ static int prepare(char *reason, size_t reason_size) {
         return 0;
     }
     tap.lock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_lock");
-    tap.trylock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_trylock");
     tap.unlock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_unlock");
-    if (tap.lock == NULL || tap.trylock == NULL || tap.unlock == NULL) {
+    if (tap.lock == NULL || tap.unlock == NULL) {
         snprintf(reason, reason_size, "the C library's mutex functions cannot be looked up");
         return -1;
     }
