@@ -1,8 +1,12 @@
 /* Reads damaged copies of a loaded object: the shared library of interpose_target.c. */
 
+#define _GNU_SOURCE
+
 #include "elf_object.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "interpose_target.h"
@@ -236,6 +240,35 @@ static void test_an_object_without_a_dynamic_section_is_refused(struct image *im
     expect_refusal(image, "the object has no dynamic section, as when it is linked statically");
 }
 
+/* Two segments without a gap, the second with a part that the loader makes read-only. */
+static void test_protection_follows_the_segments_and_whole_relro_pages(void) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), base = 64 * page;
+    const Elf64_Phdr headers[] = {
+        {.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = page, .p_memsz = page},
+        {.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_vaddr = 2 * page, .p_memsz = 3 * page},
+        {.p_type = PT_GNU_RELRO, .p_vaddr = 2 * page + 16, .p_memsz = 2 * page - 8},
+    };
+    const struct elf_object object = {base, headers, 3};
+    const struct {
+        uintptr_t offset;
+        int protection;
+    } cases[] = {
+        {page - 1, 0},
+        {page, PROT_READ | PROT_EXEC},
+        {2 * page - 1, PROT_READ | PROT_EXEC},
+        {2 * page, PROT_READ},
+        {4 * page - 1, PROT_READ},
+        {4 * page, PROT_READ | PROT_WRITE},
+        {5 * page - 1, PROT_READ | PROT_WRITE},
+        {5 * page, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const void *address = (const void *)(base + cases[i].offset);
+        CHECK(elf_protection(&object, address) == cases[i].protection);
+        CHECK(elf_contains(&object, address) == (cases[i].protection != 0));
+    }
+}
+
 static uint64_t state = 20240229;
 
 /* xorshift64*. */
@@ -355,6 +388,7 @@ int main(void) {
     test_damage_is_refused_with_its_reason(&image);
     test_a_damaged_relocation_is_refused(&image);
     test_an_object_without_a_dynamic_section_is_refused(&image);
+    test_protection_follows_the_segments_and_whole_relro_pages();
     test_no_damage_crashes_or_leads_outside(&image);
     ASAN_UNPOISON_MEMORY_REGION(image.memory, image.size);
     free(image.memory);

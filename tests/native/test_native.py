@@ -58,6 +58,8 @@ def interpose(variant: str, protection: str, **how: tuple[str, ...]) -> Program:
         target=target,
         helpers="interpose_target" if target is None else "",
         arguments=(protection,),
+        # clang's address sanitizer puts a pthread_mutex_lock of its own into the program.
+        builds=(PLAIN,) if target is None else (PLAIN, ADDRESS),
         variant=variant,
         linux_only=True,
     )
