@@ -50,9 +50,8 @@ static size_t room_at(const struct elf_object *object, uintptr_t address, uint32
     return 0;
 }
 
-/* The address that a dynamic entry points to, with `size` readable bytes, or NULL; 0 is no entry.
-   The loader may have added the base to the entry (glibc) or left it as it is in the file (musl).
- */
+/* The address that a dynamic entry points to, with `size` readable bytes there, or NULL. The loader
+   may have added the base to the entry (glibc) or left it as in the file (musl); 0 is no entry. */
 static const void *table_at(const struct elf_object *object, uintptr_t pointer, size_t size,
                             size_t alignment) {
     const uintptr_t candidates[] = {pointer, object->base + pointer};
