@@ -14,6 +14,8 @@
  *
  *     handing over    from the moment when the GIL had been let go and was wanted until it was had
  *     letting go      within SaveThread, unless another thread took the GIL meanwhile
+ *     made to switch  within SaveThread, when another did: a thread that has been asked to drop the GIL is
+ *                     kept there until the other has it. It does not want the GIL, but cannot go on either
  *
  * Mostly that is what the calls cost, which every run measures without contention. It is more when a thread
  * has to be woken first, or is stopped by the operating system within the call.
@@ -47,7 +49,7 @@ static const int64_t GATHER_LIMIT = 30 * 1000000000LL;
 struct account {
     long native_id;
     int64_t held, waited, takes;
-    int64_t handing_over, letting_go;
+    int64_t handing_over, letting_go, made_to_switch;
     _Atomic int64_t wants;
 } __attribute__((aligned(128)));
 
@@ -155,9 +157,8 @@ static PyThreadState *let_go(struct account *mine, int64_t took, int64_t lets_go
     long takes = atomic_load_explicit(&take_count, memory_order_relaxed);
     PyThreadState *state = PyEval_SaveThread();
     int64_t gone = now_ns();
-    if (atomic_load_explicit(&take_count, memory_order_relaxed) == takes) {
-        mine->letting_go += gone - lets_go;
-    }
+    bool untaken = atomic_load_explicit(&take_count, memory_order_relaxed) == takes;
+    *(untaken ? &mine->letting_go : &mine->made_to_switch) += gone - lets_go;
     return state;
 }
 
@@ -284,17 +285,18 @@ static bool gather(int threads)
     return atomic_load(&parked) >= threads;
 }
 
-/* The accounts as a list of (native id, held, waited, takes, handing over, letting go, wants); a wait in
- * progress is not in `waited` but began at `wants`. New reference, or NULL with an exception. */
+/* The accounts as a list of (native id, held, waited, takes, handing over, letting go, made to switch,
+ * wants); a wait in progress is not in `waited` but began at `wants`. New reference, or NULL with an exception. */
 static PyObject *list_accounts(void)
 {
     PyObject *list = PyList_New(account_count);
     for (int i = 0; list != NULL && i < account_count; i++) {
         struct account *a = &accounts[i];
         long long wants = atomic_load_explicit(&a->wants, memory_order_relaxed);
-        PyObject *row = Py_BuildValue("lLLLLLL", a->native_id, (long long)a->held, (long long)a->waited,
+        PyObject *row = Py_BuildValue("lLLLLLLL", a->native_id, (long long)a->held, (long long)a->waited,
                                       (long long)a->takes, (long long)a->handing_over,
-                                      (long long)a->letting_go, wants);
+                                      (long long)a->letting_go,
+                                      (long long)a->made_to_switch, wants);
         if (row == NULL) {
             Py_CLEAR(list);
         } else {
@@ -304,8 +306,8 @@ static PyObject *list_accounts(void)
     return list;
 }
 
-/* One measured interval, between begin and end, with the gate closed before and open after. The caller's
- * account is the first. Returns what run() returns, or NULL with an exception. */
+/* One measured interval, between begin and end, with the gate closed before and open after. `mine` is
+ * the caller's account. Returns what run() returns, or NULL with an exception. */
 static PyObject *coordinate(struct account *mine, int64_t duration_ns, PyObject *begin, PyObject *end)
 {
     int64_t release_ns, take_ns;
@@ -347,7 +349,7 @@ PyDoc_STRVAR(run_doc,
 "them to stop. Returns what end returned; the coordinator's stamps: before begin, opened, let go, took,\n"
 "closed, after end; the cost of a release and of a take; for the coordinator and each thread that holds and\n"
 "releases its native id, held (the coordinator's last hold is not in it), waited, takes, handing over,\n"
-"letting go, and since when it wants the GIL or 0. All in ns, stamps of CLOCK_MONOTONIC.");
+"letting go, made to switch, and since when it wants the GIL or 0. All in ns, stamps of CLOCK_MONOTONIC.");
 
 static PyObject *run(PyObject *module, PyObject *args)
 {

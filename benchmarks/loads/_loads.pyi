@@ -7,8 +7,9 @@ T = TypeVar("T")
 
 # before begin, opened, let go, took, closed, after end
 Stamps = tuple[int, int, int, int, int, int]
-# native id, held, waited, takes, handing over, letting go, since when it wants the GIL or 0
-Account = tuple[int, int, int, int, int, int, int]
+# native id, held, waited, takes, handing over, letting go, made to switch,
+# since when it wants the GIL or 0
+Account = tuple[int, int, int, int, int, int, int, int]
 
 def hold_release(hold_ns: int, free_ns: int, sleeps: bool, random: bool, seed: int, /) -> None: ...
 def enter() -> tuple[int, int]: ...

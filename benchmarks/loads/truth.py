@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from loads import native
 
@@ -87,6 +87,25 @@ class Truth:
         return self.held_slack / self.wall
 
 
+class _Account(NamedTuple):
+    """What the load generator returns for each thread: ns; ``wants`` is a stamp, or 0."""
+
+    native_id: int
+    held: int
+    waited: int
+    takes: int
+    handing_over: int
+    letting_go: int
+    made_to_switch: int
+    wants: int
+
+    def until(self, closed: int) -> ThreadTruth:
+        """The thread's part, a wait in progress counted up to ``closed``."""
+        pending = closed - self.wants if self.wants else 0
+        waited = self.waited + pending
+        return ThreadTruth(self.native_id, self.held / 1e9, waited / 1e9, self.takes)
+
+
 @contextmanager
 def _running(threads: list[threading.Thread]) -> Iterator[None]:
     native.reset()
@@ -107,7 +126,8 @@ def run_native(
 
     The wait is all the time inside the taking calls. Half of what taking and releasing cost
     when nobody is in the way counts as held. The slack is all the time for which the stamps
-    leave open who had the GIL.
+    leave open who had the GIL; for the wait, also the time for which the switch to another
+    thread kept threads that had let go from going on.
     """
     hold, free = (round(t * 1e9) for t in (load.hold, load.free))
     threads = [
@@ -121,21 +141,20 @@ def run_native(
     with _running(threads):
         seen, stamps, costs, accounts = native.run(load.threads, round(duration * 1e9), begin, end)
     before, opened, _, took, closed, after = stamps
-    parts = tuple(
-        ThreadTruth(native_id, held / 1e9, (waited + (closed - wants if wants else 0)) / 1e9, takes)
-        for native_id, held, waited, takes, _, _, wants in accounts
-    )
+    books = [_Account(*account) for account in accounts]
+    parts = tuple(book.until(closed) for book in books)
     takes = sum(part.takes for part in parts)
     calls = takes * sum(costs) / 1e9 / 2
-    handing_over = sum(account[4] for account in accounts) / 1e9
-    letting_go = sum(account[5] for account in accounts) / 1e9
+    handing_over = sum(book.handing_over for book in books) / 1e9
+    letting_go = sum(book.letting_go for book in books) / 1e9
+    made_to_switch = sum(book.made_to_switch for book in books) / 1e9
     return seen, Truth(
         wall=(closed - opened) / 1e9,
         wall_most=(after - before) / 1e9,
         held=(closed - took) / 1e9 + sum(part.held for part in parts) + calls,
         held_slack=max(calls, handing_over + letting_go - calls),
         wait=sum(part.wait for part in parts),
-        wait_slack=handing_over,
+        wait_slack=handing_over + made_to_switch,
         takes=takes,
         threads=parts,
     )
@@ -196,7 +215,7 @@ def run_python(
     tickers = [_Ticker() for _ in range(threads)]
     with _running([ticker.thread for ticker in tickers]):
         seen, stamps, _, accounts = native.run(threads, round(duration * 1e9), begin, end)
-    return seen, _truth_of_tickers(tickers, stamps, waited=accounts[0][2])
+    return seen, _truth_of_tickers(tickers, stamps, waited=_Account(*accounts[0]).waited)
 
 
 def _truth_of_tickers(tickers: list[_Ticker], stamps: Stamps, waited: int) -> Truth:
