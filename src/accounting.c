@@ -1,35 +1,46 @@
 /* How every take and release of the GIL becomes an entry in the ledger.
  *
- * CPython's GIL on POSIX (Python/ceval_gil.c) is a flag `locked` under a mutex. A thread takes the GIL by
- *     lock(mutex); while (locked) wait(cond); lock(switch_mutex); locked = 1; unlock(switch_mutex); unlock(mutex)
+ * CPython's GIL on POSIX (Python/ceval_gil.c) is a flag `locked` under a mutex. A thread takes it by
+ *
+ *     lock(mutex)
+ *     while (locked) wait(cond, mutex)
+ *     lock(switch_mutex); locked = 1; signal(switch_cond); unlock(switch_mutex)
+ *     unlock(mutex)
+ *
  * and gives it up by
+ *
  *     lock(mutex); locked = 0; signal(cond); unlock(mutex)
- *     and, when some thread has asked for it: lock(switch_mutex); wait until another took it; unlock(switch_mutex)
+ *     if (some thread asks for it) {
+ *         lock(switch_mutex); wait(switch_cond, switch_mutex) for it; unlock(switch_mutex)
+ *     }
  *
- * The interpreter's calls of pthread_mutex_lock and pthread_mutex_unlock are redirected to the two hooks below. They
- * do the real call and, when the mutex is one of these two and a window is open, tell the ledger what it means. What
- * it means follows from two facts that only change under the mutex: the holder on record, and `locked`.
+ * The interpreter's calls of pthread_mutex_lock and pthread_mutex_unlock are redirected to the two
+ * hooks below. They do the real call and, when the mutex is one of these two and a window is open,
+ * tell the ledger what it means. What it means follows from two facts that only change under the
+ * mutex: the holder on record, and `locked`.
  *
- *     after lock      the holder on record is this thread   it may be about to release: note the time
- *                     any other                             it asks for the GIL; it waits if `locked`
- *     before unlock   this thread is on record, locked 0    it has released
- *                     nobody is on record, locked 1         it has just acquired
- *                     any other                             it gave up (told to exit), or only looked at the flag
+ *     after lock     this thread is on record             it may be about to release: note the time
+ *                    any other case                       it asks; it waits if `locked`
+ *     before unlock  this thread is on record, locked 0   it has released
+ *                    nobody is on record, locked 1        it has just acquired
+ *                    any other case                       it gave up, or only looked at the flag
  *
- * The wait on the condition variable happens inside the C library, which does not come through here, so nothing but
- * these outer calls is seen.
+ * The wait on the condition variable happens inside the C library, which does not come through
+ * here, so nothing but these outer calls is seen.
  *
- * A thread that releases on request and wants the GIL straight back (the eval loop) waits since that release. One that
- * goes off to work without the GIL does not, though it may have been asked to drop it as well. They differ in what
- * they do next: the first asks again without having slept or used the processor, however late it comes to that (on a
- * busy processor the thread that it lets in may push it aside for milliseconds). So a release that was asked for, by
- * the interpreter's flag (up to 3.12) or by a pass through switch_mutex (always taken from 3.13 on; before, only if
- * the flag still stands), is followed by a look at what the thread has used, and by another when it asks again.
+ * A thread that releases on request and wants the GIL straight back (the eval loop) waits since
+ * that release. One that goes off to work without the GIL does not, though it may have been asked
+ * to drop it as well. They differ in what they do next: the first asks again without having slept
+ * or used the processor, however late it comes to that (on a busy processor the thread that it lets
+ * in may push it aside for milliseconds). So a release that was asked for, by the interpreter's
+ * flag (up to 3.12) or by a pass through switch_mutex (always taken from 3.13 on; before, only if
+ * the flag still stands), is followed by a look at what the thread has used, and by another when it
+ * asks again.
  *
- * All state of the ledger is guarded by the GIL's mutex, and so is the word that says whether a window is open. A hook
- * may have read that word before it got the mutex, and enter a request into a ledger at rest: it is wiped when the next
- * window opens. A thread that has the GIL may lock that mutex, as the interpreter itself does: it is never held for
- * longer than a few instructions.
+ * All state of the ledger is guarded by the GIL's mutex, and so is the word that says whether a
+ * window is open. A hook may have read that word before it got the mutex, and enter a request into
+ * a ledger at rest: it is wiped when the next window opens. A thread that has the GIL may lock that
+ * mutex, as the interpreter itself does: it is never held for longer than a few instructions.
  */
 #define _GNU_SOURCE
 #include "accounting.h"
@@ -48,9 +59,10 @@
 #include "interpose.h"
 
 #define IDLE_NS 30000 /* a thread that used less of the processor has done nothing but switch */
-#define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
+#define NO_TARGET 1   /* the address of no mutex, nor at the distance of switch_mutex from one */
 
-/* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a little of this one. */
+/* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a
+ * little of this one. */
 #ifdef __GLIBC__
 #define FAST_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 #else
@@ -89,7 +101,7 @@ static struct {
     struct accounting_target target;
     bool installed;
     char process_name[LEDGER_OS_NAME_SIZE]; /* that threads have unless they are given one */
-    bool prepared; /* the ledger, the key and the fork handler are there */
+    bool prepared;                          /* the ledger, the key and the fork handler are there */
     pthread_key_t key;
     struct interpose calls;
     int (*lock)(pthread_mutex_t *);
@@ -100,10 +112,11 @@ static struct ledger ledger;
 
 static bool gil_is_taken(void) { return __atomic_load_n(tap.target.locked, __ATOMIC_RELAXED) == 1; }
 
-/* --- threads ----------------------------------------------------------------------------------------------- */
+/* --- threads --- */
 
-/* Destructor of the key: the thread of this slot ends. It may still come back for the GIL from a later destructor,
- * as a new thread then. From 3.14 on, Python gives its name to the system's thread as well. */
+/* Destructor of the key: the thread of this slot ends. It may still come back for the GIL from a
+ * later destructor, as a new thread then. From 3.14 on, Python gives its name to the system's
+ * thread as well. */
 static void thread_ends(void *slot) {
     char name[LEDGER_OS_NAME_SIZE] = "";
     prctl(PR_GET_NAME, name);
@@ -130,24 +143,27 @@ static struct usage usage_now(void) {
     return (struct usage){seconds * 1000000000 + microseconds * 1000, usage.ru_nvcsw};
 }
 
-/* Whether the calling thread has asked for the GIL without doing anything since it dropped it as it was told. It may
- * have slept for the mutex itself. */
+/* Whether the calling thread has asked for the GIL without doing anything since it dropped it as it
+ * was told. It may have slept for the mutex itself. */
 static bool asks_at_once(bool blocked) {
     if (self.phase != PHASE_DROPPED) {
         return false;
     }
     struct usage now = usage_now();
-    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS && now.sleeps - self.usage.sleeps <= blocked;
+    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS &&
+           now.sleeps - self.usage.sleeps <= blocked;
 }
 
 static bool drop_is_requested(void) {
-    return tap.target.drop_request != NULL && __atomic_load_n(tap.target.drop_request, __ATOMIC_RELAXED) != 0;
+    return tap.target.drop_request != NULL &&
+           __atomic_load_n(tap.target.drop_request, __ATOMIC_RELAXED) != 0;
 }
 
-/* --- events; the mutex is held ---------------------------------------------------------------------------------
+/* --- events; the mutex is held
+ * ---------------------------------------------------------------------------------
  *
- * A thread that releases and takes a GIL that nobody else wants runs through the functions called `quick` only; what
- * happens less often is kept out of them, and out of line. */
+ * A thread that releases and takes a GIL that nobody else wants runs through the functions called
+ * `quick` only; what happens less often is kept out of them, and out of line. */
 
 NEVER_INLINE static void ask(uint64_t blocked_since) {
     struct ledger_slot *slot = own_slot();
@@ -212,9 +228,10 @@ static inline void quick_unlocking(void) {
     }
 }
 
-/* --- the hooks ----------------------------------------------------------------------------------------------- */
+/* --- the hooks --- */
 
-/* Whether some thread has the mutex: the C library's own word for it, where it shows one. Only a hint. */
+/* Whether some thread has the mutex: the C library's own word for it, where it shows one. Only a
+ * hint. */
 static inline bool is_busy(const pthread_mutex_t *mutex) {
 #ifdef __GLIBC__
     return *(const volatile int *)&mutex->__data.__lock != 0;
@@ -265,13 +282,14 @@ static int unlock_hook(pthread_mutex_t *mutex) {
     return tap.unlock(mutex);
 }
 
-/* --- installing ----------------------------------------------------------------------------------------------- */
+/* --- installing --- */
 
 static void watch(bool on) {
     __atomic_store_n(&tap.base, on ? (uintptr_t)tap.target.mutex : NO_TARGET, __ATOMIC_RELAXED);
 }
 
-/* The child has this thread only. The interpreter makes the GIL's mutex anew there and takes the GIL once more. */
+/* The child has this thread only. The interpreter makes the GIL's mutex anew there and takes the
+ * GIL once more. */
 static void after_fork_in_child(void) {
     ledger_after_fork(&ledger, self.slot, clock_ticks());
     if (self.slot != NULL) {
@@ -304,8 +322,8 @@ static int prepare(char *reason, size_t reason_size) {
     return 0;
 }
 
-int accounting_install(const struct accounting_target *target, const void *interpreter_function, char *reason,
-                       size_t reason_size) {
+int accounting_install(const struct accounting_target *target, const void *interpreter_function,
+                       char *reason, size_t reason_size) {
     if (prepare(reason, reason_size) < 0) {
         return -1;
     }
@@ -339,7 +357,7 @@ bool accounting_intact(void) { return !ledger.lost && interpose_intact(&tap.call
 
 bool accounting_active(void) { return ledger.active; }
 
-/* --- windows; the caller has the GIL ---------------------------------------------------------------------------- */
+/* --- windows; the caller has the GIL --- */
 
 static void lock_ledger(void) { tap.lock(tap.target.mutex); }
 
@@ -357,7 +375,8 @@ int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now) 
     return error;
 }
 
-int accounting_read(const struct ledger_window *window, uint64_t now, struct ledger_reading *reading) {
+int accounting_read(const struct ledger_window *window, uint64_t now,
+                    struct ledger_reading *reading) {
     lock_ledger();
     if (ledger.holder != self.slot) {
         ledger.lost = true;
@@ -374,7 +393,7 @@ void accounting_close(struct ledger_window *window) {
     unlock_ledger();
 }
 
-/* --- for the knocker and the names ------------------------------------------------------------------------------- */
+/* --- for the knocker and the names --- */
 
 void accounting_disown_self(void) {
     if (!tap.installed) {
@@ -405,11 +424,12 @@ bool accounting_former(struct accounting_thread *thread) {
     return true;
 }
 
-size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
+size_t accounting_nameless(struct accounting_thread *threads, size_t size, bool ended) {
     size_t count = 0;
     lock_ledger();
-    for (const struct ledger_slot *slot = ledger.oldest; slot != NULL && count < size; slot = slot->next) {
-        if (slot->name[0] == '\0' && !__atomic_load_n(&slot->ended, __ATOMIC_RELAXED)) {
+    for (const struct ledger_slot *slot = ledger.oldest; slot != NULL && count < size;
+         slot = slot->next) {
+        if (slot->name[0] == '\0' && ledger_has_ended(slot) == ended) {
             describe(&threads[count++], slot);
         }
     }
@@ -419,7 +439,8 @@ size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
 
 void accounting_name(uint64_t serial, const char *name) {
     lock_ledger();
-    for (struct ledger_slot *slot = ledger.latest; slot != NULL && slot->serial >= serial; slot = slot->previous) {
+    for (struct ledger_slot *slot = ledger.latest; slot != NULL && slot->serial >= serial;
+         slot = slot->previous) {
         if (slot->serial == serial) {
             snprintf(slot->name, sizeof slot->name, "%s", name);
         }
@@ -431,8 +452,8 @@ void accounting_name(uint64_t serial, const char *name) {
 
 #include <stdio.h>
 
-int accounting_install(const struct accounting_target *target, const void *interpreter_function, char *reason,
-                       size_t reason_size) {
+int accounting_install(const struct accounting_target *target, const void *interpreter_function,
+                       char *reason, size_t reason_size) {
     (void)target, (void)interpreter_function;
     snprintf(reason, reason_size, "the accounting exists for Linux on x86-64 and aarch64 only");
     return -1;
@@ -445,7 +466,8 @@ int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now) 
     (void)window, (void)by_thread, (void)now;
     return -1;
 }
-int accounting_read(const struct ledger_window *window, uint64_t now, struct ledger_reading *reading) {
+int accounting_read(const struct ledger_window *window, uint64_t now,
+                    struct ledger_reading *reading) {
     (void)window, (void)now, (void)reading;
     return -1;
 }
@@ -456,8 +478,8 @@ bool accounting_former(struct accounting_thread *thread) {
     (void)thread;
     return false;
 }
-size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
-    (void)threads, (void)size;
+size_t accounting_nameless(struct accounting_thread *threads, size_t size, bool ended) {
+    (void)threads, (void)size, (void)ended;
     return 0;
 }
 void accounting_name(uint64_t serial, const char *name) { (void)serial, (void)name; }

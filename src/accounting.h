@@ -8,12 +8,14 @@
 
 #include "ledger.h"
 
-/* Where to look, found by gil.c. `locked` is the interpreter's flag: 1 while some thread has the GIL. */
+/* Where to look, found by gil.c. `locked` is the interpreter's flag: 1 while some thread has the
+ * GIL. */
 struct accounting_target {
     void *mutex;        /* pthread_mutex_t */
     void *switch_mutex; /* pthread_mutex_t, behind `mutex` in the same struct */
     const int *locked;
-    const int *drop_request; /* set while a thread asks the holder to let go; NULL where each thread has its own */
+    const int *drop_request; /* set while a thread asks the holder to let go; NULL where each thread
+                                has its own */
 };
 
 /* A thread as the accounting knows it. */
@@ -24,10 +26,11 @@ struct accounting_thread {
     char name[LEDGER_NAME_SIZE];
 };
 
-/* Redirect the mutex calls of the loaded object that holds `interpreter_function`. The GIL is held. Returns 0, or -1
- * with a reason and nothing changed. A second call after success only moves the target. */
-int accounting_install(const struct accounting_target *target, const void *interpreter_function, char *reason,
-                       size_t reason_size);
+/* Redirect the mutex calls of the loaded object that holds `interpreter_function`. The GIL is held.
+ * Returns 0, or -1 with a reason and nothing changed. A second call after success only moves the
+ * target. */
+int accounting_install(const struct accounting_target *target, const void *interpreter_function,
+                       char *reason, size_t reason_size);
 
 /* Put the interpreter's calls back. The GIL is held, no window is open. */
 void accounting_uninstall(void);
@@ -35,7 +38,8 @@ void accounting_uninstall(void);
 /* Stop watching for good, whatever is open: the interpreter ends. The GIL is held. */
 void accounting_stop(void);
 
-/* Whether the interpreter's calls still come here, and every event so far made sense. The GIL is held. */
+/* Whether the interpreter's calls still come here, and every event so far made sense. The GIL is
+ * held. */
 bool accounting_intact(void);
 
 /* Whether some window is open. The GIL is held. */
@@ -43,21 +47,24 @@ bool accounting_active(void);
 
 /* Open, read and close a window; see ledger.h. The caller holds the GIL. */
 int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now);
-int accounting_read(const struct ledger_window *window, uint64_t now, struct ledger_reading *reading);
+int accounting_read(const struct ledger_window *window, uint64_t now,
+                    struct ledger_reading *reading);
 void accounting_close(struct ledger_window *window);
 
 /* Declare the calling thread a knocker's. No lock is held. */
 void accounting_disown_self(void);
 
-/* How long the calling knocker thread waited at its latest acquisition, in ticks; 0 when the GIL was free. It has
- * the GIL. */
+/* How long the calling knocker thread waited at its latest acquisition, in ticks; 0 when the GIL
+ * was free. It has the GIL. */
 uint64_t accounting_own_wait(void);
 
-/* The program's thread that released the GIL last. Returns false when there is none. The caller has the GIL. */
+/* The program's thread that released the GIL last. Returns false when there is none. The caller has
+ * the GIL. */
 bool accounting_former(struct accounting_thread *thread);
 
-/* Fill `threads` with up to `size` threads without a name; returns how many. The GIL is held. */
-size_t accounting_nameless(struct accounting_thread *threads, size_t size);
+/* Fill `threads` with up to `size` threads without a name, of those alive or of those ended;
+ * returns how many. The GIL is held. */
+size_t accounting_nameless(struct accounting_thread *threads, size_t size, bool ended);
 
 /* Note the name of a thread, if it is still known. The GIL is held. */
 void accounting_name(uint64_t serial, const char *name);

@@ -48,7 +48,8 @@ static struct blame_item *least_item(struct blame *blame) {
 }
 
 void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited) {
-    if (blame->items == NULL && (blame->items = malloc(BLAME_ITEMS * sizeof *blame->items)) == NULL) {
+    if (blame->items == NULL &&
+        (blame->items = malloc(BLAME_ITEMS * sizeof *blame->items)) == NULL) {
         return;
     }
     struct blame_item *item = find_item(blame, culprit);
@@ -88,7 +89,8 @@ static PyObject *item_as_tuple(const struct blame_item *item) {
         function = PyUnicode_FromString("");
     }
     if (file != NULL && function != NULL && thread != NULL) {
-        tuple = Py_BuildValue("OiOKOdK", file, culprit->line, function, (unsigned long long)culprit->native_id, thread,
+        tuple = Py_BuildValue("OiOKOdK", file, culprit->line, function,
+                              (unsigned long long)culprit->native_id, thread,
                               clock_seconds(item->waited), (unsigned long long)item->knocks);
     }
     Py_XDECREF(file);

@@ -1,8 +1,9 @@
-/* The knocker of gilknocker's interface: samples for a while, knocking at short intervals, then sleeps for a while.
+/* The knocker of gilknocker's interface: samples for a while, knocking at short intervals, then
+ * sleeps for a while.
  *
- * Its metric is time waiting / time sampling. Both are told up to the moment of the question: the sampling phase under
- * way and the knock under way count. The state is shared by the owner and the knocking thread, and lives until both
- * are done with it; so stopping waits for nobody.
+ * Its metric is time waiting / time sampling. Both are told up to the moment of the question: the
+ * sampling phase under way and the knock under way count. The state is shared by the owner and the
+ * knocking thread, and lives until both are done with it; so stopping waits for nobody.
  */
 #include <Python.h>
 #include <stdbool.h>
@@ -19,15 +20,14 @@ struct duty {
     uint64_t polling, sampling, sleeping; /* ns */
     int owners;
     bool stopped;
-    uint64_t waited, sampled;   /* ticks, of what is over */
-    uint64_t phase_start;       /* ticks; when this sampling phase began */
-    uint64_t sampling_since;    /* ticks; up to where its time is in `sampled`; 0: asleep */
-    uint64_t asked;             /* ticks; 0: no knock under way */
+    uint64_t waited, sampled; /* ticks, of what is over */
+    uint64_t phase_start;     /* ticks; when this sampling phase began */
+    uint64_t sampling_since;  /* ticks; up to where its time is in `sampled`; 0: asleep */
+    uint64_t asked;           /* ticks; 0: no knock under way */
 };
 
 typedef struct {
-    PyObject_HEAD
-    uint64_t polling, sampling, sleeping; /* ns */
+    PyObject_HEAD uint64_t polling, sampling, sleeping; /* ns */
     struct duty *duty;       /* owned share; NULL before the first start */
     struct knocker *knocker; /* owned; NULL when not running */
 } Knocker;
@@ -54,7 +54,7 @@ static void settle(struct duty *duty, uint64_t now) {
     }
 }
 
-/* --- the thread's side ------------------------------------------------------------------------------------------- */
+/* --- the thread's side --- */
 
 static void duty_begin(void *context) {
     struct duty *duty = context;
@@ -100,7 +100,7 @@ static void duty_knock(void *context) {
 
 static void duty_end(void *context) { release_duty(context); }
 
-/* --- the owner's side; the GIL is held ------------------------------------------------------------------------------ */
+/* --- the owner's side; the GIL is held --- */
 
 static PyObject *duty_start(PyObject *object, PyObject *unused) {
     (void)unused;
@@ -186,11 +186,13 @@ static int duty_init(PyObject *object, PyObject *arguments, PyObject *keywords) 
     static char *names[] = {"polling_us", "sampling_us", "sleeping_us", NULL};
     Knocker *self = (Knocker *)object;
     long long polling, sampling, sleeping;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "LLL:Knocker", names, &polling, &sampling, &sleeping)) {
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "LLL:Knocker", names, &polling, &sampling,
+                                     &sleeping)) {
         return -1;
     }
     const long long most = 1000000000000; /* eleven days */
-    if (polling < 0 || polling > most || sampling < 0 || sampling > most || sleeping < 0 || sleeping > most) {
+    if (polling < 0 || polling > most || sampling < 0 || sampling > most || sleeping < 0 ||
+        sleeping > most) {
         PyErr_SetString(PyExc_ValueError, "intervals must be from 0 to 10**12 microseconds");
         return -1;
     }
@@ -216,11 +218,14 @@ PyDoc_STRVAR(duty_doc, "Knocker(polling_us, sampling_us, sleeping_us)\n--\n\n"
 PyDoc_STRVAR(start_doc, "start($self, /)\n--\n\nStart knocking; does nothing when it runs.");
 PyDoc_STRVAR(stop_doc, "stop($self, /)\n--\n\nStop knocking, without waiting; the times stay.");
 PyDoc_STRVAR(reset_doc, "reset($self, /)\n--\n\nBegin both times anew.");
-PyDoc_STRVAR(times_doc, "times($self, /)\n--\n\nReturn (seconds waiting, seconds sampling) up to now.");
+PyDoc_STRVAR(times_doc,
+             "times($self, /)\n--\n\nReturn (seconds waiting, seconds sampling) up to now.");
 
 static PyMethodDef duty_methods[] = {
-    {"start", duty_start, METH_NOARGS, start_doc}, {"stop", duty_stop, METH_NOARGS, stop_doc},
-    {"reset", duty_reset, METH_NOARGS, reset_doc}, {"times", duty_times, METH_NOARGS, times_doc},
+    {"start", duty_start, METH_NOARGS, start_doc},
+    {"stop", duty_stop, METH_NOARGS, stop_doc},
+    {"reset", duty_reset, METH_NOARGS, reset_doc},
+    {"times", duty_times, METH_NOARGS, times_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -230,8 +235,8 @@ static PyGetSetDef duty_properties[] = {
 };
 
 static PyType_Slot duty_slots[] = {
-    {Py_tp_doc, (void *)duty_doc},     {Py_tp_init, duty_init},       {Py_tp_dealloc, duty_dealloc},
-    {Py_tp_methods, duty_methods},     {Py_tp_getset, duty_properties}, {0, NULL},
+    {Py_tp_doc, (void *)duty_doc}, {Py_tp_init, duty_init},         {Py_tp_dealloc, duty_dealloc},
+    {Py_tp_methods, duty_methods}, {Py_tp_getset, duty_properties}, {0, NULL},
 };
 
 PyType_Spec duty_spec = {

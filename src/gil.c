@@ -3,11 +3,13 @@
  * `struct _gil_runtime_state` (Include/internal/pycore_gil.h) lies
  *     in 3.10 and 3.11   in the runtime: _PyRuntime.ceval.gil
  *     in 3.12            behind interp->ceval.gil; the main interpreter's own is interp->_gil
- *     from 3.13 on       likewise, at offsets that the interpreter publishes for debuggers (_Py_DebugOffsets)
- * Its layout is that of the headers the extension is compiled with. An interpreter of the same minor version may
- * still differ, so nothing is trusted before it agrees with what is known by other means: the flag says "taken", the
- * holder is this thread, the interval is sys.getswitchinterval(). No pointer is followed before it is known to lie
- * within the interpreter's own memory.
+ *     from 3.13 on       likewise, at the offsets published for debuggers (_Py_DebugOffsets)
+ *
+ * Its layout is that of the headers the extension is compiled with. An interpreter of the same
+ * minor version may still differ, so nothing is trusted before it agrees with what is known by
+ * other means: the flag says "taken", the holder is this thread, the interval is
+ * sys.getswitchinterval(). No pointer is followed before it is known to lie within the
+ * interpreter's own memory.
  */
 #define Py_BUILD_CORE 1
 #include "gil.h"
@@ -38,16 +40,19 @@ static gil_state *find_state(char *reason, size_t reason_size) {
 #if PY_VERSION_HEX >= 0x030D0000
     const char *interpreter = (const char *)PyInterpreterState_Main();
     const struct _Py_DebugOffsets *offsets = (const void *)&_PyRuntime;
-    if (memcmp(offsets->cookie, "xdebugpy", 8) != 0 || (offsets->version >> 16) != (PY_VERSION_HEX >> 16)) {
-        snprintf(reason, reason_size, "this interpreter publishes no offsets of version %d.%d", PY_MAJOR_VERSION,
-                 PY_MINOR_VERSION);
+    if (memcmp(offsets->cookie, "xdebugpy", 8) != 0 ||
+        (offsets->version >> 16) != (PY_VERSION_HEX >> 16)) {
+        snprintf(reason, reason_size, "this interpreter publishes no offsets of version %d.%d",
+                 PY_MAJOR_VERSION, PY_MINOR_VERSION);
         return NULL;
     }
     uint64_t own = offsets->interpreter_state.gil_runtime_state;
     gil_state *state = *(gil_state *const *)(interpreter + offsets->interpreter_state.ceval_gil);
-    bool agrees = (const char *)state == interpreter + own &&
-                  offsets->interpreter_state.gil_runtime_state_locked == own + offsetof(gil_state, locked) &&
-                  offsets->interpreter_state.gil_runtime_state_holder == own + offsetof(gil_state, last_holder);
+    bool agrees =
+        (const char *)state == interpreter + own &&
+        offsets->interpreter_state.gil_runtime_state_locked == own + offsetof(gil_state, locked) &&
+        offsets->interpreter_state.gil_runtime_state_holder ==
+            own + offsetof(gil_state, last_holder);
 #elif PY_VERSION_HEX >= 0x030C0000
     PyInterpreterState *interpreter = PyInterpreterState_Main();
     gil_state *state = interpreter->ceval.gil;
@@ -57,7 +62,8 @@ static gil_state *find_state(char *reason, size_t reason_size) {
     bool agrees = true;
 #endif
     if (!agrees) {
-        snprintf(reason, reason_size, "this interpreter's GIL does not lie where Python %s keeps it", PY_VERSION);
+        snprintf(reason, reason_size,
+                 "this interpreter's GIL does not lie where Python %s keeps it", PY_VERSION);
         return NULL;
     }
     return state;
@@ -93,8 +99,10 @@ int gil_find(struct gil *gil, char *reason, size_t reason_size) {
     };
     double interval = public_switch_interval();
     double difference = interval - (double)*gil->interval;
-    if (!gil_is_taken(gil) || gil_last_holder(gil) != PyThreadState_Get() || difference > 1.0 || difference < -1.0) {
-        snprintf(reason, reason_size, "what lies where Python %s keeps its GIL does not behave like it", PY_VERSION);
+    if (!gil_is_taken(gil) || gil_last_holder(gil) != PyThreadState_Get() || difference > 1.0 ||
+        difference < -1.0) {
+        snprintf(reason, reason_size,
+                 "what lies where Python %s keeps its GIL does not behave like it", PY_VERSION);
         return -1;
     }
     return 0;
@@ -112,11 +120,14 @@ bool gil_is_enabled(void) {
 
 bool gil_is_taken(const struct gil *gil) { return *(const volatile int *)gil->locked == 1; }
 
-PyThreadState *gil_last_holder(const struct gil *gil) { return *(PyThreadState *const volatile *)gil->last_holder; }
+PyThreadState *gil_last_holder(const struct gil *gil) {
+    return *(PyThreadState *const volatile *)gil->last_holder;
+}
 
 double gil_switch_interval(const struct gil *gil) { return (double)*gil->interval * 1e-6; }
 
-/* Take and release the GIL under watch. Returns whether this thread's part of the reading is exactly that. */
+/* Take and release the GIL under watch. Returns whether this thread's part of the reading is
+ * exactly that. */
 static bool rounds_are_seen(void) {
     struct ledger_window window;
     struct ledger_reading reading;
@@ -132,7 +143,8 @@ static bool rounds_are_seen(void) {
     if (accounting_read(&window, clock_ticks(), &reading) == 0) {
         for (size_t i = 0; i < reading.thread_count; i++) {
             const struct ledger_thread *thread = &reading.threads[i];
-            seen |= thread->native_id == self && thread->sums.acquisitions == PROOF_ROUNDS && thread->sums.held > 0;
+            seen |= thread->native_id == self && thread->sums.acquisitions == PROOF_ROUNDS &&
+                    thread->sums.held > 0;
         }
         free(reading.threads);
     }
@@ -141,13 +153,15 @@ static bool rounds_are_seen(void) {
 }
 
 int gil_prove_accounting(const struct gil *gil, char *reason, size_t reason_size) {
-    const struct accounting_target target = {gil->mutex, gil->switch_mutex, gil->locked, gil->drop_request};
+    const struct accounting_target target = {gil->mutex, gil->switch_mutex, gil->locked,
+                                             gil->drop_request};
     if (accounting_install(&target, (const void *)PyEval_SaveThread, reason, reason_size) < 0) {
         return -1;
     }
     if (!rounds_are_seen()) {
         accounting_uninstall();
-        snprintf(reason, reason_size, "the accounting did not see this thread take and release the GIL");
+        snprintf(reason, reason_size,
+                 "the accounting did not see this thread take and release the GIL");
         return -1;
     }
     return 0;

@@ -16,16 +16,16 @@ struct gil {
     const unsigned long *interval; /* microseconds */
 };
 
-/* Find the GIL of the main interpreter and check what is found against what is known. The GIL is held by a thread of
- * that interpreter. Returns 0, or -1 with a reason; sets no exception. */
+/* Find the GIL of the main interpreter and check what is found against what is known. The GIL is
+ * held by a thread of that interpreter. Returns 0, or -1 with a reason; sets no exception. */
 int gil_find(struct gil *gil, char *reason, size_t reason_size);
 
 /* Whether the GIL is on, for good: always, but on a free-threaded build. */
 bool gil_is_enabled(void);
 
-/* Watch the GIL with the accounting, take and release it a few times, and check that exactly this was seen. The GIL
- * is held and on; it is released for moments. Returns 0, or -1 with a reason and nothing left redirected; sets no
- * exception. */
+/* Watch the GIL with the accounting, take and release it a few times, and check that exactly this
+ * was seen. The GIL is held and on; it is released for moments. Returns 0, or -1 with a reason and
+ * nothing left redirected; sets no exception. */
 int gil_prove_accounting(const struct gil *gil, char *reason, size_t reason_size);
 
 /* A look at the flag without asking for the GIL: whether some thread has it. Any thread. */

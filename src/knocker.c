@@ -1,9 +1,11 @@
-/* A knocker must find the GIL as it is at a random moment, and then wait for it as any thread would. On Linux both
- * need care. A thread that wakes on a timer is not let in before the running one has used up its slice, unless its own
- * slice is the shorter one (from 6.12 on): without that, it gets to look mostly when the holder of the GIL has gone to
- * sleep, and finds the GIL free (0.27 in place of 0.48 for "hold 1 ms, sleep 1 ms"). But a thread that is faster on its
- * feet than the others is also the first to time out and to queue up anew for the GIL, behind them: with a short slice
- * (or a small timer slack) it waits several times as long as they do. So the slice is short for the look only.
+/* A knocker must find the GIL as it is at a random moment, and then wait for it as any thread
+ * would. On Linux both need care. A thread that wakes on a timer is not let in before the running
+ * one has used up its slice, unless its own slice is the shorter one (from 6.12 on): without that,
+ * it gets to look mostly when the holder of the GIL has gone to sleep, and finds the GIL free (0.27
+ * in place of 0.48 for "hold 1 ms, sleep 1 ms"). But a thread that is faster on its feet than the
+ * others is also the first to time out and to queue up anew for the GIL, behind them: with a short
+ * slice (or a small timer slack) it waits several times as long as they do. So the slice is short
+ * for the look only.
  */
 #define _GNU_SOURCE
 #include "knocker.h"
@@ -25,7 +27,7 @@ struct knocker {
     struct knocker_work work;
     bool stopping;
     bool woken;
-    int owners; /* the starter and the thread; guarded by the registry's event */
+    int owners;           /* the starter and the thread; guarded by the registry's event */
     struct knocker *next; /* in the registry, while the thread runs */
 };
 
@@ -66,7 +68,8 @@ static void leave_registry(struct knocker *knocker) {
 #ifdef __linux__
 #define SHORT_SLICE_NS 100000
 
-/* Ask the scheduler for a slice of that length, 0 for the usual one; no matter if it does not know how. */
+/* Ask the scheduler for a slice of that length, 0 for the usual one; no matter if it does not know
+ * how. */
 static void ask_for_slice(uint64_t nanoseconds) {
     struct {
         uint32_t size, policy;
@@ -75,7 +78,8 @@ static void ask_for_slice(uint64_t nanoseconds) {
         uint32_t priority;
         uint64_t runtime, deadline, period;
     } attributes = {.size = sizeof attributes};
-    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0 && attributes.policy == 0) {
+    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0 &&
+        attributes.policy == 0) {
         attributes.runtime = nanoseconds;
         syscall(SYS_sched_setattr, 0, &attributes, 0);
     }
@@ -176,11 +180,10 @@ bool knocker_stop_all(uint64_t nanoseconds) {
     return all;
 }
 
-void knocker_after_fork(void) {
-    memset(&registry, 0, sizeof registry);
-}
+void knocker_after_fork(void) { memset(&registry, 0, sizeof registry); }
 
-/* xorshift64*, https://doi.org/10.18637/jss.v014.i08 and Vigna's multiplier, https://arxiv.org/abs/1402.6246 */
+/* xorshift64*, https://doi.org/10.18637/jss.v014.i08 and Vigna's multiplier,
+ * https://arxiv.org/abs/1402.6246 */
 uint64_t knocker_random(uint64_t *state, uint64_t bound) {
     uint64_t x = *state;
     x ^= x >> 12;

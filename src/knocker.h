@@ -1,4 +1,5 @@
-/* A thread that knocks: it sleeps for as long as its pace says, looks, knocks, and so on until it is stopped. */
+/* A thread that knocks: it sleeps for as long as its pace says, looks, knocks, and so on until it
+ * is stopped. */
 #ifndef GILKNOCK_KNOCKER_H
 #define GILKNOCK_KNOCKER_H
 
@@ -8,7 +9,8 @@
 #define KNOCKER_ASLEEP UINT64_MAX /* a pace: until knocker_wake */
 
 /* What a knocker does. All are called from its thread, without any lock of the knocker's.
- * `begin` runs once, before the first pace; `end` once, last of all: nobody looks at the context afterwards. */
+ * `begin` runs once, before the first pace; `end` once, last of all: nobody looks at the context
+ * afterwards. */
 struct knocker_work {
     void (*begin)(void *context);
     uint64_t (*pace)(void *context); /* nanoseconds until the next knock */
@@ -20,17 +22,21 @@ struct knocker_work {
 
 struct knocker;
 
-/* Start a knocker. The caller owns it until it calls knocker_stop. Returns NULL when no thread can be had. */
+/* Start a knocker. The caller owns it until it calls knocker_stop. Returns NULL when no thread can
+ * be had. */
 struct knocker *knocker_start(const struct knocker_work *work);
 
-/* Have the knocker ask its pace again now. Any thread; takes the knocker's own mutex for a moment. */
+/* Have the knocker ask its pace again now. Any thread; takes the knocker's own mutex for a moment.
+ */
 void knocker_wake(struct knocker *knocker);
 
-/* Tell the knocker to stop and give it up: it ends by itself, after a knock under way. Never waits. */
+/* Tell the knocker to stop and give it up: it ends by itself, after a knock under way. Never waits.
+ */
 void knocker_stop(struct knocker *knocker);
 
-/* Tell every knocker to stop and wait until all have ended, at most so long; their owners still give them up. The GIL
- * must not be held: a knock under way may need it. Returns false when time ran out. */
+/* Tell every knocker to stop and wait until all have ended, at most so long; their owners still
+ * give them up. The GIL must not be held: a knock under way may need it. Returns false when time
+ * ran out. */
 bool knocker_stop_all(uint64_t nanoseconds);
 
 /* In a forked child: no knocker is there any more. What the parent's owned is left alone. */

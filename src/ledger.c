@@ -12,7 +12,7 @@ static void raise_to(uint64_t *maximum, uint64_t value) {
     }
 }
 
-/* --- slots ------------------------------------------------------------------------------------------------- */
+/* --- slots --- */
 
 int ledger_init(struct ledger *ledger) {
     memset(ledger, 0, sizeof *ledger);
@@ -27,15 +27,11 @@ static void unlink_slot(struct ledger *ledger, struct ledger_slot *slot) {
     ledger->live--;
 }
 
-static bool has_ended(const struct ledger_slot *slot) {
-    return __atomic_load_n(&slot->ended, __ATOMIC_ACQUIRE) != 0;
-}
-
 /* Put the slots of ended threads back, when no window is left that has to tell of them. */
 static void reclaim(struct ledger *ledger) {
     for (struct ledger_slot *slot = ledger->oldest, *next; slot != NULL; slot = next) {
         next = slot->next;
-        if (has_ended(slot) && slot != ledger->holder) {
+        if (ledger_has_ended(slot) && slot != ledger->holder) {
             unlink_slot(ledger, slot);
             if (ledger->former == slot) {
                 ledger->former = NULL;
@@ -46,13 +42,14 @@ static void reclaim(struct ledger *ledger) {
     }
 }
 
-/* With every slot used and none free, an ended thread's is taken, though an open window then no longer tells of it
- * by name; its part stays in the sums. Goes on from where it left off, so that a storm of threads stays cheap. */
+/* With every slot used and none free, an ended thread's is taken, though an open window then no
+ * longer tells of it by name; its part stays in the sums. Goes on from where it left off, so that a
+ * storm of threads stays cheap. */
 static struct ledger_slot *evict(struct ledger *ledger) {
     for (size_t step = 0; step < LEDGER_SLOTS; step++) {
         struct ledger_slot *slot = &ledger->slots[ledger->hand];
         ledger->hand = (ledger->hand + 1) % LEDGER_SLOTS;
-        if (has_ended(slot) && !slot->own && slot != ledger->holder) {
+        if (ledger_has_ended(slot) && !slot->own && slot != ledger->holder) {
             unlink_slot(ledger, slot);
             if (ledger->former == slot) {
                 ledger->former = NULL;
@@ -96,9 +93,10 @@ void ledger_ended(struct ledger_slot *slot, const char *os_name) {
     __atomic_store_n(&slot->ended, 1, __ATOMIC_RELEASE);
 }
 
-/* --- events ------------------------------------------------------------------------------------------------ */
+/* --- events --- */
 
-/* The entry of a slot among those of a window; they ascend by serial. NULL: the thread is younger. */
+/* The entry of a slot among those of a window; they ascend by serial. NULL: the thread is younger.
+ */
 static struct ledger_entry *find_entry(const struct ledger_window *window, uint64_t serial) {
     size_t low = 0, high = window->entry_count;
     while (low < high) {
@@ -109,7 +107,9 @@ static struct ledger_entry *find_entry(const struct ledger_window *window, uint6
             high = middle;
         }
     }
-    return low < window->entry_count && window->entries[low].serial == serial ? &window->entries[low] : NULL;
+    return low < window->entry_count && window->entries[low].serial == serial
+               ? &window->entries[low]
+               : NULL;
 }
 
 /* The window itself or, going back in time, the first one that tells threads apart. */
@@ -124,8 +124,10 @@ static uint64_t later_of(uint64_t since, const struct ledger_window *window) {
     return window != NULL && window->opened > since ? window->opened : since;
 }
 
-/* Enter a wait into the maxima: each window that opened while it lasted gets the part since then. */
-static void note_maximum(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, uint64_t now) {
+/* Enter a wait into the maxima: each window that opened while it lasted gets the part since then.
+ */
+static void note_maximum(struct ledger *ledger, struct ledger_slot *slot, uint64_t since,
+                         uint64_t now) {
     struct ledger_window *window = ledger->newest, *older;
     raise_to(&ledger->max_wait, clock_elapsed(later_of(since, window), now));
     for (; window != NULL && window->opened > since; window = older) {
@@ -173,14 +175,16 @@ void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t no
         slot->state = LEDGER_AWAY;
         return;
     }
-    bool only_own_between = ledger->former == slot && slot->own_at_release != ledger->own_acquisitions;
+    bool only_own_between =
+        ledger->former == slot && slot->own_at_release != ledger->own_acquisitions;
     if (slot->state == LEDGER_FORCED && only_own_between) {
         ledger->sums.held += waited;
         slot->sums.held += waited;
         slot->state = LEDGER_AWAY;
         return;
     }
-    bool own_wait = slot->waits_for_own && slot->seen_at_request == ledger->sums.acquisitions && !unseen;
+    bool own_wait =
+        slot->waits_for_own && slot->seen_at_request == ledger->sums.acquisitions && !unseen;
     slot->state = LEDGER_AWAY;
     ledger->sums.acquisitions++;
     slot->sums.acquisitions++;
@@ -212,18 +216,20 @@ void ledger_abandon(struct ledger_slot *slot) {
     slot->state = LEDGER_AWAY;
 }
 
-/* --- windows ----------------------------------------------------------------------------------------------- */
+/* --- windows --- */
 
 static uint64_t pending_wait(const struct ledger_slot *slot, uint64_t now) {
     return slot->wait_since != 0 ? clock_elapsed(slot->wait_since, now) : 0;
 }
 
-static uint64_t pending_hold(const struct ledger *ledger, const struct ledger_slot *slot, uint64_t now) {
+static uint64_t pending_hold(const struct ledger *ledger, const struct ledger_slot *slot,
+                             uint64_t now) {
     return ledger->holder == slot ? clock_elapsed(ledger->held_since, now) : 0;
 }
 
 /* The sums of one thread up to now, what is in progress included. */
-static struct ledger_sums slot_sums(const struct ledger *ledger, const struct ledger_slot *slot, uint64_t now) {
+static struct ledger_sums slot_sums(const struct ledger *ledger, const struct ledger_slot *slot,
+                                    uint64_t now) {
     struct ledger_sums sums = slot->sums;
     sums.held += pending_hold(ledger, slot, now);
     sums.wait += pending_wait(slot, now);
@@ -264,8 +270,8 @@ static void activate(struct ledger *ledger, struct ledger_slot *holder, uint64_t
     ledger->active = true;
 }
 
-int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledger_slot *holder, bool by_thread,
-                uint64_t now) {
+int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledger_slot *holder,
+                bool by_thread, uint64_t now) {
     memset(window, 0, sizeof *window);
     if (by_thread) {
         if (ledger->by_thread == 0) {
@@ -313,7 +319,8 @@ static uint64_t maximum_since(const struct ledger *ledger, const struct ledger_w
 }
 
 /* The part of a wait in progress that lies in the window. */
-static uint64_t pending_in(const struct ledger_window *window, const struct ledger_slot *slot, uint64_t now) {
+static uint64_t pending_in(const struct ledger_window *window, const struct ledger_slot *slot,
+                           uint64_t now) {
     uint64_t since = slot->wait_since > window->opened ? slot->wait_since : window->opened;
     return slot->wait_since != 0 ? clock_elapsed(since, now) : 0;
 }
@@ -322,7 +329,8 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
                 struct ledger_reading *reading) {
     reading->threads = NULL;
     reading->thread_count = 0;
-    if (window->by_thread && (reading->threads = malloc((ledger->live + 1) * sizeof *reading->threads)) == NULL) {
+    if (window->by_thread &&
+        (reading->threads = malloc((ledger->live + 1) * sizeof *reading->threads)) == NULL) {
         return -1;
     }
     reading->wall = clock_elapsed(window->opened, now);
@@ -344,12 +352,14 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
         bool older = next < window->entry_count && window->entries[next].serial == slot->serial;
         struct ledger_thread thread = {
             .native_id = slot->native_id,
-            .sums = difference(slot_sums(ledger, slot, now), older ? &window->entries[next].base : &nothing),
+            .sums = difference(slot_sums(ledger, slot, now),
+                               older ? &window->entries[next].base : &nothing),
             .max_wait = maximum_since(ledger, window, slot),
         };
         raise_to(&thread.max_wait, pending_in(window, slot, now));
         if (thread.sums.held != 0 || thread.sums.wait != 0 || thread.sums.acquisitions != 0) {
-            strcpy(thread.name, slot->name[0] == '\0' && has_ended(slot) ? slot->os_name : slot->name);
+            strcpy(thread.name,
+                   slot->name[0] == '\0' && ledger_has_ended(slot) ? slot->os_name : slot->name);
             reading->threads[reading->thread_count++] = thread;
         }
     }

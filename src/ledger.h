@@ -1,21 +1,25 @@
 /* The ledger: who held the GIL, who waited for it, and for how long.
  *
- * A pure book: it has no clock, no lock and no I/O of its own. Its caller (accounting.c) tells it each request,
- * acquisition and release in the order in which they happen, under the GIL's own mutex, with the time in ticks.
- * Every function here is called under that mutex, unless its contract says otherwise.
+ * A pure book: it has no clock, no lock and no I/O of its own. Its caller (accounting.c) tells it
+ * each request, acquisition and release in the order in which they happen, under the GIL's own
+ * mutex, with the time in ticks. Every function here is called under that mutex, unless its
+ * contract says otherwise.
  *
- * Two kinds of threads have a slot: the program's, and the knocker's own. What an own thread takes or waits for
- * never counts; neither does what it alone does to the program:
- *   - a program thread that waits only because an own thread has the GIL was not made to wait by the program;
- *   - a program thread that is forced to let an own thread in, and gets the GIL back next, would have kept it:
- *     the gap counts as held.
+ * Two kinds of threads have a slot: the program's, and the knocker's own. What an own thread takes
+ * or waits for never counts; neither does what it alone does to the program:
+ *   - a program thread that waits only because an own thread has the GIL does not wait for the
+ *     program;
+ *   - a program thread that is forced to let an own thread in, and gets the GIL back next, would
+ *     have kept it: the gap counts as held.
  *
- * A window is a pair of looks at the running sums. What is in progress (a hold, a wait) counts up to the moment of
- * each look, so a window gets exactly its part of everything that crosses its edges.
+ * A window is a pair of looks at the running sums. What is in progress (a hold, a wait) counts up
+ * to the moment of each look, so a window gets exactly its part of everything that crosses its
+ * edges.
  *
- * The longest wait of a window cannot be had by subtraction. The sums keep the longest wait since the newest window
- * opened, each open window keeps the longest of the stretch before it opened (since the one before it did), and a
- * window's own maximum is the largest of the stretches since it opened. Closing a window joins two stretches.
+ * The longest wait of a window cannot be had by subtraction. The sums keep the longest wait since
+ * the newest window opened, each open window keeps the longest of the stretch before it opened
+ * (since the one before it did), and a window's own maximum is the largest of the stretches since
+ * it opened. Closing a window joins two stretches.
  */
 #ifndef GILKNOCK_LEDGER_H
 #define GILKNOCK_LEDGER_H
@@ -26,7 +30,8 @@
 
 #include "histogram.h"
 
-#define LEDGER_SLOTS 16384 /* threads alive at once, or seen inside one window, that are told apart */
+/* Threads alive at once, or seen inside one window, that are told apart. */
+#define LEDGER_SLOTS 16384
 #define LEDGER_NAME_SIZE 64
 #define LEDGER_OS_NAME_SIZE 16
 
@@ -38,9 +43,9 @@ struct ledger_sums {
 };
 
 enum ledger_state {
-    LEDGER_AWAY,      /* neither has the GIL nor asks for it */
-    LEDGER_WAITING,   /* asks for it */
-    LEDGER_FORCED,    /* asks for it back after being told to drop it */
+    LEDGER_AWAY,    /* neither has the GIL nor asks for it */
+    LEDGER_WAITING, /* asks for it */
+    LEDGER_FORCED,  /* asks for it back after being told to drop it */
 };
 
 struct ledger_slot {
@@ -51,15 +56,15 @@ struct ledger_slot {
     uint64_t own_at_release;  /* the ledger's `own_acquisitions` at this thread's last release */
     uint64_t last_wait;       /* what the latest acquisition cost */
     enum ledger_state state;
-    bool own;                 /* a knocker's */
-    bool asked;               /* was seen asking for the GIL, and has not had it since */
-    bool waits_for_own;       /* an own thread had the GIL when this one asked */
-    int ended;                /* atomic: set by the ending thread without any lock, after os_name */
+    bool own;           /* a knocker's */
+    bool asked;         /* was seen asking for the GIL, and has not had it since */
+    bool waits_for_own; /* an own thread had the GIL when this one asked */
+    int ended;          /* atomic: set by the ending thread without any lock, after os_name */
     char os_name[LEDGER_OS_NAME_SIZE]; /* what the system called the thread as it ended, or "" */
-    uint64_t serial;          /* unique; ascending along the list of live slots */
-    uint64_t ident;           /* pthread_self() */
-    uint64_t native_id;       /* the kernel's thread id */
-    char name[LEDGER_NAME_SIZE]; /* "" until it is known */
+    uint64_t serial;                   /* unique; ascending along the list of live slots */
+    uint64_t ident;                    /* pthread_self() */
+    uint64_t native_id;                /* the kernel's thread id */
+    char name[LEDGER_NAME_SIZE];       /* "" until it is known */
     struct ledger_slot *next, *previous;
 };
 
@@ -81,15 +86,16 @@ struct ledger_window {
 };
 
 struct ledger {
-    struct ledger_slot *slots;  /* owned: LEDGER_SLOTS of them, touched as they are used */
-    size_t used;                /* slots handed out at least once */
-    size_t hand;                /* where the search for an ended slot goes on when all are used */
-    struct ledger_slot *free;   /* linked by next */
-    struct ledger_slot *oldest, *latest; /* the live list, ended ones that a window may still tell of included */
+    struct ledger_slot *slots; /* owned: LEDGER_SLOTS of them, touched as they are used */
+    size_t used;               /* slots handed out at least once */
+    size_t hand;               /* where the search for an ended slot goes on when all are used */
+    struct ledger_slot *free;  /* linked by next */
+    struct ledger_slot *oldest,
+        *latest; /* the live list, ended ones that a window may still tell of included */
     size_t live;
     uint64_t serial;
-    bool active;                /* some window is open */
-    bool lost;                  /* a thread found no slot, or the record met an event that cannot be */
+    bool active; /* some window is open */
+    bool lost;   /* a thread found no slot, or the record met an event that cannot be */
     struct ledger_slot *holder; /* NULL: the GIL is free */
     struct ledger_slot *former; /* the program's thread that released last */
     uint64_t held_since;
@@ -113,11 +119,13 @@ struct ledger_reading {
     uint64_t wall;
     uint64_t max_wait;
     struct histogram waits;
-    struct ledger_thread *threads; /* owned by the caller, freed with free(); only threads with any event */
+    struct ledger_thread
+        *threads; /* owned by the caller, freed with free(); only threads with any event */
     size_t thread_count;
 };
 
-/* Make an empty book. Returns 0, or -1 when memory cannot be had. Any thread; nobody else may use it yet. */
+/* Make an empty book. Returns 0, or -1 when memory cannot be had. Any thread; nobody else may use
+ * it yet. */
 int ledger_init(struct ledger *ledger);
 
 /* Give a thread its slot. Returns NULL when LEDGER_SLOTS threads are alive; `lost` is set then. */
@@ -126,17 +134,24 @@ struct ledger_slot *ledger_enroll(struct ledger *ledger, uint64_t ident, uint64_
 /* Take a slot out of the program's threads for good: it is a knocker's. */
 void ledger_disown(struct ledger *ledger, struct ledger_slot *slot);
 
-/* The thread of the slot ends; the system knew it by that name. Called by that thread, without any lock. */
+/* The thread of the slot ends; the system knew it by that name. Called by that thread, without any
+ * lock. */
 void ledger_ended(struct ledger_slot *slot, const char *os_name);
 
-/* The thread found the GIL taken (or its mutex busy) and begins to wait. A forced thread waits since its release. */
+/* Whether it did. Any thread. */
+static inline bool ledger_has_ended(const struct ledger_slot *slot) {
+    return __atomic_load_n(&slot->ended, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* The thread found the GIL taken (or its mutex busy) and begins to wait. A forced thread waits
+ * since its release. */
 void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced);
 
 /* The thread asks for the GIL and found it free. */
 static inline void ledger_ask(struct ledger_slot *slot) { slot->asked = true; }
 
-/* The thread has the GIL now. One that was not seen asking for it has waited since before the first window opened:
- * its wait counts from there. */
+/* The thread has the GIL now. One that was not seen asking for it has waited since before the first
+ * window opened: its wait counts from there. */
 void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t now);
 
 /* The thread, which has the GIL, gave it up at `now`. */
@@ -145,20 +160,22 @@ void ledger_release(struct ledger *ledger, struct ledger_slot *slot, uint64_t no
 /* The thread gave up asking: it is told to exit, or only looked. */
 void ledger_abandon(struct ledger_slot *slot);
 
-/* Open a window that the caller owns and keeps in place until it is closed. `holder` is the calling thread, which
- * has the GIL. Returns 0, or -1 when memory for the threads' entries cannot be had (nothing is opened then). */
-int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledger_slot *holder, bool by_thread,
-                uint64_t now);
+/* Open a window that the caller owns and keeps in place until it is closed. `holder` is the calling
+ * thread, which has the GIL. Returns 0, or -1 when memory for the threads' entries cannot be had
+ * (nothing is opened then). */
+int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledger_slot *holder,
+                bool by_thread, uint64_t now);
 
-/* Tell what an open window has seen up to `now`. The caller has the GIL. Returns 0, or -1 without memory. */
+/* Tell what an open window has seen up to `now`. The caller has the GIL. Returns 0, or -1 without
+ * memory. */
 int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint64_t now,
                 struct ledger_reading *reading);
 
 /* Close a window; frees what ledger_open allocated. */
 void ledger_close(struct ledger *ledger, struct ledger_window *window);
 
-/* In a forked child, before it takes the GIL again: only the thread of `survivor` (may be NULL) is left, and for
- * the moment nobody has the GIL. No lock is needed: the child has one thread. */
+/* In a forked child, before it takes the GIL again: only the thread of `survivor` (may be NULL) is
+ * left, and for the moment nobody has the GIL. No lock is needed: the child has one thread. */
 void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint64_t now);
 
 #endif

@@ -1,4 +1,5 @@
-/* Registers the extension module pytest_gilknock._core; what it does stands in window.c and duty.c. */
+/* Registers the extension module pytest_gilknock._core; what it does stands in window.c and duty.c.
+ */
 #include "module.h"
 
 #include "clock.h"
@@ -7,7 +8,8 @@
 static int add_atexit(PyObject *module) {
     PyObject *atexit = PyImport_ImportModule("atexit");
     PyObject *shutdown = atexit != NULL ? PyObject_GetAttrString(module, "_shutdown") : NULL;
-    PyObject *result = shutdown != NULL ? PyObject_CallMethod(atexit, "register", "O", shutdown) : NULL;
+    PyObject *result =
+        shutdown != NULL ? PyObject_CallMethod(atexit, "register", "O", shutdown) : NULL;
     int error = result != NULL ? 0 : -1;
     Py_XDECREF(result);
     Py_XDECREF(shutdown);
@@ -23,8 +25,9 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
 static int module_exec(PyObject *module) {
     struct module_state *state = PyModule_GetState(module);
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-        PyErr_SetString(PyExc_ImportError, "pytest_gilknock measures the GIL of the main interpreter; "
-                                           "it cannot be imported in another interpreter");
+        PyErr_SetString(PyExc_ImportError,
+                        "pytest_gilknock measures the GIL of the main interpreter; "
+                        "it cannot be imported in another interpreter");
         return -1;
     }
     for (int i = 0; i < MODULE_KEYS; i++) {
@@ -68,13 +71,18 @@ static int module_clear(PyObject *module) {
 
 static void module_free(void *module) { module_clear(module); }
 
-PyDoc_STRVAR(status_doc, "status($module, /)\n--\n\n"
-                         "Return how windows are measured here, and why not exactly: (method, reason or None).");
-PyDoc_STRVAR(set_knock_interval_doc, "set_knock_interval($module, seconds, /)\n--\n\n"
-                                     "Set the mean time between two knocks, in seconds (1e-6 to 3600).");
-PyDoc_STRVAR(cost_doc, "cost($module, /)\n--\n\n"
-                       "Return what the measuring itself took so far: (seconds spent opening and closing windows, "
-                       "seconds for which the knocker had the GIL).");
+PyDoc_STRVAR(
+    status_doc,
+    "status($module, /)\n--\n\n"
+    "Return how windows are measured here, and why not exactly: (method, reason or None).");
+PyDoc_STRVAR(set_knock_interval_doc,
+             "set_knock_interval($module, seconds, /)\n--\n\n"
+             "Set the mean time between two knocks, in seconds (1e-6 to 3600).");
+PyDoc_STRVAR(
+    cost_doc,
+    "cost($module, /)\n--\n\n"
+    "Return what the measuring itself took so far: (seconds spent opening and closing windows, "
+    "seconds for which the knocker had the GIL).");
 
 static PyMethodDef module_methods[] = {
     {"status", window_status, METH_NOARGS, status_doc},

@@ -8,10 +8,10 @@
 #define MODULE_KEYS 17
 
 struct module_state {
-    PyTypeObject *window_type;      /* owned */
-    PyTypeObject *knocker_type;     /* owned */
-    PyObject *keys[MODULE_KEYS];    /* owned, interned */
-    PyObject *methods[3];           /* owned, interned; by enum method */
+    PyTypeObject *window_type;   /* owned */
+    PyTypeObject *knocker_type;  /* owned */
+    PyObject *keys[MODULE_KEYS]; /* owned, interned */
+    PyObject *methods[3];        /* owned, interned; by enum method */
 };
 
 extern PyType_Spec window_spec;

@@ -3,10 +3,12 @@
 #define GILKNOCK_NAMES_H
 
 #include <Python.h>
+#include <stdbool.h>
 
-/* Give every live thread that the ledger knows by number only the name that its threading.Thread has, where it has
- * one. The GIL is held. Sets no exception and leaves one that is set alone. */
-void names_learn(void);
+/* Give threads that the ledger knows by number only the name that their threading.Thread has: those
+ * that are alive, or those that have ended, as far as their Thread object is still there. The GIL
+ * is held. Sets no exception and leaves one that is set alone. */
+void names_learn(bool ended);
 
 /* A new reference to a thread's name, None for "", or NULL with an exception set. */
 PyObject *names_as_object(const char *name);

@@ -25,9 +25,12 @@ static inline void sync_wait(struct sync_event *event) {
     SleepConditionVariableCS(&event->condition, &event->mutex, INFINITE);
 }
 static inline void sync_wait_for(struct sync_event *event, uint64_t nanoseconds) {
-    SleepConditionVariableCS(&event->condition, &event->mutex, (DWORD)((nanoseconds + 999999) / 1000000));
+    SleepConditionVariableCS(&event->condition, &event->mutex,
+                             (DWORD)((nanoseconds + 999999) / 1000000));
 }
-static inline void sync_signal(struct sync_event *event) { WakeAllConditionVariable(&event->condition); }
+static inline void sync_signal(struct sync_event *event) {
+    WakeAllConditionVariable(&event->condition);
+}
 
 static inline int sync_detached_thread(void *(*run)(void *), void *argument) {
     HANDLE thread = CreateThread(NULL, 0, (LPTHREAD_START_ROUTINE)(void *)run, argument, 0, NULL);
@@ -68,8 +71,12 @@ static inline void sync_destroy(struct sync_event *event) {
 }
 static inline void sync_lock(struct sync_event *event) { pthread_mutex_lock(&event->mutex); }
 static inline void sync_unlock(struct sync_event *event) { pthread_mutex_unlock(&event->mutex); }
-static inline void sync_wait(struct sync_event *event) { pthread_cond_wait(&event->condition, &event->mutex); }
-static inline void sync_signal(struct sync_event *event) { pthread_cond_broadcast(&event->condition); }
+static inline void sync_wait(struct sync_event *event) {
+    pthread_cond_wait(&event->condition, &event->mutex);
+}
+static inline void sync_signal(struct sync_event *event) {
+    pthread_cond_broadcast(&event->condition);
+}
 
 static inline void sync_wait_for(struct sync_event *event, uint64_t nanoseconds) {
     struct timespec until = {0, 0};

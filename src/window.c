@@ -1,13 +1,14 @@
 /* What is open, and what it has seen.
  *
- * There is one GIL to watch in a process, hence one `office` that watches it: the windows open now, the knocker they
- * share, and whether the accounting is to be had. Everything in it is guarded by the GIL itself, except the few
- * atomic words through which the knocker paces itself without it. With the GIL off (free-threaded) nothing of it is
- * touched: a window then only tells its wall time.
+ * There is one GIL to watch in a process, hence one `office` that watches it: the windows open now,
+ * the knocker they share, and whether the accounting is to be had. Everything in it is guarded by
+ * the GIL itself, except the few atomic words through which the knocker paces itself without it.
+ * With the GIL off (free-threaded) nothing of it is touched: a window then only tells its wall
+ * time.
  *
- * A window costs its opener two looks at the ledger. It wakes no thread, but for the first one: the knocker sees for
- * itself, when it next looks, that a window is young, and knocks more densely for a while. So a thousand windows of
- * 50 us do not become a thousand wake-ups.
+ * A window costs its opener two looks at the ledger. It wakes no thread, but for the first one: the
+ * knocker sees for itself, when it next looks, that a window is young, and knocks more densely for
+ * a while. So a thousand windows of 50 us do not become a thousand wake-ups.
  */
 #include "window.h"
 
@@ -29,22 +30,38 @@
 #include <pthread.h>
 #endif
 
-#define MEAN_GAP_NS 20000000u      /* between knocks */
-#define FIRST_GAP_NS 1000000u      /* at the start of a window; doubles up to the mean gap */
-#define YOUNG_AFTER_NS 1000000u    /* windows that end sooner get no denser knocks */
-#define LAST_KNOCK_NS 2000000000u  /* how long the end of the interpreter waits for a knock under way */
-#define UNSEEN_WAIT_NS 20000u      /* where the flag cannot be read, a knock that took longer has waited */
+#define MEAN_GAP_NS 20000000u   /* between knocks */
+#define FIRST_GAP_NS 1000000u   /* at the start of a window; doubles up to the mean gap */
+#define YOUNG_AFTER_NS 1000000u /* windows that end sooner get no denser knocks */
+/* How long the end of the interpreter waits for a knock under way. */
+#define LAST_KNOCK_NS 2000000000u
+/* Where the flag cannot be read, a knock that took longer has waited. */
+#define UNSEEN_WAIT_NS 20000u
 
 enum key {
-    KEY_METHOD, KEY_REASON, KEY_GIL_ENABLED, KEY_SWITCH_INTERVAL, KEY_WALL, KEY_HELD, KEY_WAIT, KEY_ACQUISITIONS,
-    KEY_CONTENDED, KEY_MAX_WAIT, KEY_KNOCKS, KEY_KNOCKS_WAITED, KEY_KNOCK_LATENCY, KEY_WAIT_LATENCY, KEY_THREADS,
-    KEY_BLAME, KEY_RUN_DELAY,
+    KEY_METHOD,
+    KEY_REASON,
+    KEY_GIL_ENABLED,
+    KEY_SWITCH_INTERVAL,
+    KEY_WALL,
+    KEY_HELD,
+    KEY_WAIT,
+    KEY_ACQUISITIONS,
+    KEY_CONTENDED,
+    KEY_MAX_WAIT,
+    KEY_KNOCKS,
+    KEY_KNOCKS_WAITED,
+    KEY_KNOCK_LATENCY,
+    KEY_WAIT_LATENCY,
+    KEY_THREADS,
+    KEY_BLAME,
+    KEY_RUN_DELAY,
 };
 
 const char *const window_key_names[MODULE_KEYS] = {
-    "method", "reason", "gil_enabled", "switch_interval", "wall", "held", "wait", "acquisitions",
-    "contended", "max_wait", "knocks", "knocks_waited", "knock_latency", "wait_latency", "threads",
-    "blame", "run_delay",
+    "method",        "reason",       "gil_enabled", "switch_interval", "wall",      "held",
+    "wait",          "acquisitions", "contended",   "max_wait",        "knocks",    "knocks_waited",
+    "knock_latency", "wait_latency", "threads",     "blame",           "run_delay",
 };
 
 const char *const window_method_names[3] = {"exact", "sampled", "disabled"};
@@ -58,18 +75,17 @@ struct knocks {
 enum window_state { WINDOW_NEW, WINDOW_OPEN, WINDOW_CLOSED };
 
 typedef struct Window {
-    PyObject_HEAD
-    struct Window *older, *newer;
+    PyObject_HEAD struct Window *older, *newer;
     enum window_state state;
     enum method method;
     const char *asked_method;
-    const char *reason;  /* why not exact; static or the office's */
+    const char *reason; /* why not exact; static or the office's */
     bool by_thread;
-    bool in_office;      /* linked; false with the GIL off */
+    bool in_office; /* linked; false with the GIL off */
     uint64_t opened;
     struct ledger_window book;
     struct knocks base;
-    uint64_t max_knock;  /* the longest part of an answered knock that lies in the window */
+    uint64_t max_knock; /* the longest part of an answered knock that lies in the window */
     struct blame blame;
 } Window;
 
@@ -104,9 +120,10 @@ static struct {
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
 #define STORE(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELAXED)
 
-/* --- the knock ------------------------------------------------------------------------------------------------- */
+/* --- the knock --- */
 
-/* Whom a knock found with the GIL: the accounting knows; otherwise whoever was seen there before the knock. */
+/* Whom a knock found with the GIL: the accounting knows; otherwise whoever was seen there before
+ * the knock. */
 static bool find_culprit(struct culprit *culprit) {
     if (!office.exact || !accounting_active()) {
         return office.seen != NULL && blame_find(culprit, 0, office.seen);
@@ -129,10 +146,12 @@ static void enter_knock(uint64_t asked, uint64_t now, bool waited, uint64_t late
     office.knocks.knocks++;
     office.knocks.waited += waited;
     histogram_add(&office.knocks.latency, latency);
+    if (office.exact) {
+        names_learn(false);
+    }
     if (!waited) {
         return;
     }
-    names_learn();
     struct culprit culprit;
     bool found = find_culprit(&culprit);
     for (Window *window = office.newest; window != NULL; window = window->older) {
@@ -152,7 +171,8 @@ static void enter_knock(uint64_t asked, uint64_t now, bool waited, uint64_t late
     }
 }
 
-/* Without the accounting, what the GIL was like at the random moment is known from this look only. */
+/* Without the accounting, what the GIL was like at the random moment is known from this look only.
+ */
 static void look(void *context) {
     (void)context;
     office.taken = office.located && gil_is_taken(&office.gil);
@@ -178,7 +198,8 @@ static void knock(void *context) {
     PyGILState_Release(state);
 }
 
-/* One random moment in each stratum of time. A stratum is as long as the mean gap, but short when a window is young. */
+/* One random moment in each stratum of time. A stratum is as long as the mean gap, but short when a
+ * window is young. */
 static uint64_t pace(void *context) {
     (void)context;
     if (LOAD(office.open) == 0) {
@@ -211,7 +232,8 @@ static void begin_knocking(void *context) {
 
 static void end_knocking(void *context) { (void)context; }
 
-/* In a forked child: its parent's knocker is not there. Windows stay open, and start one of their own when needed. */
+/* In a forked child: its parent's knocker is not there. Windows stay open, and start one of their
+ * own when needed. */
 static void after_fork_in_child(void) {
     office.knocker = NULL;
     office.stratum_end = 0;
@@ -219,7 +241,8 @@ static void after_fork_in_child(void) {
     knocker_after_fork();
 }
 
-/* Have a knocker that is awake. The GIL is held. Without one (no thread to be had) there are no knocks to tell of. */
+/* Have a knocker that is awake. The GIL is held. Without one (no thread to be had) there are no
+ * knocks to tell of. */
 static void rouse_knocker(void) {
     if (office.shut) {
         return;
@@ -236,7 +259,7 @@ static void rouse_knocker(void) {
     office.knocker = knocker_start(&work);
 }
 
-/* --- how to measure ---------------------------------------------------------------------------------------------- */
+/* --- how to measure --- */
 
 /* Look for the GIL and try the accounting, once. The GIL is held and on. */
 static void examine(void) {
@@ -253,14 +276,16 @@ static void examine(void) {
     }
 #endif
     office.located = gil_find(&office.gil, office.reason, sizeof office.reason) == 0;
-    office.exact = office.located && gil_prove_accounting(&office.gil, office.reason, sizeof office.reason) == 0;
+    office.exact = office.located &&
+                   gil_prove_accounting(&office.gil, office.reason, sizeof office.reason) == 0;
 }
 
 static const char gil_is_off[] = "the GIL is off";
-static const char was_redirected[] =
-    "the accounting lost track: another tool redirected the interpreter's mutex calls, or there were too many threads";
+static const char was_redirected[] = "the accounting lost track: another tool redirected the "
+                                     "interpreter's mutex calls, or there were too many threads";
 
-/* Choose the method of a window. Returns 0, or -1 with RuntimeError when "exact" is asked for and cannot be had. */
+/* Choose the method of a window. Returns 0, or -1 with RuntimeError when "exact" is asked for and
+ * cannot be had. */
 static int choose_method(Window *window) {
     if (!gil_is_enabled()) {
         window->method = METHOD_DISABLED;
@@ -273,16 +298,19 @@ static int choose_method(Window *window) {
         }
         bool sampled = strcmp(window->asked_method, "sampled") == 0;
         window->method = office.exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
-        window->reason = window->method == METHOD_EXACT ? NULL : sampled ? "asked for" : office.reason;
+        window->reason = window->method == METHOD_EXACT ? NULL
+                         : sampled                      ? "asked for"
+                                                        : office.reason;
     }
     if (window->method != METHOD_EXACT && strcmp(window->asked_method, "exact") == 0) {
-        PyErr_Format(PyExc_RuntimeError, "the GIL cannot be accounted for exactly here: %s", window->reason);
+        PyErr_Format(PyExc_RuntimeError, "the GIL cannot be accounted for exactly here: %s",
+                     window->reason);
         return -1;
     }
     return 0;
 }
 
-/* --- opening and closing --------------------------------------------------------------------------------------- */
+/* --- opening and closing --- */
 
 static void link_window(Window *window) {
     window->older = office.newest;
@@ -335,23 +363,25 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     }
     window->base = office.knocks;
     window->opened = clock_ticks();
-    if (window->method == METHOD_EXACT && accounting_open(&window->book, window->by_thread, window->opened) < 0) {
+    if (window->method == METHOD_EXACT &&
+        accounting_open(&window->book, window->by_thread, window->opened) < 0) {
         return PyErr_NoMemory();
     }
     link_window(window);
     window->state = WINDOW_OPEN;
     rouse_knocker();
     if (window->method == METHOD_EXACT) {
-        names_learn();
+        names_learn(false);
     }
     office.handling += clock_elapsed(entered, clock_ticks());
     Py_RETURN_NONE;
 }
 
-/* --- the reading --------------------------------------------------------------------------------------------------- */
+/* --- the reading --- */
 
 /* What an unanswered knock adds. */
-static void add_knock_under_way(const Window *window, uint64_t now, struct knocks *knocks, uint64_t *max_knock) {
+static void add_knock_under_way(const Window *window, uint64_t now, struct knocks *knocks,
+                                uint64_t *max_knock) {
     uint64_t asked = LOAD(office.knock_asked);
     if (asked == 0) {
         return;
@@ -365,8 +395,8 @@ static void add_knock_under_way(const Window *window, uint64_t now, struct knock
     }
 }
 
-/* (count, p50, p90, p99, max) in seconds; None for an empty histogram. The buckets are coarse: no quantile is more
- * than the maximum, which is exact. */
+/* (count, p50, p90, p99, max) in seconds; None for an empty histogram. The buckets are coarse: no
+ * quantile is more than the maximum, which is exact. */
 static PyObject *latency_tuple(const struct histogram *histogram, uint64_t maximum) {
     uint64_t count = histogram_count(histogram);
     if (count == 0) {
@@ -378,8 +408,8 @@ static PyObject *latency_tuple(const struct histogram *histogram, uint64_t maxim
         uint64_t ticks = histogram_quantile(histogram, shares[i]);
         quantiles[i] = clock_seconds(ticks < maximum ? ticks : maximum);
     }
-    return Py_BuildValue("Kdddd", (unsigned long long)count, quantiles[0], quantiles[1], quantiles[2],
-                         clock_seconds(maximum));
+    return Py_BuildValue("Kdddd", (unsigned long long)count, quantiles[0], quantiles[1],
+                         quantiles[2], clock_seconds(maximum));
 }
 
 static PyObject *threads_list(const struct ledger_reading *reading) {
@@ -388,8 +418,9 @@ static PyObject *threads_list(const struct ledger_reading *reading) {
         const struct ledger_thread *thread = &reading->threads[i];
         const struct ledger_sums *sums = &thread->sums;
         PyObject *tuple =
-            Py_BuildValue("KNddKKd", (unsigned long long)thread->native_id, names_as_object(thread->name),
-                          clock_seconds(sums->held), clock_seconds(sums->wait), (unsigned long long)sums->acquisitions,
+            Py_BuildValue("KNddKKd", (unsigned long long)thread->native_id,
+                          names_as_object(thread->name), clock_seconds(sums->held),
+                          clock_seconds(sums->wait), (unsigned long long)sums->acquisitions,
                           (unsigned long long)sums->contended, clock_seconds(thread->max_wait));
         if (tuple == NULL) {
             Py_CLEAR(list);
@@ -400,7 +431,8 @@ static PyObject *threads_list(const struct ledger_reading *reading) {
     return list;
 }
 
-/* Put a new reference into the raw reading; steals `value`, NULL stands for an exception that is set. */
+/* Put a new reference into the raw reading; steals `value`, NULL stands for an exception that is
+ * set. */
 static int put(PyObject *raw, PyObject *const *keys, enum key key, PyObject *value) {
     if (value == NULL) {
         return -1;
@@ -434,7 +466,10 @@ static PyObject *read_window(Window *window) {
 
     struct ledger_reading book = {.threads = NULL};
     if (method == METHOD_EXACT) {
-        names_learn();
+        names_learn(false);
+        if (window->by_thread) {
+            names_learn(true);
+        }
         if (accounting_read(&window->book, now, &book) < 0) {
             return PyErr_NoMemory();
         }
@@ -459,10 +494,12 @@ static PyObject *read_window(Window *window) {
     PyObject *raw = PyDict_New();
     PyObject *threads = exact ? threads_list(&book) : PyList_New(0);
     if (raw == NULL || put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[method])) < 0 ||
-        put(raw, keys, KEY_REASON, reason != NULL ? PyUnicode_FromString(reason) : Py_NewRef(Py_None)) < 0 ||
+        put(raw, keys, KEY_REASON,
+            reason != NULL ? PyUnicode_FromString(reason) : Py_NewRef(Py_None)) < 0 ||
         put(raw, keys, KEY_GIL_ENABLED, PyBool_FromLong(gil_is_enabled())) < 0 ||
         put(raw, keys, KEY_SWITCH_INTERVAL, PyFloat_FromDouble(switch_interval())) < 0 ||
-        put(raw, keys, KEY_WALL, PyFloat_FromDouble(clock_seconds(clock_elapsed(window->opened, now)))) < 0 ||
+        put(raw, keys, KEY_WALL,
+            PyFloat_FromDouble(clock_seconds(clock_elapsed(window->opened, now)))) < 0 ||
         put(raw, keys, KEY_HELD, optional_seconds(exact, book.sums.held)) < 0 ||
         put(raw, keys, KEY_WAIT, optional_seconds(exact, book.sums.wait)) < 0 ||
         put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, book.sums.acquisitions)) < 0 ||
@@ -513,7 +550,7 @@ static PyObject *window_peek(PyObject *object, PyObject *unused) {
     return require_open(window) < 0 ? NULL : read_window(window);
 }
 
-/* --- the type -------------------------------------------------------------------------------------------------------- */
+/* --- the type --- */
 
 static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"method", "threads", NULL};
@@ -521,7 +558,8 @@ static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords
     Window *window = (Window *)object;
     const char *method = "auto";
     int by_thread = 1;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$sp:Window", names, &method, &by_thread)) {
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$sp:Window", names, &method,
+                                     &by_thread)) {
         return -1;
     }
     if (window->state != WINDOW_NEW) {
@@ -559,11 +597,13 @@ static void window_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(window_doc, "Window(*, method='auto', threads=True)\n--\n\n"
-                         "One interval of measuring: opened once, closed once; windows nest and overlap.");
+PyDoc_STRVAR(window_doc,
+             "Window(*, method='auto', threads=True)\n--\n\n"
+             "One interval of measuring: opened once, closed once; windows nest and overlap.");
 PyDoc_STRVAR(begin_doc, "begin($self, /)\n--\n\nOpen the window now.");
 PyDoc_STRVAR(end_doc, "end($self, /)\n--\n\nClose the window and return its raw reading.");
-PyDoc_STRVAR(peek_doc, "peek($self, /)\n--\n\nReturn the raw reading up to now and leave the window open.");
+PyDoc_STRVAR(peek_doc,
+             "peek($self, /)\n--\n\nReturn the raw reading up to now and leave the window open.");
 
 static PyMethodDef window_methods[] = {
     {"begin", window_begin, METH_NOARGS, begin_doc},
@@ -584,7 +624,7 @@ PyType_Spec window_spec = {
     .slots = window_slots,
 };
 
-/* --- module functions -------------------------------------------------------------------------------------------------- */
+/* --- module functions --- */
 
 PyObject *window_status(PyObject *module, PyObject *unused) {
     (void)unused;
@@ -623,12 +663,8 @@ PyObject *window_shutdown(PyObject *module, PyObject *unused) {
         knocker_stop(office.knocker);
         office.knocker = NULL;
     }
-    Py_BEGIN_ALLOW_THREADS
-    knocker_stop_all(LAST_KNOCK_NS);
-    Py_END_ALLOW_THREADS
-    if (office.exact) {
-        accounting_stop();
-    }
+    Py_BEGIN_ALLOW_THREADS knocker_stop_all(LAST_KNOCK_NS);
+    Py_END_ALLOW_THREADS if (office.exact) { accounting_stop(); }
     Py_RETURN_NONE;
 }
 

@@ -11,13 +11,14 @@ enum method { METHOD_EXACT, METHOD_SAMPLED, METHOD_DISABLED };
 extern const char *const window_key_names[MODULE_KEYS];
 extern const char *const window_method_names[3];
 
-/* The functions of the module, with the GIL held; each returns a new reference or NULL with an exception set. */
+/* The functions of the module, with the GIL held; each returns a new reference or NULL with an
+ * exception set. */
 PyObject *window_status(PyObject *module, PyObject *unused);
 PyObject *window_set_knock_interval(PyObject *module, PyObject *seconds);
 PyObject *window_cost(PyObject *module, PyObject *unused);
 
-/* The interpreter is about to end: no knock any more, nothing is watched any more. The GIL is held; it is released
- * while a knock under way comes to its end. */
+/* The interpreter is about to end: no knock any more, nothing is watched any more. The GIL is held;
+ * it is released while a knock under way comes to its end. */
 PyObject *window_shutdown(PyObject *module, PyObject *unused);
 
 /* A new interpreter runs in this process, or the first: windows may be opened (again). */

@@ -1,0 +1,292 @@
+"""Readings against loads whose truth is known from the load itself. Ratios only: the machine may be busy."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from pytest_gilknock import _core
+from pytest_gilknock.reading import GilReading
+
+from . import loads
+
+METHOD, REASON = _core.status()
+exact_only = pytest.mark.skipif(METHOD != "exact", reason=f"no accounting here: {REASON}")
+with_gil = pytest.mark.skipif(METHOD == "disabled", reason="the GIL is off")
+
+
+class Measured:
+    """``with Measured() as m: ...`` and then ``m.reading``."""
+
+    reading: GilReading
+
+    def __init__(self, method: str = "auto", *, threads: bool = True) -> None:
+        self.window = _core.Window(method=method, threads=threads)
+
+    def __enter__(self) -> Measured:
+        self.window.begin()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.reading = GilReading.from_raw(self.window.end())
+
+
+@exact_only
+@pytest.mark.parametrize(
+    ("held", "free"),
+    [(1e-3, 1e-3), (50e-6, 450e-6), (20e-3, 20e-3), (0.2e-3, 2e-3)],
+    ids=["1ms-1ms", "50us-450us", "20ms-20ms", "0.2ms-2ms"],
+)
+def test_contention_is_the_share_of_time_the_load_held_the_gil(held, free):
+    with Measured() as m:
+        truth = loads.hold_and_let_go(held, free, 0.5)
+    assert m.reading.held == pytest.approx(truth, abs=0.01 * m.reading.wall)
+    assert m.reading.contention == pytest.approx(m.reading.held / m.reading.wall)
+
+
+@exact_only
+def test_one_pure_python_thread_holds_the_gil_all_the_time_and_nobody_waits():
+    with Measured() as m:
+        loads.spin(0.3)
+    assert m.reading.contention > 0.99
+    assert m.reading.wait == 0
+    assert m.reading.contended == 0
+
+
+@exact_only
+def test_two_pure_python_threads_wait_one_thread_second_per_second():
+    with Measured() as m:
+        loads.in_threads(2, lambda: loads.spin(1.0))
+    by_name = {thread.name: thread for thread in m.reading.threads}
+    wait = sum(by_name[f"load-{i}"].wait for i in range(2))
+    assert wait == pytest.approx(1.0, rel=0.15)
+    assert m.reading.contention > 0.9
+    assert m.reading.max_wait >= m.reading.switch_interval
+
+
+@exact_only
+def test_a_wait_is_as_long_as_the_call_that_kept_the_gil():
+    """A second thread asks for the GIL while a C call holds it: both know for how long."""
+    released = threading.Event()
+
+    def come_back() -> None:
+        released.wait()
+        loads.let_go(0.1)
+
+    thread = threading.Thread(target=come_back, name="victim")
+    thread.start()
+    with Measured() as m:
+        released.set()
+        time.sleep(0.02)
+        start = time.perf_counter()
+        loads.hold(0.4)
+        held = time.perf_counter() - start
+        thread.join()
+    victim = next(thread for thread in m.reading.threads if thread.name == "victim")
+    expected = held - 0.08
+    assert victim.wait == pytest.approx(expected, abs=0.1)
+    assert victim.max_wait == pytest.approx(victim.wait, rel=0.2)
+    assert m.reading.max_wait >= 0.9 * victim.max_wait
+
+
+@with_gil
+def test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line():
+    line = test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line.__code__.co_firstlineno + 4
+    with Measured() as m:
+        loads._holding(500_000)  # the line to blame
+    assert m.reading.contention > 0.98
+    assert m.reading.max_wait > 0.3
+    worst = m.reading.blame[0]
+    assert os.path.basename(worst.file) == "test_truth.py"
+    assert worst.line == line
+    assert worst.function.endswith("test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line")
+    assert worst.thread_name == "MainThread"
+    assert worst.waited > 0.3
+
+
+@with_gil
+def test_a_native_call_that_releases_the_gil_keeps_nobody_waiting():
+    with Measured() as m:
+        loads.let_go(0.3)
+    assert m.reading.contention < 0.1
+    assert m.reading.max_wait < 0.1
+
+
+@exact_only
+def test_a_window_of_two_milliseconds_reads_true():
+    errors = []
+    for _ in range(21):
+        with Measured() as m:
+            loads.hold(1e-3)
+            left = time.perf_counter()
+            loads.let_go(1e-3)
+            released = time.perf_counter() - left
+        errors.append(abs(m.reading.contention - (1 - released / m.reading.wall)))
+    assert sorted(errors)[10] < 0.02
+
+
+@exact_only
+def test_windows_nest_and_overlap():
+    outer, inner, later = (_core.Window() for _ in range(3))
+    outer.begin()
+    loads.let_go(0.05)
+    inner.begin()
+    loads.hold(0.05)
+    later.begin()
+    first = GilReading.from_raw(inner.end())
+    loads.let_go(0.05)
+    last = GilReading.from_raw(later.end())
+    whole = GilReading.from_raw(outer.end())
+    assert first.contention > 0.9
+    assert last.contention < 0.3
+    assert 0.2 < whole.contention < 0.6
+    assert whole.wall > first.wall + last.wall
+
+
+@exact_only
+def test_the_longest_wait_belongs_to_the_windows_that_saw_it():
+    def contend() -> None:
+        loads.in_threads(2, lambda: loads.spin(0.1))
+
+    outer, before, after = (_core.Window() for _ in range(3))
+    outer.begin()
+    before.begin()
+    contend()
+    seen = GilReading.from_raw(before.end())
+    after.begin()
+    loads.let_go(0.02)
+    nothing = GilReading.from_raw(after.end())
+    whole = GilReading.from_raw(outer.end())
+    assert seen.wait_latency is not None
+    assert nothing.wait_latency is None or nothing.wait_latency.max < seen.wait_latency.max
+    assert whole.wait_latency.max == pytest.approx(seen.wait_latency.max)
+    assert whole.wait >= seen.wait
+
+
+@exact_only
+def test_a_reading_is_live_until_the_window_closes():
+    window = _core.Window()
+    window.begin()
+    loads.let_go(0.02)
+    early = window.peek()
+    loads.let_go(0.05)
+    late = window.end()
+    assert early["wall"] < late["wall"]
+    assert early["held"] <= late["held"]
+
+
+@exact_only
+def test_threads_that_ended_inside_the_window_keep_their_part_and_their_name():
+    with Measured() as m:
+        loads.in_threads(3, lambda: (loads.hold(0.06), loads.let_go(0.03)))
+    by_name = {thread.name: thread for thread in m.reading.threads}
+    for i in range(3):
+        assert by_name[f"load-{i}"].held == pytest.approx(0.06, abs=0.03)
+
+
+@exact_only
+def test_a_thousand_threads_born_and_gone_inside_one_window_are_all_counted():
+    with Measured() as m:
+        for _ in range(20):
+            loads.in_threads(50, lambda: loads.let_go(1e-4))
+    assert len(m.reading.threads) >= 1000
+    assert len({thread.native_id for thread in m.reading.threads}) > 50
+    total = sum(thread.held for thread in m.reading.threads)
+    assert total == pytest.approx(m.reading.held, rel=1e-6)
+    assert sum(thread.wait for thread in m.reading.threads) == pytest.approx(m.reading.wait)
+
+
+@exact_only
+def test_the_session_window_tells_no_threads_but_the_same_sums():
+    with Measured(threads=False) as outer, Measured() as inner:
+        loads.hold_and_let_go(1e-3, 1e-3, 0.1)
+    assert outer.reading.threads == ()
+    assert outer.reading.held == pytest.approx(inner.reading.held, rel=0.01)
+
+
+@with_gil
+def test_sampled_readings_come_from_knocks_alone():
+    with Measured("sampled") as m:
+        loads.hold(0.3)
+    reading = m.reading
+    assert reading.method == "sampled"
+    assert reading.reason == "asked for"
+    assert reading.held is reading.wait is reading.acquisitions is reading.contended is None
+    assert reading.contention == 1.0
+    assert reading.max_wait > 0.2
+
+
+@with_gil
+def test_sampled_contention_agrees_with_the_load():
+    with Measured("sampled") as m:
+        truth = loads.hold_and_let_go(30e-3, 30e-3, 2.0)
+    assert m.reading.knocks >= 30
+    assert m.reading.contention == pytest.approx(truth / m.reading.wall, abs=0.3)
+
+
+@with_gil
+def test_knocks_that_wait_behind_python_wait_about_the_switch_interval():
+    with Measured() as m:
+        loads.spin(0.5)
+    assert m.reading.knocks >= 5
+    assert m.reading.knock_latency.p50 >= 0.5 * m.reading.switch_interval
+    assert m.reading.blame[0].function.endswith("spin")
+
+
+def test_with_the_gil_off_there_is_nothing_to_measure():
+    if METHOD != "disabled":
+        pytest.skip("the GIL is on")
+    with Measured() as m:
+        loads.spin(0.01)
+    assert m.reading.method == "disabled"
+    assert m.reading.reason == "the GIL is off"
+    assert m.reading.gil_enabled is False
+    assert m.reading.contention is None
+    assert m.reading.max_wait is None
+    assert m.reading.wall > 0
+
+
+def test_a_window_opens_once_and_closes_once():
+    window = _core.Window()
+    with pytest.raises(RuntimeError, match="not open"):
+        window.end()
+    window.begin()
+    with pytest.raises(RuntimeError, match="opens once"):
+        window.begin()
+    window.end()
+    for call in (window.end, window.peek):
+        with pytest.raises(RuntimeError, match="not open"):
+            call()
+    with pytest.raises(RuntimeError, match="opens once"):
+        window.begin()
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"'auto', 'exact' or 'sampled', not 'guess'"):
+        _core.Window(method="guess")
+    with pytest.raises(TypeError):
+        _core.Window("exact")
+    for bad in (0.0, -1.0, float("nan"), 1e9):
+        with pytest.raises(ValueError, match="knock interval"):
+            _core.set_knock_interval(bad)
+
+
+def test_a_window_that_is_dropped_open_closes_by_itself():
+    for _ in range(100):
+        _core.Window().begin()
+    with Measured() as m:
+        loads.let_go(0.01)
+    assert m.reading.wall > 0
+
+
+def test_cost_grows_with_the_windows():
+    before, _ = _core.cost()
+    for _ in range(100):
+        with Measured():
+            pass
+    after, knocking = _core.cost()
+    assert METHOD == "disabled" or after > before
+    assert knocking >= 0
