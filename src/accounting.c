@@ -159,8 +159,7 @@ static bool drop_is_requested(void) {
            __atomic_load_n(tap.target.drop_request, __ATOMIC_RELAXED) != 0;
 }
 
-/* --- events; the mutex is held
- * ---------------------------------------------------------------------------------
+/* --- events; the mutex is held ---
  *
  * A thread that releases and takes a GIL that nobody else wants runs through the functions called
  * `quick` only; what happens less often is kept out of them, and out of line. */

@@ -86,10 +86,9 @@ def test_a_wait_is_as_long_as_the_call_that_kept_the_gil():
         held = time.perf_counter() - start
         thread.join()
     victim = next(thread for thread in m.reading.threads if thread.name == "victim")
-    expected = held - 0.08
-    assert victim.wait == pytest.approx(expected, abs=0.1)
-    assert victim.max_wait == pytest.approx(victim.wait, rel=0.2)
-    assert m.reading.max_wait >= 0.9 * victim.max_wait
+    assert 0.4 * held < victim.wait < 1.2 * held
+    assert 0.5 * victim.wait < victim.max_wait <= victim.wait
+    assert m.reading.max_wait >= victim.max_wait
 
 
 @with_gil
