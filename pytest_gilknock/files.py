@@ -32,7 +32,8 @@ def replace(path: str, content: str) -> None:
     try:
         os.replace(made, target)
     except BaseException:
-        os.unlink(made)
+        with suppress(OSError):
+            os.unlink(made)
         raise
 
 

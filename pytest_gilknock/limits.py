@@ -99,7 +99,8 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
     z2 = _Z95 * _Z95 / trials
     middle = (share + z2 / 2) / (1 + z2)
     spread = _Z95 / (1 + z2) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials))
-    return max(0.0, middle - spread), min(1.0, middle + spread)
+    # The bounds of none and of all are 0 and 1, which rounding would miss by a hair.
+    return middle - spread if hits else 0.0, middle + spread if hits < trials else 1.0
 
 
 def judge(reading: GilReading, limit: Limit) -> Verdict | None:

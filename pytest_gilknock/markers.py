@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_gilknock import text
@@ -24,22 +24,23 @@ class MarkerError(ValueError):
     """A marker that cannot be used; says which, on which test, and what it accepts."""
 
 
-def limits_of(item: pytest.Item, defaults: Iterable[Limit]) -> PhaseLimits:
-    """Return the limits of a marked test by phase.
+def limits_of(item: pytest.Item, defaults: PhaseLimits) -> PhaseLimits:
+    """Return the limits of a marked test, for each phase to measure.
 
-    The marker closest to the test wins; ``defaults`` hold for the call phase where it has none of
-    that kind. Raises MarkerError.
+    The marker closest to the test wins; ``defaults`` hold where it has none of their kind. Raises
+    MarkerError.
     """
     found: dict[tuple[str, Kind], Limit] = {}
     for mark in _marks(item):
         phase, limit = _read(mark, item.nodeid)
         found.setdefault((phase, limit.kind), limit)
-    for limit in defaults:
-        found.setdefault(("call", limit.kind), limit)
+    for phase, limits in defaults.items():
+        for limit in limits:
+            found.setdefault((phase, limit.kind), limit)
     return {
         phase: tuple(limit for (at, _), limit in sorted(found.items()) if at == phase)
         for phase in PHASES
-        if any(at == phase for at, _ in found)
+        if phase in defaults or any(at == phase for at, _ in found)
     }
 
 

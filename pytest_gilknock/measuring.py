@@ -127,7 +127,7 @@ def judge_release(reading: GilReading, min_share: float, native_id: int) -> None
     if own is None or reading.wall <= own.wait:
         _not_measured("this thread's part of the block is unknown")
         return
-    released = max(0.0, reading.wall - own.held - own.wait) / (reading.wall - own.wait)
+    released = max(0.0, 1.0 - own.held / (reading.wall - own.wait))
     if released < min_share:
         raise AssertionError(
             f"the GIL was released for {released:.3f} of the block, at least {min_share:g} was"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pytest
 
 from pytest_gilknock import _core, text
+from pytest_gilknock.distributed import is_controller
 from pytest_gilknock.failure import breach_text
 from pytest_gilknock.limits import Limit, judge
 from pytest_gilknock.markers import PhaseLimits
@@ -23,8 +24,18 @@ LIMITS: pytest.StashKey[PhaseLimits] = pytest.StashKey()
 """On a marked test: its limits by phase."""
 
 
-class _Latest(NamedTuple):
-    """The phase measured last, until its report is made."""
+class Outlet(Protocol):
+    """Where the meter's readings go: to what prints them, be it in this process or in another."""
+
+    def take_test(self, report: pytest.TestReport, measured: Measured) -> None:
+        """Take the reading of the phase that ``report`` is about."""
+
+    def take_run(self, totals: RunTotals) -> None:
+        """Take the totals of this process, when its last test has run."""
+
+
+class Pending(NamedTuple):
+    """A measured phase whose report is still to come."""
 
     item: pytest.Item
     measured: Measured
@@ -32,22 +43,19 @@ class _Latest(NamedTuple):
 
 
 class Meter:
-    """Measures the tests that ask for it, judges them by their limits, and puts both on the report.
+    """Measures the tests that ask for it, judges them by their limits, and passes both on."""
 
-    ``deliver`` takes the totals of this process when its last test has run.
-    """
-
-    def __init__(self, settings: Settings, deliver: Callable[[RunTotals], None]) -> None:
+    def __init__(self, settings: Settings, outlet: Outlet) -> None:
         self._settings = settings
-        self._deliver = deliver
-        self._default: PhaseLimits = {"call": settings.limits} if settings.measures_all else {}
-        self._latest: _Latest | None = None
+        self._outlet = outlet
+        self._default: PhaseLimits = settings.limits_of_all
+        self.pending: dict[str, Pending] = {}
         self._gil_enabled = gil_enabled()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Hold one window open over all tests, for waits that outlast the test they begin in."""
-        if session.config.pluginmanager.has_plugin("dsession"):
+        if is_controller(session):
             return (yield)  # the tests run in other processes
         if self._settings.knock_interval is not None:
             _core.set_knock_interval(self._settings.knock_interval)
@@ -59,7 +67,7 @@ class Meter:
         finally:
             raw = window.end()
             now = _core.cost()
-            self._deliver(
+            self._outlet.take_run(
                 {
                     "raw": raw,
                     "windows_cost": now[0] - windows_cost,
@@ -74,10 +82,10 @@ class Meter:
 
     def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
         """Run a phase of a test, in a window if it is to be measured; raise at a broken limit."""
-        self._latest = None
         limits = item.stash.get(LIMITS, self._default).get(phase)
         if limits is None:
             return (yield)
+        self.pending.pop(phase, None)
         window = _core.Window(method=self._settings.method)
         window.begin()
         try:
@@ -93,7 +101,7 @@ class Meter:
     def _note(
         self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
     ) -> BaseException | None:
-        """Keep a reading for the report; return the failure if it breaks one of ``limits``."""
+        """Keep a reading for its report; return the failure if it breaks one of ``limits``."""
         measured: Measured = {
             "phase": phase,
             "raw": raw,
@@ -103,29 +111,31 @@ class Meter:
         }
         self._gil_enabled = raw["gil_enabled"]
         failure = _judge(measured, limits) if limits else None
-        self._latest = _Latest(item, measured, failure)
+        self.pending[phase] = Pending(item, measured, failure)
         junit = self._settings.junit
         if phase == "call" and (junit == "all" or (junit == "limited" and limits)):
             _set_properties(item, raw)
         return failure
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Attach the reading to its phase's report; those of subtests come earlier, without one."""
-        report = yield
-        latest = self._latest
-        if latest is not None and latest.item is item and latest.measured["phase"] == call.when:
-            self._latest = None
-            measured = latest.measured
-            if latest.failure is not None and (
-                call.excinfo is None or call.excinfo.value is not latest.failure
-            ):
-                # unittest keeps a test's own failure to itself until now, and that one wins.
-                measured = {**measured, "limits": [], "verdicts": []}
-            report.gilknock = measured  # type: ignore[attr-defined]
-        return report
+    def reading_of(self, item: pytest.Item) -> RawReading | None:
+        """Return what the call of a test measured, until its report is logged."""
+        pending = self.pending.get("call")
+        return None if pending is None or pending.item is not item else pending.measured["raw"]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Pass on the reading with its report.
+
+        Reports of subtests come while their test is still being measured, so they find none.
+        """
+        pending = self.pending.get(report.when or "")
+        if pending is None or pending.item.nodeid != report.nodeid:
+            return
+        _, measured, failure = self.pending.pop(report.when or "")
+        if failure is not None and str(report.longrepr) != str(failure):
+            # The test's own failure, which unittest keeps to itself until the report: it wins.
+            measured = {**measured, "limits": [], "verdicts": []}
+        self._outlet.take_test(report, measured)
 
 
 class OuterPhases:

@@ -42,6 +42,11 @@ class Settings(NamedTuple):
         """Whether every test is measured, not only those with a marker."""
         return self.report or self.json is not None or bool(self.limits)
 
+    @property
+    def limits_of_all(self) -> dict[str, tuple[Limit, ...]]:
+        """The limits of a test without markers, for each phase to measure."""
+        return {"call": self.limits} if self.measures_all else {}
+
 
 _OPTIONS: tuple[tuple[str, str | None, str], ...] = (
     ("gil_top", "N", f"rows of the GIL table, 0 for all (default: {DEFAULT_TOP})"),

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from pytest_gilknock import options
+from pytest_gilknock.distributed import (
+    Controller,
+    WorkerOutlet,
+    fail_worker,
+    is_controller,
+    is_worker,
+)
 
 if TYPE_CHECKING:
     from pytest_gilknock.measuring import Gilknock
     from pytest_gilknock.meter import Meter
     from pytest_gilknock.reporter import Reporter
-    from pytest_gilknock.results import RunTotals
 
 _SETTINGS: pytest.StashKey[options.Settings] = pytest.StashKey()
 _METER = "gilknock-meter"
@@ -47,16 +53,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SETTINGS] = settings
     if settings.switch_interval is not None:
         config.pluginmanager.register(SwitchInterval(settings.switch_interval))
-    if settings.json is not None and not _is_worker(config):
+    if settings.json is not None and not is_worker(config):
         _check_json_path(settings.json)
     if settings.measures_all:
         _activate(config)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """On a controller of pytest-xdist, listen to its workers: they are the ones to meet markers."""
-    if session.config.pluginmanager.has_plugin("dsession"):
-        _listen(session.config)
+    """Listen to the workers of pytest-xdist, if any: they are the ones to meet markers."""
+    if is_controller(session):
+        session.config.pluginmanager.register(Controller(_reporter(session.config)))
 
 
 @pytest.hookimpl(trylast=True)
@@ -102,22 +108,14 @@ def _activate(config: pytest.Config) -> Meter:
     if meter is None:
         from pytest_gilknock.meter import Meter
 
-        meter = Meter(config.stash[_SETTINGS], _listener(config))
+        outlet = WorkerOutlet(config) if is_worker(config) else _reporter(config)
+        meter = Meter(config.stash[_SETTINGS], outlet)
         config.pluginmanager.register(meter, _METER)
     return meter
 
 
-def _listener(config: pytest.Config) -> Callable[[RunTotals], None]:
-    """Return what takes the totals of this process; a worker's travel to its controller."""
-    if not _is_worker(config):
-        return _listen(config).results.totals.append
-    from pytest_gilknock.reporter import TOTALS
-
-    output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
-    return lambda totals: output.update({TOTALS: totals})
-
-
-def _listen(config: pytest.Config) -> Reporter:
+def _reporter(config: pytest.Config) -> Reporter:
+    """Return what prints and writes the readings; makes it when first asked."""
     reporter: Reporter | None = config.pluginmanager.get_plugin(_REPORTER)
     if reporter is None:
         from pytest_gilknock.reporter import Reporter
@@ -138,7 +136,7 @@ def _read_markers(
         from pytest_gilknock.meter import LIMITS
 
         try:
-            limits = limits_of(item, settings.limits)
+            limits = limits_of(item, settings.limits_of_all)
         except MarkerError as error:
             errors.append(str(error))
         else:
@@ -165,17 +163,9 @@ def _marked(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 def _usage_error(config: pytest.Config, text: str) -> NoReturn:
-    """End the run with a usage error; a worker of pytest-xdist has its controller do it."""
-    if not _is_worker(config):
-        raise pytest.UsageError(text)
-    from pytest_gilknock.reporter import USAGE_ERROR
-
-    config.workeroutput[USAGE_ERROR] = text  # type: ignore[attr-defined]
-    pytest.exit(text, returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def _is_worker(config: pytest.Config) -> bool:
-    return hasattr(config, "workerinput")
+    if is_worker(config):
+        fail_worker(config, text)
+    raise pytest.UsageError(text)
 
 
 def _check_json_path(path: str) -> None:

@@ -1,20 +1,16 @@
-"""The plugin object that gathers readings from test reports, prints them and writes them."""
+"""The plugin object that gathers the readings of a run, prints them and writes them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_gilknock import table, text
-from pytest_gilknock.results import WORTH_A_ROW, Results
+from pytest_gilknock.results import WORTH_A_ROW, Measured, Results, RunTotals
 
 if TYPE_CHECKING:
     from pytest_gilknock.options import Settings
-
-USAGE_ERROR = "gilknock_usage_error"
-TOTALS = "gilknock_totals"
-"""Keys of what a worker of pytest-xdist tells at its end."""
 
 
 class Reporter:
@@ -52,21 +48,14 @@ class Reporter:
             return "method sampled, as asked for"
         return f"method {method}" + (f" ({text.printable(reason)})" if reason else "")
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the reading off the report, which pytest keeps, and keep only what is shown."""
-        measured = report.__dict__.pop("gilknock", None)
-        if measured is not None and report.outcome != "rerun":  # type: ignore[comparison-overlap]
+    def take_test(self, report: pytest.TestReport, measured: Measured) -> None:
+        """Count one measured phase of a test, unless the test is going to be run again."""
+        if report.outcome != "rerun":  # type: ignore[comparison-overlap]
             self.results.add(report.nodeid, report.outcome, measured)
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Take what a worker tells at its end; one that crashed tells nothing."""
-        output: dict[str, Any] = getattr(node, "workeroutput", None) or {}
-        if USAGE_ERROR in output:
-            raise pytest.UsageError(output[USAGE_ERROR])
-        if TOTALS in output:
-            self.results.totals.append(output[TOTALS])
+    def take_run(self, totals: RunTotals) -> None:
+        """Count one measuring process."""
+        self.results.totals.append(totals)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the file that was asked for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
@@ -143,8 +142,8 @@ class Results:
             reasons=sorted({raw["reason"] for raw in raws if raw["reason"]}),
             gil_enabled=any(raw["gil_enabled"] for raw in raws),
             wall=sum(raw["wall"] for raw in raws),
-            held=_sum(raw["held"] for raw in raws),
-            wait=_sum(raw["wait"] for raw in raws),
+            held=_sum([raw["held"] for raw in raws]),
+            wait=_sum([raw["wait"] for raw in raws]),
             knocks=sum(raw["knocks"] for raw in raws),
             knocks_waited=sum(raw["knocks_waited"] for raw in raws),
             windows_cost=sum(totals["windows_cost"] for totals in self.totals),
@@ -204,6 +203,7 @@ def _extent(raw: RawReading, sort: str) -> float:
     return max(0.0, _value(raw, extent_measure(sort, exact=raw["held"] is not None)))
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
-    measured = list(values)
-    return None if None in measured else sum(value for value in measured if value is not None)
+def _sum(values: list[float | None]) -> float | None:
+    """Return the sum of what all processes measured, or ``None``."""
+    measured = [value for value in values if value is not None]
+    return sum(measured) if measured and len(measured) == len(values) else None

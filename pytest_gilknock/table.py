@@ -14,7 +14,7 @@ from pytest_gilknock.results import WORTH_A_ROW, Entry, Results, Whole, extent_m
 BUSY_MACHINE = 0.1
 """Share of the threads' time without a processor from which the machine counts as busy."""
 
-BUSY_ALONE = "High contention with no wait: a thread kept the GIL busy, and no other one wanted it."
+BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
 
 class Line(NamedTuple):
@@ -141,29 +141,33 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
 
 def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     whole = results.whole()
-    tests = f"{text.count(results.measured, 'test')} measured"
+    numbers = (
+        f"Whole run: contention {text.share(whole.contention)}, wait {text.seconds(whole.wait)}"
+        f" in {text.seconds(whole.wall)}"
+    )
     if whole.methods == ["disabled"]:
-        yield Line(f"The GIL is disabled: no thread waits for it. {tests}.")
-    else:
-        yield Line(
-            f"Whole run: contention {text.share(whole.contention)}, wait {text.seconds(whole.wait)}"
-            f" in {text.seconds(whole.wall)}; {tests}, method"
-            f" {'/'.join(whole.methods) or 'unknown'}"
-        )
+        numbers = "Whole run: the GIL is disabled, so no thread waits for it"
+    how = f"{text.count(results.measured, 'test')} measured, {_method(whole)}"
     if quiet:
+        yield Line(f"{numbers}; {how}")
         return
-    for reason in whole.reasons:
-        yield Line(f"Not exact: {text.printable(reason)}")
+    yield Line(numbers)
     if (whole.contention or 0.0) > 0.5 and whole.wait is not None and whole.wait < WORTH_A_ROW:
         yield Line(BUSY_ALONE)
+    yield Line(how)
+    for reason in whole.reasons:
+        yield Line(f"Not exact: {text.printable(reason)}")
     cost, held = text.seconds(whole.windows_cost), text.seconds(whole.knocks_held)
-    yield Line(f"{_state(whole)}; measuring took {cost}, its knocks held the GIL for {held}")
+    yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
     yield from warnings(results)
 
 
-def _state(whole: Whole) -> str:
-    state = f"GIL {'enabled' if whole.gil_enabled else 'disabled'}"
-    return state if whole.processes == 1 else f"{state}, {whole.processes} processes measured"
+def _method(whole: Whole) -> str:
+    if not whole.processes:
+        return "but no process told its method"
+    state = "enabled" if whole.gil_enabled else "disabled"
+    method = f"method {'/'.join(whole.methods)}, GIL {state}"
+    return method if whole.processes == 1 else f"{method}, {whole.processes} processes"
 
 
 def warnings(results: Results) -> Iterator[Line]:

@@ -1,0 +1,109 @@
+"""Readings with scripted numbers, for everything that judges or shows readings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilknock.reading import GilReading
+from pytest_gilknock.results import Measured, RunTotals
+
+if TYPE_CHECKING:
+    from pytest_gilknock._core import RawReading
+
+UNMEASURED: dict[str, Any] = {
+    "held": None,
+    "wait": None,
+    "max_wait": None,
+    "acquisitions": None,
+    "contended": None,
+    "wait_latency": None,
+    "threads": [],
+}
+
+
+def raw(**changes: Any) -> RawReading:
+    """An exact reading of 1 s in which two threads fought for the GIL."""
+    reading: dict[str, Any] = {
+        "method": "exact",
+        "reason": None,
+        "gil_enabled": True,
+        "switch_interval": 0.005,
+        "wall": 1.0,
+        "held": 0.5,
+        "wait": 0.25,
+        "acquisitions": 100,
+        "contended": 50,
+        "max_wait": 0.0052,
+        "knocks": 50,
+        "knocks_waited": 25,
+        "knock_latency": (50, 0.001, 0.004, 0.005, 0.0051),
+        "wait_latency": (50, 0.004, 0.005, 0.0051, 0.0052),
+        "threads": [
+            (11, "MainThread", 0.1, 0.2, 50, 25, 0.0052),
+            (12, "worker", 0.4, 0.05, 50, 25, 0.0041),
+        ],
+        "blame": [("/src/app/pool.py", 31, "burn", 12, "worker", 0.1, 25)],
+        "run_delay": 0.0,
+    }
+    assert not changes.keys() - reading.keys()
+    return {**reading, **changes}  # type: ignore[typeddict-item]
+
+
+def sampled(knocks: int, waited: int, max_wait: float | None = 0.0051, **changes: Any) -> RawReading:
+    """A reading of knocks alone."""
+    unmeasured = {**UNMEASURED, "max_wait": max_wait}
+    return raw(
+        **{
+            **unmeasured,
+            "method": "sampled",
+            "reason": "the self-test failed",
+            "knocks": knocks,
+            "knocks_waited": waited,
+            **changes,
+        }
+    )
+
+
+def disabled(**changes: Any) -> RawReading:
+    """A reading with the GIL off."""
+    return raw(
+        **{
+            **UNMEASURED,
+            "method": "disabled",
+            "reason": "the GIL is disabled",
+            "gil_enabled": False,
+            "knocks": 0,
+            "knocks_waited": 0,
+            "knock_latency": None,
+            "blame": [],
+            **changes,
+        }
+    )
+
+
+def reading(**changes: Any) -> GilReading:
+    """As :func:`raw`, as users get it."""
+    return GilReading.from_raw(raw(**changes))
+
+
+def measured(raw_reading: RawReading, **changes: Any) -> Measured:
+    """What a test report carries."""
+    plain: dict[str, Any] = {
+        "phase": "call",
+        "raw": raw_reading,
+        "limits": [],
+        "verdicts": [],
+        "gil_turned_on": False,
+    }
+    return {**plain, **changes}  # type: ignore[typeddict-item]
+
+
+def breach(raw_reading: RawReading) -> Measured:
+    """A test that failed by a limit of 1 ms on its longest wait."""
+    limit = ("max_wait", 0.001, "--gil-max-wait")
+    return measured(raw_reading, limits=[limit], verdicts=[(limit, True, "max wait 5 ms")])
+
+
+def totals(raw_reading: RawReading) -> RunTotals:
+    """What one measuring process tells at its end."""
+    return {"raw": raw_reading, "windows_cost": 0.021, "knocks_held": 0.0012}

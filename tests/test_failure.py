@@ -1,0 +1,66 @@
+from scripted import raw, reading, sampled
+
+from pytest_gilknock.failure import breach_text
+from pytest_gilknock.limits import Limit, Verdict
+from pytest_gilknock.reading import GilReading
+
+BREACH = Verdict(
+    Limit("max_wait", 0.001, "@pytest.mark.max_gil_wait"), True, "max wait 5.20 ms, limit 1 ms"
+)
+
+
+def test_a_breach_tells_all_that_was_measured(tmp_path):
+    source = tmp_path / "pool.py"
+    source.write_text("def burn():\n    total += i * i\n")
+    blame = [(str(source), 2, "burn", 12, "worker", 0.1, 25)]
+    assert breach_text(reading(blame=blame), [BREACH]).splitlines() == [
+        "GIL limit exceeded: max wait 5.20 ms, limit 1 ms, set by @pytest.mark.max_gil_wait",
+        "  contention  0.500 (the GIL was held 500 ms of 1.00 s)",
+        "  wait        250 ms over all threads; longest single wait 5.20 ms",
+        "  threads     2 threads took the GIL, busiest first:",
+        "              worker: held 400 ms, waited 50.0 ms",
+        "              MainThread: held 100 ms, waited 200 ms",
+        "  blame       lines that held the GIL while others waited:",
+        f"              {source}:2 burn in worker: knocks waited 100 ms",
+        "                  total += i * i",
+    ]
+
+
+def test_two_breaches_are_both_told_and_an_unjudged_limit_is_not():
+    other = Verdict(Limit("contention", 0.3, "--gil-max-contention"), True, "contention 0.5")
+    unjudged = Verdict(Limit("contention", 0.3, "ini key gil_max_contention"), False, "too few")
+    text = breach_text(reading(), [other, BREACH, unjudged], "setup")
+    assert text.splitlines()[:2] == [
+        "GIL limit exceeded during setup: contention 0.5, set by --gil-max-contention",
+        "GIL limit exceeded during setup: max wait 5.20 ms, limit 1 ms,"
+        " set by @pytest.mark.max_gil_wait",
+    ]
+    assert "too few" not in text
+
+
+def test_a_sampled_breach_tells_what_it_rests_on():
+    text = breach_text(GilReading.from_raw(sampled(50, 30)), [BREACH])
+    assert "contention  0.600 (30 of 50 knocks waited in 1.00 s)" in text
+    assert "wait        n/a; longest knock 5.10 ms" in text
+    assert "method      sampled: the self-test failed" in text
+    assert "threads" not in text
+
+
+def test_only_the_worst_threads_and_lines_are_told():
+    threads = [(n, f"w{n}", n / 10, 0.0, 1, 0, 0.0) for n in range(9)]
+    blame = [("/nowhere.py", n, "f", n, f"w{n}", n / 10, 1) for n in range(1, 9)]
+    text = breach_text(GilReading.from_raw(raw(threads=threads, blame=blame)), [BREACH])
+    assert "9 threads took the GIL" in text
+    assert [name for name in (f"w{n}:" for n in range(9)) if f"  {name}" in text] == [
+        "w6:",
+        "w7:",
+        "w8:",
+    ]
+    assert text.count("/nowhere.py") == 3
+
+
+def test_names_from_outside_are_escaped():
+    blame = [("/tmp/\x1b[2J.py", 1, "f", 12, "w\x07", 0.1, 2)]
+    threads = [(12, "w\x07", 0.1, 0.0, 1, 0, 0.0)]
+    text = breach_text(reading(blame=blame, threads=threads), [BREACH])
+    assert all(line.isprintable() for line in text.splitlines())

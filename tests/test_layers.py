@@ -1,0 +1,64 @@
+"""Imports go one way: what judges and shows readings knows nothing of pytest, nor of who calls it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pytest_gilknock
+
+PACKAGE = Path(pytest_gilknock.__file__).parent
+
+# From the bottom up: a module imports only from layers below its own.
+LAYERS = [
+    {"_core", "text", "files", "reading"},
+    {"limits"},
+    {"failure", "markers"},
+    {"results", "measuring", "knockknock"},
+    {"table", "document"},
+    {"options", "distributed"},
+    {"meter", "reporter"},
+    {"plugin"},
+]
+PURE = {"text", "files", "reading", "limits", "failure", "results", "table", "document"}
+
+
+def imports(module: str, *, typing_too: bool) -> set[str]:
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    found: set[str] = set()
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not typing_too:
+            skipped.update(ast.walk(node))
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("layer", range(1, len(LAYERS)))
+def test_a_module_imports_only_from_below(layer):
+    below = set().union(*LAYERS[:layer])
+    known = set().union(*LAYERS)
+    for module in LAYERS[layer]:
+        own = {
+            name.split(".")[1]
+            for name in imports(module, typing_too=False)
+            if name.startswith("pytest_gilknock.")
+        }
+        assert own & known <= below, module
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
+def test_a_pure_module_knows_neither_pytest_nor_the_core(module):
+    assert not [
+        name
+        for name in imports(module, typing_too=False)
+        if name.split(".")[0] in ("pytest", "_pytest") or name.startswith("pytest_gilknock._core")
+    ]

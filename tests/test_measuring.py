@@ -1,0 +1,200 @@
+import ctypes
+import threading
+import time
+import warnings
+
+import pytest
+from scripted import disabled, reading, sampled
+
+import pytest_gilknock
+from pytest_gilknock import GilNotMeasuredWarning, GilReading, assert_releases_gil, measure
+from pytest_gilknock.measuring import judge_release
+
+HOLDS = ctypes.PyDLL(None).usleep
+RELEASES = ctypes.CDLL(None).usleep
+
+
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def test_measure_tells_holding_from_releasing():
+    with measure() as held:
+        HOLDS(30_000)
+    with measure() as released:
+        RELEASES(30_000)
+    assert held.reading.contention > 0.9
+    assert released.reading.contention < 0.5
+    assert held.reading.wall >= 0.03
+
+
+def test_reading_inside_the_block_is_live():
+    with measure() as m:
+        spin(0.01)
+        first = m.reading
+        spin(0.01)
+        assert m.reading.wall > first.wall >= 0.01
+    assert m.reading.wall > first.wall
+    assert m.reading is m.reading
+
+
+def test_reading_before_the_block():
+    with pytest.raises(RuntimeError, match="nothing measured yet"):
+        measure().reading  # noqa: B018
+
+
+def test_blocks_nest():
+    with measure() as outer:
+        spin(0.005)
+        with measure() as inner:
+            spin(0.005)
+    assert outer.reading.wall > inner.reading.wall + 0.005
+
+
+def test_one_object_measures_one_block_at_a_time():
+    m = measure()
+    with m:
+        with pytest.raises(RuntimeError, match="open already"):
+            m.__enter__()
+        spin(0.01)
+    first = m.reading
+    with m:
+        pass
+    assert m.reading.wall < first.wall
+
+
+def test_blocks_in_several_threads_at_once():
+    barrier = threading.Barrier(4)
+    readings = []
+
+    def work():
+        with measure() as m:
+            barrier.wait()
+            spin(0.01)
+            barrier.wait()
+        readings.append(m.reading)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [reading.wall >= 0.01 for reading in readings] == [True] * 4
+    assert all(reading.wait > 0.0 for reading in readings)
+
+
+def test_an_exception_leaves_the_block_measured():
+    m = measure()
+    with pytest.raises(KeyError), m:
+        raise KeyError
+    assert m.reading.wall > 0.0
+
+
+def test_unknown_method():
+    with pytest.raises(ValueError, match="method 'fast' is not one of auto, exact, sampled"):
+        measure(method="fast")
+
+
+def test_sampled_does_not_claim_what_it_cannot_know():
+    with measure(method="sampled") as m:
+        spin(0.01)
+    assert m.reading.method == "sampled"
+    assert m.reading.held is None
+    assert m.reading.threads == ()
+
+
+def test_release_passes():
+    with assert_releases_gil() as m:
+        RELEASES(30_000)
+    assert m.reading.wall >= 0.03
+
+
+def test_keeping_the_gil_fails_and_tells_where():
+    with pytest.raises(AssertionError) as failure, assert_releases_gil():
+        HOLDS(60_000)
+    text = str(failure.value)
+    assert text.startswith("the GIL was released for 0.0")
+    assert "at least 0.9 was asked for: this thread held it for 6" in text
+    assert "contention  0.99" in text or "contention  1.000" in text
+    assert "test_measuring.py" in text
+
+
+def test_an_exception_in_the_block_is_not_replaced():
+    with pytest.raises(KeyError), assert_releases_gil():
+        HOLDS(10_000)
+        raise KeyError
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), float("inf")])
+def test_min_share_out_of_range(share):
+    with pytest.raises(ValueError, match="is not a share from 0 to 1"):
+        assert_releases_gil(share)
+
+
+def own(held, wait):
+    return (11, "MainThread", held, wait, 5, 1, wait)
+
+
+OTHER = (12, "worker", 0.9, 0.0, 5, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("held", "wait", "passes"),
+    [
+        (0.1, 0.0, True),
+        (0.11, 0.0, False),
+        (1.0, 0.0, False),
+        # Of the 0.5 s in which it did not wait for others, it held the GIL for 0.05 s or more.
+        (0.05, 0.5, True),
+        (0.06, 0.5, False),
+    ],
+)
+def test_share_leaves_out_the_time_spent_waiting(held, wait, passes):
+    judged = reading(wall=1.0, threads=[OTHER, own(held, wait)])
+    if passes:
+        judge_release(judged, 0.9, 11)
+    else:
+        with pytest.raises(AssertionError, match="the GIL was released for"):
+            judge_release(judged, 0.9, 11)
+
+
+def test_other_threads_do_not_count():
+    judge_release(reading(held=1.0, threads=[OTHER, own(0.0, 0.0)]), 1.0, 11)
+
+
+@pytest.mark.parametrize("threads", [[OTHER], [own(0.0, 1.0)]])
+def test_unknown_part_of_the_block_warns(threads):
+    with pytest.warns(GilNotMeasuredWarning, match="this thread's part of the block is unknown"):
+        judge_release(reading(wall=1.0, threads=threads), 0.9, 11)
+
+
+def test_disabled_gil_passes():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        judge_release(GilReading.from_raw(disabled()), 1.0, 11)
+
+
+@pytest.mark.parametrize(
+    ("knocks", "waited", "outcome"),
+    [(19, 19, "warns"), (20, 20, "fails"), (20, 0, "passes"), (20, 4, "passes"), (20, 8, "fails")],
+)
+def test_sampled_release_is_judged_by_enough_knocks(knocks, waited, outcome):
+    judged = GilReading.from_raw(sampled(knocks, waited))
+    if outcome == "warns":
+        with pytest.warns(GilNotMeasuredWarning, match="19 knocks fell into the block, 20 are"):
+            judge_release(judged, 0.9, 11)
+    elif outcome == "fails":
+        with pytest.raises(AssertionError, match=f"of {knocks} knocks, at least 0.9 was asked"):
+            judge_release(judged, 0.9, 11)
+    else:
+        judge_release(judged, 0.9, 11)
+
+
+def test_public_names():
+    for name in pytest_gilknock.__all__:
+        assert getattr(pytest_gilknock, name).__name__ == name
+    assert set(pytest_gilknock.__all__) <= set(dir(pytest_gilknock))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        pytest_gilknock.nothing  # noqa: B018

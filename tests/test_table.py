@@ -1,0 +1,177 @@
+import pytest
+from scripted import breach, disabled, measured, raw, sampled, totals
+
+from pytest_gilknock.results import Results
+from pytest_gilknock.table import BUSY_ALONE, Line, section
+
+LONG = "tests/integration/test_server.py::TestServer::test_many_clients[asyncio-128]"
+
+
+def results_of(*tests: tuple[str, dict], run=None, **options) -> Results:
+    results = Results(**{"top": 10, "sort": "wait", **options})
+    for name, what in tests:
+        results.add(name, "passed", what)
+    results.totals.append(totals(run or raw()))
+    return results
+
+
+def texts(results: Results, *, width: int = 80, verbosity: int = 0) -> list[str]:
+    return [line.text for line in section(results, width=width, verbosity=verbosity)]
+
+
+def test_a_table_of_80_columns():
+    results = results_of(
+        (LONG, measured(raw(wait=12.44, max_wait=0.0482, held=0.998))),
+        ("test_b.py::test_io", measured(raw(wait=0.0021, blame=[]))),
+        ("test_c.py::test_calm", measured(raw(wait=0.0))),
+    )
+    assert texts(results) == [
+        "contention     wait  max wait  threads  blame            test",
+        "     0.998   12.4 s   48.2 ms        2  pool.py:31 burn  ...clients[asyncio-128]",
+        "     0.500  2.10 ms   5.20 ms        2  -                test_b.py::test_io",
+        "(1 test below 1 ms wait hidden. Use -vv to show.)",
+        "Whole run: contention 0.500, wait 250 ms in 1.00 s",
+        "3 tests measured, method exact, GIL enabled",
+        "Measuring took 21.0 ms, and its knocks held the GIL for 1.20 ms",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_lines_fit_the_terminal(width):
+    deep = [("/src/" + "x" * 60 + ".py", 12345, "f" * 60, 12, "worker", 0.1, 25)]
+    results = results_of(
+        (LONG * 2, breach(raw(blame=deep))), ("b", measured(raw(blame=deep, wait=0.3)))
+    )
+    for verbosity in (-1, 0, 1):
+        for line in texts(results, width=width, verbosity=verbosity):
+            assert len(line) <= width or line.startswith("Whole run")
+
+
+def test_a_wide_terminal_shows_whole_ids():
+    results = results_of((LONG, measured(raw())))
+    assert any(line.endswith(f"  {LONG}") for line in texts(results, width=160))
+
+
+def test_the_limit_has_a_column_only_where_there_is_one():
+    without = results_of(("a", measured(raw())))
+    assert "limit" not in texts(without)[0]
+    both = [("contention", 0.75, "x"), ("max_wait", 0.02, "y")]
+    with_limit = results_of(("a", measured(raw(), limits=both)), ("b", measured(raw())))
+    head, first, second, *_ = texts(with_limit, width=120)
+    assert "limit" in head
+    assert "0.75, 20 ms" in first
+    assert "  -  " in second
+
+
+def test_a_breach_is_red_and_nothing_else():
+    results = results_of(("a", measured(raw(wait=0.9))), ("b", breach(raw())))
+    lines = section(results, width=80, verbosity=0)
+    assert [line.text.split()[-1] for line in lines if line.red] == ["b"]
+
+
+def test_quiet_shows_breaches_and_one_line():
+    results = results_of(("a", measured(raw(wait=0.9))), ("b", breach(raw())))
+    head, row, closing = texts(results, verbosity=-1)
+    assert head.startswith("contention")
+    assert row.endswith("b")
+    assert closing == (
+        "Whole run: contention 0.500, wait 250 ms in 1.00 s;"
+        " 2 tests measured, method exact, GIL enabled"
+    )
+
+
+def test_verbose_shows_threads_and_blame_of_each_row():
+    lines = texts(results_of(("a", measured(raw()))), width=120, verbosity=1)
+    assert lines[2:5] == [
+        "    thread worker: held 400 ms, waited 50.0 ms",
+        "    thread MainThread: held 100 ms, waited 200 ms",
+        "    blame /src/app/pool.py:31 burn in worker: knocks waited 100 ms",
+    ]
+
+
+def test_rows_left_out_are_counted():
+    tests = [(str(number), measured(raw())) for number in range(13)]
+    lines = texts(results_of(*tests, top=10))
+    assert "(3 more tests left out. Use --gil-top=0 to show all.)" in lines
+
+
+@pytest.mark.parametrize(
+    ("sort", "hidden"),
+    [("wait", "wait"), ("max_wait", "max wait"), ("held", "held"), ("contention", "held")],
+)
+def test_what_is_hidden_is_told_in_the_words_of_the_order(sort, hidden):
+    small = measured(raw(wait=0.0, max_wait=0.0, held=0.0))
+    assert f"(1 test below 1 ms {hidden} hidden. Use -vv to show.)" in texts(
+        results_of(("a", small), sort=sort)
+    )
+
+
+def test_sampled_numbers_that_were_not_measured_are_told_so():
+    run = sampled(40, 10)
+    lines = texts(results_of(("a", measured(sampled(10, 5))), run=run))
+    assert lines[1].split()[:6] == ["0.500", "n/a", "5.10", "ms", "n/a", "pool.py:31"]
+    assert "Whole run: contention 0.250, wait n/a in 1.00 s" in lines
+    assert "1 test measured, method sampled, GIL enabled" in lines
+    assert "Not exact: the self-test failed" in lines
+
+
+def test_a_disabled_gil_has_no_numbers():
+    lines = texts(results_of(("a", measured(disabled())), run=disabled()))
+    assert "Whole run: the GIL is disabled, so no thread waits for it" in lines
+    assert "1 test measured, method disabled, GIL disabled" in lines
+
+
+def test_no_process_told_its_totals():
+    results = Results(top=10, sort="wait")
+    lines = texts(results)
+    assert "Whole run: contention n/a, wait n/a in 0 s" in lines
+    assert "0 tests measured, but no process told its method" in lines
+
+
+def test_a_busy_thread_alone_is_explained():
+    alone = texts(results_of(run=raw(held=1.0, wait=0.0)))
+    assert BUSY_ALONE in alone
+    assert BUSY_ALONE not in texts(results_of(run=raw(held=1.0, wait=0.5)))
+    assert BUSY_ALONE not in texts(results_of(run=raw(held=0.1, wait=0.0)))
+    assert len(BUSY_ALONE) <= 80
+
+
+def test_processes_are_counted():
+    results = results_of(run=raw())
+    results.totals.append(totals(raw()))
+    assert "0 tests measured, method exact, GIL enabled, 2 processes" in texts(results)
+
+
+def yellow(results: Results) -> list[str]:
+    lines: list[Line] = section(results, width=80, verbosity=0)
+    return [line.text for line in lines if line.yellow]
+
+
+@pytest.mark.parametrize(("run_delay", "told"), [(0.19, False), (0.21, True), (None, False)])
+def test_a_busy_machine_is_told_when_it_matters(run_delay, told):
+    warned = yellow(results_of(("a", measured(raw(run_delay=run_delay)))))
+    assert any("machine was busy" in line for line in warned) == told
+
+
+def test_limits_that_could_not_be_judged_are_told():
+    limit = ("contention", 0.3, "--gil-max-contention")
+    unjudged = measured(
+        sampled(1, 1), limits=[limit], verdicts=[(limit, False, "1 of 1 knock waited")]
+    )
+    assert yellow(results_of(("test_a", unjudged), ("test_b", unjudged))) == [
+        "2 tests passed with a GIL limit that could not be judged, such as test_a: "
+        "1 of 1 knock waited"
+    ]
+
+
+def test_the_return_of_the_gil_is_told():
+    assert yellow(results_of(("test_a", measured(raw(), gil_turned_on=True)))) == [
+        "The GIL was turned on during test_a."
+    ]
+
+
+def test_names_from_outside_are_escaped():
+    blame = [("/tmp/\x1b[2Jx.py", 1, "f\n", 12, "w\x07", 0.1, 2)]
+    results = results_of(("a\x1b[31m\r", measured(raw(blame=blame))))
+    for line in texts(results, width=120, verbosity=1):
+        assert line.isprintable()

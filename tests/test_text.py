@@ -1,0 +1,76 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_gilknock import text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "n/a"),
+        (0.0, "0 s"),
+        (4e-7, "<1 us"),
+        (1e-6, "1.00 us"),
+        (310e-6, "310 us"),
+        (5.02e-3, "5.02 ms"),
+        (48.23e-3, "48.2 ms"),
+        (1.0, "1.00 s"),
+        (12.44, "12.4 s"),
+        (3600.0, "3600 s"),
+    ],
+)
+def test_seconds(value, shown):
+    assert text.seconds(value) == shown
+
+
+@given(st.floats(min_value=1e-6, max_value=1e6))
+def test_seconds_tells_the_value_within_one_percent(value):
+    number, unit = text.seconds(value).split()
+    assert float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[unit] == pytest.approx(value, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0 s"), (0.02, "20 ms"), (0.0003, "300 us"), (1.5, "1.5 s"), (120.0, "120 s")],
+)
+def test_exact_seconds(value, shown):
+    assert text.exact_seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("outside", "shown"),
+    [
+        ("plain", "plain"),
+        ("naïve-日本", "naïve-日本"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("two\nlines\r", "two\\nlines\\r"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\udc80", "\\udc80"),
+    ],
+)
+def test_printable_escapes_what_moves_the_cursor_or_hides(outside, shown):
+    assert text.printable(outside) == shown
+
+
+@given(st.text())
+def test_printable_is_printable(outside):
+    assert text.printable(outside).isprintable()
+
+
+@given(st.text(), st.integers(min_value=3, max_value=50))
+def test_shortened_text_fits_and_keeps_its_side(long, width):
+    end, start = text.keep_end(long, width), text.keep_start(long, width)
+    assert len(end) <= width
+    assert len(start) <= width
+    if len(long) > width:
+        assert end.startswith("...")
+        assert start.endswith("...")
+        assert long.endswith(end[3:])
+        assert long.startswith(start[:-3])
+    else:
+        assert start == end == long
+
+
+def test_keep_end_of_nothing():
+    assert text.keep_end("abcdef", 3) == "..."
