@@ -32,6 +32,7 @@ def as_json(comparison: Comparison) -> str:
         "new": comparison.new,
         "gone": comparison.gone,
         "warnings": comparison.warnings,
+        "notes": comparison.notes,
     }
     return json.dumps(document, indent=1) + "\n"
 

@@ -16,6 +16,9 @@ SIGNS: dict[Verdict, str] = {"over the gate": "!", "worse": "+", "better": "-", 
 
 HEADS = ("", "metric", "before", "after", "change", "", "test")
 
+MANIFOLD = 10
+"""From where on a relative change is told as a factor."""
+
 _MIN_ID = 20
 _SHOWN_NAMES = 3
 
@@ -38,7 +41,8 @@ def percentage(change: Change) -> str:
         return ""
     if not change.before:
         return "from 0"
-    return f"{100 * change.difference / change.before:+.0f}%"
+    factor = change.after / change.before
+    return f"{factor:.0f}x" if factor >= MANIFOLD else f"{100 * (factor - 1):+.0f}%"
 
 
 def cells(change: Change) -> tuple[str, ...]:
@@ -105,11 +109,19 @@ def closing(comparison: Comparison) -> Iterator[str]:
         yield f"New, without a baseline: {_named(comparison.new)}"
     if comparison.gone:
         yield f"In the baseline, not measured now: {_named(comparison.gone)}"
+    yield from comparison.notes
 
 
 def before(comparison: Comparison) -> str:
     """Return what a run is compared with."""
-    return ", ".join(map(text.printable, comparison.before)) or "nothing"
+    return runs(comparison.before)
+
+
+def runs(names: Sequence[str]) -> str:
+    """Return the names of runs, of many the first and the last."""
+    if len(names) > _SHOWN_NAMES:
+        names = [f"{len(names)} runs from {names[0]} to {names[-1]}"]
+    return ", ".join(map(text.printable, names)) or "nothing"
 
 
 def _by_test(comparison: Comparison) -> Counter[Verdict]:
@@ -129,10 +141,10 @@ def cautions(comparison: Comparison) -> Iterator[str]:
     """Yield what keeps the comparison from being what it seems, in lines."""
     for warning in comparison.warnings:
         yield f"Warning: {warning}"
-    reasons = Counter((one.metric, one.reason) for one in comparison.unjudged if one.gated)
-    for (metric, reason), number in sorted(reasons.items()):
-        tests = text.count(number, "test")
-        yield f"Warning: the gate could not judge {metric} of {tests}: {reason}"
+    reasons = Counter((one.metric, one.gated, one.reason) for one in comparison.unjudged)
+    for (metric, gated, reason), number in sorted(reasons.items()):
+        what = f"{metric} of {text.count(number, 'test')}"
+        yield f"Warning: {what} {'not judged by the gate' if gated else 'not compared'}: {reason}"
 
 
 def breach_text(changes: Iterable[Change], names: Sequence[str], reading: GilReading) -> str:
@@ -147,26 +159,20 @@ def breach_text(changes: Iterable[Change], names: Sequence[str], reading: GilRea
 
 
 def summary(change: Change) -> str:
-    """Return a change in one line: ``wait 250 ms, was 1.20 ms (+249 ms, +20733%), allowed ...``."""
+    """Return a change in one line: ``wait 250 ms, was 1.20 ms (+249 ms, 208x), allowed +20 ms``."""
     difference = ", ".join(
         filter(None, [signed(change.metric, change.difference), percentage(change)])
     )
-    gate = change.gate
-    allowed = (
-        f", allowed {signed(change.metric, gate.allowance(change.before))}"
-        if gate is not None
-        else ""
-    )
     return (
         f"{change.metric} {value(change.metric, change.after)}, was"
-        f" {value(change.metric, change.before)} ({difference}){allowed}"
+        f" {value(change.metric, change.before)} ({difference}),"
+        f" allowed {signed(change.metric, change.allowed)}"
     )
 
 
 def _spread(change: Change, names: Sequence[str]) -> str:
-    runs = ", ".join(map(text.printable, names))
     worst = value(change.metric, change.spread.worst)
     if change.spread.runs == 1:
-        return f"{worst} in {runs}"
+        return f"{worst} in {runs(names)}"
     best = value(change.metric, change.spread.best)
-    return f"{worst}, the worst of {change.spread.runs} runs from {best} on ({runs})"
+    return f"{worst}, the worst of {change.spread.runs} runs from {best} on ({runs(names)})"

@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 from gate_samples import BASELINE, ENTRY
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_gilknock.baseline import Entry
 from pytest_gilknock.compare import Before, Change, Unjudged, compare_runs, compare_test
-from pytest_gilknock.gate import FLOOR, Gate, Metric, parse_gate, parse_gates
+from pytest_gilknock.compare_formats import as_json, as_markdown
+from pytest_gilknock.compare_table import section
+from pytest_gilknock.gate import FLOOR, METRICS, Gate, Metric, parse_gate, parse_gates
 
 
 def outcome(
@@ -134,7 +138,7 @@ def sampled_outcome(before: Entry, after: Entry) -> str:
 
 
 def test_a_sampled_contention_is_judged_on_enough_knocks_only() -> None:
-    assert sampled_outcome(sampled(2, 10), sampled(6, 10)) == "10 knocks: not enough to judge"
+    assert sampled_outcome(sampled(2, 10), sampled(6, 10)) == "10 knocks, not enough to judge"
     assert sampled_outcome(sampled(200, 1000), sampled(600, 1000)) == "over the gate"
     assert sampled_outcome(sampled(200, 1000), sampled(210, 1000)) == "steady"
     assert sampled_outcome(sampled(600, 1000), sampled(200, 1000)) == "better"
@@ -189,3 +193,59 @@ def test_the_extent_ranks_different_metrics_by_what_was_allowed() -> None:
     assert isinstance(unlimited, Change)
     assert unlimited.extent == float("inf")
     assert Gate("wait", None, 0.0).allowance(0.0) == FLOOR["wait"]
+
+
+@pytest.mark.parametrize(
+    ("wall", "contention", "expected"),
+    [
+        (0.00003, 1.0, "steady"),  # a trivial test: its share says nothing
+        (0.010, 0.99, "steady"),  # held 4.9 ms longer
+        (0.010, 1.0, "steady"),
+        (0.020, 0.76, "over the gate"),  # held 5.2 ms longer
+        (1.000, 0.54, "steady"),
+        (1.000, 0.56, "over the gate"),
+        (0.0, 1.0, "over the gate"),
+    ],
+)
+def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
+    wall: float, contention: float, expected: str
+) -> None:
+    after = replace(ENTRY, wall=wall, contention=contention)
+    changes, _ = compare_test("x", [ENTRY], after, [parse_gate("contention:0.05")])
+    assert next(change.verdict for change in changes if change.metric == "contention") == expected
+
+
+counts = st.integers(0, 2**63 - 1)
+times = st.none() | st.floats(0, 1e9)
+entries = st.builds(
+    Entry,
+    method=st.sampled_from(["exact", "sampled", "disabled"]),
+    contention=st.none() | st.floats(0, 1),
+    wait=times,
+    max_wait=times,
+    contended=st.none() | counts,
+    held=times,
+    wall=st.floats(0, 1e9),
+    knocks=counts,
+    knocks_waited=counts,
+)
+
+
+@given(st.lists(entries, min_size=1, max_size=3), entries)
+def test_whatever_a_file_says_is_compared_or_told_and_can_be_shown(
+    before: list[Entry], after: Entry
+) -> None:
+    gates = parse_gates(["wait:0ms", "max_wait:0%", "contention:0&0%", "contended:0"])
+    runs = Before.of([("b", replace(BASELINE, tests={"x": entry})) for entry in before])
+    comparison = compare_runs(runs, {"x": after}, gates, name="now")
+    assert {one.metric for one in [*comparison.changes, *comparison.unjudged]} == set(METRICS)
+    assert section(comparison, width=80, top=0, everything=True)
+    assert as_json(comparison)
+    assert as_markdown(comparison)
+
+
+@given(entries)
+def test_a_run_compared_with_itself_is_steady(entry: Entry) -> None:
+    gates = parse_gates(["wait:0ms", "max_wait:0%", "contention:0", "contended:0"])
+    changes, _ = compare_test("x", [entry], entry, gates)
+    assert {change.verdict for change in changes} <= {"steady"}

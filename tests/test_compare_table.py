@@ -44,16 +44,18 @@ def shown(compared: Comparison, *, width: int = 80, top: int = 10, everything: b
 
 def test_the_table_has_the_worst_first_and_says_what_is_not_in_it() -> None:
     assert shown(comparison()).splitlines() == [
-        "   metric     before   after    change          test",
-        "!  wait       250 ms  2.00 s   +1.75 s   +700%  test_a.py::test_worst",
-        "+  max_wait  5.00 ms  100 ms  +95.0 ms  +1900%  test_a.py::test_worst",
-        "-  wait       250 ms     0 s   -250 ms   -100%  test_a.py::test_better",
+        "   metric     before   after    change         test",
+        "!  wait       250 ms  2.00 s   +1.75 s  +700%  test_a.py::test_worst",
+        "+  max_wait  5.00 ms  100 ms  +95.0 ms    20x  test_a.py::test_worst",
+        "-  wait       250 ms     0 s   -250 ms  -100%  test_a.py::test_better",
         "3 tests of this run compared with 0001_main.json: 1 over the gate, 1 better, 1 steady",
         "Gate: wait:20ms&25%",
         "New, without a baseline: 1 test (test_a.py::test_new)",
         "In the baseline, not measured now: 1 test (test_a.py::test_gone)",
         "Warning: machine kind was A, is B",
-        "Warning: the gate could not judge wait of 1 test: exact before, sampled now",
+        "Warning: contention of 1 test not compared: exact before, sampled now",
+        "Warning: max_wait of 1 test not compared: exact before, sampled now",
+        "Warning: wait of 1 test not judged by the gate: exact before, sampled now",
     ]
 
 
@@ -196,3 +198,9 @@ def test_a_change_from_zero_has_no_percentage() -> None:
     )
     text = breach_text([change], ["b.json"], reading())
     assert "contention 0.400, was 0.000 (+0.400, from 0)" in text
+
+
+def test_of_many_runs_the_first_and_the_last_are_named() -> None:
+    assert "compared with 4 runs from 0001_main.json to 0004_main.json: 1" in shown(
+        comparison(runs=4)
+    )
