@@ -4,11 +4,12 @@ Question: how much longer do 5,000 trivial tests take with the plugin installed,
 ``--gil-report``?
 
 Method: whole pytest runs in processes of their own, in turn, in an order that moves on by one
-each round. ``plain`` is pytest with the plugin's entry point blocked (``-p no:gilknock``);
-``unused`` has it installed and no flag; ``plain -n2`` is what ``--gil-report -n2`` compares
-with. Two ratios to plain: of the medians, and the median of the ratios within each round, which
-drifts of the machine hardly touch. gilknocker has no plugin: a conftest.py starts and stops a
-``KnockKnock`` around each of fewer tests, compared with plain runs of the same tests.
+each round. No other plugin is loaded, whatever is installed: what they cost would only make our
+share look smaller. ``plain`` is pytest without the plugin, ``unused`` has it loaded and no
+flag; ``plain -n2`` is what ``--gil-report -n2`` compares with. Two ratios to plain: of the
+medians, and the median of the ratios within each round, which drifts of the machine hardly
+touch. gilknocker has no plugin: a conftest.py starts and stops a ``KnockKnock`` around each of
+fewer tests, compared with plain runs of the same tests.
 
 Truth: wall clock around the run, and user + system CPU time of the process and its children
 from ``wait4``.
@@ -68,26 +69,31 @@ class Way:
 
 
 PLAIN = ("-p", "no:gilknock")
+UNUSED = ("-p", "gilknock")
+REPORT = (*UNUSED, "--gil-report")
+XDIST = ("-p", "xdist", "-n2")
 WAYS = [
     Way("plain", PLAIN, None),
-    Way("unused", (), "plain"),
-    Way("--gil-report", ("--gil-report",), "plain"),
-    Way("plain -n2", (*PLAIN, "-n2"), None),
-    Way("--gil-report -n2", ("--gil-report", "-n2"), "plain -n2"),
+    Way("unused", UNUSED, "plain"),
+    Way("--gil-report", REPORT, "plain"),
+    Way("plain -n2", (*PLAIN, *XDIST), None),
+    Way("--gil-report -n2", (*REPORT, *XDIST), "plain -n2"),
 ]
 FEW_WAYS = [
     Way("few, plain", PLAIN, None, "few"),
-    Way("few, --gil-report", ("--gil-report",), "few, plain", "few"),
+    Way("few, --gil-report", REPORT, "few, plain", "few"),
     Way("few, gilknocker", PLAIN, "few, plain", "few_gilknocker"),
 ]
+ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one run."""
+    """What one run took: seconds, and the most memory that any process of it had, in bytes."""
 
     wall: float
     cpu: float
+    peak: int
 
 
 def run(way: Way, root: Path) -> Cost:
@@ -97,38 +103,37 @@ def run(way: Way, root: Path) -> Cost:
     with log.open("w") as out:
         start = time.perf_counter()
         with harness.child(
-            command, cwd=root / way.folder, stdout=out, stderr=subprocess.STDOUT
+            command,
+            cwd=root / way.folder,
+            env=ENVIRONMENT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         ) as process:
-            status, usage = wait(process.pid, start + LIMIT)
+            status, cpu, peak = wait(process.pid, start + LIMIT)
             wall = time.perf_counter() - start
             process.returncode = status
     if status != 0:
         raise RuntimeError(f"{way.name}: exit {status}: {log.read_text()[-800:]}")
-    return Cost(wall, usage)
+    return Cost(wall, cpu, peak)
 
 
-def wait(pid: int, deadline: float) -> tuple[int, float]:
-    """Wait for the child; its exit status and the CPU seconds of it and its children."""
+def wait(pid: int, deadline: float) -> tuple[int, float, int]:
+    """Wait for the child; its exit status, CPU seconds and peak memory, with its children's."""
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+            cpu = usage.ru_utime + usage.ru_stime
+            return os.waitstatus_to_exitcode(status), cpu, usage.ru_maxrss * 1024
         if time.perf_counter() > deadline:
             raise RuntimeError(f"a run was not done after {LIMIT:.0f} s")
         time.sleep(0.002)
 
 
-def write_suites(root: Path, tests: int) -> None:
-    """Write the suites into ``root``."""
-    for folder, count in (
-        ("suite", tests),
-        ("few", GILKNOCKER_TESTS),
-        ("few_gilknocker", GILKNOCKER_TESTS),
-    ):
-        (root / folder).mkdir()
-        (root / folder / "test_trivial.py").write_text(SUITE.format(count=count))
-        (root / folder / "pytest.ini").write_text("[pytest]\n")
-    (root / "few_gilknocker" / "conftest.py").write_text(GILKNOCKER_CONFTEST)
+def write_suite(folder: Path, tests: int) -> None:
+    """Write a suite of that many trivial tests."""
+    folder.mkdir()
+    (folder / "test_trivial.py").write_text(SUITE.format(count=tests))
+    (folder / "pytest.ini").write_text("[pytest]\n")
 
 
 def collect(ways: Sequence[Way], rounds: int, root: Path) -> dict[str, list[Cost]]:
@@ -178,7 +183,10 @@ def main() -> int:
     line = harness.machine_line()
     with tempfile.TemporaryDirectory(prefix="gilknock-per-test-") as folder:
         root = Path(folder)
-        write_suites(root, tests)
+        write_suite(root / "suite", tests)
+        write_suite(root / "few", GILKNOCKER_TESTS)
+        write_suite(root / "few_gilknocker", GILKNOCKER_TESTS)
+        (root / "few_gilknocker" / "conftest.py").write_text(GILKNOCKER_CONFTEST)
         costs = {**collect(ways, rounds, root), **collect(few, min(rounds, 3), root)}
     head = ["run", "tests", "wall s", "CPU s", "added/test"]
     head += ["wall: of medians", "of pairs", "CPU: of medians", "of pairs"]

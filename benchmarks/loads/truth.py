@@ -67,8 +67,9 @@ class Truth:
     """
 
     wall: float
-    wall_most: float
-    """From the call of ``begin`` to the return of ``end``: no window can be longer."""
+    begin: float
+    """What the call of ``begin`` took; the next, that of ``end``."""
+    end: float
     held: float
     held_slack: float
     wait: float
@@ -80,6 +81,11 @@ class Truth:
         """Share of the instrument's window of ``wall`` seconds, else of this one, that was held."""
         edges = 0.0 if wall is None else wall - self.wall
         return (self.held + edges) / (self.wall + edges)
+
+    @property
+    def wall_most(self) -> float:
+        """From the call of ``begin`` to the return of ``end``: no window can be longer."""
+        return self.begin + self.wall + self.end
 
     @property
     def contention_slack(self) -> float:
@@ -150,7 +156,8 @@ def run_native(
     made_to_switch = sum(book.made_to_switch for book in books) / 1e9
     return seen, Truth(
         wall=(closed - opened) / 1e9,
-        wall_most=(after - before) / 1e9,
+        begin=(opened - before) / 1e9,
+        end=(after - closed) / 1e9,
         held=(closed - took) / 1e9 + sum(part.held for part in parts) + calls,
         held_slack=max(calls, handing_over + letting_go - calls),
         wait=sum(part.wait for part in parts),
@@ -237,7 +244,8 @@ def _truth_of_tickers(tickers: list[_Ticker], stamps: Stamps, waited: int) -> Tr
     wall = (closed - opened) / 1e9
     return Truth(
         wall=wall,
-        wall_most=(after - before) / 1e9,
+        begin=(opened - before) / 1e9,
+        end=(after - closed) / 1e9,
         held=held / 1e9,
         held_slack=wall - held / 1e9,
         wait=wait / 1e9,
