@@ -423,12 +423,12 @@ bool accounting_former(struct accounting_thread *thread) {
     return true;
 }
 
-size_t accounting_nameless(struct accounting_thread *threads, size_t size, bool ended) {
+size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
     size_t count = 0;
     lock_ledger();
     for (const struct ledger_slot *slot = ledger.oldest; slot != NULL && count < size;
          slot = slot->next) {
-        if (slot->name[0] == '\0' && ledger_has_ended(slot) == ended) {
+        if (slot->name[0] == '\0') {
             describe(&threads[count++], slot);
         }
     }
@@ -477,8 +477,8 @@ bool accounting_former(struct accounting_thread *thread) {
     (void)thread;
     return false;
 }
-size_t accounting_nameless(struct accounting_thread *threads, size_t size, bool ended) {
-    (void)threads, (void)size, (void)ended;
+size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
+    (void)threads, (void)size;
     return 0;
 }
 void accounting_name(uint64_t serial, const char *name) { (void)serial, (void)name; }

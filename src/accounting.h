@@ -62,9 +62,8 @@ uint64_t accounting_own_wait(void);
  * the GIL. */
 bool accounting_former(struct accounting_thread *thread);
 
-/* Fill `threads` with up to `size` threads without a name, of those alive or of those ended;
- * returns how many. The GIL is held. */
-size_t accounting_nameless(struct accounting_thread *threads, size_t size, bool ended);
+/* Fill `threads` with up to `size` threads without a name; returns how many. The GIL is held. */
+size_t accounting_nameless(struct accounting_thread *threads, size_t size);
 
 /* Note the name of a thread, if it is still known. The GIL is held. */
 void accounting_name(uint64_t serial, const char *name);

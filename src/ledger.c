@@ -27,17 +27,31 @@ static void unlink_slot(struct ledger *ledger, struct ledger_slot *slot) {
     ledger->live--;
 }
 
+static void give_back(struct ledger *ledger, struct ledger_slot *slot) {
+    if (ledger->former == slot) {
+        ledger->former = NULL;
+    }
+    slot->serial = 0;
+    slot->next = ledger->free;
+    ledger->free = slot;
+}
+
 /* Put the slots of ended threads back, when no window is left that has to tell of them. */
 static void reclaim(struct ledger *ledger) {
     for (struct ledger_slot *slot = ledger->oldest, *next; slot != NULL; slot = next) {
         next = slot->next;
         if (ledger_has_ended(slot) && slot != ledger->holder) {
             unlink_slot(ledger, slot);
-            if (ledger->former == slot) {
-                ledger->former = NULL;
-            }
-            slot->next = ledger->free;
-            ledger->free = slot;
+            give_back(ledger, slot);
+        }
+    }
+    for (struct ledger_slot **link = &ledger->own; *link != NULL;) {
+        struct ledger_slot *slot = *link;
+        if (ledger_has_ended(slot) && slot != ledger->holder) {
+            *link = slot->next;
+            give_back(ledger, slot);
+        } else {
+            link = &slot->next;
         }
     }
 }
@@ -85,6 +99,8 @@ void ledger_disown(struct ledger *ledger, struct ledger_slot *slot) {
     if (!slot->own) {
         unlink_slot(ledger, slot);
         slot->own = true;
+        slot->next = ledger->own;
+        ledger->own = slot;
     }
 }
 
@@ -94,6 +110,12 @@ void ledger_ended(struct ledger_slot *slot, const char *os_name) {
 }
 
 /* --- events --- */
+
+static void forget_request(struct ledger_slot *slot) {
+    slot->wait_since = 0;
+    slot->asked = false;
+    slot->state = LEDGER_AWAY;
+}
 
 /* The entry of a slot among those of a window; they ascend by serial. NULL: the thread is younger.
  */
@@ -162,7 +184,7 @@ static uint64_t oldest_opening(const struct ledger *ledger) {
 }
 
 void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
-    bool unseen = !slot->asked && !slot->own;
+    bool unseen = !slot->asked;
     uint64_t since = unseen ? oldest_opening(ledger) : slot->wait_since;
     uint64_t waited = since != 0 ? clock_elapsed(since, now) : 0;
     slot->wait_since = 0;
@@ -210,11 +232,7 @@ void ledger_release(struct ledger *ledger, struct ledger_slot *slot, uint64_t no
     ledger->former = slot;
 }
 
-void ledger_abandon(struct ledger_slot *slot) {
-    slot->wait_since = 0;
-    slot->asked = false;
-    slot->state = LEDGER_AWAY;
-}
+void ledger_abandon(struct ledger_slot *slot) { forget_request(slot); }
 
 /* --- windows --- */
 
@@ -257,10 +275,11 @@ static struct ledger_sums difference(struct ledger_sums later, const struct ledg
 /* The first window: nothing before it is known, except that the caller has the GIL. */
 static void activate(struct ledger *ledger, struct ledger_slot *holder, uint64_t now) {
     for (struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
-        slot->wait_since = 0;
+        forget_request(slot);
         slot->max_wait = 0;
-        slot->asked = false;
-        slot->state = LEDGER_AWAY;
+    }
+    for (struct ledger_slot *slot = ledger->own; slot != NULL; slot = slot->next) {
+        forget_request(slot);
     }
     ledger->max_wait = 0;
     ledger->lost = false;
@@ -406,15 +425,36 @@ void ledger_close(struct ledger *ledger, struct ledger_window *window) {
     }
 }
 
+/* Put a slot into the live list at its place, most often the last. */
+static void link_by_serial(struct ledger *ledger, struct ledger_slot *slot) {
+    struct ledger_slot *before = ledger->latest;
+    while (before != NULL && before->serial > slot->serial) {
+        before = before->previous;
+    }
+    slot->previous = before;
+    slot->next = before != NULL ? before->next : ledger->oldest;
+    *(slot->previous ? &slot->previous->next : &ledger->oldest) = slot;
+    *(slot->next ? &slot->next->previous : &ledger->latest) = slot;
+    ledger->live++;
+}
+
+/* Another thread may have been about to change the lists when this one forked: they are made anew
+ * from the slots themselves. */
 void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint64_t now) {
     if (survivor != NULL && ledger->holder == survivor) {
         ledger_release(ledger, survivor, now);
     }
     ledger->holder = NULL;
-    for (struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
-        slot->wait_since = 0;
-        slot->asked = false;
-        slot->state = LEDGER_AWAY;
+    ledger->free = ledger->own = ledger->oldest = ledger->latest = NULL;
+    ledger->live = 0;
+    for (size_t i = 0; i < ledger->used; i++) {
+        struct ledger_slot *slot = &ledger->slots[i];
+        if (slot->serial == 0 || slot->own) {
+            give_back(ledger, slot);
+            continue;
+        }
+        forget_request(slot);
         slot->ended = slot != survivor;
+        link_by_serial(ledger, slot);
     }
 }

@@ -89,6 +89,7 @@ struct ledger {
     struct ledger_slot *slots; /* owned: LEDGER_SLOTS of them, touched as they are used */
     size_t used;               /* slots handed out at least once */
     size_t hand;               /* where the search for an ended slot goes on when all are used */
+    struct ledger_slot *own;   /* the knockers', linked by next */
     struct ledger_slot *free;  /* linked by next */
     struct ledger_slot *oldest,
         *latest; /* the live list, ended ones that a window may still tell of included */

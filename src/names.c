@@ -18,15 +18,20 @@ static PyObject *of_threading(const char *attribute) {
     return value;
 }
 
-/* Take the name of a threading.Thread. */
-static void take_name(PyObject *object, uint64_t serial) {
+/* Take the name of a threading.Thread, if it is the one of that native id: idents are used again. */
+static void take_name(PyObject *object, const struct accounting_thread *thread) {
+    PyObject *native = PyObject_GetAttrString(object, "_native_id");
     PyObject *name = PyObject_GetAttrString(object, "_name");
-    const char *text = name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
-    if (text != NULL) {
-        accounting_name(serial, text);
+    if (native != NULL && PyLong_Check(native) && name != NULL && PyUnicode_Check(name) &&
+        PyLong_AsUnsignedLongLong(native) == thread->native_id) {
+        const char *text = PyUnicode_AsUTF8(name);
+        if (text != NULL) {
+            accounting_name(thread->serial, text);
+        }
     }
     PyErr_Clear();
     Py_XDECREF(name);
+    Py_XDECREF(native);
 }
 
 /* threading._active: ident -> Thread, of the threads that are alive. */
@@ -38,7 +43,7 @@ static void look_among_living(const struct accounting_thread *threads, size_t co
             ident != NULL ? PyDict_GetItemWithError(active, ident) : NULL; /* borrowed */
         if (object != NULL) {
             Py_INCREF(object);
-            take_name(object, threads[i].serial);
+            take_name(object, &threads[i]);
             Py_DECREF(object);
         }
         PyErr_Clear();
@@ -48,39 +53,31 @@ static void look_among_living(const struct accounting_thread *threads, size_t co
 }
 
 /* threading._dangling: the Thread objects that somebody still refers to, ended or not. */
-static void look_among_ended(const struct accounting_thread *threads, size_t count) {
+static void look_among_referenced(const struct accounting_thread *threads, size_t count) {
     PyObject *dangling = of_threading("_dangling");
     PyObject *objects = dangling != NULL ? PySequence_List(dangling) : NULL;
+    PyErr_Clear();
     for (Py_ssize_t i = 0; objects != NULL && i < PyList_GET_SIZE(objects); i++) {
-        PyObject *object = PyList_GET_ITEM(objects, i);
-        PyObject *native = PyObject_GetAttrString(object, "_native_id");
-        uint64_t native_id =
-            native != NULL && PyLong_Check(native) ? PyLong_AsUnsignedLongLong(native) : 0;
-        PyErr_Clear();
-        Py_XDECREF(native);
-        for (size_t j = 0; j < count && native_id != 0; j++) {
-            if (threads[j].native_id == native_id) {
-                take_name(object, threads[j].serial);
-            }
+        for (size_t j = 0; j < count; j++) {
+            take_name(PyList_GET_ITEM(objects, i), &threads[j]);
         }
     }
-    PyErr_Clear();
     Py_XDECREF(objects);
     Py_XDECREF(dangling);
 }
 
-void names_learn(bool ended) {
+void names_learn(bool thorough) {
     struct accounting_thread threads[NAMES_AT_ONCE];
-    size_t count = accounting_nameless(threads, NAMES_AT_ONCE, ended);
+    size_t count = accounting_nameless(threads, NAMES_AT_ONCE);
     if (count == 0) {
         return;
     }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    if (ended) {
-        look_among_ended(threads, count);
-    } else {
-        look_among_living(threads, count);
+    look_among_living(threads, count);
+    count = thorough ? accounting_nameless(threads, NAMES_AT_ONCE) : 0;
+    if (count != 0) {
+        look_among_referenced(threads, count);
     }
     PyErr_Restore(type, value, traceback);
 }

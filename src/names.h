@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 /* Give threads that the ledger knows by number only the name that their threading.Thread has: those
- * that are alive, or those that have ended, as far as their Thread object is still there. The GIL
- * is held. Sets no exception and leaves one that is set alone. */
-void names_learn(bool ended);
+ * that are alive, and (thorough) those that have ended, if their Thread object is still there. The
+ * GIL is held. Sets no exception and leaves one that is set alone. */
+void names_learn(bool thorough);
 
 /* A new reference to a thread's name, None for "", or NULL with an exception set. */
 PyObject *names_as_object(const char *name);

@@ -466,10 +466,7 @@ static PyObject *read_window(Window *window) {
 
     struct ledger_reading book = {.threads = NULL};
     if (method == METHOD_EXACT) {
-        names_learn(false);
-        if (window->by_thread) {
-            names_learn(true);
-        }
+        names_learn(window->by_thread);
         if (accounting_read(&window->book, now, &book) < 0) {
             return PyErr_NoMemory();
         }

@@ -47,10 +47,11 @@ def hold_and_let_go(held: float, free: float, seconds: float) -> float:
     return time.perf_counter() - start - released
 
 
-def in_threads(count: int, target: Callable[[], object]) -> None:
-    """Run ``target`` in that many threads at once and wait for them."""
+def in_threads(count: int, target: Callable[[], object]) -> list[threading.Thread]:
+    """Run ``target`` in that many threads at once, wait for them, and return them."""
     threads = [threading.Thread(target=target, name=f"load-{i}") for i in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return threads
