@@ -25,6 +25,7 @@
 #include "histogram.h"
 #include "knocker.h"
 #include "names.h"
+#include "run_delay.h"
 
 #ifndef _WIN32
 #include <pthread.h>
@@ -85,7 +86,8 @@ typedef struct Window {
     uint64_t opened;
     struct ledger_window book;
     struct knocks base;
-    uint64_t max_knock; /* the longest part of an answered knock that lies in the window */
+    uint64_t run_delay_base; /* ns */
+    uint64_t max_knock;      /* the longest part of an answered knock that lies in the window */
     struct blame blame;
 } Window;
 
@@ -181,6 +183,7 @@ static void look(void *context) {
 
 static void knock(void *context) {
     (void)context;
+    run_delay_refresh();
     uint64_t asked = clock_ticks();
     STORE(office.knock_asked, asked);
     PyGILState_STATE state = PyGILState_Ensure();
@@ -227,6 +230,7 @@ static uint64_t pace(void *context) {
 
 static void begin_knocking(void *context) {
     (void)context;
+    run_delay_leave_out_self();
     accounting_disown_self();
 }
 
@@ -239,6 +243,7 @@ static void after_fork_in_child(void) {
     office.stratum_end = 0;
     STORE(office.knock_asked, 0);
     knocker_after_fork();
+    run_delay_after_fork();
 }
 
 /* Have a knocker that is awake. The GIL is held. Without one (no thread to be had) there are no
@@ -361,6 +366,8 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
         window->state = WINDOW_OPEN;
         Py_RETURN_NONE;
     }
+    run_delay_refresh();
+    run_delay_sum(&window->run_delay_base);
     window->base = office.knocks;
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
@@ -450,6 +457,18 @@ static PyObject *optional_count(bool measured, uint64_t count) {
     return measured ? PyLong_FromUnsignedLongLong(count) : Py_NewRef(Py_None);
 }
 
+/* How long the process' threads waited for a processor, in seconds; None where that is not known or
+ * the window is too short for looks so far apart. */
+static PyObject *run_delay(const Window *window, uint64_t now) {
+    uint64_t sum;
+    run_delay_refresh();
+    if (!window->in_office || !run_delay_sum(&sum) ||
+        clock_seconds(clock_elapsed(window->opened, now)) * 1e9 < 2.0 * RUN_DELAY_FRESH_NS) {
+        Py_RETURN_NONE;
+    }
+    return PyFloat_FromDouble((double)(sum - window->run_delay_base) * 1e-9);
+}
+
 /* sys.getswitchinterval(), or NaN where the GIL was not found. */
 static double switch_interval(void) {
     return office.located ? gil_switch_interval(&office.gil) : Py_NAN;
@@ -509,7 +528,7 @@ static PyObject *read_window(Window *window) {
             exact ? latency_tuple(&book.waits, book.max_wait) : Py_NewRef(Py_None)) < 0 ||
         put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
         put(raw, keys, KEY_BLAME, blame_as_list(&window->blame)) < 0 ||
-        put(raw, keys, KEY_RUN_DELAY, Py_NewRef(Py_None)) < 0) {
+        put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0) {
         Py_CLEAR(raw);
     }
     Py_XDECREF(threads);

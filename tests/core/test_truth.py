@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -233,6 +235,34 @@ def test_knocks_that_wait_behind_python_wait_about_the_switch_interval():
     assert m.reading.knocks >= 5
     assert m.reading.knock_latency.p50 >= 0.5 * m.reading.switch_interval
     assert m.reading.blame[0].function.endswith("spin")
+
+
+@with_gil
+def test_run_delay_tells_a_busy_machine_from_a_busy_gil():
+    """A thread that must share its processor with others is ready to run, yet does not."""
+    hogs = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(3 * (os.cpu_count() or 1))
+    ]
+    try:
+        with Measured() as m:
+            loads.spin(0.6)
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    if m.reading.run_delay is None:
+        pytest.skip("this system does not tell how long threads wait for a processor")
+    assert 0.1 * m.reading.wall < m.reading.run_delay < 1.5 * m.reading.wall
+    assert m.reading.contention > 0.99
+    assert m.reading.wait == 0
+
+
+@with_gil
+def test_a_window_too_short_to_tell_the_run_delay_says_so():
+    with Measured() as m:
+        pass
+    assert m.reading.run_delay is None
 
 
 def test_with_the_gil_off_there_is_nothing_to_measure():

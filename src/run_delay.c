@@ -1,0 +1,140 @@
+#define _GNU_SOURCE
+#include "run_delay.h"
+
+#ifdef __linux__
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+#define MOST_THREADS 128
+
+struct seen {
+    long tid;
+    uint64_t delay; /* ns */
+};
+
+static struct {
+    pthread_mutex_t guard; /* of all below; tried, never waited for */
+    struct seen threads[MOST_THREADS];
+    size_t count;
+    long knocker;    /* the one thread that is left out */
+    uint64_t sum;    /* ns; atomic */
+    uint64_t looked; /* system ns; 0: never */
+    int unknown;     /* atomic */
+} state = {.guard = PTHREAD_MUTEX_INITIALIZER};
+
+/* The second number of a thread's schedstat. Returns false when the thread is gone or the system
+ * keeps no such file. */
+static bool read_delay(int tasks, const char *name, uint64_t *delay) {
+    char path[300], text[96];
+    snprintf(path, sizeof path, "%s/schedstat", name);
+    int file = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return false;
+    }
+    ssize_t size = read(file, text, sizeof text - 1);
+    close(file);
+    if (size <= 0) {
+        return false;
+    }
+    text[size] = '\0';
+    unsigned long long running, waiting;
+    if (sscanf(text, "%llu %llu", &running, &waiting) != 2) {
+        return false;
+    }
+    *delay = waiting;
+    return true;
+}
+
+static uint64_t delay_before(long tid) {
+    for (size_t i = 0; i < state.count; i++) {
+        if (state.threads[i].tid == tid) {
+            return state.threads[i].delay;
+        }
+    }
+    return 0;
+}
+
+/* Look at every thread. Those that are new since the last look count from their beginning; of those
+ * that ended the last stretch is lost. The guard is held. */
+static void look(void) {
+    int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = tasks >= 0 ? fdopendir(tasks) : NULL;
+    if (directory == NULL) {
+        if (tasks >= 0) {
+            close(tasks);
+        }
+        __atomic_store_n(&state.unknown, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    bool first = state.looked == 0;
+    uint64_t grown = 0;
+    struct seen now[MOST_THREADS];
+    size_t count = 0;
+    struct dirent *entry;
+    while ((entry = readdir(directory)) != NULL && count < MOST_THREADS) {
+        struct seen thread = {.tid = atol(entry->d_name)};
+        if (thread.tid != 0 && thread.tid != state.knocker &&
+            read_delay(tasks, entry->d_name, &thread.delay)) {
+            uint64_t before = first ? thread.delay : delay_before(thread.tid);
+            grown += thread.delay > before ? thread.delay - before : 0;
+            now[count++] = thread;
+        }
+    }
+    bool known = count != 0 && count < MOST_THREADS;
+    closedir(directory);
+    memcpy(state.threads, now, count * sizeof *now);
+    state.count = count;
+    __atomic_store_n(&state.unknown, !known, __ATOMIC_RELAXED);
+    __atomic_store_n(&state.sum, state.sum + grown, __ATOMIC_RELAXED);
+}
+
+void run_delay_refresh(void) {
+    uint64_t now = clock_system_ns();
+    if (pthread_mutex_trylock(&state.guard) != 0) {
+        return;
+    }
+    if (state.looked == 0 || now - state.looked >= RUN_DELAY_FRESH_NS) {
+        look();
+        state.looked = now;
+    }
+    pthread_mutex_unlock(&state.guard);
+}
+
+void run_delay_leave_out_self(void) {
+    pthread_mutex_lock(&state.guard);
+    state.knocker = syscall(SYS_gettid);
+    pthread_mutex_unlock(&state.guard);
+}
+
+bool run_delay_sum(uint64_t *nanoseconds) {
+    *nanoseconds = __atomic_load_n(&state.sum, __ATOMIC_RELAXED);
+    return !__atomic_load_n(&state.unknown, __ATOMIC_RELAXED);
+}
+
+void run_delay_after_fork(void) {
+    pthread_mutex_init(&state.guard, NULL);
+    state.count = 0;
+    state.knocker = 0;
+    state.looked = 0;
+}
+
+#else
+
+void run_delay_refresh(void) {}
+void run_delay_leave_out_self(void) {}
+bool run_delay_sum(uint64_t *nanoseconds) {
+    *nanoseconds = 0;
+    return false;
+}
+void run_delay_after_fork(void) {}
+
+#endif

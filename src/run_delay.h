@@ -1,0 +1,28 @@
+/* How long the threads of this process were ready to run but were not let onto a processor.
+ *
+ * It tells "the machine was busy" apart from "the GIL was busy": a thread that waits for the GIL
+ * sleeps, one that waits for a processor does not. Linux counts it for each thread
+ * (Documentation/scheduler/sched-stats.rst, /proc/<pid>/task/<tid>/schedstat). */
+#ifndef GILKNOCK_RUN_DELAY_H
+#define GILKNOCK_RUN_DELAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How old the sum may be; a look at all threads costs some 10 us for each. */
+#define RUN_DELAY_FRESH_NS 10000000
+
+/* Bring the sum up to date, unless it is fresh. Any thread, with or without the GIL. */
+void run_delay_refresh(void);
+
+/* Leave the calling thread out from now on: it is the windows' knocker. */
+void run_delay_leave_out_self(void);
+
+/* The sum since the first call of run_delay_refresh, in nanoseconds; returns false where the system
+ * does not tell it or the process has too many threads to ask them all. */
+bool run_delay_sum(uint64_t *nanoseconds);
+
+/* In a forked child: its one thread begins anew. */
+void run_delay_after_fork(void);
+
+#endif
