@@ -59,7 +59,7 @@ def _read(mark: pytest.Mark, nodeid: str) -> tuple[str, Limit]:
     if unknown:
         raise MarkerError(f"{place}: unknown argument {', '.join(unknown)}; {_usage(mark.name)}")
     if len(mark.args) + len(mark.kwargs) > len(arguments):
-        raise MarkerError(f"{place}: limit is given twice; {_usage(mark.name)}")
+        raise MarkerError(f"{place}: the limit is given twice; {_usage(mark.name)}")
     if "limit" not in arguments:
         raise MarkerError(f"{place}: the limit is missing; {_usage(mark.name)}")
     phase = arguments.get("phase", "call")

@@ -160,8 +160,9 @@ def _given(config: pytest.Config, name: str) -> tuple[str, Any] | None:
     place = f"ini key {name}"
     try:
         value = config.getini(name)
-    except (ValueError, TypeError) as error:
-        raise pytest.UsageError(f"{place}: {error}") from None
+    except (ValueError, TypeError, pytest.UsageError) as error:
+        form = "true or false" if name == "gil_report" else "it as text, in quotes"
+        raise pytest.UsageError(f"{place}: {error}; write {form}") from None
     return None if value in (None, "", []) else (place, value)
 
 

@@ -90,7 +90,8 @@ class SwitchInterval:
     """Runs the tests under another switch interval (s), and restores the one there was."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        # CPython cuts off fractions of a microsecond; a float may lack a hair to a whole one.
+        self._seconds = (round(seconds * 1e6) + 0.5) * 1e-6
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:

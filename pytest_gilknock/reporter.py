@@ -19,11 +19,12 @@ class Reporter:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config = config
         self._settings = settings
+        self._verbosity: int = config.getoption("verbose", 0)
         self._write_error: OSError | None = None
         self.results = Results(
             top=settings.top,
             sort=settings.sort,
-            threshold=WORTH_A_ROW if config.option.verbose < 2 else 0.0,
+            threshold=WORTH_A_ROW if self._verbosity < 2 else 0.0,
             keep_all=settings.json is not None,
         )
 
@@ -76,7 +77,7 @@ class Reporter:
             lines = table.section(
                 self.results,
                 width=self._config.get_terminal_writer().fullwidth,
-                verbosity=self._config.option.verbose,
+                verbosity=self._verbosity,
             )
         else:
             lines = list(table.warnings(self.results))

@@ -92,7 +92,7 @@ def _names(entries: list[Entry], readings: list[GilReading], room: int) -> list[
         blame_width = min(blame_width, max(room // 2, room - id_width))
         id_width = room - blame_width
     return [
-        _Column("blame", [text.keep_end(blame, blame_width) for blame in blames], right=False),
+        _Column("blame", [text.keep_start(blame, blame_width) for blame in blames], right=False),
         _Column("test", [text.keep_end(name, id_width) for name in ids], right=False),
     ]
 

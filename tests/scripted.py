@@ -49,7 +49,9 @@ def raw(**changes: Any) -> RawReading:
     return {**reading, **changes}  # type: ignore[typeddict-item]
 
 
-def sampled(knocks: int, waited: int, max_wait: float | None = 0.0051, **changes: Any) -> RawReading:
+def sampled(
+    knocks: int, waited: int, max_wait: float | None = 0.0051, **changes: Any
+) -> RawReading:
     """A reading of knocks alone."""
     unmeasured = {**UNMEASURED, "max_wait": max_wait}
     return raw(

@@ -1,4 +1,4 @@
-"""The drop-in's own logic, on a scripted knocker; what the real one measures is tested with the core."""
+"""The drop-in's own logic, on a scripted knocker; the real one is tested with the core."""
 
 import pytest
 
@@ -59,7 +59,11 @@ def test_arguments_of_both_generations(args, kwargs, expected):
     [
         ({"polling_interval_micros": 1, "interval_micros": 1}, TypeError, "not both"),
         ({"timeout_micros": 1, "timeout_secs": 1}, TypeError, "not both"),
-        ({"polling_interval_micros": -1}, ValueError, "polling_interval_micros must not be negative"),
+        (
+            {"polling_interval_micros": -1},
+            ValueError,
+            "polling_interval_micros must not be negative",
+        ),
         ({"interval_micros": "1"}, TypeError, "interval_micros must be a whole number, not '1'"),
         ({"sampling_interval_micros": 1.5}, TypeError, "must be a whole number, not 1.5"),
         ({"timeout_secs": -1}, ValueError, "timeout_secs must not be negative"),

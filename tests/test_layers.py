@@ -1,4 +1,4 @@
-"""Imports go one way: what judges and shows readings knows nothing of pytest, nor of who calls it."""
+"""Imports go one way: what judges and shows readings knows neither pytest nor its callers."""
 
 import ast
 from pathlib import Path

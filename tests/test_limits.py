@@ -72,7 +72,9 @@ NEITHER = [
 
 @pytest.mark.parametrize("written", [*NEITHER, 1.01, 30, "30", "101%", "0.3%%", "20ms"])
 def test_not_a_share(written):
-    with pytest.raises(ValueError, match="is not a share from 0 to 1, such as 0.3 or '30%'") as error:
+    with pytest.raises(
+        ValueError, match=r"is not a share from 0 to 1, such as 0\.3 or '30%'"
+    ) as error:
         parse_share(written)
     assert repr(written) in str(error.value)
 

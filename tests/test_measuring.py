@@ -122,9 +122,12 @@ def test_keeping_the_gil_fails_and_tells_where():
 
 
 def test_an_exception_in_the_block_is_not_replaced():
-    with pytest.raises(KeyError), assert_releases_gil():
+    def hold_and_fail():
         HOLDS(10_000)
         raise KeyError
+
+    with pytest.raises(KeyError), assert_releases_gil():
+        hold_and_fail()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), float("inf")])

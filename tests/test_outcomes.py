@@ -1,4 +1,4 @@
-"""The table of outcomes: every kind of test x kept or broken limit x plain or xdist x both JUnit families.
+"""The table of outcomes: kinds of tests x kept or broken limit x plain or xdist x JUnit family.
 
 One small project is run once in each way; each row then looks at its own test in what came out.
 """
@@ -287,7 +287,7 @@ def run(request, tmp_path_factory):
 def junit_properties(path):
     found = {}
     for case in ElementTree.parse(path).iter("testcase"):
-        name = ".".join((case.get("classname") or "").split(".")[1:] + [case.get("name") or ""])
+        name = ".".join([*(case.get("classname") or "").split(".")[1:], case.get("name") or ""])
         properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
         assert len(properties) == len(dict(properties)), f"{name}: {properties}"
         found.setdefault(name, []).append(dict(properties))

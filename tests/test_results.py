@@ -62,8 +62,12 @@ def test_sampled_readings_get_a_row_by_their_longest_knock():
 def test_only_the_worst_are_kept_of_very_many():
     results = Results(top=3, sort="wait")
     for number in range(10_000):
-        results.add(str(number), "passed", measured(raw(wait=0.01 + (number * 7919 % 10_000) / 1e4)))
-    assert [entry.reading.wait for entry in results.rows()] == pytest.approx([1.0099, 1.0098, 1.0097])
+        results.add(
+            str(number), "passed", measured(raw(wait=0.01 + (number * 7919 % 10_000) / 1e4))
+        )
+    assert [entry.reading.wait for entry in results.rows()] == pytest.approx(
+        [1.0099, 1.0098, 1.0097]
+    )
     assert results.with_row == 10_000
     assert len(results._worst) < 200
 

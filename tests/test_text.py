@@ -27,7 +27,9 @@ def test_seconds(value, shown):
 @given(st.floats(min_value=1e-6, max_value=1e6))
 def test_seconds_tells_the_value_within_one_percent(value):
     number, unit = text.seconds(value).split()
-    assert float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[unit] == pytest.approx(value, rel=0.01)
+    assert float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[unit] == pytest.approx(
+        value, rel=0.01
+    )
 
 
 @pytest.mark.parametrize(

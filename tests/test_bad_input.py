@@ -1,0 +1,252 @@
+"""What cannot be used is a usage error that names place, value and accepted form; no test runs."""
+
+import os
+
+import inner
+import pytest
+
+from pytest_gilknock import _core
+
+SHARE_FORM = "is not a share from 0 to 1, such as 0.3 or '30%'"
+DURATION_FORM = (
+    "is not a number of seconds, or a time with its unit: '300us', '20ms', '1.5s', '2min'"
+)
+
+TEST = """
+import pathlib
+import pytest
+
+{marker}
+def test_it():
+    pathlib.Path("it_ran").touch()
+"""
+
+
+def assert_refused(pytester, message, *args):
+    result = inner.run(pytester, *args)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in result.errlines if line.startswith("ERROR: ")]
+    assert any(message in line for line in errors), result.errlines
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert not pytester.path.joinpath("it_ran").exists()
+    return result
+
+
+@pytest.fixture
+def _a_test(pytester):
+    pytester.makepyfile(TEST.format(marker=""))
+
+
+@pytest.mark.usefixtures("_a_test")
+@pytest.mark.parametrize(
+    ("option", "value", "form"),
+    [
+        *[
+            ("gil_max_contention", value, f"{value!r} {SHARE_FORM}")
+            for value in ["much", "nan", "inf", "-0.1", "1.01", "101%", "20ms"]
+        ],
+        *[
+            ("gil_max_wait", value, f"{value!r} {DURATION_FORM}")
+            for value in ["20 parsecs", "nan", "inf", "-1ms", "30%", "1e9"]
+        ],
+        ("gil_top", "-1", "'-1' is not a number of rows: 0 for all, or a count such as 10"),
+        ("gil_top", "ten", "'ten' is not a number of rows"),
+        ("gil_sort", "name", "'name' is not one of wait, max_wait, held, contention"),
+        ("gil_method", "guess", "'guess' is not one of auto, exact, sampled"),
+        ("gil_switch_interval", "0", "'0' is not a time from 1us to 1min"),
+        ("gil_switch_interval", "2min", "'2min' is not a time from 1us to 1min"),
+        ("gil_switch_interval", "soon", f"'soon' {DURATION_FORM}"),
+    ],
+)
+@pytest.mark.parametrize("where", ["option", "ini"])
+def test_option_or_ini_key(pytester, option, value, form, where):
+    if where == "option":
+        flag = "--" + option.replace("_", "-")
+        assert_refused(pytester, f"{flag}: {form}", f"{flag}={value}")
+    else:
+        pytester.makeini(f"[pytest]\n{option} = {value}\n")
+        assert_refused(pytester, f"ini key {option}: {form}")
+
+
+@pytest.mark.usefixtures("_a_test")
+@pytest.mark.parametrize(
+    ("key", "value", "form"),
+    [
+        ("gil_junit", "some", "'some' is not one of all, limited, none"),
+        ("gil_knock_interval", "1us", "'1us' is not a time from 100us to 10s"),
+        ("gil_knock_interval", "often", f"'often' {DURATION_FORM}"),
+        (
+            "gil_report",
+            "maybe",
+            "ini key gil_report: invalid truth value 'maybe'; write true or false",
+        ),
+    ],
+)
+def test_ini_key(pytester, key, value, form):
+    pytester.makeini(f"[pytest]\n{key} = {value}\n")
+    assert_refused(pytester, form)
+
+
+@pytest.mark.usefixtures("_a_test")
+@pytest.mark.parametrize("value", ["", "  "])
+def test_empty_option(pytester, value):
+    assert_refused(pytester, f"--gil-max-wait: {value!r} is not", f"--gil-max-wait={value}")
+
+
+@pytest.mark.usefixtures("_a_test")
+def test_an_empty_ini_key_is_not_set(pytester):
+    pytester.makeini("[pytest]\ngil_max_wait =\n")
+    assert inner.run(pytester).ret == 0
+
+
+MARKERS = [
+    ("max_gil_contention", "the limit is missing; write @pytest.mark.max_gil_contention(0.3)"),
+    ("max_gil_contention()", "the limit is missing"),
+    ('max_gil_contention("much")', f"'much' {SHARE_FORM}"),
+    ("max_gil_contention(float('nan'))", f"nan {SHARE_FORM}"),
+    ("max_gil_contention(-0.1)", f"-0.1 {SHARE_FORM}"),
+    ("max_gil_contention(1.5)", f"1.5 {SHARE_FORM}"),
+    ("max_gil_contention(True)", f"True {SHARE_FORM}"),
+    ("max_gil_contention(None)", f"None {SHARE_FORM}"),
+    ("max_gil_contention(0.1, 0.2)", "unknown argument 0.2; write @pytest.mark.max_gil_cont"),
+    ("max_gil_contention(0.1, limit=0.2)", "the limit is given twice"),
+    ("max_gil_contention(0.1, phse='call')", "unknown argument phse"),
+    ("max_gil_contention(0.1, phase='run')", "phase 'run' is not one of setup, call, teardown"),
+    ("max_gil_contention(0.1, phase=[])", "phase [] is not one of"),
+    ('max_gil_wait("20 parsecs")', f"'20 parsecs' {DURATION_FORM}"),
+    ("max_gil_wait(-1)", f"-1 {DURATION_FORM}"),
+    ("max_gil_wait()", 'the limit is missing; write @pytest.mark.max_gil_wait("20ms")'),
+]
+
+
+@pytest.mark.parametrize(("marker", "form"), MARKERS, ids=[marker for marker, _ in MARKERS])
+def test_marker(pytester, marker, form):
+    path = pytester.makepyfile(TEST.format(marker=f"@pytest.mark.{marker}"))
+    name = marker.split("(")[0]
+    assert_refused(pytester, f"marker {name} on {path.name}::test_it: {form}")
+
+
+def test_every_bad_marker_is_told_at_once(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.max_gil_wait
+        def test_a(): pass
+
+        @pytest.mark.max_gil_wait("1ms")
+        def test_b(): pass
+
+        @pytest.mark.max_gil_contention(2)
+        class TestC:
+            def test_c(self): pass
+        """
+    )
+    result = inner.run(pytester)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*::test_a: the limit is missing*", "*::test_c: 2 is not a share*"]
+    )
+    result.stderr.no_fnmatch_line("*test_b*")
+
+
+def test_a_bad_marker_of_a_test_that_does_not_run_is_no_error(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.max_gil_wait
+        def test_a(): pass
+
+        def test_b(): pass
+        """
+    )
+    inner.run(pytester, "-k", "test_b").assert_outcomes(passed=1, deselected=1)
+
+
+def test_names_from_outside_are_escaped(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.max_gil_wait
+        @pytest.mark.parametrize("x", [0], ids=["\\x9b31m"])
+        def test_a(x): pass
+        """
+    )
+    result = inner.run(pytester)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "\x9b" not in result.stderr.str()
+
+
+@pytest.mark.parametrize("args", [(), ("--gil-report",)], ids=["plain", "report"])
+def test_a_bad_marker_under_xdist(pytester, args):
+    path = pytester.makepyfile(TEST.format(marker="@pytest.mark.max_gil_wait('20 parsecs')"))
+    result = assert_refused(
+        pytester,
+        f"marker max_gil_wait on {path.name}::test_it: '20 parsecs' {DURATION_FORM}",
+        "-n2",
+        *args,
+    )
+    assert "Traceback" not in result.stderr.str()
+
+
+@pytest.fixture
+def _no_exact(monkeypatch):
+    monkeypatch.setattr(_core, "status", lambda: ("sampled", "the self-test failed"))
+
+
+@pytest.mark.usefixtures("_a_test", "_no_exact")
+def test_exact_where_it_cannot_be_had(pytester):
+    assert_refused(
+        pytester,
+        "--gil-method: 'exact' cannot be had here: the self-test failed",
+        "--gil-report",
+        "--gil-method=exact",
+    )
+
+
+def test_exact_where_it_cannot_be_had_under_xdist(pytester):
+    pytester.makepyfile(TEST.format(marker=""))
+    pytester.makeconftest(
+        """
+        def pytest_configure():
+            from pytest_gilknock import _core
+            _core.status = lambda: ("disabled", None)
+        """
+    )
+    args = ["--gil-report", "--gil-method=exact", "-n2"]
+    assert_refused(pytester, "--gil-method: 'exact' cannot be had here: disabled", *args)
+
+
+@pytest.mark.usefixtures("_a_test")
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("gone/out.json", "gone is not a directory; give the path of a file to write"),
+        (".", "is a directory"),
+        ("test_option.py/out.json", "is not a directory"),
+        ("", "'' is not a path"),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_json_path(pytester, path, message, workers):
+    pytester.path.joinpath("test_option.py").touch()
+    result = assert_refused(pytester, message, f"--gil-json={path}", f"-n{workers}")
+    assert "--gil-json: " in result.stderr.str()
+
+
+@pytest.mark.usefixtures("_a_test")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write into every folder"
+)
+def test_json_path_in_a_folder_that_is_not_writable(pytester):
+    pytester.mkdir("locked").chmod(0o500)
+    assert_refused(pytester, "is not writable: Permission denied", "--gil-json=locked/out.json")
+
+
+@pytest.mark.usefixtures("_a_test")
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 9 came to read typed TOML")
+def test_a_toml_value_of_another_type(pytester):
+    pytester.makepyprojecttoml("[tool.pytest]\ngil_top = 5\n")
+    assert_refused(pytester, "expects a string, got int: 5; write it as text, in quotes")

@@ -1,0 +1,452 @@
+"""Whole runs of the plugin; the outcomes of tests and bad input have files of their own."""
+
+import json
+import sys
+
+import inner
+import pytest
+
+from pytest_gilknock import _core
+
+exact = pytest.mark.skipif(_core.status()[0] != "exact", reason="needs the accounting")
+
+BUSY = """
+import ctypes
+import threading
+
+def keep_another_waiting(milliseconds):
+    wanted = threading.Event()
+    def want():
+        while not wanted.is_set():
+            pass
+    thread = threading.Thread(target=want, name="the one who waits")
+    thread.start()
+    ctypes.PyDLL(None).usleep(milliseconds * 1000)
+    wanted.set()
+    thread.join()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.fixture
+def two_tests(pytester):
+    pytester.makepyfile(busy=BUSY)
+    pytester.makepyfile(
+        """
+        from busy import keep_another_waiting
+
+        def test_wait():
+            keep_another_waiting(50)
+
+        def test_calm():
+            pass
+        """
+    )
+    return pytester
+
+
+def section(result):
+    """The lines of our section of the terminal."""
+    lines = result.outlines
+    start = next((n for n, line in enumerate(lines) if " GIL contention " in line), None)
+    if start is None:
+        return []
+    ends = (n for n, line in enumerate(lines) if n > start and line.startswith("="))
+    return lines[start + 1 : next(ends, len(lines))]
+
+
+@exact
+@pytest.mark.parametrize("workers", [0, 2])
+def test_report(two_tests, workers):
+    result = inner.run(two_tests, "--gil-report", f"-n{workers}")
+    result.assert_outcomes(passed=2)
+    head, row, *rest = section(result)
+    assert head.split() == ["contention", "wait", "max", "wait", "threads", "blame", "test"]
+    assert row.endswith("test_report.py::test_wait")
+    assert "(1 test below 1 ms wait hidden. Use -vv to show.)" in rest
+    assert any(line.startswith("2 tests measured, method exact, GIL enabled") for line in rest)
+    processes = ", 2 processes" if workers else ""
+    assert any(line.endswith(f"GIL enabled{processes}") for line in rest)
+
+
+@exact
+def test_header_tells_how_is_measured_and_what_is_limited(two_tests):
+    result = inner.run(two_tests, "--gil-report", "--gil-max-wait=2s")
+    result.stdout.fnmatch_lines(["gilknock: method exact; --gil-max-wait 2 s"])
+    result = inner.run(two_tests, "--gil-report", "--gil-method=sampled")
+    result.stdout.fnmatch_lines(["gilknock: method sampled, as asked for"])
+    result = inner.run(two_tests, "--gil-report", "-n2")
+    result.stdout.fnmatch_lines(["gilknock: method auto, in each worker"])
+
+
+@exact
+def test_verbosity(two_tests):
+    assert not any(
+        "test_wait" in line for line in section(inner.run(two_tests, "--gil-report", "-q"))
+    )
+    verbose = section(inner.run(two_tests, "--gil-report", "-v"))
+    assert any(line.startswith("    thread MainThread: held ") for line in verbose)
+    assert not any("test_calm" in line for line in verbose)
+    assert any("test_calm" in line for line in section(inner.run(two_tests, "--gil-report", "-vv")))
+
+
+@exact
+def test_colours_are_those_of_the_terminal(two_tests):
+    result = inner.run(two_tests, "--gil-report", "--gil-max-wait=1ms", "--color=yes")
+    assert any(line.startswith("\x1b[31m") and "test_wait" in line for line in result.outlines)
+    result = inner.run(two_tests, "--gil-report", "--gil-max-wait=1ms", "--color=no")
+    assert "\x1b" not in result.stdout.str()
+
+
+@exact
+def test_without_a_report_only_limits_speak(two_tests):
+    result = inner.run(two_tests, "--gil-max-wait=1ms")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "GIL limit exceeded: max wait *, limit 1 ms, set by --gil-max-wait",
+            "  contention  * (the GIL was held * of *)",
+            "  wait        * over all threads; longest single wait *",
+            "  threads     2 threads took the GIL, busiest first:",
+            "              MainThread: held *, waited *",
+        ]
+    )
+    assert section(result) == []
+
+
+@exact
+def test_a_breach_names_the_line_to_blame(pytester):
+    pytester.makepyfile(
+        """
+        import ctypes
+
+        def hold():
+            ctypes.PyDLL(None).usleep(60_000)
+
+        def test_it():
+            hold()
+        """
+    )
+    inner.run(pytester, "--gil-max-wait=1ms").stdout.fnmatch_lines(
+        [
+            "  blame       lines that held the GIL while others waited:",
+            "              *test_a_breach_names_the_line_to_blame.py:4 hold in MainThread: *",
+            "                  ctypes.PyDLL(None).usleep(60_000)",
+        ]
+    )
+
+
+@exact
+@pytest.mark.parametrize(
+    ("ini", "args", "marker", "source"),
+    [
+        ("0", [], "", "ini key gil_max_contention"),
+        ("1", ["--gil-max-contention=0"], "", "--gil-max-contention"),
+        ("0", ["--gil-max-contention=1"], "", None),
+        ("1", ["--gil-max-contention=1"], "@max_gil_contention(0)", "@pytest.mark.max_gil_cont"),
+        ("0", ["--gil-max-contention=0"], "@max_gil_contention(1)", None),
+        ("0", [], "@max_gil_wait('1h' and 3600)", "ini key gil_max_contention"),
+        ("0", [], "@max_gil_contention(1, phase='setup')", "ini key gil_max_contention"),
+    ],
+)
+def test_marker_before_command_line_before_ini(pytester, ini, args, marker, source):
+    pytester.makeini(f"[pytest]\ngil_max_contention = {ini}\n")
+    pytester.makepyfile(
+        f"from pytest import mark\nmax_gil_contention = mark.max_gil_contention\n"
+        f"max_gil_wait = mark.max_gil_wait\n{marker}\ndef test_it(): pass\n"
+    )
+    result = inner.run(pytester, *args)
+    if source is None:
+        result.assert_outcomes(passed=1)
+    else:
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines([f"GIL limit exceeded: *, set by {source}*"])
+
+
+@exact
+def test_the_closest_marker_wins(pytester):
+    pytester.makepyfile(
+        """
+        from pytest import mark
+
+        pytestmark = mark.max_gil_contention(0)
+
+        def test_of_the_module(): pass
+
+        @mark.max_gil_contention(1)
+        class TestIt:
+            def test_of_the_class(self): pass
+
+            @mark.max_gil_contention(0)
+            def test_of_its_own(self): pass
+        """
+    )
+    result = inner.run(pytester, "-rA")
+    result.stdout.fnmatch_lines(
+        [
+            "PASSED *::test_of_the_class",
+            "FAILED *::test_of_the_module*",
+            "FAILED *::test_of_its_own*",
+        ]
+    )
+
+
+@exact
+def test_both_limits_are_told_when_both_are_broken(two_tests):
+    result = inner.run(two_tests, "--gil-max-wait=1ms", "--gil-max-contention=0", "-k", "test_wait")
+    result.stdout.fnmatch_lines(
+        ["GIL limit exceeded: contention *", "GIL limit exceeded: max wait *"]
+    )
+
+
+def test_sampled_limits_without_enough_knocks_pass_and_are_told(pytester):
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): pass\n")
+    result = inner.run(pytester, "--gil-method=sampled", "--gil-max-contention=0.5")
+    result.assert_outcomes(passed=2)
+    (line,) = section(result)
+    assert line.startswith("2 tests passed with a GIL limit that could not be judged, such as ")
+
+
+@exact
+def test_sampled_report_does_not_claim_what_it_cannot_know(two_tests):
+    result = inner.run(two_tests, "--gil-method=sampled", "--gil-report", "-vv")
+    result.assert_outcomes(passed=2)
+    lines = section(result)
+    assert any("1 test" not in line and ", wait n/a in " in line for line in lines)
+    assert "2 tests measured, method sampled, GIL enabled" in lines
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_json(two_tests, workers):
+    result = inner.run(two_tests, "--gil-json=out.json", f"-n{workers}")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["GIL readings written to *out.json"])
+    assert section(result) == []
+    written = json.loads(two_tests.path.joinpath("out.json").read_text())
+    assert written["schema"] == 1
+    assert written["run"]["processes"] == max(1, workers)
+    assert [test["nodeid"].split("::")[1] for test in written["tests"]] == [
+        "test_calm",
+        "test_wait",
+    ]
+    for test in written["tests"]:
+        assert test["outcome"] == "passed"
+        assert test["limits"] == []
+        assert test["reading"]["wall"] > 0.0
+    assert sorted(two_tests.path.glob("*out.json*")) == [two_tests.path / "out.json"]
+
+
+@exact
+def test_json_tells_limits_and_their_verdicts(two_tests):
+    inner.run(two_tests, "--gil-json=out.json", "--gil-max-wait=1ms")
+    written = json.loads(two_tests.path.joinpath("out.json").read_text())
+    calm, wait = (test["limits"] for test in written["tests"])
+    limit = {"kind": "max_wait", "bound": 0.001, "source": "--gil-max-wait"}
+    assert calm == [{**limit, "verdict": "kept", "fact": None}]
+    assert wait[0]["verdict"] == "breached"
+    assert wait[0]["fact"].startswith("max wait ")
+
+
+def test_json_of_a_run_that_stops(pytester):
+    pytester.makepyfile("def test_a(): assert 0\ndef test_b(): pass\n")
+    assert inner.run(pytester, "--gil-json=out.json", "-x").ret == 1
+    written = json.loads(pytester.path.joinpath("out.json").read_text())
+    assert [test["outcome"] for test in written["tests"]] == ["failed"]
+
+
+def test_a_file_that_cannot_be_written_in_the_end(pytester):
+    pytester.mkdir("out")
+    pytester.makepyfile("import os\ndef test_a(): os.rmdir('out')\n")
+    result = inner.run(pytester, "--gil-json=out/gil.json")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.stdout.fnmatch_lines(["--gil-json: *gil.json: *No such file or directory*"])
+
+
+@pytest.mark.parametrize("args", [("--gil-switch-interval=123us",), ("--gil-report",)])
+def test_switch_interval(pytester, args):
+    before = sys.getswitchinterval()
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_a(pytestconfig):
+            expected = 123e-6 if pytestconfig.option.gil_switch_interval else 0.005
+            assert abs(sys.getswitchinterval() - expected) < 1e-9
+        """
+    )
+    inner.run(pytester, *args).assert_outcomes(passed=1)
+    assert sys.getswitchinterval() == before
+
+
+def test_fixture(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_a(gilknock):
+            with pytest.raises(RuntimeError, match="nothing measured yet"):
+                gilknock.reading
+            with gilknock.measure() as m:
+                pass
+            assert gilknock.reading is m.reading
+            assert m.reading.method == "sampled"
+        """
+    )
+    inner.run(pytester, "--gil-method=sampled").assert_outcomes(passed=1)
+
+
+JUNIT = """
+import pytest
+
+@pytest.mark.max_gil_contention(1)
+def test_limited(): pass
+
+def test_other(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "mode", "limited", "other"),
+    [
+        ((), None, True, False),
+        (("--gil-report",), None, True, True),
+        ((), "all", True, False),
+        (("--gil-report",), "all", True, True),
+        (("--gil-report",), "limited", True, False),
+        (("--gil-report",), "none", False, False),
+    ],
+)
+def test_junit_modes(pytester, args, mode, limited, other):
+    pytester.makeini("[pytest]\n" + (f"gil_junit = {mode}\n" if mode else ""))
+    pytester.makepyfile(JUNIT)
+    inner.run(pytester, "--junit-xml=junit.xml", *args).assert_outcomes(passed=2)
+    cases = pytester.path.joinpath("junit.xml").read_text().split("<testcase ")[1:]
+    assert ["gil_contention" in case for case in cases] == [limited, other]
+
+
+def test_user_properties_of_others_stay(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.max_gil_contention(1)
+        def test_a(record_property):
+            record_property("mine", 1)
+            record_property("gil_method", "old")
+        """
+    )
+    inner.run(pytester, "--junit-xml=junit.xml")
+    written = pytester.path.joinpath("junit.xml").read_text()
+    assert '<property name="mine" value="1" />' in written
+    assert written.count("gil_method") == 1
+    assert "old" not in written
+
+
+@pytest.mark.parametrize("dist", ["load", "loadgroup", "loadfile"])
+def test_xdist_modes(pytester, dist):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.xdist_group("g")
+        @pytest.mark.max_gil_contention(1)
+        def test_a(): pass
+        """
+    )
+    result = inner.run(pytester, "-n1", f"--dist={dist}", "--gil-json=out.json")
+    result.assert_outcomes(passed=1)
+    (test,) = json.loads(pytester.path.joinpath("out.json").read_text())["tests"]
+    assert [limit["verdict"] for limit in test["limits"]] in (["kept"], ["not judged"])
+
+
+def test_a_worker_that_crashes_is_left_out(pytester):
+    pytester.makepyfile("import os\ndef test_a(): os._exit(3)\ndef test_b(): pass\n")
+    result = inner.run(pytester, "-n1", "--gil-report")
+    result.assert_outcomes(passed=1, failed=1)
+    assert any(line.startswith("1 test measured, ") for line in section(result))
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_collect_only_measures_nothing(pytester):
+    pytester.makepyfile(JUNIT)
+    result = inner.run(pytester, "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*::test_limited", "*::test_other"])
+
+
+def test_markers_are_registered(pytester):
+    pytester.makepyfile(JUNIT)
+    inner.run(pytester, "--strict-markers").assert_outcomes(passed=2)
+    result = inner.run(pytester, "--markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.max_gil_contention(limit, ?, phase='call'): *"])
+
+
+def test_help_lists_the_options(pytester):
+    result = inner.run(pytester, "--help")
+    result.stdout.fnmatch_lines(["GIL contention:", "*--gil-report *", "*gil_knock_interval *"])
+
+
+def test_keyboard_interrupt_keeps_what_was_measured(pytester):
+    pytester.makepyfile(
+        "def test_a(): pass\ndef test_b(): raise KeyboardInterrupt\ndef test_c(): pass\n"
+    )
+    result = pytester.runpytest_subprocess("--gil-report", "-vv", "-pno:cacheprovider")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert any("::test_a" in line for line in section(result))
+
+
+PROBE = """
+import os
+import sys
+import threading
+
+def test_probe():
+    loaded = sorted(name for name in sys.modules if name.startswith("pytest_gilknock"))
+    assert loaded == {modules}, loaded
+    tasks = "/proc/self/task"
+    if os.path.isdir(tasks):
+        assert len(os.listdir(tasks)) == 1
+    assert threading.active_count() == 1
+"""
+STARTS_NO_THREAD = [f"-pno:{name}" for name in (*inner.WITHOUT, "rerunfailures", "xdist")]
+UNUSED = [f"pytest_gilknock{name}" for name in ("", ".distributed", ".options", ".plugin")]
+
+
+def test_unused_loads_nothing_and_starts_nothing(pytester):
+    pytester.makepyfile(PROBE.format(modules=UNUSED))
+    pytester.runpytest_subprocess(*STARTS_NO_THREAD).assert_outcomes(passed=1)
+
+
+def test_used_loads_the_core(pytester):
+    pytester.makepyfile(PROBE.format(modules=UNUSED))
+    result = pytester.runpytest_subprocess("--gil-report", *STARTS_NO_THREAD)
+    result.assert_outcomes(failed=1)
+
+
+def test_importing_the_package_does_not_load_the_core(pytester):
+    result = pytester.runpython_c(
+        "import sys, pytest_gilknock; assert 'pytest_gilknock._core' not in sys.modules"
+    )
+    assert result.ret == 0
+
+
+def test_without_a_terminal(pytester):
+    pytester.makepyfile("def test_a(): pass\n")
+    result = inner.run(pytester, "--gil-report", "--gil-json=out.json", "-pno:terminal")
+    assert result.ret == 0
+    assert pytester.path.joinpath("out.json").exists()
+
+
+def test_a_run_inside_a_measured_test(pytester):
+    pytester.makeconftest("pytest_plugins = ['pytester']")
+    pytester.makepyfile(
+        """
+        def test_outer(pytester):
+            pytester.makepyfile("def test_inner(): pass")
+            pytester.runpytest_inprocess("--gil-report").assert_outcomes(passed=1)
+        """
+    )
+    inner.run(pytester, "--gil-report").assert_outcomes(passed=1)
