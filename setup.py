@@ -12,7 +12,7 @@ SANITIZE = os.environ.get("GILKNOCK_SANITIZE", "")
 compile_args = ["-std=c11", "-O2"] if os.name == "posix" else ["/std:c11"]
 link_args: list[str] = []
 if os.name == "posix":
-    compile_args += ["-Wall", "-Wextra", "-fvisibility=hidden"]
+    compile_args += ["-Wall", "-fvisibility=hidden"]
 if SANITIZE:
     compile_args += [f"-fsanitize={SANITIZE}", "-g", "-O1", "-fno-omit-frame-pointer"]
     link_args += [f"-fsanitize={SANITIZE}"]

@@ -103,6 +103,9 @@ static struct {
     char process_name[LEDGER_OS_NAME_SIZE]; /* that threads have unless they are given one */
     bool prepared;                          /* the ledger, the key and the fork handler are there */
     pthread_key_t key;
+    const struct ledger_slot
+        *witness; /* the knocker's that is told who keeps it waiting, or NULL */
+    void (*tell)(const struct accounting_hold *hold);
     struct interpose calls;
     int (*lock)(pthread_mutex_t *);
     int (*unlock)(pthread_mutex_t *);
@@ -133,6 +136,13 @@ static struct ledger_slot *own_slot(void) {
         }
     }
     return self.slot;
+}
+
+static void describe(struct accounting_thread *thread, const struct ledger_slot *slot) {
+    thread->serial = slot->serial;
+    thread->ident = slot->ident;
+    thread->native_id = slot->native_id;
+    memcpy(thread->name, slot->name, sizeof thread->name);
 }
 
 static struct usage usage_now(void) {
@@ -193,6 +203,17 @@ static inline void quick_locked(void) {
     }
 }
 
+/* The calling thread has just released the GIL, for which a knock waits. */
+NEVER_INLINE static void tell_witness(const struct ledger_slot *slot) {
+    uint64_t asked = tap.witness->wait_since;
+    struct accounting_hold hold = {
+        .from = asked > ledger.held_since ? asked : ledger.held_since,
+        .until = self.leaving,
+    };
+    describe(&hold.thread, slot);
+    tap.tell(&hold);
+}
+
 NEVER_INLINE static void released_as_asked(void) {
     self.phase = PHASE_DROPPED;
     self.usage = usage_now();
@@ -217,6 +238,9 @@ static inline void quick_unlocking(void) {
         ledger_release(&ledger, slot, self.leaving);
         self.released = self.leaving;
         self.phase = PHASE_RELEASED;
+        if (tap.witness != NULL && tap.witness->wait_since != 0 && !slot->own) {
+            tell_witness(slot);
+        }
         if (drop_is_requested()) {
             released_as_asked();
         }
@@ -290,6 +314,7 @@ static void watch(bool on) {
 /* The child has this thread only. The interpreter makes the GIL's mutex anew there and takes the
  * GIL once more. */
 static void after_fork_in_child(void) {
+    tap.witness = NULL;
     ledger_after_fork(&ledger, self.slot, clock_ticks());
     if (self.slot != NULL) {
         self.slot->native_id = (uint64_t)syscall(SYS_gettid);
@@ -408,19 +433,13 @@ void accounting_disown_self(void) {
 
 uint64_t accounting_own_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
 
-static void describe(struct accounting_thread *thread, const struct ledger_slot *slot) {
-    thread->serial = slot->serial;
-    thread->ident = slot->ident;
-    thread->native_id = slot->native_id;
-    memcpy(thread->name, slot->name, sizeof thread->name);
-}
-
-bool accounting_former(struct accounting_thread *thread) {
-    if (ledger.former == NULL) {
-        return false;
+void accounting_bear_witness(void (*tell)(const struct accounting_hold *hold)) {
+    if (tap.installed) {
+        lock_ledger();
+        tap.witness = own_slot();
+        tap.tell = tell;
+        unlock_ledger();
     }
-    describe(thread, ledger.former);
-    return true;
 }
 
 size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
@@ -473,10 +492,7 @@ int accounting_read(const struct ledger_window *window, uint64_t now,
 void accounting_close(struct ledger_window *window) { (void)window; }
 void accounting_disown_self(void) {}
 uint64_t accounting_own_wait(void) { return 0; }
-bool accounting_former(struct accounting_thread *thread) {
-    (void)thread;
-    return false;
-}
+void accounting_bear_witness(void (*tell)(const struct accounting_hold *hold)) { (void)tell; }
 size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
     (void)threads, (void)size;
     return 0;

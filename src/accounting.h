@@ -58,9 +58,16 @@ void accounting_disown_self(void);
  * was free. It has the GIL. */
 uint64_t accounting_own_wait(void);
 
-/* The program's thread that released the GIL last. Returns false when there is none. The caller has
- * the GIL. */
-bool accounting_former(struct accounting_thread *thread);
+/* A thread had the GIL while a knock waited for it. */
+struct accounting_hold {
+    struct accounting_thread thread;
+    uint64_t from, until; /* ticks */
+};
+
+/* Have `tell` called at every release while the calling knocker thread waits for the GIL. It is
+ * called by the releasing thread, which has no current thread state any more, before any other can
+ * take the GIL, and must be quick. No lock is held. */
+void accounting_bear_witness(void (*tell)(const struct accounting_hold *hold));
 
 /* Fill `threads` with up to `size` threads without a name; returns how many. The GIL is held. */
 size_t accounting_nameless(struct accounting_thread *threads, size_t size);

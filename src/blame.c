@@ -4,23 +4,21 @@
 #include <string.h>
 
 #include "clock.h"
+#include "frame.h"
 #include "names.h"
 
-bool blame_find(struct culprit *culprit, uint64_t ident, const PyThreadState *wanted) {
+bool blame_find(struct culprit *culprit, const PyThreadState *wanted) {
     memset(culprit, 0, sizeof *culprit);
     PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
-    while (state != NULL && (ident != 0 ? state->thread_id != ident : state != wanted)) {
+    while (state != NULL && state != wanted) {
         state = PyThreadState_Next(state);
     }
-    if (state == NULL) {
+    struct place place;
+    if (state == NULL || !frame_find(state, &place)) {
         return false;
     }
-    PyFrameObject *frame = PyThreadState_GetFrame(state);
-    if (frame != NULL) {
-        culprit->code = PyFrame_GetCode(frame);
-        culprit->line = PyFrame_GetLineNumber(frame);
-        Py_DECREF(frame);
-    }
+    culprit->code = (PyCodeObject *)Py_NewRef((PyObject *)place.code);
+    culprit->line = PyCode_Addr2Line(place.code, place.offset);
     return true;
 }
 
@@ -47,7 +45,8 @@ static struct blame_item *least_item(struct blame *blame) {
     return least;
 }
 
-void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited) {
+void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited,
+                 uint64_t knock) {
     if (blame->items == NULL &&
         (blame->items = malloc(BLAME_ITEMS * sizeof *blame->items)) == NULL) {
         return;
@@ -64,7 +63,8 @@ void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t wa
         Py_XINCREF(culprit->code);
     }
     item->waited += waited;
-    item->knocks++;
+    item->knocks += item->latest_knock != knock;
+    item->latest_knock = knock;
 }
 
 static int by_waited(const void *left, const void *right) {

@@ -19,6 +19,7 @@ struct blame_item {
     struct culprit culprit;
     uint64_t waited; /* ticks */
     uint64_t knocks;
+    uint64_t latest_knock; /* the number of the latest one that counts in `knocks` */
 };
 
 #define BLAME_ITEMS 64
@@ -29,18 +30,18 @@ struct blame {
     size_t count;
 };
 
-/* Find where the thread with this `ident` (threading.get_ident()) stands, or the one of `state`
- * when ident is 0 and that state is still in the interpreter's list. The GIL is held by another
- * thread than that. Returns false when there is nobody to blame; else the caller owns
- * culprit->code. Sets no exception. */
-bool blame_find(struct culprit *culprit, uint64_t ident, const PyThreadState *state);
+/* Find where the thread of `state` stands, if that state is still in the interpreter's list. The GIL
+ * is held by another thread than that. Returns false when there is nobody to blame; else the caller
+ * owns culprit->code. Sets no exception. */
+bool blame_find(struct culprit *culprit, const PyThreadState *state);
 
 /* Release what blame_find gave. The GIL is held. */
 void blame_release(struct culprit *culprit);
 
-/* Enter a wait under the culprit, who stays the caller's. The GIL is held. Without memory nothing
- * is entered. */
-void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited);
+/* Enter a part of the wait of the knock with that number under the culprit, who stays the caller's.
+ * The GIL is held. Without memory nothing is entered. */
+void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited,
+                 uint64_t knock);
 
 /* Return a new list of (file, line, function, native id, thread name or None, waited, knocks), most
  * waited first, or NULL with an exception set. The GIL is held. */

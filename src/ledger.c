@@ -36,7 +36,8 @@ static void give_back(struct ledger *ledger, struct ledger_slot *slot) {
     ledger->free = slot;
 }
 
-/* Put the slots of ended threads back, when no window is left that has to tell of them. */
+/* Put the slots of the program's ended threads back, when no window is left that has to tell of
+ * them. */
 static void reclaim(struct ledger *ledger) {
     for (struct ledger_slot *slot = ledger->oldest, *next; slot != NULL; slot = next) {
         next = slot->next;
@@ -45,6 +46,10 @@ static void reclaim(struct ledger *ledger) {
             give_back(ledger, slot);
         }
     }
+}
+
+/* Put the slots of ended knockers back, of which no window tells. */
+static void reclaim_own(struct ledger *ledger) {
     for (struct ledger_slot **link = &ledger->own; *link != NULL;) {
         struct ledger_slot *slot = *link;
         if (ledger_has_ended(slot) && slot != ledger->holder) {
@@ -74,13 +79,21 @@ static struct ledger_slot *evict(struct ledger *ledger) {
     return NULL;
 }
 
-struct ledger_slot *ledger_enroll(struct ledger *ledger, uint64_t ident, uint64_t native_id) {
+static struct ledger_slot *find_slot(struct ledger *ledger) {
+    if (ledger->free == NULL) {
+        reclaim_own(ledger);
+    }
     struct ledger_slot *slot = ledger->free;
     if (slot != NULL) {
         ledger->free = slot->next;
-    } else if (ledger->used < LEDGER_SLOTS) {
-        slot = &ledger->slots[ledger->used++];
-    } else if ((slot = evict(ledger)) == NULL) {
+        return slot;
+    }
+    return ledger->used < LEDGER_SLOTS ? &ledger->slots[ledger->used++] : evict(ledger);
+}
+
+struct ledger_slot *ledger_enroll(struct ledger *ledger, uint64_t ident, uint64_t native_id) {
+    struct ledger_slot *slot = find_slot(ledger);
+    if (slot == NULL) {
         ledger->lost = true;
         return NULL;
     }
@@ -146,14 +159,25 @@ static uint64_t later_of(uint64_t since, const struct ledger_window *window) {
     return window != NULL && window->opened > since ? window->opened : since;
 }
 
-/* Enter a wait into the maxima: each window that opened while it lasted gets the part since then.
- */
-static void note_maximum(struct ledger *ledger, struct ledger_slot *slot, uint64_t since,
-                         uint64_t now) {
+/* Enter a wait that is over. A window that opened while it lasted counts the part since then. */
+static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t since,
+                       uint64_t now) {
+    uint64_t waited = clock_elapsed(since, now);
+    if (slot->sums.contended == 0) {
+        slot->first_since = since;
+        slot->first_until = now;
+    }
+    ledger->sums.contended++;
+    slot->sums.contended++;
+    ledger->sums.wait += waited;
+    slot->sums.wait += waited;
+    histogram_add(&ledger->waits, waited);
+
     struct ledger_window *window = ledger->newest, *older;
     raise_to(&ledger->max_wait, clock_elapsed(later_of(since, window), now));
     for (; window != NULL && window->opened > since; window = older) {
         older = window->older;
+        window->base.wait += clock_elapsed(since, window->opened);
         raise_to(&window->before, older != NULL ? clock_elapsed(later_of(since, older), now) : 0);
     }
     window = by_thread_from(ledger->newest);
@@ -161,8 +185,10 @@ static void note_maximum(struct ledger *ledger, struct ledger_slot *slot, uint64
     for (; window != NULL && window->opened > since; window = older) {
         older = by_thread_from(window->older);
         struct ledger_entry *entry = find_entry(window, slot->serial);
-        if (entry != NULL && older != NULL) {
-            raise_to(&entry->before, clock_elapsed(later_of(since, older), now));
+        if (entry != NULL) {
+            entry->base.wait += clock_elapsed(since, window->opened);
+            raise_to(&entry->before,
+                     older != NULL ? clock_elapsed(later_of(since, older), now) : 0);
         }
     }
 }
@@ -171,7 +197,7 @@ void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t si
     slot->wait_since = since;
     slot->asked = true;
     slot->state = forced ? LEDGER_FORCED : LEDGER_WAITING;
-    slot->seen_at_request = ledger->sums.acquisitions;
+    slot->turns_at_request = ledger->turns;
     slot->waits_for_own = ledger->holder != NULL && ledger->holder->own;
 }
 
@@ -197,26 +223,21 @@ void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t no
         slot->state = LEDGER_AWAY;
         return;
     }
+    bool own_wait = !unseen && slot->waits_for_own && slot->turns_at_request == ledger->turns;
     bool only_own_between =
         ledger->former == slot && slot->own_at_release != ledger->own_acquisitions;
-    if (slot->state == LEDGER_FORCED && only_own_between) {
+    bool forced = slot->state == LEDGER_FORCED;
+    slot->state = LEDGER_AWAY;
+    ledger->turns++;
+    if (forced && only_own_between) {
         ledger->sums.held += waited;
         slot->sums.held += waited;
-        slot->state = LEDGER_AWAY;
         return;
     }
-    bool own_wait =
-        slot->waits_for_own && slot->seen_at_request == ledger->sums.acquisitions && !unseen;
-    slot->state = LEDGER_AWAY;
     ledger->sums.acquisitions++;
     slot->sums.acquisitions++;
     if (since != 0 && !own_wait) {
-        ledger->sums.contended++;
-        slot->sums.contended++;
-        ledger->sums.wait += waited;
-        slot->sums.wait += waited;
-        histogram_add(&ledger->waits, waited);
-        note_maximum(ledger, slot, since, now);
+        enter_wait(ledger, slot, since, now);
     }
 }
 
@@ -236,30 +257,13 @@ void ledger_abandon(struct ledger_slot *slot) { forget_request(slot); }
 
 /* --- windows --- */
 
-static uint64_t pending_wait(const struct ledger_slot *slot, uint64_t now) {
-    return slot->wait_since != 0 ? clock_elapsed(slot->wait_since, now) : 0;
-}
-
-static uint64_t pending_hold(const struct ledger *ledger, const struct ledger_slot *slot,
-                             uint64_t now) {
-    return ledger->holder == slot ? clock_elapsed(ledger->held_since, now) : 0;
-}
-
-/* The sums of one thread up to now, what is in progress included. */
-static struct ledger_sums slot_sums(const struct ledger *ledger, const struct ledger_slot *slot,
-                                    uint64_t now) {
-    struct ledger_sums sums = slot->sums;
-    sums.held += pending_hold(ledger, slot, now);
-    sums.wait += pending_wait(slot, now);
-    return sums;
-}
-
-/* The sums of all threads up to now, what is in progress included. */
-static struct ledger_sums total_sums(const struct ledger *ledger, uint64_t now) {
-    struct ledger_sums sums = ledger->sums;
-    for (const struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
-        sums.held += pending_hold(ledger, slot, now);
-        sums.wait += pending_wait(slot, now);
+/* The sums of one thread, or (slot NULL) of all, with the hold in progress up to now. */
+static struct ledger_sums sums_at(const struct ledger *ledger, const struct ledger_slot *slot,
+                                  uint64_t now) {
+    struct ledger_sums sums = slot != NULL ? slot->sums : ledger->sums;
+    const struct ledger_slot *holder = ledger->holder;
+    if (holder != NULL && !holder->own && (slot == NULL || slot == holder)) {
+        sums.held += clock_elapsed(ledger->held_since, now);
     }
     return sums;
 }
@@ -306,7 +310,7 @@ int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledg
     }
     window->by_thread = by_thread;
     window->opened = now;
-    window->base = total_sums(ledger, now);
+    window->base = sums_at(ledger, NULL, now);
     window->waits_base = ledger->waits;
     window->before = ledger->max_wait;
     ledger->max_wait = 0;
@@ -315,7 +319,7 @@ int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledg
     }
     for (struct ledger_slot *slot = ledger->oldest; by_thread && slot != NULL; slot = slot->next) {
         window->entries[window->entry_count++] = (struct ledger_entry){
-            .serial = slot->serial, .base = slot_sums(ledger, slot, now), .before = slot->max_wait};
+            .serial = slot->serial, .base = sums_at(ledger, slot, now), .before = slot->max_wait};
         slot->max_wait = 0;
     }
     window->older = ledger->newest;
@@ -340,8 +344,7 @@ static uint64_t maximum_since(const struct ledger *ledger, const struct ledger_w
 /* The part of a wait in progress that lies in the window. */
 static uint64_t pending_in(const struct ledger_window *window, const struct ledger_slot *slot,
                            uint64_t now) {
-    uint64_t since = slot->wait_since > window->opened ? slot->wait_since : window->opened;
-    return slot->wait_since != 0 ? clock_elapsed(since, now) : 0;
+    return slot->wait_since != 0 ? clock_elapsed(later_of(slot->wait_since, window), now) : 0;
 }
 
 int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint64_t now,
@@ -353,15 +356,16 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
         return -1;
     }
     reading->wall = clock_elapsed(window->opened, now);
-    reading->sums = difference(total_sums(ledger, now), &window->base);
+    reading->sums = difference(sums_at(ledger, NULL, now), &window->base);
     reading->waits = ledger->waits;
     histogram_subtract(&reading->waits, &window->waits_base);
     reading->max_wait = maximum_since(ledger, window, NULL);
 
-    static const struct ledger_sums nothing;
     size_t next = 0;
     for (const struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
-        raise_to(&reading->max_wait, pending_in(window, slot, now));
+        uint64_t pending = pending_in(window, slot, now);
+        reading->sums.wait += pending;
+        raise_to(&reading->max_wait, pending);
         if (!window->by_thread) {
             continue;
         }
@@ -369,13 +373,17 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
             next++;
         }
         bool older = next < window->entry_count && window->entries[next].serial == slot->serial;
-        struct ledger_thread thread = {
-            .native_id = slot->native_id,
-            .sums = difference(slot_sums(ledger, slot, now),
-                               older ? &window->entries[next].base : &nothing),
-            .max_wait = maximum_since(ledger, window, slot),
-        };
-        raise_to(&thread.max_wait, pending_in(window, slot, now));
+        struct ledger_sums base = older ? window->entries[next].base : (struct ledger_sums){0};
+        struct ledger_thread thread = {.native_id = slot->native_id,
+                                       .max_wait = maximum_since(ledger, window, slot)};
+        if (!older && slot->sums.contended != 0) {
+            base.wait = clock_elapsed(slot->first_since, window->opened);
+            raise_to(&thread.max_wait,
+                     clock_elapsed(later_of(slot->first_since, window), slot->first_until));
+        }
+        thread.sums = difference(sums_at(ledger, slot, now), &base);
+        thread.sums.wait += pending;
+        raise_to(&thread.max_wait, pending);
         if (thread.sums.held != 0 || thread.sums.wait != 0 || thread.sums.acquisitions != 0) {
             strcpy(thread.name,
                    slot->name[0] == '\0' && ledger_has_ended(slot) ? slot->os_name : slot->name);
@@ -441,10 +449,9 @@ static void link_by_serial(struct ledger *ledger, struct ledger_slot *slot) {
 /* Another thread may have been about to change the lists when this one forked: they are made anew
  * from the slots themselves. */
 void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint64_t now) {
-    if (survivor != NULL && ledger->holder == survivor) {
-        ledger_release(ledger, survivor, now);
+    if (ledger->holder != NULL) {
+        ledger_release(ledger, ledger->holder, now);
     }
-    ledger->holder = NULL;
     ledger->free = ledger->own = ledger->oldest = ledger->latest = NULL;
     ledger->live = 0;
     for (size_t i = 0; i < ledger->used; i++) {

@@ -12,9 +12,11 @@
  *   - a program thread that is forced to let an own thread in, and gets the GIL back next, would
  *     have kept it: the gap counts as held.
  *
- * A window is a pair of looks at the running sums. What is in progress (a hold, a wait) counts up
- * to the moment of each look, so a window gets exactly its part of everything that crosses its
- * edges.
+ * A window is a pair of looks at the running sums, and gets exactly its part of everything that
+ * crosses its edges. A hold in progress counts up to the moment of each look. A wait in progress is
+ * added to a reading as far as it lies in the window, and enters the sums when it has got the GIL;
+ * windows that opened meanwhile then set off what came before them. So it does not matter whether
+ * a wait was known of when a window opened, nor whether it is given up.
  *
  * The longest wait of a window cannot be had by subtraction. The sums keep the longest wait since
  * the newest window opened, each open window keeps the longest of the stretch before it opened
@@ -50,11 +52,12 @@ enum ledger_state {
 
 struct ledger_slot {
     struct ledger_sums sums;
-    uint64_t max_wait;        /* since the newest window opened */
-    uint64_t wait_since;      /* ticks; 0: not waiting */
-    uint64_t seen_at_request; /* the ledger's `acquisitions` then */
-    uint64_t own_at_release;  /* the ledger's `own_acquisitions` at this thread's last release */
-    uint64_t last_wait;       /* what the latest acquisition cost */
+    uint64_t max_wait;                 /* since the newest window opened */
+    uint64_t wait_since;               /* ticks; 0: not waiting */
+    uint64_t turns_at_request;         /* the ledger's `turns` then */
+    uint64_t first_since, first_until; /* its first wait: it may have begun before its slot did */
+    uint64_t own_at_release; /* the ledger's `own_acquisitions` at this thread's last release */
+    uint64_t last_wait;      /* what the latest acquisition cost */
     enum ledger_state state;
     bool own;           /* a knocker's */
     bool asked;         /* was seen asking for the GIL, and has not had it since */
@@ -103,6 +106,7 @@ struct ledger {
     struct ledger_sums sums;
     uint64_t max_wait; /* since the newest window opened */
     struct histogram waits;
+    uint64_t turns; /* times the program got the GIL, be it back from an own thread */
     uint64_t own_acquisitions;
     struct ledger_window *newest;
     size_t by_thread; /* open windows that tell threads apart */

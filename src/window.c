@@ -21,6 +21,7 @@
 #include "accounting.h"
 #include "blame.h"
 #include "clock.h"
+#include "frame.h"
 #include "gil.h"
 #include "histogram.h"
 #include "knocker.h"
@@ -38,6 +39,8 @@
 #define LAST_KNOCK_NS 2000000000u
 /* Where the flag cannot be read, a knock that took longer has waited. */
 #define UNSEEN_WAIT_NS 20000u
+
+#define KNOCK_HOLDS 64 /* the holders that are told apart while one knock waits */
 
 enum key {
     KEY_METHOD,
@@ -91,6 +94,13 @@ typedef struct Window {
     struct blame blame;
 } Window;
 
+/* Somebody who held the GIL while a knock waited. */
+struct knock_hold {
+    struct culprit culprit; /* its line is still to be found, from the offset */
+    int offset;
+    uint64_t from, until; /* ticks */
+};
+
 static struct {
     bool examined; /* the GIL was looked for, and the accounting tried */
     bool located;
@@ -101,6 +111,9 @@ static struct {
     Window *newest;
     struct knocker *knocker;
     struct knocks knocks;
+    bool frames_known;
+    struct knock_hold held[KNOCK_HOLDS]; /* guarded by the GIL's own mutex, and by the GIL */
+    size_t held_count;
     uint64_t handling; /* ticks spent opening and closing */
     uint64_t knocking; /* ticks for which the knocker had the GIL */
 
@@ -124,39 +137,75 @@ static struct {
 
 /* --- the knock --- */
 
-/* Whom a knock found with the GIL: the accounting knows; otherwise whoever was seen there before
- * the knock. */
-static bool find_culprit(struct culprit *culprit) {
-    if (!office.exact || !accounting_active()) {
-        return office.seen != NULL && blame_find(culprit, 0, office.seen);
+/* A thread gives up the GIL while the knocker waits for it: remember on which line, and for how long
+ * it kept it. Called by that thread; see accounting_bear_witness. */
+static void witness(const struct accounting_hold *hold) {
+    if (office.held_count == KNOCK_HOLDS) {
+        return;
     }
-    struct accounting_thread former;
-    if (!accounting_former(&former)) {
-        return false;
+    struct knock_hold *held = &office.held[office.held_count];
+    *held = (struct knock_hold){.from = hold->from, .until = hold->until};
+    held->culprit.native_id = hold->thread.native_id;
+    memcpy(held->culprit.thread, hold->thread.name, sizeof held->culprit.thread);
+    PyThreadState *former = gil_last_holder(&office.gil);
+    PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
+    while (state != NULL && state != former) {
+        state = PyThreadState_Next(state);
     }
-    if (!blame_find(culprit, former.ident, NULL)) {
-        culprit->code = NULL;
-        culprit->line = 0;
+    struct place place;
+    if (office.frames_known && state != NULL && state->thread_id == hold->thread.ident &&
+        frame_find(state, &place)) {
+        held->culprit.code = (PyCodeObject *)Py_NewRef((PyObject *)place.code);
+        held->offset = place.offset;
     }
-    culprit->native_id = former.native_id;
-    memcpy(culprit->thread, former.name, sizeof culprit->thread);
-    return true;
+    office.held_count++;
+}
+
+/* Blame those who held the GIL while the knock waited, each for its part. The GIL is held. */
+static void blame_holders(void) {
+    for (size_t i = 0; i < office.held_count; i++) {
+        struct knock_hold *held = &office.held[i];
+        struct culprit *culprit = &held->culprit;
+        if (culprit->code != NULL) {
+            culprit->line = PyCode_Addr2Line(culprit->code, held->offset);
+        }
+        for (Window *window = office.newest; window != NULL; window = window->older) {
+            uint64_t from = held->from > window->opened ? held->from : window->opened;
+            if (held->until > from) {
+                blame_enter(&window->blame, culprit, held->until - from, office.knocks.knocks);
+            }
+        }
+        blame_release(culprit);
+    }
+    office.held_count = 0;
+}
+
+/* Without the accounting: blame whoever was seen with the GIL as the knocker woke. */
+static void blame_seen(uint64_t asked, uint64_t now) {
+    struct culprit culprit;
+    if (office.seen == NULL || !office.frames_known || !blame_find(&culprit, office.seen)) {
+        return;
+    }
+    for (Window *window = office.newest; window != NULL; window = window->older) {
+        uint64_t from = asked > window->opened ? asked : window->opened;
+        blame_enter(&window->blame, &culprit, clock_elapsed(from, now), office.knocks.knocks);
+    }
+    blame_release(&culprit);
 }
 
 /* Enter an answered knock. The knocker has the GIL. */
-static void enter_knock(uint64_t asked, uint64_t now, bool waited, uint64_t latency) {
+static void enter_knock(uint64_t asked, uint64_t now, bool accounted, bool waited,
+                        uint64_t latency) {
     office.knocks.knocks++;
     office.knocks.waited += waited;
     histogram_add(&office.knocks.latency, latency);
-    if (office.exact) {
+    if (accounted) {
         names_learn(false);
+        blame_holders();
+    } else if (waited) {
+        blame_seen(asked, now);
     }
-    if (!waited) {
-        return;
-    }
-    struct culprit culprit;
-    bool found = find_culprit(&culprit);
-    for (Window *window = office.newest; window != NULL; window = window->older) {
+    for (Window *window = office.newest; window != NULL && waited; window = window->older) {
         uint64_t inside = clock_elapsed(window->opened > asked ? window->opened : asked, now);
         if (inside > latency) {
             inside = latency;
@@ -164,12 +213,6 @@ static void enter_knock(uint64_t asked, uint64_t now, bool waited, uint64_t late
         if (inside > window->max_knock) {
             window->max_knock = inside;
         }
-        if (found) {
-            blame_enter(&window->blame, &culprit, inside);
-        }
-    }
-    if (found) {
-        blame_release(&culprit);
     }
 }
 
@@ -195,7 +238,7 @@ static void knock(void *context) {
         bool waited = accounted        ? latency != 0
                       : office.located ? office.taken
                                        : clock_seconds(latency) * 1e9 > UNSEEN_WAIT_NS;
-        enter_knock(asked, now, waited, latency);
+        enter_knock(asked, now, accounted, waited, latency);
         office.knocking += clock_elapsed(now, clock_ticks());
     }
     PyGILState_Release(state);
@@ -232,6 +275,7 @@ static void begin_knocking(void *context) {
     (void)context;
     run_delay_leave_out_self();
     accounting_disown_self();
+    accounting_bear_witness(witness);
 }
 
 static void end_knocking(void *context) { (void)context; }
@@ -280,6 +324,7 @@ static void examine(void) {
         fork_handler = true;
     }
 #endif
+    office.frames_known = frame_is_known();
     office.located = gil_find(&office.gil, office.reason, sizeof office.reason) == 0;
     office.exact = office.located &&
                    gil_prove_accounting(&office.gil, office.reason, sizeof office.reason) == 0;
@@ -495,6 +540,7 @@ static PyObject *read_window(Window *window) {
         }
     }
     bool exact = method == METHOD_EXACT;
+    blame_holders();
 
     struct knocks knocks = {0};
     uint64_t max_knock = window->max_knock;
