@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -27,7 +28,12 @@ while time.monotonic() < end and os.getppid() == parent:
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options of all benchmarks; ``doc`` describes the program."""
+    """Return a parser with the options of all benchmarks; ``doc`` describes the program.
+
+    Ends the program where what is to be measured is not installed.
+    """
+    if importlib.util.find_spec("pytest_gilknock") is None:
+        sys.exit(f"{sys.executable} has no pytest_gilknock to measure; install it first")
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )

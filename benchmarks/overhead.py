@@ -30,7 +30,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from statistics import median
 from subprocess import PIPE, Popen
 
@@ -177,8 +177,9 @@ def request(process: Popen[str], what: str, count: int) -> float:
     """Have the child do the work once; ns for one operation."""
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(f"{what} {count}\n")
-    process.stdin.flush()
+    with suppress(BrokenPipeError):
+        process.stdin.write(f"{what} {count}\n")
+        process.stdin.flush()
     answer = process.stdout.readline()
     if not answer:
         raise RuntimeError(f"the process that does {what} has died or hangs")
