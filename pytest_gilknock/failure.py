@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from pytest_gilknock import text
 from pytest_gilknock.limits import Verdict
-from pytest_gilknock.reading import Blame, GilReading
+from pytest_gilknock.reading import Blame, GilReading, machine_was_busy
 
 
 def breach_text(reading: GilReading, verdicts: Iterable[Verdict], phase: str = "call") -> str:
@@ -33,6 +33,9 @@ def facts(reading: GilReading) -> Iterator[str]:
             f"              {text.printable(thread.label)}: held {text.seconds(thread.held)},"
             f" waited {text.seconds(thread.wait)}"
         )
+    if machine_was_busy(reading.run_delay or 0.0, reading.wall * len(reading.threads)):
+        delay = text.seconds(reading.run_delay)
+        yield f"  machine     busy: threads stood ready for {delay} without a processor"
     blames = reading.worst_blame[:3]
     if blames:
         yield "  blame       lines that held the GIL while others waited:"

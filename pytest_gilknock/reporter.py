@@ -80,7 +80,7 @@ class Reporter:
                 verbosity=self._verbosity,
             )
         else:
-            lines = list(table.warnings(self.results))
+            lines = list(table.unjudged(self.results))
         if lines:
             terminalreporter.write_sep("=", "GIL contention")
         for line, *markup in lines:

@@ -8,11 +8,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from pytest_gilknock import text
-from pytest_gilknock.reading import GilReading
+from pytest_gilknock.reading import GilReading, machine_was_busy
 from pytest_gilknock.results import WORTH_A_ROW, Entry, Results, Whole, extent_measure
-
-BUSY_MACHINE = 0.1
-"""Share of the threads' time without a processor from which the machine counts as busy."""
 
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
@@ -159,7 +156,8 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
         yield Line(f"Not exact: {text.printable(reason)}")
     cost, held = text.seconds(whole.windows_cost), text.seconds(whole.knocks_held)
     yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
-    yield from warnings(results)
+    yield from unjudged(results)
+    yield from _doubts(results)
 
 
 def _method(whole: Whole) -> str:
@@ -170,8 +168,8 @@ def _method(whole: Whole) -> str:
     return method if whole.processes == 1 else f"{method}, {whole.processes} processes"
 
 
-def warnings(results: Results) -> Iterator[Line]:
-    """Yield what a reader must know beside the numbers: what makes them less than they seem."""
+def unjudged(results: Results) -> Iterator[Line]:
+    """Yield that tests passed because their limits could not be judged, if any did."""
     if results.first_unjudged is not None:
         entry = results.first_unjudged
         yield Line(
@@ -179,7 +177,11 @@ def warnings(results: Results) -> Iterator[Line]:
             f" judged, such as {text.printable(entry.name)}: {entry.verdicts[0].fact}",
             yellow=True,
         )
-    if results.run_delay > BUSY_MACHINE * results.thread_time > 0.0:
+
+
+def _doubts(results: Results) -> Iterator[Line]:
+    """Yield what makes the numbers less than they seem."""
+    if machine_was_busy(results.run_delay, results.thread_time):
         yield Line(
             f"The machine was busy: threads stood ready for {text.seconds(results.run_delay)}"
             " without a processor. Waits may be longer than on an idle one.",

@@ -210,9 +210,10 @@ def test_exact_where_it_cannot_be_had_under_xdist(pytester):
     pytester.makepyfile(TEST.format(marker=""))
     pytester.makeconftest(
         """
-        def pytest_configure():
-            from pytest_gilknock import _core
-            _core.status = lambda: ("disabled", None)
+        def pytest_configure(config):
+            if hasattr(config, "workerinput"):
+                from pytest_gilknock import _core
+                _core.status = lambda: ("disabled", None)
         """
     )
     args = ["--gil-report", "--gil-method=exact", "-n2"]

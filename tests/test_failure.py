@@ -1,3 +1,4 @@
+import pytest
 from scripted import raw, reading, sampled
 
 from pytest_gilknock.failure import breach_text
@@ -44,6 +45,12 @@ def test_a_sampled_breach_tells_what_it_rests_on():
     assert "wait        n/a; longest knock 5.10 ms" in text
     assert "method      sampled: the self-test failed" in text
     assert "threads" not in text
+
+
+@pytest.mark.parametrize(("run_delay", "told"), [(None, False), (0.19, False), (0.21, True)])
+def test_a_busy_machine_is_told_when_it_matters(run_delay, told):
+    text = breach_text(reading(run_delay=run_delay), [BREACH])
+    assert ("machine     busy: threads stood ready for 210 ms without a processor" in text) == told
 
 
 def test_only_the_worst_threads_and_lines_are_told():
