@@ -103,8 +103,7 @@ static struct {
     char process_name[LEDGER_OS_NAME_SIZE]; /* that threads have unless they are given one */
     bool prepared;                          /* the ledger, the key and the fork handler are there */
     pthread_key_t key;
-    const struct ledger_slot
-        *witness; /* the knocker's that is told who keeps it waiting, or NULL */
+    const uint64_t *knock_asked; /* since when a knock waits for the GIL; NULL: nobody asks */
     void (*tell)(const struct accounting_hold *hold);
     struct interpose calls;
     int (*lock)(pthread_mutex_t *);
@@ -203,9 +202,12 @@ static inline void quick_locked(void) {
     }
 }
 
-/* The calling thread has just released the GIL, for which a knock waits. */
-NEVER_INLINE static void tell_witness(const struct ledger_slot *slot) {
-    uint64_t asked = tap.witness->wait_since;
+static inline uint64_t knock_asked(void) {
+    return tap.knock_asked != NULL ? __atomic_load_n(tap.knock_asked, __ATOMIC_RELAXED) : 0;
+}
+
+/* The calling thread has just released the GIL, for which a knock waits since `asked`. */
+NEVER_INLINE static void tell_witness(const struct ledger_slot *slot, uint64_t asked) {
     struct accounting_hold hold = {
         .from = asked > ledger.held_since ? asked : ledger.held_since,
         .until = self.leaving,
@@ -238,8 +240,9 @@ static inline void quick_unlocking(void) {
         ledger_release(&ledger, slot, self.leaving);
         self.released = self.leaving;
         self.phase = PHASE_RELEASED;
-        if (tap.witness != NULL && tap.witness->wait_since != 0 && !slot->own) {
-            tell_witness(slot);
+        uint64_t asked = knock_asked();
+        if (asked != 0 && !slot->own) {
+            tell_witness(slot, asked);
         }
         if (drop_is_requested()) {
             released_as_asked();
@@ -314,7 +317,7 @@ static void watch(bool on) {
 /* The child has this thread only. The interpreter makes the GIL's mutex anew there and takes the
  * GIL once more. */
 static void after_fork_in_child(void) {
-    tap.witness = NULL;
+    tap.knock_asked = NULL;
     ledger_after_fork(&ledger, self.slot, clock_ticks());
     if (self.slot != NULL) {
         self.slot->native_id = (uint64_t)syscall(SYS_gettid);
@@ -433,10 +436,10 @@ void accounting_disown_self(void) {
 
 uint64_t accounting_own_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
 
-void accounting_bear_witness(void (*tell)(const struct accounting_hold *hold)) {
+void accounting_bear_witness(const uint64_t *asked, void (*tell)(const struct accounting_hold *)) {
     if (tap.installed) {
         lock_ledger();
-        tap.witness = own_slot();
+        tap.knock_asked = asked;
         tap.tell = tell;
         unlock_ledger();
     }
@@ -492,7 +495,9 @@ int accounting_read(const struct ledger_window *window, uint64_t now,
 void accounting_close(struct ledger_window *window) { (void)window; }
 void accounting_disown_self(void) {}
 uint64_t accounting_own_wait(void) { return 0; }
-void accounting_bear_witness(void (*tell)(const struct accounting_hold *hold)) { (void)tell; }
+void accounting_bear_witness(const uint64_t *asked, void (*tell)(const struct accounting_hold *)) {
+    (void)asked, (void)tell;
+}
 size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
     (void)threads, (void)size;
     return 0;

@@ -64,10 +64,10 @@ struct accounting_hold {
     uint64_t from, until; /* ticks */
 };
 
-/* Have `tell` called at every release while the calling knocker thread waits for the GIL. It is
- * called by the releasing thread, which has no current thread state any more, before any other can
- * take the GIL, and must be quick. No lock is held. */
-void accounting_bear_witness(void (*tell)(const struct accounting_hold *hold));
+/* Have `tell` called at every release while `*asked`, the moment (ticks) at which a knocker asked for
+ * the GIL, is not 0. It is called by the releasing thread, which has no current thread state any
+ * more, before any other can take the GIL, and must be quick. NULL ends it. No lock is held. */
+void accounting_bear_witness(const uint64_t *asked, void (*tell)(const struct accounting_hold *));
 
 /* Fill `threads` with up to `size` threads without a name; returns how many. The GIL is held. */
 size_t accounting_nameless(struct accounting_thread *threads, size_t size);

@@ -347,6 +347,29 @@ static uint64_t pending_in(const struct ledger_window *window, const struct ledg
     return slot->wait_since != 0 ? clock_elapsed(later_of(slot->wait_since, window), now) : 0;
 }
 
+/* A thread's part in a window. The entry is its own there; NULL: the thread is younger. */
+static struct ledger_thread part_in(const struct ledger *ledger, const struct ledger_window *window,
+                                    const struct ledger_slot *slot,
+                                    const struct ledger_entry *entry, uint64_t now) {
+    struct ledger_thread thread = {.native_id = slot->native_id,
+                                   .max_wait = maximum_since(ledger, window, slot)};
+    struct ledger_sums base = {0};
+    if (entry != NULL) {
+        base = entry->base;
+    } else if (slot->sums.contended != 0) {
+        uint64_t since = later_of(slot->first_since, window);
+        base.wait = clock_elapsed(slot->first_since, since);
+        raise_to(&thread.max_wait, clock_elapsed(since, slot->first_until));
+    }
+    uint64_t pending = pending_in(window, slot, now);
+    thread.sums = difference(sums_at(ledger, slot, now), &base);
+    thread.sums.wait += pending;
+    raise_to(&thread.max_wait, pending);
+    strcpy(thread.name,
+           slot->name[0] == '\0' && ledger_has_ended(slot) ? slot->os_name : slot->name);
+    return thread;
+}
+
 int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint64_t now,
                 struct ledger_reading *reading) {
     reading->threads = NULL;
@@ -372,21 +395,10 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
         while (next < window->entry_count && window->entries[next].serial < slot->serial) {
             next++;
         }
-        bool older = next < window->entry_count && window->entries[next].serial == slot->serial;
-        struct ledger_sums base = older ? window->entries[next].base : (struct ledger_sums){0};
-        struct ledger_thread thread = {.native_id = slot->native_id,
-                                       .max_wait = maximum_since(ledger, window, slot)};
-        if (!older && slot->sums.contended != 0) {
-            base.wait = clock_elapsed(slot->first_since, window->opened);
-            raise_to(&thread.max_wait,
-                     clock_elapsed(later_of(slot->first_since, window), slot->first_until));
-        }
-        thread.sums = difference(sums_at(ledger, slot, now), &base);
-        thread.sums.wait += pending;
-        raise_to(&thread.max_wait, pending);
+        bool known = next < window->entry_count && window->entries[next].serial == slot->serial;
+        struct ledger_thread thread =
+            part_in(ledger, window, slot, known ? &window->entries[next] : NULL, now);
         if (thread.sums.held != 0 || thread.sums.wait != 0 || thread.sums.acquisitions != 0) {
-            strcpy(thread.name,
-                   slot->name[0] == '\0' && ledger_has_ended(slot) ? slot->os_name : slot->name);
             reading->threads[reading->thread_count++] = thread;
         }
     }

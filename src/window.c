@@ -275,7 +275,7 @@ static void begin_knocking(void *context) {
     (void)context;
     run_delay_leave_out_self();
     accounting_disown_self();
-    accounting_bear_witness(witness);
+    accounting_bear_witness(&office.knock_asked, witness);
 }
 
 static void end_knocking(void *context) { (void)context; }
