@@ -98,6 +98,7 @@ class GilReading:
     def from_raw(cls, raw: RawReading) -> GilReading:
         """Make a reading of what the C core returned."""
         knock_latency, wait_latency = raw["knock_latency"], raw["wait_latency"]
+        names = {thread[0]: thread[1] for thread in raw["threads"]}  # some learned after the knock
         return cls(
             method=raw["method"],
             reason=raw["reason"],
@@ -114,7 +115,10 @@ class GilReading:
             knock_latency=None if knock_latency is None else Latency(*knock_latency),
             wait_latency=None if wait_latency is None else Latency(*wait_latency),
             threads=tuple(ThreadReading(*thread) for thread in raw["threads"]),
-            blame=tuple(Blame(*blame) for blame in raw["blame"]),
+            blame=tuple(
+                Blame(file, line, function, thread, name or names.get(thread), waited, knocks)
+                for file, line, function, thread, name, waited, knocks in raw["blame"]
+            ),
             run_delay=raw["run_delay"],
         )
 
