@@ -69,17 +69,16 @@ static gil_state *find_state(char *reason, size_t reason_size) {
     return state;
 }
 
-/* sys.getswitchinterval() in microseconds, or -1. */
-static double public_switch_interval(void) {
-    double microseconds = -1.0;
+double gil_switch_interval_by_call(void) {
+    double seconds = -1.0;
     PyObject *function = PySys_GetObject("getswitchinterval"); /* borrowed */
     PyObject *result = function != NULL ? PyObject_CallNoArgs(function) : NULL;
     if (result != NULL) {
-        microseconds = PyFloat_AsDouble(result) * 1e6;
+        seconds = PyFloat_AsDouble(result);
         Py_DECREF(result);
     }
     PyErr_Clear();
-    return microseconds;
+    return seconds;
 }
 
 int gil_find(struct gil *gil, char *reason, size_t reason_size) {
@@ -97,8 +96,7 @@ int gil_find(struct gil *gil, char *reason, size_t reason_size) {
         .last_holder = (PyThreadState *const *)&state->last_holder,
         .interval = &state->interval,
     };
-    double interval = public_switch_interval();
-    double difference = interval - (double)*gil->interval;
+    double difference = gil_switch_interval_by_call() * 1e6 - (double)*gil->interval;
     if (!gil_is_taken(gil) || gil_last_holder(gil) != PyThreadState_Get() || difference > 1.0 ||
         difference < -1.0) {
         snprintf(reason, reason_size,

@@ -34,7 +34,11 @@ bool gil_is_taken(const struct gil *gil);
 /* The thread state that has or last had the GIL; may be gone already. Any thread. */
 PyThreadState *gil_last_holder(const struct gil *gil);
 
-/* sys.getswitchinterval() in seconds. The GIL is held. */
+/* sys.getswitchinterval() in seconds, without a call. Any thread. */
 double gil_switch_interval(const struct gil *gil);
+
+/* The same by a call of that function, for where the GIL was not found; -1 when even that fails. A
+ * thread state is current. Sets no exception. */
+double gil_switch_interval_by_call(void);
 
 #endif

@@ -334,27 +334,25 @@ static const char gil_is_off[] = "the GIL is off";
 static const char was_redirected[] = "the accounting lost track: another tool redirected the "
                                      "interpreter's mutex calls, or there were too many threads";
 
-/* Choose the method of a window. Returns 0, or -1 with RuntimeError when "exact" is asked for and
- * cannot be had. */
-static int choose_method(Window *window) {
+/* Choose how to measure, and say why not exactly. Returns 0, or -1 with RuntimeError when "exact" is
+ * asked for and cannot be had. */
+static int choose_method(const char *asked, enum method *method, const char **reason) {
     if (!gil_is_enabled()) {
-        window->method = METHOD_DISABLED;
-        window->reason = gil_is_off;
+        *method = METHOD_DISABLED;
+        *reason = gil_is_off;
     } else {
         examine();
         if (office.exact && !accounting_intact()) {
             office.exact = false;
             snprintf(office.reason, sizeof office.reason, "%s", was_redirected);
         }
-        bool sampled = strcmp(window->asked_method, "sampled") == 0;
-        window->method = office.exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
-        window->reason = window->method == METHOD_EXACT ? NULL
-                         : sampled                      ? "asked for"
-                                                        : office.reason;
+        bool sampled = strcmp(asked, "sampled") == 0;
+        *method = office.exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
+        *reason = *method == METHOD_EXACT ? NULL : sampled ? "asked for" : office.reason;
     }
-    if (window->method != METHOD_EXACT && strcmp(window->asked_method, "exact") == 0) {
+    if (*method != METHOD_EXACT && strcmp(asked, "exact") == 0) {
         PyErr_Format(PyExc_RuntimeError, "the GIL cannot be accounted for exactly here: %s",
-                     window->reason);
+                     *reason);
         return -1;
     }
     return 0;
@@ -403,7 +401,7 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     }
     clock_init();
     uint64_t entered = clock_ticks();
-    if (choose_method(window) < 0) {
+    if (choose_method(window->asked_method, &window->method, &window->reason) < 0) {
         return NULL;
     }
     if (window->method == METHOD_DISABLED) {
@@ -514,9 +512,8 @@ static PyObject *run_delay(const Window *window, uint64_t now) {
     return PyFloat_FromDouble((double)(sum - window->run_delay_base) * 1e-9);
 }
 
-/* sys.getswitchinterval(), or NaN where the GIL was not found. */
 static double switch_interval(void) {
-    return office.located ? gil_switch_interval(&office.gil) : Py_NAN;
+    return office.located ? gil_switch_interval(&office.gil) : gil_switch_interval_by_call();
 }
 
 /* What a window has seen so far, as a new raw reading, or NULL with an exception set. */
@@ -691,11 +688,12 @@ PyType_Spec window_spec = {
 PyObject *window_status(PyObject *module, PyObject *unused) {
     (void)unused;
     const struct module_state *state = PyModule_GetState(module);
-    Window probe = {.asked_method = "auto"};
-    if (choose_method(&probe) < 0) {
+    enum method method;
+    const char *reason;
+    if (choose_method("auto", &method, &reason) < 0) {
         return NULL;
     }
-    return Py_BuildValue("Oz", state->methods[probe.method], probe.reason);
+    return Py_BuildValue("Oz", state->methods[method], reason);
 }
 
 PyObject *window_set_knock_interval(PyObject *module, PyObject *argument) {
