@@ -19,6 +19,10 @@ bool blame_find(struct culprit *culprit, const PyThreadState *wanted) {
     }
     culprit->code = (PyCodeObject *)Py_NewRef((PyObject *)place.code);
     culprit->line = PyCode_Addr2Line(place.code, place.offset);
+#if PY_VERSION_HEX >= 0x030B0000
+    culprit->native_id = state->native_thread_id;
+#endif
+    names_find(state->thread_id, culprit->thread, sizeof culprit->thread);
     return true;
 }
 

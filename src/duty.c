@@ -27,9 +27,10 @@ struct duty {
 };
 
 typedef struct {
-    PyObject_HEAD uint64_t polling, sampling, sleeping; /* ns */
-    struct duty *duty;       /* owned share; NULL before the first start */
-    struct knocker *knocker; /* owned; NULL when not running */
+    PyObject head;
+    uint64_t polling, sampling, sleeping; /* ns */
+    struct duty *duty;                    /* owned share; NULL before the first start */
+    struct knocker *knocker;              /* owned; NULL when not running */
 } Knocker;
 
 static void release_duty(struct duty *duty) {

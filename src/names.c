@@ -1,5 +1,6 @@
 #include "names.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "accounting.h"
@@ -34,21 +35,40 @@ static void take_name(PyObject *object, const struct accounting_thread *thread) 
     Py_XDECREF(native);
 }
 
-/* threading._active: ident -> Thread, of the threads that are alive. */
+/* A new reference to the Thread of threading._active (ident -> Thread, of the threads that are
+ * alive), or NULL without an exception. */
+static PyObject *living_thread(PyObject *active, uint64_t ident) {
+    PyObject *key = PyLong_FromUnsignedLongLong(ident);
+    PyObject *object = key != NULL && active != NULL && PyDict_Check(active)
+                           ? PyDict_GetItemWithError(active, key) /* borrowed */
+                           : NULL;
+    Py_XINCREF(object);
+    Py_XDECREF(key);
+    PyErr_Clear();
+    return object;
+}
+
 static void look_among_living(const struct accounting_thread *threads, size_t count) {
     PyObject *active = of_threading("_active");
-    for (size_t i = 0; active != NULL && PyDict_Check(active) && i < count; i++) {
-        PyObject *ident = PyLong_FromUnsignedLongLong(threads[i].ident);
-        PyObject *object =
-            ident != NULL ? PyDict_GetItemWithError(active, ident) : NULL; /* borrowed */
+    for (size_t i = 0; i < count; i++) {
+        PyObject *object = living_thread(active, threads[i].ident);
         if (object != NULL) {
-            Py_INCREF(object);
             take_name(object, &threads[i]);
             Py_DECREF(object);
         }
-        PyErr_Clear();
-        Py_XDECREF(ident);
     }
+    Py_XDECREF(active);
+}
+
+void names_find(uint64_t ident, char *name, size_t size) {
+    PyObject *active = of_threading("_active");
+    PyObject *object = living_thread(active, ident);
+    PyObject *value = object != NULL ? PyObject_GetAttrString(object, "_name") : NULL;
+    const char *text = value != NULL && PyUnicode_Check(value) ? PyUnicode_AsUTF8(value) : NULL;
+    snprintf(name, size, "%s", text != NULL ? text : "");
+    PyErr_Clear();
+    Py_XDECREF(value);
+    Py_XDECREF(object);
     Py_XDECREF(active);
 }
 

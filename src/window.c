@@ -79,7 +79,8 @@ struct knocks {
 enum window_state { WINDOW_NEW, WINDOW_OPEN, WINDOW_CLOSED };
 
 typedef struct Window {
-    PyObject_HEAD struct Window *older, *newer;
+    PyObject head;
+    struct Window *older, *newer;
     enum window_state state;
     enum method method;
     const char *asked_method;
