@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_gilknock._core import Method
+    from pytest_gilknock.raw import Method
     from pytest_gilknock.reading import GilReading
 
 SHARE_DIGITS = 4
@@ -22,8 +22,8 @@ class BaselineError(Exception):
 class Entry:
     """One test's numbers, rounded so that files differ only where the numbers do.
 
-    ``contention`` is a share, ``contended``, ``knocks`` and ``knocks_waited`` are counts, the
-    others seconds; ``None`` is what was not measured.
+    ``contention`` is a share, ``contended``, ``knocks``, ``knocks_waited`` and ``threads`` are
+    counts, the others seconds; ``None`` is what was not measured.
     """
 
     method: Method
@@ -35,6 +35,8 @@ class Entry:
     wall: float
     knocks: int
     knocks_waited: int
+    threads: int
+    run_delay: float | None
 
     @classmethod
     def from_reading(cls, reading: GilReading) -> Entry:
@@ -49,6 +51,8 @@ class Entry:
             wall=round(reading.wall, SECONDS_DIGITS),
             knocks=reading.knocks,
             knocks_waited=reading.knocks_waited,
+            threads=len(reading.threads),
+            run_delay=_rounded(reading.run_delay, SECONDS_DIGITS),
         )
 
 

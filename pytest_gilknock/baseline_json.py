@@ -247,6 +247,8 @@ _ENTRY: dict[str, Check] = {
     "wall": _seconds,
     "knocks": _count,
     "knocks_waited": _count,
+    "threads": _count,
+    "run_delay": _optional(_seconds),
 }
 
 

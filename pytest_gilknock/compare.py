@@ -4,11 +4,13 @@
 what is measured now exceeds the *worst* of these runs by more than the gate's allowance (the larger
 of its absolute part and its relative part of that worst value), better when it falls as far below
 the best of them. With one saved run the spread is that run alone. A change inside is noise, and
-counts as none. A contention counts only if the GIL was held :data:`HELD_SLACK` longer.
+counts as none. A contention counts only if the GIL was held :data:`HELD_SLACK` longer. What may be
+due to a busy machine, as far as the operating system tells it, is not counted as growth.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
 measure, are told and not judged. A sampled contention is a share of few knocks, so its 95 %
-confidence intervals are compared instead of the shares themselves.
+confidence intervals are compared instead of the shares themselves. A change that is over a gate,
+but not surely, is unsure: it is told, and fails no test.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal, NamedTuple
 
-from pytest_gilknock import text
 from pytest_gilknock.baseline import Baseline, Entry
 from pytest_gilknock.gate import METRICS, Gate, Metric
 from pytest_gilknock.limits import wilson_interval
@@ -41,9 +42,16 @@ a few milliseconds would be over a contention gate now and then.
 
 DEFAULT_METRICS: tuple[Metric, ...] = ("contention", "wait", "max_wait")
 
-Verdict = Literal["over the gate", "worse", "better", "steady"]
+Verdict = Literal["over the gate", "unsure", "worse", "better", "steady"]
+"""Unsure: over the gate, but by no more than a busy machine or too few knocks may account for."""
 
-RANK: dict[Verdict, int] = {"over the gate": 0, "worse": 1, "better": 2, "steady": 3}
+RANK: dict[Verdict, int] = {
+    "over the gate": 0,
+    "unsure": 1,
+    "worse": 2,
+    "better": 3,
+    "steady": 4,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +110,10 @@ class Change(NamedTuple):
     verdict: Verdict
     gate: Gate | None
     allowed: float
+    delay: float
+    """How much of ``after`` may be the scheduler's, and is not counted as growth."""
     amount: float
-    """By how much it surely grew or fell; for a sampled contention less than ``difference``."""
+    """By how much it surely grew or fell: less than ``difference`` where that may be chance."""
 
     @property
     def before(self) -> float:
@@ -129,7 +139,7 @@ class Change(NamedTuple):
 
 
 class Unjudged(NamedTuple):
-    """A metric of a test that cannot be told worse from better, and why."""
+    """A metric of a test that has nothing to be compared with, and why."""
 
     nodeid: str
     metric: Metric
@@ -170,25 +180,46 @@ def _compare_metric(
     if now is None or not values:
         return f"not measured {'now' if now is None else 'before'}"
     spread = Spread(min(values), max(values), len(values))
-    low, high, best, worst = now, now, spread.best, spread.worst
+    delay = _delay(metric, after)
+    low, high, best, worst = now - delay, now, spread.best, spread.worst
     if metric == "contention" and after.method == "sampled":
         low, high = _confidence([after])
         best, worst = _confidence(alike)
 
-    slack = HELD_SLACK / after.wall if metric == "contention" and after.wall else 0.0
-    noticeable = max(NOTICEABLE[metric].allowance(spread.worst), slack)
-    allowed = noticeable if gate is None else max(gate.allowance(spread.worst), slack)
+    floor = HELD_SLACK / after.wall if metric == "contention" and after.wall else 0.0
+    noticeable = max(NOTICEABLE[metric].allowance(spread.worst), floor)
+    allowed = noticeable if gate is None else max(gate.allowance(spread.worst), floor)
     growth, gain = max(low - worst, 0.0), max(best - high, 0.0)
     verdict: Verdict = "steady"
     if gate is not None and growth > allowed:
         verdict = "over the gate"
     elif growth > noticeable:
         verdict = "worse"
-    elif gain > max(NOTICEABLE[metric].allowance(spread.best), slack):
+    elif gain > max(NOTICEABLE[metric].allowance(spread.best), floor):
         verdict = "better"
-    elif now - spread.worst > allowed:
-        return f"{text.count(after.knocks, 'knock')}, not enough to judge"
-    return Change(nodeid, metric, spread, now, verdict, gate, allowed, growth or gain)
+    elif gate is not None and now - spread.worst > allowed:
+        verdict = "unsure"
+    return Change(nodeid, metric, spread, now, verdict, gate, allowed, delay, growth or gain)
+
+
+def _delay(metric: Metric, after: Entry) -> float:
+    """Return how much of a metric may be the scheduler's doing, in the metric's unit.
+
+    Whatever time a thread was ready and had no processor may lie in a wait, its own or that for its
+    GIL. Only the delays that fall on the GIL's holder, one thread of all, may lie in what was held.
+    """
+    run_delay = after.run_delay or 0.0
+    if metric == "wait":
+        return min(run_delay, after.wait or 0.0)
+    if metric == "max_wait":
+        return min(run_delay, after.max_wait or 0.0)
+    if metric == "contended" or after.method == "sampled" or not (after.contention and run_delay):
+        return 0.0
+    held = after.contention * after.wall
+    of_holder = min(run_delay / max(after.threads, 1), held)
+    if of_holder >= after.wall:
+        return 0.0  # held throughout, by whomever and however delayed
+    return after.contention - (held - of_holder) / (after.wall - of_holder)
 
 
 def _confidence(entries: Iterable[Entry]) -> tuple[float, float]:

@@ -12,12 +12,21 @@ from pytest_gilknock.gate import Metric
 from pytest_gilknock.reading import GilReading
 from pytest_gilknock.table import Line
 
-SIGNS: dict[Verdict, str] = {"over the gate": "!", "worse": "+", "better": "-", "steady": "="}
+SIGNS: dict[Verdict, str] = {
+    "over the gate": "!",
+    "unsure": "?",
+    "worse": "+",
+    "better": "-",
+    "steady": "=",
+}
 
 HEADS = ("", "metric", "before", "after", "change", "", "test")
 
 MANIFOLD = 10
 """From where on a relative change is told as a factor."""
+
+BUSY = 0.05
+"""Share of what is allowed from which on a delay by the scheduler is worth telling."""
 
 _MIN_ID = 20
 _SHOWN_NAMES = 3
@@ -141,6 +150,12 @@ def cautions(comparison: Comparison) -> Iterator[str]:
     """Yield what keeps the comparison from being what it seems, in lines."""
     for warning in comparison.warnings:
         yield f"Warning: {warning}"
+    unsure = sum(change.verdict == "unsure" for change in comparison.changes)
+    if unsure:
+        yield (
+            f"Warning: {text.count(unsure, 'change')} over the gate, but not surely:"
+            " the machine was busy, or the knocks were few"
+        )
     reasons = Counter((one.metric, one.gated, one.reason) for one in comparison.unjudged)
     for (metric, gated, reason), number in sorted(reasons.items()):
         what = f"{metric} of {text.count(number, 'test')}"
@@ -163,10 +178,12 @@ def summary(change: Change) -> str:
     difference = ", ".join(
         filter(None, [signed(change.metric, change.difference), percentage(change)])
     )
+    busy = change.delay > BUSY * change.allowed
+    delay = f" and {signed(change.metric, change.delay)} for a busy machine" if busy else ""
     return (
         f"{change.metric} {value(change.metric, change.after)}, was"
         f" {value(change.metric, change.before)} ({difference}),"
-        f" allowed {signed(change.metric, change.allowed)}"
+        f" allowed {signed(change.metric, change.allowed)}{delay}"
     )
 
 

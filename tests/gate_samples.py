@@ -1,6 +1,11 @@
-"""A baseline on scripted numbers, shared by the tests of everything made of baselines."""
+"""Baselines on scripted numbers, shared by the tests of everything made of baselines."""
 
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_gilknock import origin
 from pytest_gilknock.baseline import Baseline, Commit, Entry, Interpreter, Machine
+from pytest_gilknock.baseline_json import dumps, loads
 
 ENTRY = Entry(
     method="exact",
@@ -12,6 +17,8 @@ ENTRY = Entry(
     wall=1.0,
     knocks=50,
     knocks_waited=25,
+    threads=4,
+    run_delay=0.0,
 )
 MACHINE = Machine(kind="Linux-CPython-3.13-64bit", release="6.8.0", arch="x86_64", cpus=2)
 INTERPRETER = Interpreter(version="3.13.0", gil_enabled=True, switch_interval=0.005)
@@ -22,3 +29,27 @@ BASELINE = Baseline(
     commit=Commit(id="3f2a9c1b", branch="main", dirty=False),
     tests={"test_a.py::test_one": ENTRY, "test_a.py::test_two": ENTRY},
 )
+
+BUSY = """
+import time
+
+def busy():
+    until = time.perf_counter() + 0.03
+    while time.perf_counter() < until:
+        pass
+"""
+
+FREE = replace(ENTRY, contention=0.0, wait=0.0, max_wait=0.0)
+FULL = replace(ENTRY, contention=1.0, wait=9.0, max_wait=9.0)
+
+GATE = "--gil-compare-fail=contention:0.1"
+
+
+def write(path: Path, **tests: Entry) -> None:
+    """Write a baseline of this machine for tests of ``test_a.py``."""
+    named = {f"test_a.py::{name}": entry for name, entry in tests.items()}
+    path.write_text(dumps(origin.baseline(named)))
+
+
+def read(path: Path) -> Baseline:
+    return loads(path.read_bytes(), str(path))

@@ -43,6 +43,8 @@ def test_an_entry_keeps_a_reading_rounded_to_microseconds_and_four_digits_of_a_s
         wall=3.0,
         knocks=150,
         knocks_waited=40,
+        threads=0,
+        run_delay=None,
     )
 
 

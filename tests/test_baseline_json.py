@@ -58,10 +58,12 @@ def test_the_file_has_one_test_per_line_sorted_so_that_a_diff_names_the_test() -
         '  "tests": {\n'
         '    "a": {"contended": 51, "contention": 0.5, "held": 0.5, "knocks": 50,'
         ' "knocks_waited": 25,'
-        ' "max_wait": 0.005, "method": "exact", "wait": 0.25, "wall": 1.0},\n'
+        ' "max_wait": 0.005, "method": "exact", "run_delay": 0.0, "threads": 4,'
+        ' "wait": 0.25, "wall": 1.0},\n'
         '    "b": {"contended": 51, "contention": 0.5, "held": 0.5, "knocks": 50,'
         ' "knocks_waited": 25,'
-        ' "max_wait": 0.005, "method": "exact", "wait": 0.00001, "wall": 1.0}\n'
+        ' "max_wait": 0.005, "method": "exact", "run_delay": 0.0, "threads": 4,'
+        ' "wait": 0.00001, "wall": 1.0}\n'
         "  }\n"
         "}\n"
     )
@@ -247,6 +249,8 @@ ENTRIES = st.builds(
     wall=st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
     knocks=st.integers(0, 2**63 - 1),
     knocks_waited=st.integers(0, 2**63 - 1),
+    threads=st.integers(0, 2**63 - 1),
+    run_delay=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
 )
 
 

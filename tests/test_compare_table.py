@@ -200,6 +200,24 @@ def test_a_change_from_zero_has_no_percentage() -> None:
     assert "contention 0.400, was 0.000 (+0.400, from 0)" in text
 
 
+def test_the_delay_of_a_busy_machine_is_told_where_it_matters() -> None:
+    before = [replace(ENTRY, wait=0.0)]
+    for run_delay, words in (
+        (0.03, "allowed +20.0 ms and +30.0 ms for a busy"),
+        (1e-4, "+20.0 ms,"),
+    ):
+        after = replace(ENTRY, wait=0.4, run_delay=run_delay)
+        changes, _ = compare_test("t", before, after, parse_gates(["wait:20ms"]))
+        assert words in breach_text([one for one in changes if one.breached], ["b"], reading())
+
+
+def test_what_is_not_surely_over_the_gate_is_marked_and_counted() -> None:
+    text = shown(comparison({"test_a.py::test_worst": replace(ENTRY, wait=0.5, run_delay=0.4)}))
+    assert text.splitlines()[1].startswith("?  wait")
+    assert "compared with 0001_main.json: 1 unsure" in text
+    assert "Warning: 1 change over the gate, but not surely: the machine was busy, or" in text
+
+
 def test_of_many_runs_the_first_and_the_last_are_named() -> None:
     assert "compared with 4 runs from 0001_main.json to 0004_main.json: 1" in shown(
         comparison(runs=4)
