@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_gilknock.gate_options import GateSettings
     from pytest_gilknock.limits import Kind, Limit
     from pytest_gilknock.reading import AskedMethod
 
@@ -35,12 +36,15 @@ class Settings(NamedTuple):
     knock_interval: float | None = None
     switch_interval: float | None = None
     json: str | None = None
+    json_format: str | None = None
     junit: str = "limited"
+    gate: GateSettings | None = None
 
     @property
     def measures_all(self) -> bool:
         """Whether every test is measured, not only those with a marker."""
-        return self.report or self.json is not None or bool(self.limits)
+        asked = self.report or self.json is not None or self.gate is not None
+        return asked or bool(self.limits)
 
     @property
     def limits_of_all(self) -> dict[str, tuple[Limit, ...]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_gilknock import options
+from pytest_gilknock import gate_options, options
 from pytest_gilknock.distributed import (
     Controller,
     WorkerOutlet,
@@ -36,6 +37,7 @@ _MARKERS = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     options.declare(parser)
+    gate_options.declare(parser)
 
 
 @pytest.fixture
@@ -49,14 +51,24 @@ def gilknock(pytestconfig: pytest.Config) -> Gilknock:
 def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS.values():
         config.addinivalue_line("markers", line)
-    settings = options.read(config)
+    settings = options.read(config)._replace(
+        gate=gate_options.read(config), json_format=config.option.gil_json_format
+    )
     config.stash[_SETTINGS] = settings
     if settings.switch_interval is not None:
         config.pluginmanager.register(SwitchInterval(settings.switch_interval))
     if settings.json is not None and not is_worker(config):
         _check_json_path(settings.json)
+    if settings.gate is not None:
+        from pytest_gilknock import gate_plugin
+
+        gate_plugin.install(config, settings, settings.gate, lambda: _activate(config))
     if settings.measures_all:
         _activate(config)
+    if os.environ.get("GITHUB_ACTIONS") == "true" and not is_worker(config):
+        from pytest_gilknock.annotator import Annotator
+
+        config.pluginmanager.register(Annotator(config))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gilknock import table, text
+from pytest_gilknock.gate_options import BENCHMARKS
 from pytest_gilknock.results import WORTH_A_ROW, Measured, Results, RunTotals
 
 if TYPE_CHECKING:
@@ -62,14 +63,28 @@ class Reporter:
         """Write the file that was asked for."""
         if self._settings.json is None or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
-        from pytest_gilknock.document import document
         from pytest_gilknock.files import replace
 
         try:
-            replace(self._settings.json, document(self.results))
+            replace(self._settings.json, self._document())
         except OSError as error:
             self._write_error = error
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def _document(self) -> str:
+        if self._settings.json_format == BENCHMARKS:
+            from pytest_gilknock import baseline, benchmark_action
+
+            return benchmark_action.dumps(
+                {
+                    entry.nodeid: baseline.Entry.from_reading(entry.reading)
+                    for entry in self.results.entries
+                    if entry.measured["phase"] == "call"
+                }
+            )
+        from pytest_gilknock.document import document
+
+        return document(self.results)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""

@@ -51,27 +51,32 @@ def check_target(value: str) -> None:
     else:
         good = bool(_NAME.fullmatch(value)) and not value.isdigit() and value != LATEST
     if not good:
-        raise ValueError(f"{_shown(value)} is not {NAME_FORM}")
+        raise ValueError(f"{_quoted(value)} is not {NAME_FORM}")
 
 
-def _shown(value: str) -> str:
+def _quoted(value: str) -> str:
     return repr(text.keep_start(value, 100))
+
+
+def shown(path: str) -> str:
+    """Return a path from here on where it is below, printable."""
+    below = os.path.join(os.getcwd(), "")
+    return text.printable(path.removeprefix(below))
 
 
 def load(path: str) -> Baseline:
     """Read the baseline in a file. Raises BaselineError, which names the file and the reason."""
-    shown = text.printable(path)
     try:
         # Opening a pipe without a writer would block.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise BaselineError(f"{shown}: not a regular file")
+                raise BaselineError(f"{shown(path)}: not a regular file")
             data = file.read(baseline_json.MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BaselineError(f"{shown}: {reason}") from None
-    return baseline_json.loads(data, shown)
+        raise BaselineError(f"{shown(path)}: {reason}") from None
+    return baseline_json.loads(data, shown(path))
 
 
 class Storage:
@@ -116,7 +121,7 @@ class Storage:
         return [run.path for run in found]
 
     def _no_such(self, reference: str, runs: list[Run]) -> str:
-        there = f"no saved run {_shown(reference)} in {text.printable(self._folder)}"
+        there = f"no saved run {_quoted(reference)} in {text.printable(self._folder)}"
         names = sorted({run.name for run in runs})
         if names:
             listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -12,15 +12,24 @@ PACKAGE = Path(pytest_gilknock.__file__).parent
 # From the bottom up: a module imports only from layers below its own.
 LAYERS = [
     {"_core", "text", "files", "reading"},
-    {"limits"},
-    {"failure", "markers"},
-    {"results", "measuring", "knockknock"},
+    {"limits", "baseline", "github"},
+    {"failure", "markers", "gate", "baseline_json"},
+    {"results", "measuring", "knockknock", "compare", "storage", "origin"},
     {"table", "document"},
-    {"options", "distributed"},
-    {"meter", "reporter"},
+    {"compare_table", "gate_files"},
+    {"compare_formats", "benchmark_action"},
+    {"baseline_table"},
+    {"options", "gate_options", "distributed", "cli"},
+    {"meter", "reporter", "annotator", "gatekeeper", "gate_reporter"},
+    {"retries"},
+    {"gate_plugin"},
     {"plugin"},
 ]
-PURE = {"text", "files", "reading", "limits", "failure", "results", "table", "document"}
+PURE = {
+    *("text", "files", "reading", "limits", "failure", "results", "table", "document"),
+    *("baseline", "baseline_json", "gate", "compare", "storage", "origin", "gate_files"),
+    *("compare_table", "compare_formats", "baseline_table", "github", "benchmark_action", "cli"),
+}
 
 
 def imports(module: str, *, typing_too: bool) -> set[str]:

@@ -1,0 +1,90 @@
+"""What a run reads of baselines before its tests, and writes after them. No pytest."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_gilknock import baseline_json, files, text
+from pytest_gilknock.baseline import Baseline, BaselineError, differences, merged
+from pytest_gilknock.compare import Before
+from pytest_gilknock.storage import Storage, is_path, load, shown
+
+if TYPE_CHECKING:
+    from pytest_gilknock.gate_options import GateSettings
+
+
+def read_before(settings: GateSettings, now: Baseline) -> tuple[Before, list[str]]:
+    """Return the runs to compare with, and what a reader must know of them.
+
+    ``now`` tells what this run is measured on. Never raises for a baseline that is missing or
+    unreadable: without it there is nothing to compare with, and the warning says so.
+    """
+    if settings.compare is None:
+        return Before.of([]), []
+    runs: list[tuple[str, Baseline]] = []
+    warnings: list[str] = []
+    try:
+        paths = Storage(settings.storage, now.machine.kind).find(settings.compare)
+    except BaselineError as error:
+        return Before.of([]), [f"nothing to compare with: {error}"]
+    for path in paths:
+        try:
+            baseline = load(path)
+        except BaselineError as error:
+            warnings.append(f"not compared with {error}")
+            continue
+        runs.append((_name_of(path, settings), baseline))
+        unlike = differences(baseline, now)
+        warnings += [f"compared with {_name_of(path, settings)}, but its {one}" for one in unlike]
+    return Before.of(runs), warnings
+
+
+def _name_of(path: str, settings: GateSettings) -> str:
+    """Return how a run is called where it is compared with: a numbered one by its file's name."""
+    return shown(path) if path == settings.compare else os.path.basename(path)
+
+
+def check_save(settings: GateSettings, now: Baseline) -> None:
+    """Raise OSError or BaselineError if :func:`save` cannot work."""
+    if settings.save is None:
+        return
+    if not is_path(settings.save):
+        Storage(settings.storage, now.machine.kind).check_writable()
+        return
+    files.check_replaceable(settings.save)
+    if os.path.lexists(settings.save):
+        _check_mixture(settings.save, load(settings.save), now)
+
+
+def _check_mixture(path: str, old: Baseline, now: Baseline) -> None:
+    try:
+        merged(old, now)
+    except BaselineError as error:
+        raise BaselineError(f"{shown(path)}: {error}") from None
+
+
+def save(settings: GateSettings, new: Baseline) -> str:
+    """Write a run, and return what is to be told of it. Raises OSError, BaselineError."""
+    target = settings.save or _name(new)
+    number = text.count(len(new.tests), "test")
+    if not is_path(target):
+        path = Storage(settings.storage, new.machine.kind).save(target, baseline_json.dumps(new))
+        return f"GIL baseline of {number} saved to {shown(path)}"
+    whole = new
+    if os.path.lexists(target):
+        old = load(target)
+        _check_mixture(target, old, new)
+        whole = merged(old, new)
+    files.replace(target, baseline_json.dumps(whole))
+    kept = len(whole.tests) - len(new.tests)
+    also = (
+        f"; {text.count(kept, 'test')} did not run or pass, and kept what was there" if kept else ""
+    )
+    return f"GIL baseline of {number} saved to {shown(target)}{also}"
+
+
+def _name(new: Baseline) -> str:
+    """Name a run by its commit and time: ``3f2a9c1b_20250131T120000``."""
+    commit = new.commit.id[:8] if new.commit and new.commit.id.isalnum() else "nocommit"
+    return f"{commit}_{new.created.translate({ord(mark): None for mark in '-:Z'})}"
