@@ -17,8 +17,8 @@ from pytest_gilknock.reading import GilReading, contention_of
 from pytest_gilknock.results import Measured, PlainLimit, RunTotals
 
 if TYPE_CHECKING:
-    from pytest_gilknock._core import RawReading
     from pytest_gilknock.options import Settings
+    from pytest_gilknock.raw import RawReading
 
 LIMITS: pytest.StashKey[PhaseLimits] = pytest.StashKey()
 """On a marked test: its limits by phase."""

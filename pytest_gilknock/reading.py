@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from pytest_gilknock._core import Method, RawReading
+    from pytest_gilknock.raw import Method, RawReading
 
 SCHEMA_VERSION = 1
 """Version of what :meth:`GilReading.as_dict` returns; raised when a key changes its meaning."""

@@ -10,7 +10,7 @@ from pytest_gilknock.limits import Kind, Limit, Verdict
 from pytest_gilknock.reading import GilReading, contention_of
 
 if TYPE_CHECKING:
-    from pytest_gilknock._core import RawReading
+    from pytest_gilknock.raw import RawReading
 
 WORTH_A_ROW = 1e-3
 """Seconds: a test that stays below in the measure it is sorted by gets no row of its own."""

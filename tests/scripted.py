@@ -8,7 +8,7 @@ from pytest_gilknock.reading import GilReading
 from pytest_gilknock.results import Measured, RunTotals
 
 if TYPE_CHECKING:
-    from pytest_gilknock._core import RawReading
+    from pytest_gilknock.raw import RawReading
 
 UNMEASURED: dict[str, Any] = {
     "held": None,
