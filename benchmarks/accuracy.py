@@ -13,7 +13,9 @@ Truth: the load's own stamps of CLOCK_MONOTONIC around each taking and releasing
 (``loads/``), the coordinator's own included. ``+-`` is all the time for which the stamps leave
 open who had the GIL: the cost of the calls, and each hand-over, from the last stamp of the
 thread that lets go to the first of the one that takes. The GIL is free for most of that, until
-the other thread has been woken, and the truth counts it so; but no stamp can prove it.
+the other thread has been woken, and the truth counts it so; but no stamp can prove it. Stamps
+are taken within the hold, so a reading somewhat above the truth of a load with many hand-overs
+is no error of the reading; one below it would be.
 """
 
 from __future__ import annotations
@@ -278,7 +280,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="REGEX", help="loads whose name matches")
     parser.add_argument("--without", default="", metavar="A,B", help="instruments to leave out")
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = harness.start(parser)
     rounds = options.rounds or (1 if options.quick else 3)
     used = [one for one in instruments.here() if one.name not in options.without.split(",")]
     names = [one.name for one in used if not (options.quick and one.outside)]

@@ -253,7 +253,7 @@ def main() -> int:
     """Run the program."""
     parser = harness.parser(__doc__)
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = harness.start(parser)
     if options.serve:
         server, beside, switch = options.serve
         serve(Setting(server, beside, float(switch)))

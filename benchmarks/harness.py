@@ -28,12 +28,7 @@ while time.monotonic() < end and os.getppid() == parent:
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options of all benchmarks; ``doc`` describes the program.
-
-    Ends the program where what is to be measured is not installed.
-    """
-    if importlib.util.find_spec("pytest_gilknock") is None:
-        sys.exit(f"{sys.executable} has no pytest_gilknock to measure; install it first")
+    """Return a parser with the options of all benchmarks; ``doc`` describes the program."""
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,6 +36,18 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="a smoke run of less than 30 s")
     made.add_argument("--json", type=Path, metavar="PATH", help="write the figures, too")
     return made
+
+
+def start(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return what the command line says; ends the program if there is nothing to measure.
+
+    From here on SIGTERM ends it as Ctrl-C does, so that no child is left behind.
+    """
+    options = made.parse_args()
+    if importlib.util.find_spec("pytest_gilknock") is None:
+        sys.exit(f"{sys.executable} has no pytest_gilknock to measure; install it first")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    return options
 
 
 @contextmanager

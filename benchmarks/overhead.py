@@ -214,7 +214,7 @@ def main() -> int:
     """Run the program."""
     parser = harness.parser(__doc__)
     parser.add_argument("--under", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = harness.start(parser)
     if options.under is not None:
         work(options.under)
         return 0

@@ -175,7 +175,7 @@ def row(way: Way, costs: dict[str, list[Cost]], tests: int) -> list[str]:
 def main() -> int:
     """Run the program."""
     parser = harness.parser(__doc__)
-    options = parser.parse_args()
+    options = harness.start(parser)
     rounds = options.rounds or (1 if options.quick else 7)
     tests = QUICK_TESTS if options.quick else TESTS
     few = [way for way in FEW_WAYS if way.folder != "few_gilknocker" or has("gilknocker")]

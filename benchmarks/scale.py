@@ -244,7 +244,7 @@ def main() -> int:
     parser = harness.parser(__doc__)
     parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--tests", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = harness.start(parser)
     if options.threads:
         harness.reply(asdict(measure_crowd(options.threads)))
         return 0

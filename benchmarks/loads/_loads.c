@@ -32,6 +32,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -406,12 +407,13 @@ static PyObject *pairs(PyObject *module, PyObject *arg)
 
 PyDoc_STRVAR(volley_doc,
 "volley(side, count, line_up_ns)\n--\n\n"
-"One of two sides (0 and 1) that hand the GIL to each other `count` times: each holds it for line_up_ns,\n"
-"time enough for the other to stand in line, and then lets go.");
+"One of two sides (0 and 1) that hand the GIL to each other `count` times. Each keeps it until the other has\n"
+"set out to take it, and for line_up_ns more, time enough to be made to wait.");
 
 static PyObject *volley(PyObject *module, PyObject *args)
 {
-    static atomic_int turn;
+    static atomic_int present, turn;
+    static atomic_bool sets_out;
     (void)module;
     int side;
     long count;
@@ -420,14 +422,26 @@ static PyObject *volley(PyObject *module, PyObject *args)
         return NULL;
     }
     PyThreadState *state = PyEval_SaveThread();
+    atomic_fetch_add(&present, 1);
+    while (atomic_load(&present) < 2) {
+        sched_yield();
+    }
     for (long i = 0; i < count; i++) {
         while (atomic_load(&turn) != side) {
+            sched_yield();
         }
+        atomic_store(&sets_out, true);
         PyEval_RestoreThread(state);
+        atomic_store(&sets_out, false);
         atomic_store(&turn, 1 - side);
+        bool last = side == 1 && i == count - 1;
+        while (!last && !atomic_load(&sets_out)) {
+            sched_yield();
+        }
         spin_until(now_ns() + line_up_ns);
         state = PyEval_SaveThread();
     }
+    atomic_fetch_sub(&present, 1);
     PyEval_RestoreThread(state);
     Py_RETURN_NONE;
 }
