@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -34,12 +34,8 @@ class Outlet(Protocol):
         """Take the totals of this process, when its last test has run."""
 
 
-class Pending(NamedTuple):
-    """A measured phase whose report is still to come."""
-
-    item: pytest.Item
-    measured: Measured
-    failure: BaseException | None
+Pending = tuple[pytest.Item, Measured, BaseException | None]
+"""A measured phase whose report is still to come, and the failure if it broke a limit."""
 
 
 class Meter:
@@ -102,16 +98,11 @@ class Meter:
         self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
     ) -> BaseException | None:
         """Keep a reading for its report; return the failure if it breaks one of ``limits``."""
-        measured: Measured = {
-            "phase": phase,
-            "raw": raw,
-            "limits": [],
-            "verdicts": [],
-            "gil_turned_on": raw["gil_enabled"] and not self._gil_enabled,
-        }
-        self._gil_enabled = raw["gil_enabled"]
+        measured: Measured = {"phase": phase, "raw": raw}
+        if raw["gil_enabled"] != self._gil_enabled:
+            self._gil_enabled = measured["gil_turned_on"] = raw["gil_enabled"]
         failure = _judge(measured, limits) if limits else None
-        self.pending[phase] = Pending(item, measured, failure)
+        self.pending[phase] = item, measured, failure
         junit = self._settings.junit
         if phase == "call" and (junit == "all" or (junit == "limited" and limits)):
             _set_properties(item, raw)
@@ -120,7 +111,7 @@ class Meter:
     def reading_of(self, item: pytest.Item) -> RawReading | None:
         """Return what the call of a test measured, until its report is logged."""
         pending = self.pending.get("call")
-        return None if pending is None or pending.item is not item else pending.measured["raw"]
+        return None if pending is None or pending[0] is not item else pending[1]["raw"]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -129,12 +120,12 @@ class Meter:
         Reports of subtests come while their test is still being measured, so they find none.
         """
         pending = self.pending.get(report.when or "")
-        if pending is None or pending.item.nodeid != report.nodeid:
+        if pending is None or pending[0].nodeid != report.nodeid:
             return
         _, measured, failure = self.pending.pop(report.when or "")
         if failure is not None and str(report.longrepr) != str(failure):
             # The test's own failure, which unittest keeps to itself until the report: it wins.
-            measured = {**measured, "limits": [], "verdicts": []}
+            del measured["limits"], measured["verdicts"]
         self._outlet.take_test(report, measured)
 
 

@@ -19,14 +19,17 @@ WORTH_A_ROW = 1e-3
 PlainLimit = tuple[Kind, float, str]
 
 
-class Measured(TypedDict):
+class _Judged(TypedDict, total=False):
+    limits: list[PlainLimit]
+    verdicts: list[tuple[PlainLimit, bool, str]]
+    gil_turned_on: bool
+
+
+class Measured(_Judged):
     """What a test report carries from where it was measured to where it is printed: plain data."""
 
     phase: str
     raw: RawReading
-    limits: list[PlainLimit]
-    verdicts: list[tuple[PlainLimit, bool, str]]
-    gil_turned_on: bool
 
 
 class RunTotals(TypedDict):
@@ -59,20 +62,20 @@ class Entry:
     @property
     def limits(self) -> list[Limit]:
         """The limits that hold for this phase of this test."""
-        return [Limit(*limit) for limit in self.measured["limits"]]
+        return [Limit(*limit) for limit in self.measured.get("limits", [])]
 
     @property
     def verdicts(self) -> list[Verdict]:
         """The limits it does not surely keep."""
         return [
             Verdict(Limit(*limit), breached, fact)
-            for limit, breached, fact in self.measured["verdicts"]
+            for limit, breached, fact in self.measured.get("verdicts", [])
         ]
 
     @property
     def breached(self) -> bool:
         """Whether the test failed by one of its limits."""
-        return any(breached for _, breached, _ in self.measured["verdicts"])
+        return any(breached for _, breached, _ in self.measured.get("verdicts", []))
 
 
 @dataclass(slots=True)
@@ -99,16 +102,25 @@ class Results:
     run_delay: float = 0.0
     _worst: list[Entry] = field(default_factory=list)
 
+    @property
+    def extent_measure(self) -> str:
+        """The measure in seconds that decides whether a test is worth a row."""
+        return "held" if self.sort == "contention" else self.sort
+
     def add(self, nodeid: str, outcome: str, measured: Measured) -> None:
         """Count one measured phase of a test, and keep it where it may be shown."""
         raw = measured["raw"]
         self.measured += 1
         self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
         self.run_delay += raw["run_delay"] or 0.0
-        if measured["gil_turned_on"]:
+        if measured.get("gil_turned_on"):
             self.gil_turned_on_by.append(nodeid)
-        worth_a_row = _extent(raw, self.sort) >= self.threshold
-        if not (worth_a_row or measured["verdicts"] or self.keep_all):
+        extent: float | None = raw[self.extent_measure]  # type: ignore[literal-required]
+        if extent is None:  # not exact: the longest knock is what there is
+            extent = raw["max_wait"] or 0.0
+        worth_a_row = extent >= self.threshold
+        verdicts = measured.get("verdicts")
+        if not (worth_a_row or verdicts or self.keep_all):
             return
         entry = Entry(nodeid, outcome, measured)
         self.with_row += worth_a_row or entry.breached
@@ -120,7 +132,7 @@ class Results:
             self._worst.append(entry)
             if self.top and len(self._worst) > 2 * self.top + 100:
                 self._worst = heapq.nlargest(self.top, self._worst, key=self._badness)
-        if measured["verdicts"] and not entry.breached:
+        if verdicts and not entry.breached:
             self.unjudged += 1
             self.first_unjudged = self.first_unjudged or entry
 
@@ -187,20 +199,6 @@ def _value(raw: RawReading, measure: str) -> float:
     else:
         value = raw[measure]  # type: ignore[literal-required]
     return -1.0 if value is None else value
-
-
-def extent_measure(sort: str, *, exact: bool) -> str:
-    """Return the measure that decides whether a test is worth a row.
-
-    It is the one the table is sorted by, or the nearest to it that is in seconds and was measured.
-    """
-    if not exact:
-        return "max_wait"
-    return "held" if sort == "contention" else sort
-
-
-def _extent(raw: RawReading, sort: str) -> float:
-    return max(0.0, _value(raw, extent_measure(sort, exact=raw["held"] is not None)))
 
 
 def _sum(values: list[float | None]) -> float | None:

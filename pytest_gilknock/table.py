@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pytest_gilknock import text
 from pytest_gilknock.reading import GilReading, machine_was_busy
-from pytest_gilknock.results import WORTH_A_ROW, Entry, Results, Whole, extent_measure
+from pytest_gilknock.results import WORTH_A_ROW, Entry, Results, Whole
 
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
@@ -129,8 +129,8 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
         yield Line(f"({text.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
     if below:
         least = text.exact_seconds(results.threshold)
-        exact = results.whole().held is not None
-        measure = extent_measure(results.sort, exact=exact).replace("_", " ")
+        measure = results.extent_measure if results.whole().held is not None else "max_wait"
+        measure = measure.replace("_", " ")
         yield Line(
             f"({text.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
         )

@@ -90,14 +90,7 @@ def reading(**changes: Any) -> GilReading:
 
 def measured(raw_reading: RawReading, **changes: Any) -> Measured:
     """What a test report carries."""
-    plain: dict[str, Any] = {
-        "phase": "call",
-        "raw": raw_reading,
-        "limits": [],
-        "verdicts": [],
-        "gil_turned_on": False,
-    }
-    return {**plain, **changes}  # type: ignore[typeddict-item]
+    return {"phase": "call", "raw": raw_reading, **changes}  # type: ignore[typeddict-item]
 
 
 def breach(raw_reading: RawReading) -> Measured:
