@@ -45,7 +45,7 @@ LIMIT = 120.0
 
 @dataclass(frozen=True)
 class Case:
-    """A load, a window and a switch interval; ``hold`` is 0 for pure-Python threads."""
+    """A load, a window and a switch interval; ``hold`` is 0 for threads of Python."""
 
     threads: int
     hold: float = 0.0
@@ -59,7 +59,7 @@ class Case:
     def name(self) -> str:
         """What the load does, as a row's head."""
         if not self.hold:
-            text = "pure-Python loop" if self.threads == 1 else "pure-Python threads"
+            text = "Python loop" if self.threads == 1 else "Python threads"
         elif self.hold >= self.window:
             text = f"one C call of {span(self.hold)}"
         else:

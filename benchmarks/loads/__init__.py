@@ -1,8 +1,7 @@
-"""Loads whose truth is known from their own stamps: how long the GIL was held, who waited how
-long.
+"""Loads whose truth is known from their own stamps: how long the GIL was held, who waited.
 
-``_loads.c`` holds and releases the GIL as told; :mod:`loads.truth` runs it, and pure-Python
-loops, inside the window of an instrument and works out the truth of that very window.
+``_loads.c`` holds and releases the GIL as told; :mod:`loads.truth` runs it, and threads of Python,
+inside the window of an instrument and works out the truth of that very window.
 """
 
 from __future__ import annotations
