@@ -1,0 +1,1 @@
+collect_ignore = ["test_service.py"]  # belongs to the project that demo.py makes
