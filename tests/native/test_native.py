@@ -69,6 +69,8 @@ PROGRAMS = [
     Program("clock", "clock", builds=(PLAIN, ADDRESS, THREAD)),
     Program("clock", "clock", ("-U__linux__",), variant="without counter"),
     Program("histogram", "histogram", builds=(PLAIN, ADDRESS, THREAD)),
+    Program("ledger", "ledger histogram", ("-Dmalloc=scarce_malloc",)),
+    Program("ledger_model", "ledger histogram"),
     Program("elf_object", "elf_object", target=("-Wl,-z,lazy",), linux_only=True),
     interpose("library lazy", "rw", target=("-Wl,-z,lazy",)),
     interpose("library now", "r", target=("-Wl,-z,now,-z,relro",)),
