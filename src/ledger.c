@@ -178,7 +178,7 @@ static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t
     for (; window != NULL && window->opened > since; window = older) {
         older = window->older;
         window->base.wait += clock_elapsed(since, window->opened);
-        raise_to(&window->before, older != NULL ? clock_elapsed(later_of(since, older), now) : 0);
+        raise_to(&window->before, clock_elapsed(later_of(since, older), now));
     }
     window = by_thread_from(ledger->newest);
     raise_to(&slot->max_wait, clock_elapsed(later_of(since, window), now));
@@ -187,8 +187,7 @@ static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t
         struct ledger_entry *entry = find_entry(window, slot->serial);
         if (entry != NULL) {
             entry->base.wait += clock_elapsed(since, window->opened);
-            raise_to(&entry->before,
-                     older != NULL ? clock_elapsed(later_of(since, older), now) : 0);
+            raise_to(&entry->before, clock_elapsed(later_of(since, older), now));
         }
     }
 }
@@ -223,7 +222,7 @@ void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t no
         slot->state = LEDGER_AWAY;
         return;
     }
-    bool own_wait = !unseen && slot->waits_for_own && slot->turns_at_request == ledger->turns;
+    bool own_wait = slot->waits_for_own && slot->turns_at_request == ledger->turns;
     bool only_own_between =
         ledger->former == slot && slot->own_at_release != ledger->own_acquisitions;
     bool forced = slot->state == LEDGER_FORCED;
@@ -262,7 +261,7 @@ static struct ledger_sums sums_at(const struct ledger *ledger, const struct ledg
                                   uint64_t now) {
     struct ledger_sums sums = slot != NULL ? slot->sums : ledger->sums;
     const struct ledger_slot *holder = ledger->holder;
-    if (holder != NULL && !holder->own && (slot == NULL || slot == holder)) {
+    if (holder != NULL && (slot == NULL || slot == holder)) {
         sums.held += clock_elapsed(ledger->held_since, now);
     }
     return sums;
@@ -280,12 +279,10 @@ static struct ledger_sums difference(struct ledger_sums later, const struct ledg
 static void activate(struct ledger *ledger, struct ledger_slot *holder, uint64_t now) {
     for (struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
         forget_request(slot);
-        slot->max_wait = 0;
     }
     for (struct ledger_slot *slot = ledger->own; slot != NULL; slot = slot->next) {
         forget_request(slot);
     }
-    ledger->max_wait = 0;
     ledger->lost = false;
     ledger->former = NULL;
     ledger->holder = holder;
@@ -421,7 +418,7 @@ static void join_stretches(struct ledger *ledger, struct ledger_window *window) 
         struct ledger_entry *next = newer != NULL ? find_entry(newer, entry->serial) : NULL;
         if (next != NULL) {
             raise_to(&next->before, entry->before);
-        } else if (newer == NULL && slot != NULL && slot->serial == entry->serial) {
+        } else if (slot != NULL && slot->serial == entry->serial) {
             raise_to(&slot->max_wait, entry->before);
         }
     }

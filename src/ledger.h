@@ -21,7 +21,7 @@
  * The longest wait of a window cannot be had by subtraction. The sums keep the longest wait since
  * the newest window opened, each open window keeps the longest of the stretch before it opened
  * (since the one before it did), and a window's own maximum is the largest of the stretches since
- * it opened. Closing a window joins two stretches.
+ * it opened. Closing a window joins two stretches. What came before the oldest means nothing.
  */
 #ifndef GILKNOCK_LEDGER_H
 #define GILKNOCK_LEDGER_H
