@@ -18,7 +18,7 @@ from pytest_gilknock.gatekeeper import Gatekeeper
 if TYPE_CHECKING:
     from pytest_gilknock.gate_options import GateSettings
     from pytest_gilknock.meter import Meter
-    from pytest_gilknock.options import Settings
+    from pytest_gilknock.settings import Settings
 
 
 def install(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+
+import pytest
 
 from pytest_gilknock import text
 from pytest_gilknock.limits import Kind, Limit, parse_duration, parse_share
-
-if TYPE_CHECKING:
-    import pytest
 
 MARKERS: dict[str, tuple[Kind, Callable[[object], float]]] = {
     "max_gil_contention": ("contention", parse_share),
@@ -18,6 +16,9 @@ MARKERS: dict[str, tuple[Kind, Callable[[object], float]]] = {
 PHASES = ("setup", "call", "teardown")
 
 PhaseLimits = Mapping[str, tuple[Limit, ...]]
+
+LIMITS: pytest.StashKey[PhaseLimits] = pytest.StashKey()
+"""On a marked test: its limits, for each phase to measure."""
 
 
 class MarkerError(ValueError):

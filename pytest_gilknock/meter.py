@@ -12,16 +12,13 @@ from pytest_gilknock import _core, text
 from pytest_gilknock.distributed import is_controller
 from pytest_gilknock.failure import breach_text
 from pytest_gilknock.limits import Limit, judge
-from pytest_gilknock.markers import PhaseLimits
+from pytest_gilknock.markers import LIMITS, PhaseLimits
 from pytest_gilknock.reading import GilReading, contention_of
 from pytest_gilknock.results import Measured, PlainLimit, RunTotals
 
 if TYPE_CHECKING:
-    from pytest_gilknock.options import Settings
     from pytest_gilknock.raw import RawReading
-
-LIMITS: pytest.StashKey[PhaseLimits] = pytest.StashKey()
-"""On a marked test: its limits by phase."""
+    from pytest_gilknock.settings import Settings
 
 
 class Outlet(Protocol):

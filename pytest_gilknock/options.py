@@ -1,55 +1,19 @@
-"""Options and ini keys: their declaration, their precedence, and one frozen result.
+"""Options and ini keys: their declaration and precedence.
 
-Imported with the plugin in every run, so it imports nothing that is not needed to declare them.
+Imported with the plugin in every run, so it imports nothing that is not needed for that.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from pytest_gilknock.gate_options import GateSettings
-    from pytest_gilknock.limits import Kind, Limit
-    from pytest_gilknock.reading import AskedMethod
-
-T = TypeVar("T")
 
 METHODS = ("auto", "exact", "sampled")
 SORTS = ("wait", "max_wait", "held", "contention")
 JUNIT = ("all", "limited", "none")
 
 DEFAULT_TOP = 10
-
-
-class Settings(NamedTuple):
-    """What the command line and the ini file ask for. Times in seconds."""
-
-    report: bool = False
-    top: int = DEFAULT_TOP
-    sort: str = "wait"
-    limits: tuple[Limit, ...] = ()
-    method: AskedMethod = "auto"
-    knock_interval: float | None = None
-    switch_interval: float | None = None
-    json: str | None = None
-    json_format: str | None = None
-    junit: str = "limited"
-    gate: GateSettings | None = None
-
-    @property
-    def measures_all(self) -> bool:
-        """Whether every test is measured, not only those with a marker."""
-        asked = self.report or self.json is not None or self.gate is not None
-        return asked or bool(self.limits)
-
-    @property
-    def limits_of_all(self) -> dict[str, tuple[Limit, ...]]:
-        """The limits of a test without markers, for each phase to measure."""
-        return {"call": self.limits} if self.measures_all else {}
 
 
 _OPTIONS: tuple[tuple[str, str | None, str], ...] = (
@@ -104,45 +68,13 @@ def declare(parser: pytest.Parser) -> None:
         parser.addini(name, text, default=None)
 
 
-def read(config: pytest.Config) -> Settings:
-    """Return the settings of this run; raises pytest.UsageError for a value that cannot be used."""
-    given = {name: value for name in _names() if (value := _given(config, name)) is not None}
-    return _parse(config, given) if given else Settings()
+def given(config: pytest.Config) -> dict[str, tuple[str, Any]]:
+    """Return (place, value) of each setting that someone made, by its name.
 
-
-def _parse(config: pytest.Config, given: dict[str, tuple[str, Any]]) -> Settings:
-    from pytest_gilknock.limits import Limit, parse_duration, parse_share
-
-    def value(name: str, parse: Callable[[Any], T], default: T) -> T:
-        if name not in given:
-            return default
-        place, raw = given[name]
-        try:
-            return parse(raw)
-        except ValueError as error:
-            raise pytest.UsageError(f"{place}: {error}") from None
-
-    def limit(name: str, kind: Kind, parse: Callable[[Any], float]) -> Limit | None:
-        bound = value(name, parse, None)
-        return None if bound is None else Limit(kind, bound, given[name][0])
-
-    report = value("gil_report", bool, False)
-    limits = (
-        limit("gil_max_contention", "contention", parse_share),
-        limit("gil_max_wait", "max_wait", parse_duration),
-    )
-    everything = report and bool(config.getoption("xmlpath", None))
-    return Settings(
-        report=report,
-        top=value("gil_top", _parse_count, DEFAULT_TOP),
-        sort=value("gil_sort", _one_of(SORTS), "wait"),
-        limits=tuple(limit for limit in limits if limit is not None),
-        method=cast("AskedMethod", value("gil_method", _one_of(METHODS), "auto")),
-        knock_interval=value("gil_knock_interval", _between("100us", "10s"), None),
-        switch_interval=value("gil_switch_interval", _between("1us", "1min"), None),
-        json=value("gil_json", _parse_path, None),
-        junit=value("gil_junit", _one_of(JUNIT), "all" if everything else "limited"),
-    )
+    Raises pytest.UsageError for an ini value that pytest itself cannot read.
+    """
+    found = {name: _given(config, name) for name in _names()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _names() -> list[str]:
@@ -168,36 +100,3 @@ def _given(config: pytest.Config, name: str) -> tuple[str, Any] | None:
         form = "true or false" if name == "gil_report" else "it as text, in quotes"
         raise pytest.UsageError(f"{place}: {error}; write {form}") from None
     return None if value in (None, "", []) else (place, value)
-
-
-def _parse_count(value: str) -> int:
-    if not (value.isascii() and value.isdigit()):
-        raise ValueError(f"{value!r} is not a number of rows: 0 for all, or a count such as 10")
-    return int(value)
-
-
-def _parse_path(value: str) -> str:
-    if not value:
-        raise ValueError("'' is not a path")
-    return os.path.abspath(value)
-
-
-def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
-        return value
-
-    return parse
-
-
-def _between(low: str, high: str) -> Callable[[Any], float | None]:
-    def parse(value: Any) -> float:
-        from pytest_gilknock.limits import parse_duration
-
-        number = parse_duration(value)
-        if not parse_duration(low) <= number <= parse_duration(high):
-            raise ValueError(f"{value!r} is not a time from {low} to {high}")
-        return number
-
-    return parse

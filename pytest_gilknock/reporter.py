@@ -11,7 +11,7 @@ from pytest_gilknock.gate_options import BENCHMARKS
 from pytest_gilknock.results import WORTH_A_ROW, Measured, Results, RunTotals
 
 if TYPE_CHECKING:
-    from pytest_gilknock.options import Settings
+    from pytest_gilknock.settings import Settings
 
 
 class Reporter:

@@ -413,7 +413,7 @@ def test_probe():
 STARTS_NO_THREAD = [f"-pno:{name}" for name in (*inner.WITHOUT, "rerunfailures", "xdist")]
 LATE = {
     f"pytest_gilknock.{name}"
-    for name in ("_core", "limits", "meter", "reading", "reporter", "text")
+    for name in ("_core", "activation", "limits", "reading", "reporter", "text")
 }
 
 
