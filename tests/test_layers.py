@@ -11,8 +11,8 @@ PACKAGE = Path(pytest_gilknock.__file__).parent
 
 # From the bottom up: a module imports only from layers below its own.
 LAYERS = [
-    {"raw"},
-    {"_core", "text", "files", "reading"},
+    {"_core", "raw"},
+    {"text", "files", "reading"},
     {"limits", "baseline", "github"},
     {"failure", "markers", "gate", "baseline_json", "options"},
     {"results", "measuring", "knockknock", "compare", "storage", "origin"},
