@@ -3,6 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from hypothesis import settings
+
 from pytest_gilknock import origin
 from pytest_gilknock.baseline import Baseline, Commit, Entry, Interpreter, Machine
 from pytest_gilknock.baseline_json import dumps, loads
@@ -42,7 +45,20 @@ def busy():
 FREE = replace(ENTRY, contention=0.0, wait=0.0, max_wait=0.0)
 FULL = replace(ENTRY, contention=1.0, wait=9.0, max_wait=9.0)
 
-GATE = "--gil-compare-fail=contention:0.1"
+GATE = "--gil-compare-fail=contention:0.5"
+
+FUZZ = settings(deadline=None, derandomize=True, max_examples=300)
+
+
+def excuse_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no busy machine excuse a test of an inner run, whose outcome would hang on it."""
+    pytester.makeconftest(
+        "import os\n"
+        "from pytest_gilknock import compare\n"
+        "if 'PYTEST_XDIST_WORKER' in os.environ:\n"
+        "    compare._delay = lambda metric, after: 0.0\n"
+    )
+    monkeypatch.setattr("pytest_gilknock.compare._delay", lambda metric, after: 0.0)
 
 
 def write(path: Path, **tests: Entry) -> None:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from gate_samples import BASELINE, ENTRY
+from gate_samples import BASELINE, ENTRY, FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -208,6 +208,7 @@ def loaded_or_refused(data: bytes) -> Baseline | None:
         return None
 
 
+@FUZZ
 @given(mutated())
 def test_a_mutated_document_loads_or_is_refused_as_the_published_schema_says(value: Any) -> None:
     # What JSON cannot say (nan, inf) is outside the schema's reach.
@@ -227,12 +228,14 @@ def rounded(baseline: Baseline) -> Baseline:
     return loads(dumps(baseline).encode(), "b.json")
 
 
+@FUZZ
 @given(st.integers(0, 2000), st.binary(max_size=8), st.integers(0, 8))
 def test_a_file_damaged_anywhere_loads_or_is_refused(at: int, new: bytes, cut: int) -> None:
     data = dumps(BASELINE).encode()
     loaded_or_refused(data[:at] + new + data[at + cut :])
 
 
+@FUZZ
 @given(st.binary())
 def test_bytes_of_any_kind_are_refused(data: bytes) -> None:
     assert loaded_or_refused(data) is None
@@ -254,6 +257,7 @@ ENTRIES = st.builds(
 )
 
 
+@FUZZ
 @given(st.dictionaries(st.text(st.characters(), min_size=1), ENTRIES, max_size=4))
 def test_whatever_was_measured_under_whatever_id_reads_back_equal(tests: dict[str, Entry]) -> None:
     baseline = replace(BASELINE, tests=tests)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from gate_samples import BASELINE
+from gate_samples import BASELINE, FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +59,7 @@ def test_what_a_run_may_not_be_saved_as_is_told_with_the_accepted_form(value: st
     assert str(error.value).isprintable()
 
 
+@FUZZ
 @given(st.text())
 def test_a_name_that_is_accepted_stays_inside_its_folder(value: str) -> None:
     try:
@@ -235,5 +236,5 @@ def test_a_file_without_end_is_refused() -> None:
 
 @pytest.mark.parametrize("path", ["missing.json", "nul\0.json", "x/" * 3000 + "b.json"])
 def test_a_file_that_cannot_be_opened_is_told_by_name_and_reason(path: str) -> None:
-    with pytest.raises(BaselineError, match=r"json: (No such file|embedded null|File name too)"):
+    with pytest.raises(BaselineError, match=r"json: .*(No such file|embedded null|name too)"):
         load(path)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from gate_samples import BASELINE, ENTRY
+from gate_samples import BASELINE, ENTRY, FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -267,6 +267,7 @@ entries = st.builds(
 )
 
 
+@FUZZ
 @given(st.lists(entries, min_size=1, max_size=3), entries)
 def test_whatever_a_file_says_is_compared_or_told_and_can_be_shown(
     before: list[Entry], after: Entry
@@ -280,6 +281,7 @@ def test_whatever_a_file_says_is_compared_or_told_and_can_be_shown(
     assert as_markdown(comparison)
 
 
+@FUZZ
 @given(entries)
 def test_a_run_compared_with_itself_is_steady(entry: Entry) -> None:
     gates = parse_gates(["wait:0ms", "max_wait:0%", "contention:0", "contended:0"])

@@ -1,6 +1,7 @@
 """The gate's grammar and its arithmetic."""
 
 import pytest
+from gate_samples import FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ def test_what_it_may_not_look_like_is_told_with_value_reason_and_form(
     assert reason in str(error.value)
 
 
+@FUZZ
 @given(st.text())
 def test_any_text_is_a_gate_or_a_value_error(written: str) -> None:
     try:
@@ -90,6 +92,7 @@ def test_any_text_is_a_gate_or_a_value_error(written: str) -> None:
     assert parse_gate(str(gate)).metric == gate.metric
 
 
+@FUZZ
 @given(st.sampled_from(METRICS), st.text("0123456789.%&smunaief-+ ", max_size=12))
 def test_near_misses_are_a_gate_with_a_finite_allowance_or_a_value_error(
     metric: str, expression: str

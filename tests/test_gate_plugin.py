@@ -12,7 +12,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from gate_samples import BUSY, FREE, FULL, GATE, read, write
+from gate_samples import BUSY, FREE, FULL, GATE, excuse_nothing, read, write
 
 from pytest_gilknock import _core, origin
 from pytest_gilknock.baseline_json import dumps
@@ -20,6 +20,11 @@ from pytest_gilknock.baseline_json import dumps
 pytestmark = pytest.mark.skipif(
     _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_excused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    excuse_nothing(pytester, monkeypatch)
 
 
 @pytest.fixture
@@ -175,7 +180,7 @@ def test_what_cannot_be_used_is_told_before_a_test_runs(
 def test_a_gate_of_the_ini_file_is_checked_and_waits_for_a_comparison(
     project: pytest.Pytester,
 ) -> None:
-    project.makeini("[pytest]\ngil_compare_fail =\n    contention:0.1\n    wait:bad")
+    project.makeini("[pytest]\ngil_compare_fail =\n    contention:0.5\n    wait:bad")
     assert run(project).ret == pytest.ExitCode.OK
     result = run(project, "--gil-compare=main")
     result.stderr.fnmatch_lines(["ERROR: *ini key gil_compare_fail: 'wait:bad': 'bad' is neither*"])
@@ -237,15 +242,15 @@ def test_a_test_over_its_gate_fails_and_says_why(project: pytest.Pytester) -> No
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
-            "gilknock: compared with base.json; gate contention:0.1",
+            "gilknock: compared with base.json; gate contention:0.5",
             "*_ test_one _*",
             "GIL contention regression: contention 1.000, was 0.000 (+1.000, from 0),"
-            " allowed +0.*, set by --gil-compare-fail=contention:0.1",
+            " allowed +0.*, set by --gil-compare-fail=contention:0.5",
             "  before      0.000 in base.json",
             "  contention  1.000 (the GIL was held *",
             "*= GIL contention compared =*",
             "!  contention * test_a.py::test_one",
-            "Gate: contention:0.1",
+            "Gate: contention:0.5",
             "FAILED test_a.py::test_one - *GIL contention regression: *",
         ]
     )
@@ -462,8 +467,8 @@ def test_a_rerun_by_another_plugin_is_judged_again(project: pytest.Pytester) -> 
     pytest.importorskip("pytest_rerunfailures")
     project.makepyfile(
         test_a=BUSY
-        + "RUNS = []\ndef test_one():\n    RUNS.append(0)\n    time.sleep(0.03)\n"
-        + "    if len(RUNS) == 1:\n        busy()\n"
+        + "RUNS = []\ndef test_one():\n    RUNS.append(0)\n"
+        + "    busy() if len(RUNS) == 1 else time.sleep(0.1)\n"
     )
     write(project.path / "base.json", test_one=FREE)
     for retries in ([], ["--gil-compare-retries=3"]):
@@ -473,6 +478,7 @@ def test_a_rerun_by_another_plugin_is_judged_again(project: pytest.Pytester) -> 
 
 
 def test_an_unused_gate_imports_nothing(project: pytest.Pytester) -> None:
+    project.path.joinpath("conftest.py").unlink()
     script = (
         "import pytest, sys\n"
         "pytest.main(['-q', '-k', 'one', '--gil-report'])\n"
@@ -552,12 +558,11 @@ def test_no_annotations_where_another_plugin_makes_them(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    project.makepyfile(
-        conftest="def pytest_configure(config):\n"
-        "    config.pluginmanager.register(object(), 'pytest_github_actions_annotate_failures')\n"
-    )
+    project.makepyfile(pytest_github_actions_annotate_failures="")
+    project.syspathinsert()
     write(project.path / "base.json", test_one=FREE)
-    result = run(project, "--gil-compare=base.json", GATE)
+    other = ["-p", "pytest_github_actions_annotate_failures"]
+    result = run(project, "--gil-compare=base.json", GATE, *other)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.no_fnmatch_line("*::error*")
 
