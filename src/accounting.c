@@ -53,6 +53,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -144,12 +145,13 @@ static void describe(struct accounting_thread *thread, const struct ledger_slot 
     memcpy(thread->name, slot->name, sizeof thread->name);
 }
 
+/* The processor time that getrusage tells is only brought up to date now and then. */
 static struct usage usage_now(void) {
-    struct rusage usage;
+    struct timespec used = {0, 0};
+    struct rusage usage = {.ru_nvcsw = 0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
     getrusage(RUSAGE_THREAD, &usage);
-    int64_t seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec;
-    int64_t microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
-    return (struct usage){seconds * 1000000000 + microseconds * 1000, usage.ru_nvcsw};
+    return (struct usage){(int64_t)used.tv_sec * 1000000000 + used.tv_nsec, usage.ru_nvcsw};
 }
 
 /* Whether the calling thread has asked for the GIL without doing anything since it dropped it as it

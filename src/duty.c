@@ -11,6 +11,7 @@
 
 #include "accounting.h"
 #include "clock.h"
+#include "gil.h"
 #include "knocker.h"
 #include "module.h"
 #include "sync.h"
@@ -23,7 +24,9 @@ struct duty {
     uint64_t waited, sampled; /* ticks, of what is over */
     uint64_t phase_start;     /* ticks; when this sampling phase began */
     uint64_t sampling_since;  /* ticks; up to where its time is in `sampled`; 0: asleep */
-    uint64_t asked;           /* ticks; 0: no knock under way */
+    PyThreadState *state;     /* the thread's alone; made by the first knock */
+    PyGILState_STATE gilstate;
+    uint64_t asked; /* ticks; 0: no knock under way */
 };
 
 typedef struct {
@@ -31,6 +34,7 @@ typedef struct {
     uint64_t polling, sampling, sleeping; /* ns */
     struct duty *duty;                    /* owned share; NULL before the first start */
     struct knocker *knocker;              /* owned; NULL when not running */
+    unsigned generation;                  /* knocker_generation() at the start */
 } Knocker;
 
 static void release_duty(struct duty *duty) {
@@ -91,23 +95,50 @@ static void duty_knock(void *context) {
     }
     duty->asked = asked;
     sync_unlock(&duty->guard);
-    PyGILState_STATE state = PyGILState_Ensure();
+    if (duty->state == NULL) {
+        duty->gilstate = PyGILState_Ensure();
+    } else {
+        PyEval_RestoreThread(duty->state);
+    }
     sync_lock(&duty->guard);
     settle(duty, clock_ticks());
     duty->asked = 0;
     sync_unlock(&duty->guard);
-    PyGILState_Release(state);
+    duty->state = PyEval_SaveThread();
 }
 
-static void duty_end(void *context) { release_duty(context); }
+static void duty_end(void *context) {
+    struct duty *duty = context;
+    if (duty->state != NULL) {
+        PyEval_RestoreThread(duty->state);
+        PyGILState_Release(duty->gilstate);
+    }
+    release_duty(duty);
+}
 
 /* --- the owner's side; the GIL is held --- */
+
+/* In a forked child the thread is gone, perhaps with the guard locked: what it told stays. */
+static void notice_fork(Knocker *self) {
+    if (self->knocker != NULL && self->generation != knocker_generation()) {
+        self->knocker = NULL;
+        self->duty->stopped = true;
+        self->duty->owners = 1;
+        sync_init(&self->duty->guard);
+    }
+}
 
 static PyObject *duty_start(PyObject *object, PyObject *unused) {
     (void)unused;
     Knocker *self = (Knocker *)object;
+    notice_fork(self);
     if (self->knocker != NULL) {
         Py_RETURN_NONE;
+    }
+    if (!gil_admits_new_thread()) {
+        PyErr_SetString(PyExc_RuntimeError, "no thread can be started safely while tracemalloc "
+                                            "traces (CPython issue 128679)");
+        return NULL;
     }
     clock_init();
     struct duty *duty = calloc(1, sizeof *duty);
@@ -120,6 +151,7 @@ static PyObject *duty_start(PyObject *object, PyObject *unused) {
     duty->sleeping = self->sleeping;
     duty->owners = 2;
     const struct knocker_work work = {duty_begin, duty_pace, duty_look, duty_knock, duty_end, duty};
+    self->generation = knocker_generation();
     self->knocker = knocker_start(&work);
     if (self->knocker == NULL) {
         sync_destroy(&duty->guard);
@@ -135,6 +167,7 @@ static PyObject *duty_start(PyObject *object, PyObject *unused) {
 }
 
 static void stop_knocking(Knocker *self) {
+    notice_fork(self);
     if (self->knocker == NULL) {
         return;
     }
@@ -154,6 +187,7 @@ static PyObject *duty_stop(PyObject *object, PyObject *unused) {
 
 static PyObject *duty_reset(PyObject *object, PyObject *unused) {
     (void)unused;
+    notice_fork((Knocker *)object);
     struct duty *duty = ((Knocker *)object)->duty;
     if (duty != NULL) {
         sync_lock(&duty->guard);
@@ -166,6 +200,7 @@ static PyObject *duty_reset(PyObject *object, PyObject *unused) {
 
 static PyObject *duty_times(PyObject *object, PyObject *unused) {
     (void)unused;
+    notice_fork((Knocker *)object);
     struct duty *duty = ((Knocker *)object)->duty;
     uint64_t waited = 0, sampled = 0;
     if (duty != NULL) {
@@ -180,6 +215,7 @@ static PyObject *duty_times(PyObject *object, PyObject *unused) {
 
 static PyObject *duty_is_running(PyObject *object, void *closure) {
     (void)closure;
+    notice_fork((Knocker *)object);
     return PyBool_FromLong(((Knocker *)object)->knocker != NULL);
 }
 

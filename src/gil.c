@@ -164,3 +164,20 @@ int gil_prove_accounting(const struct gil *gil, char *reason, size_t reason_size
     }
     return 0;
 }
+
+bool gil_admits_new_thread(void) {
+#if PY_VERSION_HEX >= 0x030E0000
+    return true;
+#else
+    PyObject *name = PyUnicode_FromString("_tracemalloc");
+    PyObject *tracemalloc = name != NULL ? PyImport_GetModule(name) : NULL;
+    PyObject *tracing =
+        tracemalloc != NULL ? PyObject_CallMethod(tracemalloc, "is_tracing", NULL) : NULL;
+    bool may = tracing == NULL || PyObject_IsTrue(tracing) == 0;
+    PyErr_Clear();
+    Py_XDECREF(tracing);
+    Py_XDECREF(tracemalloc);
+    Py_XDECREF(name);
+    return may;
+#endif
+}

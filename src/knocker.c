@@ -180,7 +180,14 @@ bool knocker_stop_all(uint64_t nanoseconds) {
     return all;
 }
 
-void knocker_after_fork(void) { memset(&registry, 0, sizeof registry); }
+static unsigned generation;
+
+unsigned knocker_generation(void) { return generation; }
+
+void knocker_after_fork(void) {
+    generation++;
+    memset(&registry, 0, sizeof registry);
+}
 
 /* xorshift64*, https://doi.org/10.18637/jss.v014.i08 and Vigna's multiplier,
  * https://arxiv.org/abs/1402.6246 */

@@ -42,6 +42,10 @@ bool knocker_stop_all(uint64_t nanoseconds);
 /* In a forked child: no knocker is there any more. What the parent's owned is left alone. */
 void knocker_after_fork(void);
 
+/* How often this process is the child of a fork: a knocker that was started under another number is
+ * not there any more, and nothing of it may be touched. */
+unsigned knocker_generation(void);
+
 /* A random number, uniform in [0, bound); `state` must not be 0. */
 uint64_t knocker_random(uint64_t *state, uint64_t bound);
 

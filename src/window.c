@@ -32,8 +32,13 @@
 #include <pthread.h>
 #endif
 
-#define MEAN_GAP_NS 20000000u   /* between knocks */
-#define FIRST_GAP_NS 1000000u   /* at the start of a window; doubles up to the mean gap */
+/* The mean time between knocks, and that at the start of a window, from which it doubles. A knock
+ * costs a thread that computes two wake-ups, some 200 us. Where the accounting has the sums and the
+ * knocks only tell whom to blame, fewer of them do. */
+static const struct gaps {
+    uint64_t mean, first; /* ns */
+} gaps_accounted = {50000000, 4000000}, gaps_sampled = {20000000, 1000000};
+
 #define YOUNG_AFTER_NS 1000000u /* windows that end sooner get no denser knocks */
 /* How long the end of the interpreter waits for a knock under way. */
 #define LAST_KNOCK_NS 2000000000u
@@ -120,18 +125,24 @@ static struct {
 
     /* Atomic: between the knocker and the windows. */
     int open;
+    int sampled; /* of these, how many tell what the knocks alone saw */
     uint64_t newest_opened;
     uint64_t knock_asked; /* when the knock under way asked for the GIL; 0: none is */
-    uint64_t mean_gap;    /* ns */
+    uint64_t gap_ticks;   /* the mean gap in force */
+    uint64_t asked_gap;   /* ns; the mean gap that was asked for, or 0 */
 
     /* The knocker's alone. */
     uint64_t seen_opened;
     uint64_t gap;         /* ns */
     uint64_t stratum_end; /* system ns */
+    bool knocked;         /* since the pace was last asked for; else a window woke the knocker */
     uint64_t random;
+    PyThreadState *knocker_state; /* owned; made by the first knock, and kept: with tracemalloc on,
+                                     making one is not safe (see gil_admits_new_thread) */
+    PyGILState_STATE knocker_gilstate;
     bool taken;                /* by somebody, at the latest look */
     const PyThreadState *seen; /* who; may be gone since */
-} office = {.mean_gap = MEAN_GAP_NS};
+} office;
 
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
 #define STORE(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELAXED)
@@ -194,12 +205,25 @@ static void blame_seen(uint64_t asked, uint64_t now) {
     blame_release(&culprit);
 }
 
+/* Count a knock. One that waits outlasts the moments at which others were due: they would have
+ * waited, too, each for what was left. Without them a GIL that is held for long would seem free. */
+static void count_knock(struct knocks *knocks, bool waited, uint64_t latency) {
+    knocks->knocks++;
+    knocks->waited += waited;
+    histogram_add(&knocks->latency, latency);
+    uint64_t gap = LOAD(office.gap_ticks);
+    for (uint64_t left = latency; waited && gap != 0 && left > gap;) {
+        left -= gap;
+        knocks->knocks++;
+        knocks->waited++;
+        histogram_add(&knocks->latency, left);
+    }
+}
+
 /* Enter an answered knock. The knocker has the GIL. */
 static void enter_knock(uint64_t asked, uint64_t now, bool accounted, bool waited,
                         uint64_t latency) {
-    office.knocks.knocks++;
-    office.knocks.waited += waited;
-    histogram_add(&office.knocks.latency, latency);
+    count_knock(&office.knocks, waited, latency);
     if (accounted) {
         names_learn(false);
         blame_holders();
@@ -227,10 +251,15 @@ static void look(void *context) {
 
 static void knock(void *context) {
     (void)context;
+    office.knocked = true;
     run_delay_refresh();
     uint64_t asked = clock_ticks();
     STORE(office.knock_asked, asked);
-    PyGILState_STATE state = PyGILState_Ensure();
+    if (office.knocker_state == NULL) {
+        office.knocker_gilstate = PyGILState_Ensure();
+    } else {
+        PyEval_RestoreThread(office.knocker_state);
+    }
     uint64_t now = clock_ticks();
     STORE(office.knock_asked, 0);
     if (LOAD(office.open) != 0) {
@@ -242,30 +271,33 @@ static void knock(void *context) {
         enter_knock(asked, now, accounted, waited, latency);
         office.knocking += clock_elapsed(now, clock_ticks());
     }
-    PyGILState_Release(state);
+    office.knocker_state = PyEval_SaveThread();
 }
 
 /* One random moment in each stratum of time. A stratum is as long as the mean gap, but short when a
  * window is young. */
 static uint64_t pace(void *context) {
     (void)context;
+    bool woken = !office.knocked;
+    office.knocked = false;
     if (LOAD(office.open) == 0) {
-        office.stratum_end = 0;
         return KNOCKER_ASLEEP;
     }
     uint64_t now = clock_system_ns();
-    uint64_t mean_gap = LOAD(office.mean_gap);
+    const struct gaps *gaps = LOAD(office.sampled) == 0 ? &gaps_accounted : &gaps_sampled;
+    uint64_t asked_gap = LOAD(office.asked_gap);
+    uint64_t mean_gap = asked_gap != 0 ? asked_gap : gaps->mean;
+    STORE(office.gap_ticks, (uint64_t)((double)mean_gap * 1e-3 / clock_seconds(1000000)));
     uint64_t opened = LOAD(office.newest_opened);
-    bool woken = office.stratum_end == 0;
     bool lasting = clock_seconds(clock_elapsed(opened, clock_ticks())) * 1e9 > YOUNG_AFTER_NS;
     if (woken || (opened != office.seen_opened && lasting)) {
         office.seen_opened = opened;
-        office.gap = FIRST_GAP_NS;
+        office.gap = gaps->first;
     }
     if (office.gap > mean_gap) {
         office.gap = mean_gap;
     }
-    uint64_t start = office.stratum_end > now ? office.stratum_end : now;
+    uint64_t start = woken || office.stratum_end < now ? now : office.stratum_end;
     office.stratum_end = start + office.gap;
     uint64_t moment = start + knocker_random(&office.random, office.gap);
     office.gap *= 2;
@@ -279,13 +311,20 @@ static void begin_knocking(void *context) {
     accounting_bear_witness(&office.knock_asked, witness);
 }
 
-static void end_knocking(void *context) { (void)context; }
+static void end_knocking(void *context) {
+    (void)context;
+    if (office.knocker_state != NULL) {
+        PyEval_RestoreThread(office.knocker_state);
+        PyGILState_Release(office.knocker_gilstate);
+        office.knocker_state = NULL;
+    }
+}
 
 /* In a forked child: its parent's knocker is not there. Windows stay open, and start one of their
  * own when needed. */
 static void after_fork_in_child(void) {
     office.knocker = NULL;
-    office.stratum_end = 0;
+    office.knocker_state = NULL;
     STORE(office.knock_asked, 0);
     knocker_after_fork();
     run_delay_after_fork();
@@ -303,7 +342,9 @@ static void rouse_knocker(void) {
         }
         return;
     }
-    office.stratum_end = 0;
+    if (!gil_admits_new_thread()) {
+        return;
+    }
     office.random = clock_ticks() | 1;
     const struct knocker_work work = {begin_knocking, pace, look, knock, end_knocking, NULL};
     office.knocker = knocker_start(&work);
@@ -369,6 +410,7 @@ static void link_window(Window *window) {
     office.newest = window;
     window->in_office = true;
     STORE(office.newest_opened, window->opened);
+    STORE(office.sampled, office.sampled + (window->method == METHOD_SAMPLED));
     STORE(office.open, office.open + 1);
 }
 
@@ -378,6 +420,7 @@ static void unlink_window(Window *window) {
         window->older->newer = window->newer;
     }
     window->in_office = false;
+    STORE(office.sampled, office.sampled - (window->method == METHOD_SAMPLED));
     STORE(office.open, office.open - 1);
 }
 
@@ -438,9 +481,7 @@ static void add_knock_under_way(const Window *window, uint64_t now, struct knock
         return;
     }
     uint64_t inside = clock_elapsed(asked > window->opened ? asked : window->opened, now);
-    knocks->knocks++;
-    knocks->waited++;
-    histogram_add(&knocks->latency, inside);
+    count_knock(knocks, true, inside);
     if (inside > *max_knock) {
         *max_knock = inside;
     }
@@ -707,7 +748,7 @@ PyObject *window_set_knock_interval(PyObject *module, PyObject *argument) {
         PyErr_SetString(PyExc_ValueError, "the knock interval must be from 1e-6 to 3600 seconds");
         return NULL;
     }
-    STORE(office.mean_gap, (uint64_t)(seconds * 1e9));
+    STORE(office.asked_gap, (uint64_t)(seconds * 1e9));
     Py_RETURN_NONE;
 }
 

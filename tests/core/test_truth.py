@@ -109,6 +109,25 @@ def test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line():
 
 
 @with_gil
+def test_many_short_windows_do_not_put_the_next_knock_off():
+    for _ in range(500):
+        with Measured():
+            pass
+    with Measured() as m:
+        loads.hold(0.4)
+    assert m.reading.max_wait > 0.1
+
+
+@with_gil
+def test_a_knock_that_outlasts_others_counts_for_them():
+    """What is held for long would otherwise be seen by one knock, and what is free by many."""
+    with Measured("sampled") as m:
+        loads.hold(0.5)
+        loads.let_go(0.5)
+    assert 0.25 < m.reading.contention < 0.75
+
+
+@with_gil
 def test_a_native_call_that_releases_the_gil_keeps_nobody_waiting():
     with Measured() as m:
         loads.let_go(0.3)
