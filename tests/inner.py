@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-WITHOUT = ("hypothesispytest", "cov", "asyncio")
+WITHOUT = ("hypothesispytest", "cov", "asyncio", "rerunfailures")
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:

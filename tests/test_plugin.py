@@ -410,7 +410,7 @@ def test_probe():
         assert len(os.listdir(tasks)) == 1
     assert threading.active_count() == 1
 """
-STARTS_NO_THREAD = [f"-pno:{name}" for name in (*inner.WITHOUT, "rerunfailures", "xdist")]
+STARTS_NO_THREAD = [f"-pno:{name}" for name in (*inner.WITHOUT, "xdist")]
 LATE = {
     f"pytest_gilknock.{name}"
     for name in ("_core", "activation", "limits", "reading", "reporter", "text")
