@@ -131,8 +131,9 @@ def test_a_knock_that_outlasts_others_counts_for_them():
 def test_a_native_call_that_releases_the_gil_keeps_nobody_waiting():
     with Measured() as m:
         loads.let_go(0.3)
-    assert m.reading.contention < 0.1
-    assert m.reading.max_wait < 0.1
+    pushed_aside = m.reading.run_delay or 0.0  # with the GIL in hand, on a busy machine
+    assert (m.reading.held or 0.0) < 0.1 * m.reading.wall + pushed_aside
+    assert (m.reading.max_wait or 0.0) < 0.1 * m.reading.wall + pushed_aside
 
 
 @exact_only
