@@ -38,7 +38,7 @@ static struct {
     struct knocker *running;
 } registry;
 
-static void registry_init(void) {
+void knocker_init(void) {
     if (!registry.ready) {
         sync_init(&registry.event);
         registry.ready = true;
@@ -132,7 +132,6 @@ struct knocker *knocker_start(const struct knocker_work *work) {
     if (knocker == NULL) {
         return NULL;
     }
-    registry_init();
     sync_init(&knocker->event);
     knocker->work = *work;
     knocker->owners = 2;
@@ -165,7 +164,6 @@ void knocker_stop(struct knocker *knocker) {
 }
 
 bool knocker_stop_all(uint64_t nanoseconds) {
-    registry_init();
     uint64_t start = clock_system_ns(), passed = 0;
     sync_lock(&registry.event);
     for (struct knocker *knocker = registry.running; knocker != NULL; knocker = knocker->next) {
@@ -187,6 +185,7 @@ unsigned knocker_generation(void) { return generation; }
 void knocker_after_fork(void) {
     generation++;
     memset(&registry, 0, sizeof registry);
+    knocker_init();
 }
 
 /* xorshift64*, https://doi.org/10.18637/jss.v014.i08 and Vigna's multiplier,

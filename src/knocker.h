@@ -22,6 +22,9 @@ struct knocker_work {
 
 struct knocker;
 
+/* Call it before anything else here, from one thread; further calls do nothing. */
+void knocker_init(void);
+
 /* Start a knocker. The caller owns it until it calls knocker_stop. Returns NULL when no thread can
  * be had. */
 struct knocker *knocker_start(const struct knocker_work *work);

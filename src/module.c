@@ -3,6 +3,7 @@
 #include "module.h"
 
 #include "clock.h"
+#include "knocker.h"
 #include "window.h"
 
 static int add_atexit(PyObject *module) {
@@ -45,6 +46,7 @@ static int module_exec(PyObject *module) {
         return -1;
     }
     clock_init();
+    knocker_init();
     window_startup();
     return PyModule_AddStringConstant(module, "CLOCK", clock_name()) < 0 ? -1 : add_atexit(module);
 }
