@@ -71,6 +71,12 @@ PROGRAMS = [
     Program("histogram", "histogram", builds=(PLAIN, ADDRESS, THREAD)),
     Program("ledger", "ledger histogram", ("-Dmalloc=scarce_malloc",)),
     Program("ledger_model", "ledger histogram"),
+    Program(
+        "knocker",
+        "knocker clock",
+        ("-Dpthread_create=scarce_pthread_create",),
+        builds=(PLAIN, ADDRESS, THREAD),
+    ),
     Program("elf_object", "elf_object", target=("-Wl,-z,lazy",), linux_only=True),
     interpose("library lazy", "rw", target=("-Wl,-z,lazy",)),
     interpose("library now", "r", target=("-Wl,-z,now,-z,relro",)),
