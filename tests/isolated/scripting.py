@@ -1,0 +1,145 @@
+"""What the scripts of this folder share: their cases, and what holds for every reading.
+
+A script is run by itself, one case in one process::
+
+    python tests/isolated/exits.py                 # what cases there are
+    python tests/isolated/exits.py os_exit 1000    # one of them, that many times
+
+It ends with 0, with ``NOT_HERE`` and the reason when the case needs something that is not there, or
+with a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pytest_gilknock import _core
+
+sys.path.insert(1, str(Path(__file__).parents[1]))  # for core.loads
+
+NOT_HERE = 77
+
+METHOD, _ = _core.status()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that may go wrong: ``run(count)`` tries it so often and raises if it does."""
+
+    name: str
+    run: Callable[[int], object]
+    usual: int  # the count in every test run
+    nightly: int
+
+
+CASES: dict[str, dict[str, Case]] = {}  # by the module that defines them
+
+
+def case(usual: int, nightly: int) -> Callable[[Callable[[int], object]], Callable[[int], object]]:
+    """Make a function a case of its script."""
+
+    def add(run: Callable[[int], object]) -> Callable[[int], object]:
+        cases = CASES.setdefault(run.__module__, {})
+        cases[run.__name__] = Case(run.__name__, run, usual, nightly)
+        return run
+
+    return add
+
+
+def not_here(reason: str) -> NoReturn:
+    """End the script: the case cannot be tried here."""
+    print(reason)
+    sys.exit(NOT_HERE)
+
+
+def main() -> None:
+    """Run the case that the command line names."""
+    cases = CASES["__main__"]
+    if len(sys.argv) != 3 or sys.argv[1] not in cases:
+        told = "".join(f"  {c.name} {c.usual}  (nightly: {c.nightly})\n" for c in cases.values())
+        sys.exit(f"usage: {sys.argv[0]} CASE COUNT\n{told}")
+    cases[sys.argv[1]].run(int(sys.argv[2]))
+
+
+def opened(**options: Any) -> _core.Window:
+    """Return a new window that is open."""
+    window = _core.Window(**options)
+    window.begin()
+    return window
+
+
+def checked(raw: _core.RawReading) -> _core.RawReading:
+    """Return the reading, if nothing in it contradicts anything else."""
+    wall = raw["wall"]
+    assert wall > 0, raw
+    most = wall * (1 + 1e-6) + 1e-6  # rounding
+    if raw["max_wait"] is not None:
+        assert 0 <= raw["max_wait"] <= most, raw
+    assert 0 <= raw["knocks_waited"] <= raw["knocks"], raw
+    assert raw["switch_interval"] > 0 or raw["method"] == "disabled", raw
+    for latency in (raw["knock_latency"], raw["wait_latency"]):
+        if latency is not None:
+            count, *quantiles = latency
+            assert count > 0, raw
+            assert quantiles == sorted(quantiles), raw
+            assert quantiles[-1] <= most, raw
+    for file, line, function, _, _, waited, knocks in raw["blame"]:
+        assert waited <= knocks * most, raw
+        assert (line > 0) == (file != "") == (function != ""), raw
+    if raw["method"] != "exact":
+        assert raw["held"] is raw["wait"] is raw["acquisitions"] is raw["contended"] is None, raw
+        assert raw["threads"] == [], raw
+        return raw
+    held, wait, acquisitions, contended = (
+        raw[key] for key in ("held", "wait", "acquisitions", "contended")
+    )
+    assert 0 <= held <= most, raw
+    assert wait >= 0, raw
+    assert 0 <= contended <= acquisitions, raw
+    assert (raw["wait_latency"] or (0,))[0] == contended, raw
+    return raw
+
+
+def checked_threads(raw: _core.RawReading) -> _core.RawReading:
+    """Likewise, and the threads' parts make up the whole."""
+    checked(raw)
+    if raw["method"] != "exact":
+        return raw
+    for native_id, _, held, wait, acquisitions, contended, max_wait in raw["threads"]:
+        assert native_id > 0, raw
+        assert 0 <= held <= raw["wall"] * (1 + 1e-6) + 1e-6, raw
+        assert 0 <= max_wait <= wait + 1e-6, raw
+        assert contended <= acquisitions, raw
+    for column, key in ((2, "held"), (3, "wait"), (4, "acquisitions"), (5, "contended")):
+        total = sum(thread[column] for thread in raw["threads"])
+        assert abs(total - raw[key]) <= 1e-6 * (1 + raw[key]), (key, total, raw)
+    return raw
+
+
+@contextmanager
+def measured(**options: Any) -> Iterator[dict[str, Any]]:
+    """Measure a block; what is yielded has the checked reading at its end."""
+    raw: dict[str, Any] = {}
+    window = opened(**options)
+    try:
+        yield raw
+    finally:
+        raw.update(window.end())
+    assert raw["method"] == METHOD, raw
+    (checked_threads if options.get("threads", True) else checked)(raw)
+
+
+def nothing_is_open() -> None:
+    """Raise if a window that is open keeps the knocker at work."""
+    _core.set_knock_interval(1e-3)
+    time.sleep(0.05)  # the knock under way when the last window closed
+    _, before = _core.cost()
+    time.sleep(0.05)
+    _, after = _core.cost()
+    assert before == after, "some window is open"

@@ -1,0 +1,163 @@
+"""A C call that never returns: nobody gets the GIL any more, and measuring makes it no worse."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import scripting
+from loads import hold
+from pytest_runs import PLUGIN, STUCK, Run, pytest
+from scripting import METHOD, case, checked, measured, not_here, opened
+
+from pytest_gilknock import _core
+
+# Each stalls in its own way: with the GIL or without it, and so that a signal ends the call or not.
+SUITE = """
+import ctypes, os
+
+def lock_twice(library):
+    mutex = ctypes.create_string_buffer(256)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
+
+def test_before():
+    pass
+
+def test_stall():
+    {stall}
+
+def test_after():
+    pass
+"""
+
+WITH_GIL_UNTIL_SIGNAL = "ctypes.PyDLL(None).pause()"
+WITHOUT_GIL_UNTIL_SIGNAL = "ctypes.CDLL(None).pause()"
+WITH_GIL_FOR_EVER = "lock_twice(ctypes.PyDLL(None))"
+WITHOUT_GIL_FOR_EVER = "lock_twice(ctypes.CDLL(None))"
+
+# What pytest-timeout ends by itself: one method needs the stalled thread to come back to Python,
+# the other one needs the GIL.
+ENDED = [
+    ("signal", WITH_GIL_UNTIL_SIGNAL),
+    ("signal", WITHOUT_GIL_UNTIL_SIGNAL),
+    ("thread", WITHOUT_GIL_UNTIL_SIGNAL),
+    ("thread", WITHOUT_GIL_FOR_EVER),
+]
+NOT_ENDED = [
+    ("signal", WITH_GIL_FOR_EVER),
+    ("signal", WITHOUT_GIL_FOR_EVER),
+    ("thread", WITH_GIL_UNTIL_SIGNAL),
+    ("thread", WITH_GIL_FOR_EVER),
+]
+
+
+def both_ways(method_and_stall: tuple[str, str], patience: float) -> tuple[Run, Run]:
+    """Run the suite with pytest-timeout alone, and with the plugin."""
+    method, stall = method_and_stall
+    arguments = ("--timeout=1", f"--timeout-method={method}")
+    suite = SUITE.format(stall=stall)
+    bare = pytest(suite, *arguments, plugins=("pytest_timeout",), timeout=patience)
+    ours = pytest(
+        suite, "--gil-report", *arguments, plugins=("pytest_timeout", PLUGIN), timeout=patience
+    )
+    return bare, ours
+
+
+def require_pytest_timeout() -> None:
+    if importlib.util.find_spec("pytest_timeout") is None:
+        not_here("pytest-timeout is not installed")
+
+
+@case(usual=1, nightly=20)
+def pytest_timeout_ends_what_it_ends_anyway(count: int) -> None:
+    require_pytest_timeout()
+    with ThreadPoolExecutor(2) as pool:
+        for bare, ours in pool.map(lambda way: both_ways(way, 60), ENDED * count):
+            assert bare.code != STUCK, bare
+            assert ours.code == bare.code, (bare, ours)
+            assert ours.outcomes == bare.outcomes, (bare, ours)
+            assert "Timeout" in ours.text, ours
+            assert "in test_stall" in ours.text or "def test_stall" in ours.text, ours
+
+
+@case(usual=0, nightly=5)
+def what_pytest_timeout_does_not_end_stays_so(count: int) -> None:
+    """It would be a wonder if we did better; the table of the ways would be wrong."""
+    require_pytest_timeout()
+    with ThreadPoolExecutor(4) as pool:
+        for bare, ours in pool.map(lambda way: both_ways(way, 4), NOT_ENDED * count):
+            assert bare.code == ours.code == STUCK, (bare, ours)
+
+
+@case(usual=1, nightly=20)
+def faulthandler_tells_where_it_stalls(count: int) -> None:
+    """What needs no GIL still works: the watchdog tells the line while nobody can get the GIL."""
+    for _ in range(count):
+        run = pytest(
+            SUITE.format(stall=WITH_GIL_FOR_EVER),
+            "--gil-report",
+            "-o",
+            "faulthandler_timeout=1",
+            "-s",
+            plugins=(PLUGIN,),
+            until="in test_stall",
+        )
+        assert run.code == STUCK, run
+        assert "in test_stall" in run.text, run
+
+
+@case(usual=5, nightly=200)
+def the_stall_is_told_as_soon_as_it_ends(count: int) -> None:
+    """The knock asked in vain meanwhile is part of the reading, though nobody let it in."""
+    for method in ("auto", "sampled"):
+        for _ in range(count):
+            window = opened(method=method)
+            hold(0.15)
+            raw = checked(window.end())
+            if METHOD == "disabled":
+                continue
+            assert raw["knocks"] >= 1, raw
+            assert raw["knocks_waited"] >= 1, raw
+            assert raw["max_wait"] > 0.2 * raw["wall"], raw
+            assert raw["held"] is None or raw["held"] > 0.9 * raw["wall"], raw
+
+
+@case(usual=5, nightly=200)
+def a_knocker_tells_the_stall_as_soon_as_it_ends(count: int) -> None:
+    knocker = _core.Knocker(1000, 1_000_000, 0)
+    knocker.start()
+    for _ in range(count):
+        knocker.reset()
+        hold(0.1)
+        waited, sampled = knocker.times()
+        assert METHOD == "disabled" or waited > 0.2 * sampled > 0, (waited, sampled)
+    knocker.stop()
+
+
+@case(usual=2, nightly=50)
+def a_stalled_process_can_be_ended(count: int) -> None:
+    """By a signal whose action is the system's own; a handler in Python would need the GIL."""
+    code = (
+        "import ctypes\nfrom pytest_gilknock import _core\n"
+        "window = _core.Window()\nwindow.begin()\nprint('stalled', flush=True)\n"
+        "mutex = ctypes.create_string_buffer(256)\nlibc = ctypes.PyDLL(None)\n"
+        "libc.pthread_mutex_lock(mutex)\nlibc.pthread_mutex_lock(mutex)\n"
+    )
+    for _ in range(count):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stalled\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == -signal.SIGTERM
+    with measured():
+        hold(1e-3)
+
+
+if __name__ == "__main__":
+    scripting.main()

@@ -1,0 +1,276 @@
+"""Threads of every kind while windows are open, and what the program sees of ours: nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import random
+import sys
+import threading
+
+import scripting
+from loads import hold, in_background, in_threads, let_go, mix, spin
+from scripting import METHOD, case, checked, checked_threads, measured, not_here, opened
+
+from pytest_gilknock import _core
+
+SLOTS = 16384  # threads that the accounting tells apart
+
+
+def most_at_once(count: int) -> int:
+    return min(count, 50)
+
+
+@case(usual=1000, nightly=10_000)
+def born_and_gone_inside_one_window(count: int) -> None:
+    with measured() as raw:
+        for _ in range(count // most_at_once(count)):
+            in_threads(most_at_once(count), lambda: let_go(1e-5))
+    if METHOD == "exact":
+        assert len(raw["threads"]) > count - most_at_once(count), len(raw["threads"])
+
+
+@case(usual=SLOTS + 1000, nightly=100_000)
+def more_threads_than_there_are_slots(count: int) -> None:
+    """The earliest are no longer told apart; the sums still hold."""
+    window = opened()
+    for _ in range(count // most_at_once(count)):
+        in_threads(most_at_once(count), int)
+    raw = checked(window.end())
+    assert raw["method"] == METHOD, raw["reason"]
+    if METHOD == "exact":
+        assert raw["acquisitions"] >= count, raw["acquisitions"]
+        parts = [thread[2] for thread in raw["threads"]]
+        assert len(parts) <= SLOTS
+        assert sum(parts) <= raw["held"] * (1 + 1e-6)
+    with measured():
+        in_threads(4, mix)
+
+
+@case(usual=300, nightly=10_000)
+def storms_of_windows(count: int) -> None:
+    """In many threads at once; each thread's windows overlap and close in any order."""
+
+    def storm() -> None:
+        mine: list[_core.Window] = []
+        for _ in range(count // 10):
+            if mine and random.random() < 0.5:
+                checked_threads(mine.pop(random.randrange(len(mine))).end())
+            else:
+                mine.append(opened())
+            random.choice((mix, int, lambda: let_go(1e-4)))()
+        for window in mine:
+            checked_threads(window.peek())
+            checked_threads(window.end())
+
+    with measured():
+        in_threads(10, storm)
+
+
+@case(usual=300, nightly=10_000)
+def windows_closed_by_other_threads(count: int) -> None:
+    """Who opens a window need not be who closes it, and may be gone by then."""
+    windows: list[_core.Window] = []
+
+    def one() -> None:
+        for _ in range(count // 6):
+            windows.append(opened())
+            mix()
+            checked(windows.pop(random.randrange(len(windows))).end())
+
+    with measured():
+        in_threads(6, one)
+
+
+@case(usual=300, nightly=10_000)
+def one_window_closed_by_many_at_once(count: int) -> None:
+    """One of them gets the reading, the others are told that the window is not open."""
+    for _ in range(count // 10):
+        window = opened()
+        ends: list[object] = []
+        in_threads(4, functools.partial(end_into, ends, window, threading.Barrier(4)))
+        assert sum(isinstance(end, dict) for end in ends) == 1, ends
+        assert ends.count("the window is not open") == 3, ends
+
+
+def end_into(ends: list[object], window: _core.Window, barrier: threading.Barrier) -> None:
+    barrier.wait()
+    try:
+        ends.append(checked(window.end()))
+    except RuntimeError as error:
+        ends.append(str(error))
+
+
+@case(usual=200, nightly=5000)
+def made_in_c(count: int) -> None:
+    """Threads that Python meets when they call it, and that go on calling it from C."""
+    libc = ctypes.CDLL(None)
+    compare_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    called = []
+
+    @compare_type
+    def compare(_left: int, _right: int) -> int:
+        let_go(1e-6)
+        return 0
+
+    @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+    def run(_argument: int) -> None:
+        window = opened()
+        libc.qsort((ctypes.c_int * 8)(), 8, 4, compare)
+        mix()
+        checked(window.end())
+        called.append(threading.get_native_id())
+
+    with measured() as raw:
+        for _ in range(count // 8):
+            threads = [ctypes.c_ulong() for _ in range(8)]
+            for thread in threads:
+                assert libc.pthread_create(ctypes.byref(thread), None, run, None) == 0
+            for thread in threads:
+                assert libc.pthread_join(thread, None) == 0
+    assert len(called) == count // 8 * 8
+    if METHOD == "exact":
+        assert {thread[0] for thread in raw["threads"]} >= set(called)
+
+
+@case(usual=5, nightly=200)
+def switch_intervals_change_under_way(count: int) -> None:
+    before = sys.getswitchinterval()
+    for _ in range(count):
+        with measured() as raw:
+            in_threads(
+                4, lambda: (sys.setswitchinterval(random.choice((1e-6, 1e-4, 1e-2, 0.1))), mix())
+            )
+            sys.setswitchinterval(3e-3)
+        assert METHOD == "disabled" or abs(raw["switch_interval"] - 3e-3) < 1e-6, raw
+    sys.setswitchinterval(before)
+
+
+# --- what the program sees of the knocker ---
+
+
+@case(usual=200, nightly=5000)
+def the_program_sees_its_own_threads_only(count: int) -> None:
+    _core.set_knock_interval(1e-4)
+    main = {threading.get_ident()}
+    with measured() as raw:
+        for _ in range(count):
+            spin(5e-4)
+            assert set(sys._current_frames()) == main
+            assert threading.active_count() == 1
+            assert set(threading._active) == main  # type: ignore[attr-defined]
+    assert METHOD == "disabled" or raw["knocks"] > 0
+
+
+@case(usual=100, nightly=3000)
+def no_garbage_is_collected_by_the_knocker(count: int) -> None:
+    """A collection runs the program's finalizers: they belong into the program's threads."""
+    _core.set_knock_interval(1e-4)
+    collectors: set[int] = set()
+    gc.callbacks.append(lambda *_: collectors.add(threading.get_ident()))
+    gc.set_threshold(1)
+
+    def deep(depth: int) -> None:
+        deep(depth - 1) if depth else spin(5e-4)
+
+    with measured() as raw:
+        for _ in range(count):
+            deep(10)
+    gc.callbacks.clear()
+    assert METHOD == "disabled" or raw["knocks_waited"] > 0
+    assert collectors <= {threading.get_ident()}, collectors
+
+
+@case(usual=100, nightly=3000)
+def no_python_runs_in_the_knocker(count: int) -> None:
+    """Not even that of a Thread class of the program's whose attributes are looked at."""
+    _core.set_knock_interval(1e-4)
+    asked: set[int] = set()
+
+    class Curious(threading.Thread):
+        def __getattribute__(self, name: str) -> object:
+            asked.add(threading.get_ident())
+            return super().__getattribute__(name)
+
+    idents: set[int] = {threading.get_ident()}
+    with measured():
+        for _ in range(count):
+            thread = Curious(target=lambda: (idents.add(threading.get_ident()), mix()))
+            thread.start()
+            spin(5e-4)
+            thread.join()
+    assert asked <= idents, asked - idents
+
+
+# --- greenlets ---
+
+
+@case(usual=50, nightly=5000)
+def greenlets(count: int) -> None:
+    try:
+        import greenlet
+    except ImportError:
+        not_here("greenlet is not installed")
+
+    main = greenlet.getcurrent()
+
+    def windows() -> None:
+        for _ in range(20):
+            window = opened()
+            other.switch()
+            checked(window.end())
+
+    def back_and_forth() -> None:
+        while True:
+            main.switch()
+
+    with measured():
+        for _ in range(count):
+            other = greenlet.greenlet(back_and_forth)
+            worker = greenlet.greenlet(windows)
+            while not worker.dead:
+                worker.switch()
+
+
+@case(usual=20, nightly=1000)
+def gevent_with_everything_patched(count: int) -> None:
+    try:
+        import gevent
+        from gevent import monkey
+    except ImportError:
+        not_here("gevent is not installed")
+    monkey.patch_all()
+    pool = gevent.get_hub().threadpool
+
+    def work() -> None:
+        window = opened()
+        gevent.sleep(0)
+        pool.spawn(hold, 1e-4).get()
+        thread = threading.Thread(target=gevent.sleep, args=(1e-4,))
+        thread.start()
+        thread.join()
+        checked(window.end())
+
+    with measured():
+        for _ in range(count):
+            gevent.joinall([gevent.spawn(work) for _ in range(5)], raise_error=True)
+
+
+# --- threads that contend without end, to the end ---
+
+
+@case(usual=200, nightly=10_000)
+def windows_amid_contention(count: int) -> None:
+    in_background(3, mix)
+    in_background(1, lambda: spin(1e-2))
+    outer = opened()
+    for _ in range(count):
+        with measured() as raw:
+            let_go(1e-5)
+        assert METHOD != "exact" or raw["acquisitions"] >= 1, raw
+    checked(outer.end())
+
+
+if __name__ == "__main__":
+    scripting.main()
