@@ -41,7 +41,8 @@ double gil_switch_interval(const struct gil *gil);
  * thread state is current. Sets no exception. */
 double gil_switch_interval_by_call(void);
 
-/* Whether a thread of our own may ask for a thread state now. Up to 3.12.8 and 3.13.1 one that does
+/* Whether a thread of our own may ask for a thread state now: always from 3.14 on. Up to 3.12.8
+ * and 3.13.1 one that does
  * while tracemalloc traces waits for the GIL inside the tracer, and crashes when another thread
  * stops the tracing meanwhile (https://github.com/python/cpython/issues/128679). The GIL is held.
  * Sets no exception. */
