@@ -11,7 +11,6 @@
 #include "knocker.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "clock.h"
 #include "sync.h"
@@ -34,14 +33,27 @@ struct knocker {
 /* The threads under way. */
 static struct {
     struct sync_event event;
-    bool ready;
     struct knocker *running;
 } registry;
 
+static unsigned generation;
+
+unsigned knocker_generation(void) { return generation; }
+
+void knocker_after_fork(void) {
+    generation++;
+    registry.running = NULL;
+    sync_init(&registry.event);
+}
+
 void knocker_init(void) {
-    if (!registry.ready) {
+    static bool initialized;
+    if (!initialized) {
+        initialized = true;
         sync_init(&registry.event);
-        registry.ready = true;
+#ifndef _WIN32
+        pthread_atfork(NULL, NULL, knocker_after_fork);
+#endif
     }
 }
 
@@ -176,16 +188,6 @@ bool knocker_stop_all(uint64_t nanoseconds) {
     bool all = registry.running == NULL;
     sync_unlock(&registry.event);
     return all;
-}
-
-static unsigned generation;
-
-unsigned knocker_generation(void) { return generation; }
-
-void knocker_after_fork(void) {
-    generation++;
-    memset(&registry, 0, sizeof registry);
-    knocker_init();
 }
 
 /* xorshift64*, https://doi.org/10.18637/jss.v014.i08 and Vigna's multiplier,

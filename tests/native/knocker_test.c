@@ -352,8 +352,7 @@ static void test_a_crowd_comes_and_goes(void) {
 #ifndef THREAD_SANITIZER /* it starts no threads in the child of a process with threads */
 static void live_in_the_child(unsigned generation) {
     alarm(60);
-    knocker_after_fork();
-    CHECK(knocker_generation() == generation + 1);
+    CHECK(knocker_generation() != generation);
     CHECK(knocker_stop_all(0));
     test_it_paces_looks_and_knocks_until_it_is_stopped();
     test_stopping_all_waits_for_a_knock_but_not_for_ever();
