@@ -113,7 +113,7 @@ static struct {
 
 static struct ledger ledger;
 
-static bool gil_is_taken(void) { return __atomic_load_n(tap.target.locked, __ATOMIC_RELAXED) == 1; }
+static bool is_taken(void) { return __atomic_load_n(tap.target.locked, __ATOMIC_RELAXED) == 1; }
 
 /* --- threads --- */
 
@@ -185,7 +185,7 @@ NEVER_INLINE static void ask(uint64_t blocked_since) {
     self.phase = PHASE_NONE;
     if (forced) {
         ledger_request(&ledger, slot, self.released, true);
-    } else if (blocked || gil_is_taken()) {
+    } else if (blocked || is_taken()) {
         ledger_request(&ledger, slot, blocked ? blocked_since : clock_ticks(), false);
     } else {
         ledger_ask(slot);
@@ -196,7 +196,7 @@ static inline void quick_locked(void) {
     struct ledger_slot *slot = self.slot;
     if (slot != NULL && slot == ledger.holder) {
         self.leaving = clock_ticks();
-    } else if (slot != NULL && self.phase < PHASE_DROPPED && !gil_is_taken()) {
+    } else if (slot != NULL && self.phase < PHASE_DROPPED && !is_taken()) {
         self.phase = PHASE_NONE;
         ledger_ask(slot);
     } else {
@@ -225,7 +225,7 @@ NEVER_INLINE static void released_as_asked(void) {
 
 /* Neither a release nor an acquisition by a known thread. */
 NEVER_INLINE static void unlocking_otherwise(void) {
-    if (gil_is_taken() && ledger.holder == NULL) {
+    if (is_taken() && ledger.holder == NULL) {
         struct ledger_slot *slot = own_slot();
         if (slot != NULL) {
             ledger_acquire(&ledger, slot, clock_ticks());
@@ -237,7 +237,7 @@ NEVER_INLINE static void unlocking_otherwise(void) {
 
 static inline void quick_unlocking(void) {
     struct ledger_slot *slot = self.slot;
-    bool taken = gil_is_taken();
+    bool taken = is_taken();
     if (slot != NULL && slot == ledger.holder && !taken) {
         ledger_release(&ledger, slot, self.leaving);
         self.released = self.leaving;

@@ -1,0 +1,61 @@
+/* The knocks of the windows: the one knocker that they share, and what it has seen in each. */
+#ifndef GILKNOCK_KNOCKING_H
+#define GILKNOCK_KNOCKING_H
+
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "blame.h"
+#include "gil.h"
+#include "histogram.h"
+
+struct knocks {
+    uint64_t knocks;
+    uint64_t waited;
+    struct histogram latency;
+};
+
+/* What a window keeps of them; in place from knocking_open to knocking_close. */
+struct knock_window {
+    struct knock_window *older, *newer;
+    uint64_t opened; /* ticks */
+    bool sampled;    /* it tells what the knocks alone saw */
+    struct knocks base;
+    uint64_t max_wait; /* the longest part of an answered knock that lies in the window */
+    struct blame blame;
+};
+
+struct knock_reading {
+    struct knocks knocks;
+    uint64_t max_wait; /* ticks */
+};
+
+/* The GIL that is knocked on; NULL where it could not be found. Before the first window. The GIL is
+ * held, here and below. */
+void knocking_set_up(const struct gil *gil);
+
+/* Count a window in, and have a knocker that is awake. Without one (no thread can be had) there are
+ * no knocks to tell of. */
+void knocking_open(struct knock_window *window, uint64_t opened, bool sampled);
+
+/* What the knocks saw in an open window up to `now`, a knock under way included. Brings the
+ * window's blame up to date. */
+void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading);
+
+/* Count a window out, and forget whom it blames. */
+void knocking_close(struct knock_window *window);
+
+/* Set the mean time between two knocks. Any thread. */
+void knocking_set_gap(double seconds);
+
+/* Ticks for which the knocker had the GIL. */
+uint64_t knocking_held(void);
+
+/* No knock any more; releases the GIL while one under way comes to its end. */
+void knocking_end(void);
+
+/* After knocking_end: an interpreter begins (again). */
+void knocking_begin(void);
+
+#endif
