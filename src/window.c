@@ -236,16 +236,18 @@ static double switch_interval(void) {
 
 /* What a window has seen so far, as a new raw reading, or NULL with an exception set. */
 static PyObject *read_window(Window *window) {
+    enum method method = window->method;
+    const char *reason = window->reason;
+    if (method == METHOD_EXACT) {
+        names_learn(window->by_thread); /* may run Python code, so not after the moment below */
+    }
     uint64_t now = clock_ticks();
     clock_calibrate();
     const struct module_state *state = PyType_GetModuleState(Py_TYPE(window));
     PyObject *const *keys = state->keys;
-    enum method method = window->method;
-    const char *reason = window->reason;
 
     struct ledger_reading book = {.threads = NULL};
     if (method == METHOD_EXACT) {
-        names_learn(window->by_thread);
         if (accounting_read(&window->book, now, &book) < 0) {
             return PyErr_NoMemory();
         }
