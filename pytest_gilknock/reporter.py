@@ -21,7 +21,7 @@ class Reporter:
         self._config = config
         self._settings = settings
         self._verbosity: int = config.getoption("verbose", 0)
-        self._write_error: OSError | None = None
+        self._file_news: list[table.Line] = []
         self.results = Results(
             top=settings.top,
             sort=settings.sort,
@@ -65,11 +65,14 @@ class Reporter:
             return
         from pytest_gilknock.files import replace
 
+        path = text.printable(self._settings.json)
         try:
             replace(self._settings.json, self._document())
         except OSError as error:
-            self._write_error = error
+            self._file_news = [table.Line(f"--gil-json: {path}: {error.strerror}", red=True)]
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        else:
+            self._file_news = [table.Line(f"GIL readings written to {path}")]
 
     def _document(self) -> str:
         if self._settings.json_format == BENCHMARKS:
@@ -88,7 +91,8 @@ class Reporter:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""
-        if self._settings.report:
+        ran = self.results.measured or self.results.totals
+        if self._settings.report and ran:
             lines = table.section(
                 self.results,
                 width=self._config.get_terminal_writer().fullwidth,
@@ -98,15 +102,7 @@ class Reporter:
             lines = list(table.unjudged(self.results))
         if lines:
             terminalreporter.write_sep("=", "GIL contention")
-        for line, *markup in lines:
+        for line, *markup in lines + self._file_news:
             terminalreporter.write_line(
                 line, **dict(zip(("red", "yellow", "bold"), markup, strict=True))
             )
-        if self._settings.json is not None:
-            self._tell_file(terminalreporter, text.printable(self._settings.json))
-
-    def _tell_file(self, terminalreporter: pytest.TerminalReporter, path: str) -> None:
-        if self._write_error is None:
-            terminalreporter.write_line(f"GIL readings written to {path}")
-        else:
-            terminalreporter.write_line(f"--gil-json: {path}: {self._write_error}", red=True)

@@ -187,6 +187,11 @@ class Whole:
     knocks_held: float
 
     @property
+    def disabled(self) -> bool:
+        """Whether no process had a GIL to measure."""
+        return self.methods == ["disabled"]
+
+    @property
     def contention(self) -> float | None:
         """As :attr:`GilReading.contention`, of all processes together."""
         return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)

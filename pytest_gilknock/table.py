@@ -123,13 +123,14 @@ def _details(reading: GilReading) -> Iterator[str]:
 
 
 def _left_out(results: Results, shown: int) -> Iterator[Line]:
+    whole = results.whole()
     below = results.measured - results.with_row
     beyond = results.with_row - shown
     if beyond:
         yield Line(f"({text.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
-    if below:
+    if below and not whole.disabled:
         least = text.exact_seconds(results.threshold)
-        measure = results.extent_measure if results.whole().held is not None else "max_wait"
+        measure = results.extent_measure if whole.held is not None else "max_wait"
         measure = measure.replace("_", " ")
         yield Line(
             f"({text.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
@@ -142,7 +143,7 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
         f"Whole run: contention {text.share(whole.contention)}, wait {text.seconds(whole.wait)}"
         f" in {text.seconds(whole.wall)}"
     )
-    if whole.methods == ["disabled"]:
+    if whole.disabled:
         numbers = "Whole run: the GIL is disabled, so no thread waits for it"
     how = f"{text.count(results.measured, 'test')} measured, {_method(whole)}"
     if quiet:
@@ -152,10 +153,11 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     if (whole.contention or 0.0) > 0.5 and whole.wait is not None and whole.wait < WORTH_A_ROW:
         yield Line(BUSY_ALONE)
     yield Line(how)
-    for reason in whole.reasons:
-        yield Line(f"Not exact: {text.printable(reason)}")
-    cost, held = text.seconds(whole.windows_cost), text.seconds(whole.knocks_held)
-    yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
+    if not whole.disabled:
+        for reason in whole.reasons:
+            yield Line(f"Not exact: {text.printable(reason)}")
+        cost, held = text.seconds(whole.windows_cost), text.seconds(whole.knocks_held)
+        yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
     yield from unjudged(results)
     yield from _doubts(results)
 

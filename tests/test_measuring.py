@@ -4,6 +4,7 @@ import time
 import warnings
 
 import pytest
+from inner import exact
 from scripted import disabled, reading, sampled
 
 import pytest_gilknock
@@ -20,6 +21,7 @@ def spin(seconds):
         pass
 
 
+@exact
 def test_measure_tells_holding_from_releasing():
     with measure() as held:
         HOLDS(30_000)
@@ -65,6 +67,7 @@ def test_one_object_measures_one_block_at_a_time():
     assert m.reading.wall < first.wall
 
 
+@exact
 def test_blocks_in_several_threads_at_once():
     barrier = threading.Barrier(4)
     readings = []
@@ -97,6 +100,7 @@ def test_unknown_method():
         measure(method="fast")
 
 
+@exact
 def test_sampled_does_not_claim_what_it_cannot_know():
     with measure(method="sampled") as m:
         spin(0.01)
@@ -111,6 +115,7 @@ def test_release_passes():
     assert m.reading.wall >= 0.03
 
 
+@exact
 def test_keeping_the_gil_fails_and_tells_where():
     with pytest.raises(AssertionError) as failure, assert_releases_gil():
         HOLDS(60_000)

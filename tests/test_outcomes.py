@@ -11,6 +11,9 @@ import xml.etree.ElementTree as ElementTree
 from typing import NamedTuple
 
 import pytest
+from inner import exact
+
+pytestmark = exact
 
 CONFTEST = """
 import json

@@ -5,10 +5,11 @@ import sys
 
 import inner
 import pytest
+from inner import exact
 
 from pytest_gilknock import _core
 
-exact = pytest.mark.skipif(_core.status()[0] != "exact", reason="needs the accounting")
+disabled = pytest.mark.skipif(_core.status()[0] != "disabled", reason="the GIL is enabled")
 
 BUSY = """
 import ctypes
@@ -220,6 +221,26 @@ def test_sampled_report_does_not_claim_what_it_cannot_know(two_tests):
     assert "2 tests measured, method sampled, GIL enabled" in lines
 
 
+@disabled
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_disabled_gil_breaks_no_limit(two_tests, workers):
+    args = ["--gil-report", "--gil-max-wait=0", "--gil-max-contention=0", f"-n{workers}"]
+    result = inner.run(two_tests, *args)
+    result.assert_outcomes(passed=2)
+    lines = section(result)
+    assert "Whole run: the GIL is disabled, so no thread waits for it" in lines
+    assert any(
+        line.startswith("2 tests passed with a GIL limit that could not be") for line in lines
+    )
+
+
+@disabled
+def test_exact_with_the_gil_disabled(two_tests):
+    result = inner.run(two_tests, "--gil-report", "--gil-method=exact")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --gil-method: 'exact' cannot be had here: the GIL is off"])
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_json(two_tests, workers):
     result = inner.run(two_tests, "--gil-json=out.json", f"-n{workers}")
@@ -293,7 +314,7 @@ def test_fixture(pytester):
             with gilknock.measure() as m:
                 pass
             assert gilknock.reading is m.reading
-            assert m.reading.method == "sampled"
+            assert m.reading.method in ("sampled", "disabled")
         """
     )
     inner.run(pytester, "--gil-method=sampled").assert_outcomes(passed=1)
