@@ -1,6 +1,7 @@
 """Loads whose use of the GIL is known from the load itself.
 
-``ctypes.PyDLL`` calls hold the GIL for as long as the C function runs, ``ctypes.CDLL`` calls let it go.
+``ctypes.PyDLL`` calls hold the GIL for as long as the C function runs, ``ctypes.CDLL`` calls let it
+go.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def spin(seconds: float) -> None:
 def hold_and_let_go(held: float, free: float, seconds: float) -> float:
     """Alternate for about ``seconds``; return the time for which this thread had the GIL.
 
-    The truth is told by two clock reads around each C call that lets the GIL go: what is not between
-    them is held.
+    The truth is told by two clock reads around each C call that lets the GIL go: what is not
+    between them is held.
     """
     start = time.perf_counter()
     released = 0.0

@@ -1,4 +1,7 @@
-"""Readings against loads whose truth is known from the load itself. Ratios only: the machine may be busy."""
+"""Readings against loads whose truth is known from the load itself.
+
+Ratios only, with room: the machine may be busy.
+"""
 
 from __future__ import annotations
 
