@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -34,12 +35,10 @@ BASELINE = Baseline(
 )
 
 BUSY = """
-import time
+import os
 
-def busy():
-    until = time.perf_counter() + 0.03
-    while time.perf_counter() < until:
-        pass
+def busy(contention=1.0):
+    os.environ["CONTENTION"] = str(float(contention))
 """
 
 FREE = replace(ENTRY, contention=0.0, wait=0.0, max_wait=0.0)
@@ -50,15 +49,27 @@ GATE = "--gil-compare-fail=contention:0.5"
 FUZZ = settings(deadline=None, derandomize=True, max_examples=300)
 
 
-def excuse_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no busy machine excuse a test of an inner run, whose outcome would hang on it."""
-    pytester.makeconftest(
-        "import os\n"
-        "from pytest_gilknock import compare\n"
-        "if 'PYTEST_XDIST_WORKER' in os.environ:\n"
-        "    compare._delay = lambda metric, after: 0.0\n"
-    )
-    monkeypatch.setattr("pytest_gilknock.compare._delay", lambda metric, after: 0.0)
+SCRIPT = """
+import os
+from dataclasses import replace
+from pytest_gilknock.baseline import Entry
+
+from_reading = Entry.from_reading
+
+def scripted(reading):
+    contention = float(os.environ.pop("CONTENTION", "0"))
+    times = {"wait": 0.0, "max_wait": 0.0, "wall": 1.0, "run_delay": None}
+    return replace(from_reading(reading), contention=contention, **times)
+"""
+
+
+def script_readings(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test of an inner run have the contention that it says it has, 0 if it says none."""
+    workers = "if 'PYTEST_XDIST_WORKER' in os.environ:\n    Entry.from_reading = scripted\n"
+    pytester.makeconftest(SCRIPT + workers)
+    script: dict[str, Any] = {}
+    exec(SCRIPT, script)
+    monkeypatch.setattr(Entry, "from_reading", script["scripted"])
 
 
 def write(path: Path, **tests: Entry) -> None:

@@ -1,7 +1,7 @@
 """The gate in whole pytest runs.
 
-The baselines are scripted, so that no timing decides: a test that does nothing but compute for a
-while has a contention of 1 and breaks a gate from 0, and one that is said to have had 1 never does.
+Readings and baselines are scripted, so that no timing decides: a test that is busy has a contention
+of 1, and breaks a gate if its baseline has 0.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from gate_samples import BUSY, FREE, FULL, GATE, excuse_nothing, read, write
+from gate_samples import BUSY, FREE, FULL, GATE, read, script_readings, write
 
 from pytest_gilknock import _core, origin
 from pytest_gilknock.baseline_json import dumps
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_excused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    excuse_nothing(pytester, monkeypatch)
+def _readings_are_scripted(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    script_readings(pytester, monkeypatch)
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_a_test_over_its_gate_fails_and_says_why(project: pytest.Pytester) -> No
             "gilknock: compared with base.json; gate contention:0.5",
             "*_ test_one _*",
             "GIL contention regression: contention 1.000, was 0.000 (+1.000, from 0),"
-            " allowed +0.*, set by --gil-compare-fail=contention:0.5",
+            " allowed +0.500, set by --gil-compare-fail=contention:0.5",
             "  before      0.000 in base.json",
             "  contention  1.000 (the GIL was held *",
             "*= GIL contention compared =*",
@@ -468,7 +468,7 @@ def test_a_rerun_by_another_plugin_is_judged_again(project: pytest.Pytester) -> 
     project.makepyfile(
         test_a=BUSY
         + "RUNS = []\ndef test_one():\n    RUNS.append(0)\n"
-        + "    busy() if len(RUNS) == 1 else time.sleep(0.1)\n"
+        + "    busy(len(RUNS) == 1)\n"
     )
     write(project.path / "base.json", test_one=FREE)
     for retries in ([], ["--gil-compare-retries=3"]):
@@ -528,9 +528,9 @@ def test_github_gets_annotations_and_a_summary(
     folder = project.path.name
     result.stdout.fnmatch_lines(
         [
-            f"::error file={folder}/test_a.py,line=8,title=test_one%3A GIL contention regression%3A"
+            f"::error file={folder}/test_a.py,line=6,title=test_one%3A GIL contention regression%3A"
             " contention 1.000*::GIL contention regression: contention 1.000*%0A  before*",
-            f"::error file={folder}/test_a.py,line=11,title=test_two%3A *",
+            f"::error file={folder}/test_a.py,line=9,title=test_two%3A *",
         ]
     )
     assert result.stdout.str().count("::error") == 2
