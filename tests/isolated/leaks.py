@@ -66,14 +66,14 @@ def settled(count: Callable[[], int], most: int) -> int:
     return count()
 
 
-def repeat(count: int, round_: Callable[[], object]) -> None:
-    """Do half of the rounds, look, do the other half, and compare."""
-    half = count // 2
-    for _ in range(half):
+def repeat(count: int, round_: Callable[[], object], *, of: int = 1) -> None:
+    """Do half of the rounds, look, do the other half, and compare. A round does that many things."""
+    half = count // 2 // of * of
+    for _ in range(half // of):
         round_()
     gc.collect()
     before = (allocated(), resident(), sys.getallocatedblocks(), files(), threads())
-    for _ in range(half):
+    for _ in range(half // of):
         round_()
     gc.collect()
     bytes_more, resident_more, blocks_more, files_more = (
@@ -82,7 +82,7 @@ def repeat(count: int, round_: Callable[[], object]) -> None:
             (allocated(), resident(), sys.getallocatedblocks(), files()), before, strict=False
         )
     )
-    print(f"{half} rounds: {bytes_more} bytes, {resident_more} resident, {blocks_more} blocks")
+    print(f"{half} times: {bytes_more} bytes, {resident_more} resident, {blocks_more} blocks")
     assert bytes_more < half * SMALLEST_BLOCK / 2, bytes_more
     assert resident_more < half * SMALLEST_BLOCK + (1 << 20), resident_more
     assert blocks_more < half / 2, blocks_more
@@ -137,7 +137,7 @@ def windows_with_blame(count: int) -> None:
     assert METHOD == "disabled" or blamed > 0
 
 
-@case(usual=12_000, nightly=200_000)
+@case(usual=6000, nightly=200_000)
 def threads_with_windows(count: int) -> None:
     """Each is a new thread; all of them inside one more window."""
 
@@ -149,7 +149,7 @@ def threads_with_windows(count: int) -> None:
     def many() -> None:
         in_threads(10, one)
 
-    repeat(count // 10 * 2, many)
+    repeat(count, many, of=10)
 
 
 @case(usual=1500, nightly=40_000)

@@ -11,7 +11,16 @@ import threading
 
 import scripting
 from loads import hold, in_background, in_threads, let_go, mix, spin
-from scripting import METHOD, case, checked, checked_threads, measured, not_here, opened
+from scripting import (
+    METHOD,
+    case,
+    checked,
+    checked_threads,
+    measured,
+    not_here,
+    opened,
+    until_a_knock_waits,
+)
 
 from pytest_gilknock import _core
 
@@ -154,13 +163,17 @@ def switch_intervals_change_under_way(count: int) -> None:
 def the_program_sees_its_own_threads_only(count: int) -> None:
     _core.set_knock_interval(1e-4)
     main = {threading.get_ident()}
-    with measured() as raw:
+
+    def look() -> None:
         for _ in range(count):
             spin(5e-4)
             assert set(sys._current_frames()) == main
             assert threading.active_count() == 1
             assert set(threading._active) == main  # type: ignore[attr-defined]
-    assert METHOD == "disabled" or raw["knocks"] > 0
+
+    window = opened()
+    until_a_knock_waits(window, look)
+    checked_threads(window.end())
 
 
 @case(usual=100, nightly=3000)
@@ -174,11 +187,10 @@ def no_garbage_is_collected_by_the_knocker(count: int) -> None:
     def deep(depth: int) -> None:
         deep(depth - 1) if depth else spin(5e-4)
 
-    with measured() as raw:
-        for _ in range(count):
-            deep(10)
+    window = opened()
+    until_a_knock_waits(window, lambda: [deep(10) for _ in range(count)])
     gc.callbacks.clear()
-    assert METHOD == "disabled" or raw["knocks_waited"] > 0
+    checked_threads(window.end())
     assert collectors <= {threading.get_ident()}, collectors
 
 
@@ -201,6 +213,18 @@ def no_python_runs_in_the_knocker(count: int) -> None:
             spin(5e-4)
             thread.join()
     assert asked <= idents, asked - idents
+
+
+@case(usual=200, nightly=10_000)
+def blame_counts_the_knocks_that_waited(count: int) -> None:
+    """A knock that is under way when a window closes is one that waits, in the blame as well."""
+    in_background(2, mix)
+    for _ in range(count):
+        window = opened()
+        spin(random.uniform(0, 2e-3))
+        raw = checked(window.end())
+        for *_, knocks in raw["blame"]:
+            assert 1 <= knocks <= raw["knocks_waited"], raw
 
 
 # --- greenlets ---

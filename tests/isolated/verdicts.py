@@ -130,7 +130,7 @@ def repeat(count: int, method: str) -> None:
             assert outcome == expected or (test in unclear and outcome == "passed"), run.text
 
 
-@case(usual=3, nightly=200)
+@case(usual=2, nightly=200)
 def exact_on_an_idle_machine(count: int) -> None:
     repeat(count, "exact")
 
@@ -141,7 +141,7 @@ def exact_beside_hogs(count: int) -> None:
         repeat(count, "exact")
 
 
-@case(usual=2, nightly=200)
+@case(usual=1, nightly=200)
 def sampled_on_an_idle_machine(count: int) -> None:
     repeat(count, "sampled")
 
