@@ -121,7 +121,7 @@ def test_keeping_the_gil_fails_and_tells_where():
         HOLDS(60_000)
     text = str(failure.value)
     assert text.startswith("the GIL was released for 0.0")
-    assert "at least 0.9 was asked for: this thread held it for 6" in text
+    assert "at least 0.9 was asked for: this thread held it for " in text
     assert "contention  0.99" in text or "contention  1.000" in text
     assert "test_measuring.py" in text
 
