@@ -194,6 +194,22 @@ def test_a_testcase_of_unittest_is_set_up_each_time(pytester: pytest.Pytester) -
     assert log(pytester) == "up run down up run down"
 
 
+def test_a_testcase_of_unittest_that_fails_by_itself_is_not_run_again(
+    pytester: pytest.Pytester,
+) -> None:
+    test = (
+        "import unittest\n"
+        "class TestIt(unittest.TestCase):\n"
+        "    def test_one(self):\n"
+        "        work(9)\n"
+        "        self.fail('own')\n"
+    )
+    result = retried(pytester, test)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["0 tests of this run compared with base.json: nothing *"])
+    assert log(pytester) == "run"
+
+
 def test_a_test_with_subtests_is_not_run_again(pytester: pytest.Pytester) -> None:
     test = "def test_one(subtests):\n    with subtests.test('a'):\n        work(9)\n"
     retried(pytester, test)
