@@ -75,7 +75,7 @@ def read(config: pytest.Config) -> Settings:
         sort=value("gil_sort", _one_of(SORTS), "wait"),
         limits=tuple(limit for limit in limits if limit is not None),
         method=cast("AskedMethod", value("gil_method", _one_of(METHODS), "auto")),
-        knock_interval=value("gil_knock_interval", _between("100us", "10s"), None),
+        knock_interval=value("gil_knock_interval", _parse_knock_interval, None),
         switch_interval=value("gil_switch_interval", _between("1us", "1min"), None),
         json=value("gil_json", _parse_path, None),
         json_format=config.option.gil_json_format,
@@ -103,6 +103,14 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def _parse_knock_interval(value: Any) -> float | None:
+    """Return seconds; 0 for "off"."""
+    try:
+        return 0.0 if value == "off" else _between("100us", "10s")(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or 'off'") from None
 
 
 def _between(low: str, high: str) -> Callable[[Any], float | None]:

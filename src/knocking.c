@@ -62,6 +62,7 @@ static struct {
     uint64_t newest_opened;
     uint64_t knock_asked; /* when the knock under way asked for the GIL; 0: none is */
     uint64_t gap_ticks;   /* the mean gap in force */
+    int silent;           /* no knocks are wanted */
     uint64_t asked_gap;   /* ns; the mean gap that was asked for, or 0 */
 
     /* The knocker's alone. */
@@ -214,7 +215,7 @@ static uint64_t pace(void *context) {
     (void)context;
     bool woken = !office.knocked;
     office.knocked = false;
-    if (LOAD(office.open) == 0) {
+    if (LOAD(office.open) == 0 || LOAD(office.silent)) {
         return KNOCKER_ASLEEP;
     }
     uint64_t now = clock_system_ns();
@@ -267,7 +268,7 @@ static void after_fork_in_child(void) {
 /* Have a knocker that is awake. The GIL is held. Without one (no thread to be had) there are no
  * knocks to tell of. */
 static void rouse_knocker(void) {
-    if (office.ended) {
+    if (office.ended || office.silent) {
         return;
     }
     if (office.knocker != NULL) {
@@ -345,7 +346,10 @@ void knocking_close(struct knock_window *window) {
     blame_clear(&window->blame);
 }
 
-void knocking_set_gap(double seconds) { STORE(office.asked_gap, (uint64_t)(seconds * 1e9)); }
+void knocking_set_gap(double seconds) {
+    STORE(office.asked_gap, (uint64_t)(seconds * 1e9));
+    STORE(office.silent, seconds == 0.0);
+}
 
 uint64_t knocking_held(void) { return office.knocking; }
 

@@ -46,7 +46,7 @@ void knocking_read(struct knock_window *window, uint64_t now, struct knock_readi
 /* Count a window out, and forget whom it blames. */
 void knocking_close(struct knock_window *window);
 
-/* Set the mean time between two knocks. Any thread. */
+/* Set the mean time between two knocks, 0 for none. */
 void knocking_set_gap(double seconds);
 
 /* Ticks for which the knocker had the GIL. */

@@ -77,9 +77,11 @@ PyDoc_STRVAR(
     status_doc,
     "status($module, /)\n--\n\n"
     "Return how windows are measured here, and why not exactly: (method, reason or None).");
-PyDoc_STRVAR(set_knock_interval_doc,
-             "set_knock_interval($module, seconds, /)\n--\n\n"
-             "Set the mean time between two knocks, in seconds (1e-6 to 3600).");
+PyDoc_STRVAR(
+    set_knock_interval_doc,
+    "set_knock_interval($module, seconds, /)\n--\n\n"
+    "Set the mean time between two knocks, in seconds (1e-6 to 3600), or 0 for no knocks: then no "
+    "knocking thread is started.");
 PyDoc_STRVAR(
     cost_doc,
     "cost($module, /)\n--\n\n"

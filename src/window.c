@@ -422,8 +422,9 @@ PyObject *window_set_knock_interval(PyObject *module, PyObject *argument) {
     if (seconds == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
-    if (!(seconds >= 1e-6 && seconds <= 3600.0)) {
-        PyErr_SetString(PyExc_ValueError, "the knock interval must be from 1e-6 to 3600 seconds");
+    if (!(seconds >= 1e-6 && seconds <= 3600.0) && seconds != 0.0) {
+        PyErr_SetString(PyExc_ValueError,
+                        "the knock interval must be from 1e-6 to 3600 seconds, or 0 for no knocks");
         return NULL;
     }
     knocking_set_gap(seconds);

@@ -73,8 +73,8 @@ def test_option_or_ini_key(pytester, option, value, form, where):
     ("key", "value", "form"),
     [
         ("gil_junit", "some", "'some' is not one of all, limited, none"),
-        ("gil_knock_interval", "1us", "'1us' is not a time from 100us to 10s"),
-        ("gil_knock_interval", "often", f"'often' {DURATION_FORM}"),
+        ("gil_knock_interval", "1us", "'1us' is not a time from 100us to 10s, or 'off'"),
+        ("gil_knock_interval", "often", f"'often' {DURATION_FORM}, or 'off'"),
         (
             "gil_report",
             "maybe",

@@ -262,6 +262,24 @@ def test_knocks_that_wait_behind_python_wait_about_the_switch_interval():
     assert m.reading.blame[0].function.endswith("spin")
 
 
+@exact_only
+def test_without_knocks_there_is_no_knocking_thread_and_the_sums_stay_exact():
+    script = """
+import ctypes, os, sys
+from pytest_gilknock import _core
+_core.set_knock_interval(0)
+window = _core.Window()
+window.begin()
+ctypes.PyDLL(None).usleep(100_000)
+threads = len(os.listdir("/proc/self/task"))
+reading = window.end()
+assert threads == 1, threads
+assert reading["knocks"] == 0 and reading["knock_latency"] is None and reading["blame"] == []
+assert reading["held"] > 0.9 * reading["wall"] > 0.09, reading
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 @with_gil
 def test_run_delay_tells_a_busy_machine_from_a_busy_gil():
     """A thread that must share its processor with others is ready to run, yet does not."""
@@ -323,7 +341,7 @@ def test_bad_arguments_are_refused():
         _core.Window(method="guess")
     with pytest.raises(TypeError):
         _core.Window("exact")
-    for bad in (0.0, -1.0, float("nan"), 1e9):
+    for bad in (-1.0, 1e-9, float("nan"), 1e9):
         with pytest.raises(ValueError, match="knock interval"):
             _core.set_knock_interval(bad)
 
