@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -15,7 +16,17 @@ from concurrent.futures import ProcessPoolExecutor
 
 import scripting
 from loads import hold, in_background, in_threads, let_go, mix, spin
-from scripting import METHOD, case, checked, checked_threads, measured, not_here, opened
+from scripting import (
+    METHOD,
+    case,
+    checked,
+    checked_threads,
+    measured,
+    not_here,
+    opened,
+    true_share,
+    until_a_knock_waits,
+)
 
 from pytest_gilknock import _core
 
@@ -47,16 +58,13 @@ def ends_well(pid: int) -> None:
 
 def new_windows_read_well() -> None:
     """What holds in every process, forked or not: a load is read for what it is."""
+    true_share(0.9, 1, lambda: spin(2e-3))
+    true_share(0, 0.5, lambda: let_go(5e-3))
     with measured() as raw:
-        spin(2e-3)
+        let_go(1e-4)
     if METHOD == "exact":
-        assert raw["held"] > 0.9 * raw["wall"], raw
+        assert raw["acquisitions"] >= 1, raw
         assert {thread[0] for thread in raw["threads"]} == {threading.get_native_id()}, raw
-    with measured() as raw:
-        let_go(5e-3)
-    if METHOD == "exact":
-        assert raw["held"] < 0.9 * raw["wall"], raw
-        assert raw["acquisitions"] == 1, raw
     in_threads(2, mix)
 
 
@@ -74,8 +82,7 @@ def inherited_windows_read_well(*windows: _core.Window) -> None:
         assert later["method"] == raw["method"], later
         if METHOD == "exact":
             assert later["held"] >= raw["held"], (raw, later)
-            assert later["wait"] == raw["wait"], (raw, later)
-            assert later["acquisitions"] == raw["acquisitions"] + 1, (raw, later)
+            assert later["acquisitions"] > raw["acquisitions"], (raw, later)
 
 
 @case(usual=40, nightly=1000)
@@ -92,9 +99,13 @@ def os_fork_inside_a_window(count: int) -> None:
 
 @case(usual=40, nightly=1000)
 def windows_in_the_child_only(count: int) -> None:
+    def work() -> None:
+        new_windows_read_well()
+        until_a_knock_waits(opened(), lambda: spin(1e-3))
+
     for _ in range(count):
-        ends_well(in_child(new_windows_read_well))
-    new_windows_read_well()
+        ends_well(in_child(work))
+    work()
 
 
 @case(usual=20, nightly=1000)
@@ -233,11 +244,14 @@ def a_knock_is_under_way_at_the_fork(count: int) -> None:
 
     def work() -> None:
         all_windows_read_well(window)
+        until_a_knock_waits(opened(), lambda: spin(1e-3))
         knocker.times()
         knocker.stop()
         knocker.start()
-        let_go(5e-3)
-        assert knocker.times()[1] > 0, "the child has no knocker of its own"
+        patience = time.monotonic() + 60
+        while knocker.times()[1] == 0:
+            assert time.monotonic() < patience, "the child has no knocker of its own"
+            let_go(1e-3)
         knocker.stop()
 
     for _ in range(count):

@@ -79,14 +79,15 @@ def an_import_turns_it_on(_count: int) -> None:
 
     raw = checked(before.end())
     assert raw["method"] == "disabled", raw
-    assert raw["gil_enabled"] is False, raw
+    assert raw["gil_enabled"] is True, raw
+    assert raw["reason"] != "the GIL is off", raw
     raw = checked(across.end())
     assert raw["method"] == "exact", raw
     assert raw["acquisitions"] > 0, raw
     window = opened()
     hold(0.02)
     raw = checked_threads(window.end())
-    assert raw["held"] > 0.9 * raw["wall"], raw
+    assert raw["held"] > 0.5 * raw["wall"], raw
 
 
 @case(usual=20, nightly=2000)

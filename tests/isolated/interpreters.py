@@ -11,7 +11,7 @@ from pathlib import Path
 
 import scripting
 from loads import in_threads, mix, spin
-from scripting import METHOD, case, checked, measured, not_here, opened
+from scripting import case, checked, measured, not_here, opened, true_share
 
 from pytest_gilknock import _core
 
@@ -109,9 +109,7 @@ def the_core_is_refused_where_the_gil_is_not_shared(count: int) -> None:
 def work_under_the_same_gil_counts(count: int) -> None:
     with interpreter(own_gil=False) as run:
         for _ in range(count):
-            with measured() as raw:
-                run(WORK.format(seconds=0.02))
-            assert METHOD != "exact" or raw["held"] > 0.9 * raw["wall"], raw
+            true_share(0.9, 1, lambda: run(WORK.format(seconds=0.02)))
 
 
 @case(usual=5, nightly=300)
@@ -119,9 +117,7 @@ def work_under_another_gil_does_not_count(count: int) -> None:
     require_own_gil()
     with interpreter(own_gil=True) as run:
         for _ in range(count):
-            with measured() as raw:
-                run(WORK.format(seconds=0.05))
-            assert METHOD != "exact" or raw["held"] < 0.5 * raw["wall"], raw
+            true_share(0, 0.5, lambda: run(WORK.format(seconds=0.05)))
 
 
 def threads_there(*, own_gil: bool, count: int) -> None:

@@ -67,7 +67,7 @@ def settled(count: Callable[[], int], most: int) -> int:
 
 
 def repeat(count: int, round_: Callable[[], object], *, of: int = 1) -> None:
-    """Do half of the rounds, look, do the other half, and compare. A round does that many things."""
+    """Do half of the rounds, look, do the other half, and compare; a round does that many things."""
     half = count // 2 // of * of
     for _ in range(half // of):
         round_()

@@ -135,6 +135,20 @@ def measured(**options: Any) -> Iterator[dict[str, Any]]:
     (checked_threads if options.get("threads", True) else checked)(raw)
 
 
+def true_share(low: float, high: float, work: Callable[[], object]) -> None:
+    """Raise unless the share of the time in which ``work`` held the GIL is read as in between.
+
+    On a busy machine a thread may be kept from running at any point, be it just when it has let the
+    GIL go: so the load gets more than one chance to be what it is meant to be.
+    """
+    for _ in range(20):
+        with measured() as raw:
+            work()
+        if METHOD != "exact" or low <= raw["held"] / raw["wall"] <= high:
+            return
+    raise AssertionError(f"not from {low} to {high}: {raw}")
+
+
 def until_a_knock_waits(window: _core.Window, work: Callable[[], object]) -> None:
     """Do the work, and go on until the window tells of a knock that had to wait."""
     patience = time.monotonic() + 60
