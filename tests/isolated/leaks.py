@@ -67,7 +67,7 @@ def settled(count: Callable[[], int], most: int) -> int:
 
 
 def repeat(count: int, round_: Callable[[], object], *, of: int = 1) -> None:
-    """Do half of the rounds, look, do the other half, and compare; a round does that many things."""
+    """Do half of the rounds, look, do the rest, and compare. A round does ``of`` things."""
     half = count // 2 // of * of
     for _ in range(half // of):
         round_()
@@ -152,9 +152,9 @@ def threads_with_windows(count: int) -> None:
     repeat(count, many, of=10)
 
 
-@case(usual=1500, nightly=40_000)
+@case(usual=9000, nightly=100_000)
 def knockers(count: int) -> None:
-    """Stopped, or dropped while they run; each is a thread with a place in the accounting."""
+    """Stopped, or dropped while they run: more threads than the accounting tells apart."""
 
     def one() -> None:
         knocker = _core.Knocker(10, 1000, 0)
