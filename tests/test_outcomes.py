@@ -275,12 +275,12 @@ def run(request, tmp_path_factory):
         timeout=120,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    written = json.loads((path / "gil.json").read_text())
+    written = json.loads((path / "gil.json").read_text())["tests"]
+    readings = {(test["nodeid"].split("::", 1)[1], test["phase"]): test for test in written}
+    assert len(readings) == len(written)
     return Run(
         reports=json.loads((path / "reports.json").read_text()),
-        readings={
-            (test["nodeid"].split("::", 1)[1], test["phase"]): test for test in written["tests"]
-        },
+        readings=readings,
         properties=junit_properties(path / "junit.xml"),
         output=done.stdout,
         status=done.returncode,

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import inner
 import pytest
 from inner import exact
 
 from pytest_gilknock import _core
+from pytest_gilknock.distributed import Controller
 
 disabled = pytest.mark.skipif(_core.status()[0] != "disabled", reason="the GIL is enabled")
 
@@ -126,7 +128,7 @@ def test_a_breach_names_the_line_to_blame(pytester):
         import ctypes
 
         def hold():
-            ctypes.PyDLL(None).usleep(60_000)
+            ctypes.PyDLL(None).usleep(300_000)
 
         def test_it():
             hold()
@@ -136,7 +138,7 @@ def test_a_breach_names_the_line_to_blame(pytester):
         [
             "  blame       lines that held the GIL while others waited:",
             "              *test_a_breach_names_the_line_to_blame.py:4 hold in MainThread: *",
-            "                  ctypes.PyDLL(None).usleep(60_000)",
+            "                  ctypes.PyDLL(None).usleep(300_000)",
         ]
     )
 
@@ -178,6 +180,9 @@ def test_the_closest_marker_wins(pytester):
 
         def test_of_the_module(): pass
 
+        class TestOther:
+            def test_of_its_module(self): pass
+
         @mark.max_gil_contention(1)
         class TestIt:
             def test_of_the_class(self): pass
@@ -191,6 +196,7 @@ def test_the_closest_marker_wins(pytester):
         [
             "PASSED *::test_of_the_class",
             "FAILED *::test_of_the_module*",
+            "FAILED *::test_of_its_module*",
             "FAILED *::test_of_its_own*",
         ]
     )
@@ -349,6 +355,14 @@ def test_junit_modes(pytester, args, mode, limited, other):
     assert ["gil_contention" in case for case in cases] == [limited, other]
 
 
+def test_without_a_junit_file_a_report_adds_no_properties(pytester):
+    pytester.makeconftest(
+        "def pytest_runtest_logreport(report): assert report.user_properties == []"
+    )
+    pytester.makepyfile("def test_a(): pass")
+    inner.run(pytester, "--gil-report").assert_outcomes(passed=1)
+
+
 def test_user_properties_of_others_stay(pytester):
     pytester.makepyfile(
         """
@@ -365,6 +379,47 @@ def test_user_properties_of_others_stay(pytester):
     assert '<property name="mine" value="1" />' in written
     assert written.count("gil_method") == 1
     assert "old" not in written
+
+
+@exact
+def test_a_run_that_nobody_reports_leaves_nothing_for_the_next(pytester):
+    """As some plugins that repeat tests do; subtests are reported while the repetition runs."""
+    pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            runtestprotocol(item, log=False, nextitem=nextitem)
+            runtestprotocol(item, nextitem=nextitem)
+            return True
+        """
+    )
+    pytester.makepyfile(
+        """
+        import time
+
+        def test_a(subtests):
+            with subtests.test("a"):
+                pass
+            time.sleep(0.1)
+        """
+    )
+    inner.run(pytester, "--gil-json=out.json")
+    (test,) = json.loads(pytester.path.joinpath("out.json").read_text())["tests"]
+    assert test["reading"]["wall"] > 0.1
+
+
+def test_the_controller_takes_readings_off_the_reports_it_keeps():
+    class Report:
+        pass
+
+    report, taken = Report(), []
+    report.gilknock = "reading"
+    outlet = SimpleNamespace(take_test=lambda *args: taken.append(args))
+    Controller(outlet).pytest_runtest_logreport(report)
+    Controller(outlet).pytest_runtest_logreport(report)
+    assert taken == [(report, "reading")]
+    assert vars(report) == {}
 
 
 @pytest.mark.parametrize("dist", ["load", "loadgroup", "loadfile"])
