@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import os
 import random
 import sys
 import threading
@@ -18,6 +19,7 @@ from scripting import (
     checked_threads,
     measured,
     not_here,
+    nothing_is_open,
     opened,
     until_a_knock_waits,
 )
@@ -94,13 +96,39 @@ def windows_closed_by_other_threads(count: int) -> None:
 
 @case(usual=300, nightly=10_000)
 def one_window_closed_by_many_at_once(count: int) -> None:
-    """One of them gets the reading, the others are told that the window is not open."""
+    """One of them gets the reading, the others are told that the window is not open.
+
+    What tells of the threads there are is the program's own, and may let the GIL go meanwhile.
+    """
+    outer = opened()
     for _ in range(count // 10):
+        sleepers = [Slow(target=let_go, args=(5e-3,)) for _ in range(3)]
+        for sleeper in sleepers:
+            sleeper.start()
         window = opened()
         ends: list[object] = []
         in_threads(4, functools.partial(end_into, ends, window, threading.Barrier(4)))
+        for sleeper in sleepers:
+            sleeper.join()
         assert sum(isinstance(end, dict) for end in ends) == 1, ends
         assert ends.count("the window is not open") == 3, ends
+    checked(outer.end())
+    nothing_is_open()
+
+
+class Slow(threading.Thread):
+    """A thread whose native id is told by Python code, in its own time."""
+
+    _told: int | None = None
+
+    @property
+    def _native_id(self) -> int | None:
+        let_go(1e-3)
+        return self._told
+
+    @_native_id.setter
+    def _native_id(self, told: int | None) -> None:
+        self._told = told
 
 
 def end_into(ends: list[object], window: _core.Window, barrier: threading.Barrier) -> None:
@@ -173,6 +201,28 @@ def the_program_sees_its_own_threads_only(count: int) -> None:
 
     window = opened()
     until_a_knock_waits(window, look)
+    checked_threads(window.end())
+
+
+@case(usual=50_000, nightly=1_000_000)
+def the_program_sees_its_own_files_only(count: int) -> None:
+    """A file of ours, open for a moment, would take the number that the program is about to get."""
+    _core.set_knock_interval(1e-3)
+    in_background(60, lambda: let_go(3600))  # there is much to look at
+
+    def look() -> None:
+        for _ in range(count):
+            first = os.open(os.devnull, os.O_RDONLY)
+            os.close(first)
+            second = os.open(os.devnull, os.O_RDONLY)
+            files.add(second)
+            os.close(second)
+            assert first == second
+
+    window = opened()
+    files: set[int] = set()
+    until_a_knock_waits(window, look)
+    assert len(files) == 1, files
     checked_threads(window.end())
 
 
