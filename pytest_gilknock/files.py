@@ -44,6 +44,8 @@ def _make_beside(target: str, content: bytes) -> str:
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(descriptor)
     except BaseException:
         with suppress(OSError):
             os.unlink(made)
