@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pytest_gilknock import baseline_json, files, text
 from pytest_gilknock.baseline import Baseline, BaselineError, differences, merged
 from pytest_gilknock.compare import Before
 from pytest_gilknock.storage import Storage, is_path, load, shown
+
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate_options import GateSettings
@@ -72,16 +79,32 @@ def save(settings: GateSettings, new: Baseline) -> str:
         path = Storage(settings.storage, new.machine.kind).save(target, baseline_json.dumps(new))
         return f"GIL baseline of {number} saved to {shown(path)}"
     whole = new
-    if os.path.lexists(target):
-        old = load(target)
-        _check_mixture(target, old, new)
-        whole = merged(old, new)
-    files.replace(target, baseline_json.dumps(whole))
+    with _alone_in(os.path.dirname(os.path.realpath(target))):
+        if os.path.lexists(target):
+            old = load(target)
+            _check_mixture(target, old, new)
+            whole = merged(old, new)
+        files.replace(target, baseline_json.dumps(whole))
     kept = len(whole.tests) - len(new.tests)
     also = (
         f"; {text.count(kept, 'test')} did not run or pass, and kept what was there" if kept else ""
     )
     return f"GIL baseline of {number} saved to {shown(target)}{also}"
+
+
+@contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Keep other runs from merging into a file of ``folder``, where the system has such locks."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _name(new: Baseline) -> str:

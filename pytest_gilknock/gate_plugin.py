@@ -32,6 +32,8 @@ def install(
     ``meter`` returns the meter, registered after this so that its window stays the innermost.
     Raises pytest.UsageError before any test runs.
     """
+    if config.option.collectonly:
+        return
     if is_worker(config):
         before = Before.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
     else:

@@ -13,6 +13,7 @@ from pytest_gilknock.baseline import Baseline, BaselineError, Entry
 from pytest_gilknock.compare import Before, Comparison, compare_runs
 from pytest_gilknock.compare_formats import as_markdown
 from pytest_gilknock.compare_table import runs, section
+from pytest_gilknock.storage import is_path
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate_options import GateSettings
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 BEFORE = "gilknock_before"
 """Key of what a worker of pytest-xdist compares with: as a text, since it may be elsewhere."""
+
+
+BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 
 
 class GateReporter:
@@ -83,6 +87,9 @@ class GateReporter:
             return
         if not self._passed:
             self._save_error = "no measured test passed"
+            return
+        if exitstatus in BROKEN_OFF and not is_path(self._settings.save):
+            self._save_error = "the run was broken off, and a numbered run is a whole one"
             return
         tests = {nodeid: self._measured[nodeid] for nodeid in self._passed}
         commit = origin.commit_of(str(self._config.rootpath))

@@ -73,7 +73,7 @@ class Gatekeeper:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config) -> None:
         """Refuse to compare unlike with unlike, where that is asked for."""
-        if not self._strict or config.option.collectonly:
+        if not self._strict:
             return
         asked = config.option.gil_method
         method = "sampled" if asked == "sampled" else _core.status()[0]

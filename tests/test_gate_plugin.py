@@ -10,12 +10,15 @@ import resource
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from gate_samples import BUSY, FREE, FULL, GATE, read, script_readings, write
 
-from pytest_gilknock import _core, origin
+from pytest_gilknock import _core, gate_files, origin
 from pytest_gilknock.baseline_json import dumps
+from pytest_gilknock.gate_options import GateSettings
 
 pytestmark = pytest.mark.skipif(
     _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
@@ -203,6 +206,41 @@ def test_a_full_disk_leaves_the_old_baseline_and_fails_the_run(project: pytest.P
     assert done.returncode == pytest.ExitCode.INTERNAL_ERROR
     assert path.read_bytes() == old
     assert not list(project.path.glob("*.tmp"))
+
+
+def test_a_run_that_is_broken_off_is_merged_into_a_file_and_is_no_numbered_run(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        test_a="import pytest\ndef test_one(): pass\ndef test_two(): pytest.exit('enough')\n"
+    )
+    write(project.path / "base.json", test_one=FULL, test_two=FULL)
+    result = project.runpytest("--gil-save=base.json")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    tests = read(project.path / "base.json").tests
+    assert tests["test_a.py::test_one"] != FULL
+    assert tests["test_a.py::test_two"] == FULL
+    result = project.runpytest("--gil-save=main")
+    result.stdout.fnmatch_lines(["GIL baseline not saved: the run was broken off*"])
+    assert not project.path.joinpath(".gilknock").exists()
+
+
+def test_collecting_compares_and_saves_nothing(project: pytest.Pytester) -> None:
+    result = run(project, "--collect-only", "--gil-save=base.json", "--gil-compare=main")
+    result.stdout.no_fnmatch_line("*GIL*")
+    assert not project.path.joinpath("base.json").exists()
+
+
+def test_runs_that_save_to_one_file_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "base.json"
+    settings = GateSettings("", str(path), None, (), False, 0)
+
+    def save(number: int) -> str:
+        return gate_files.save(settings, origin.baseline({f"test_{number}": FULL}))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(save, range(24)))
+    assert len(read(path).tests) == 24
 
 
 def test_a_file_damaged_while_the_tests_ran_is_not_overwritten(project: pytest.Pytester) -> None:
