@@ -9,7 +9,7 @@ from scripted import disabled, reading, sampled
 
 import pytest_gilknock
 from pytest_gilknock import GilNotMeasuredWarning, GilReading, assert_releases_gil, measure
-from pytest_gilknock.measuring import judge_release
+from pytest_gilknock.measuring import _own_run_delay, judge_release
 
 HOLDS = ctypes.PyDLL(None).usleep
 RELEASES = ctypes.CDLL(None).usleep
@@ -166,6 +166,18 @@ def test_share_leaves_out_the_time_spent_waiting(held, wait, passes):
     else:
         with pytest.raises(AssertionError, match="the GIL was released for"):
             judge_release(judged, 0.9, 11)
+
+
+def test_a_thread_without_a_processor_while_it_held_is_not_judged():
+    judged = reading(wall=1.0, threads=[own(0.4, 0.0)])
+    with pytest.warns(GilNotMeasuredWarning, match="was without a processor for 310 ms"):
+        judge_release(judged, 0.9, 11, 0.31)
+    with pytest.raises(AssertionError, match="the GIL was released for 0.600"):
+        judge_release(judged, 0.9, 11, 0.29)
+
+
+def test_own_run_delay_grows():
+    assert 0.0 <= _own_run_delay() <= _own_run_delay()
 
 
 def test_other_threads_do_not_count():
