@@ -118,11 +118,11 @@ def test_release_passes():
 @exact
 def test_keeping_the_gil_fails_and_tells_where():
     with pytest.raises(AssertionError) as failure, assert_releases_gil():
-        HOLDS(60_000)
+        HOLDS(300_000)
     text = str(failure.value)
     assert text.startswith("the GIL was released for 0.0")
     assert "at least 0.9 was asked for: this thread held it for " in text
-    assert "contention  0.99" in text or "contention  1.000" in text
+    assert "  contention  " in text
     assert "test_measuring.py" in text
 
 
@@ -172,7 +172,7 @@ def test_a_thread_without_a_processor_while_it_held_is_not_judged():
     judged = reading(wall=1.0, threads=[own(0.4, 0.0)])
     with pytest.warns(GilNotMeasuredWarning, match="was without a processor for 310 ms"):
         judge_release(judged, 0.9, 11, 0.31)
-    with pytest.raises(AssertionError, match="the GIL was released for 0.600"):
+    with pytest.raises(AssertionError, match=r"the GIL was released for 0\.600"):
         judge_release(judged, 0.9, 11, 0.29)
 
 
