@@ -116,6 +116,8 @@ class Meter:
 
         Reports of subtests come while their test is still being measured, so they find none.
         """
+        if not self.pending:
+            return
         pending = self.pending.get(report.when or "")
         if pending is None or pending[0].nodeid != report.nodeid:
             return
