@@ -87,11 +87,15 @@ def inherited_windows_read_well(*windows: _core.Window) -> None:
 
 @case(usual=40, nightly=1000)
 def os_fork_inside_a_window(count: int) -> None:
+    def work(outer: _core.Window) -> None:
+        all_windows_read_well(outer)
+        until_a_knock_waits(opened(), lambda: spin(1e-3))
+
     for _ in range(count):
         with measured() as raw:
             outer = opened()
             spin(1e-4)
-            ends_well(in_child(all_windows_read_well, outer))
+            ends_well(in_child(work, outer))
             checked_threads(outer.end())
         if METHOD == "exact":
             assert raw["contended"] <= 1, raw  # one knocker, nobody else
