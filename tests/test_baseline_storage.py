@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -158,20 +159,21 @@ def test_a_read_only_storage_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Storage(str(tmp_path), KIND).check_writable()
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
-    """Let no file grow, as on a full disk."""
+    """Let no file grow, as on a full disk; not the one that pytest writes to, either."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("no_room")
 def test_a_write_that_fails_leaves_neither_a_run_nor_a_trace(
     storage: Storage, tmp_path: Path
 ) -> None:
-    with pytest.raises(OSError, match="File too large"):
+    with no_room(), pytest.raises(OSError, match="File too large"):
         storage.save("main", TEXT)
     assert list(tmp_path.joinpath(".gilknock", KIND).iterdir()) == []
 
