@@ -7,6 +7,11 @@
 #include "frame.h"
 #include "names.h"
 
+int blame_line(PyCodeObject *code, int offset) {
+    int line = PyCode_Addr2Line(code, offset);
+    return line > 0 ? line : code->co_firstlineno;
+}
+
 bool blame_find(struct culprit *culprit, const PyThreadState *wanted) {
     memset(culprit, 0, sizeof *culprit);
     PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
@@ -18,7 +23,7 @@ bool blame_find(struct culprit *culprit, const PyThreadState *wanted) {
         return false;
     }
     culprit->code = (PyCodeObject *)Py_NewRef((PyObject *)place.code);
-    culprit->line = PyCode_Addr2Line(place.code, place.offset);
+    culprit->line = blame_line(place.code, place.offset);
 #if PY_VERSION_HEX >= 0x030B0000
     culprit->native_id = state->native_thread_id;
 #endif

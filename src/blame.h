@@ -30,6 +30,10 @@ struct blame {
     size_t count;
 };
 
+/* The line of an instruction; the first of its code for one that the compiler added. The GIL is
+ * held. */
+int blame_line(PyCodeObject *code, int offset);
+
 /* Find where the thread of `state` stands, if that state is still in the interpreter's list. The GIL
  * is held by another thread than that. Returns false when there is nobody to blame; else the caller
  * owns culprit->code. Sets no exception. */

@@ -25,8 +25,7 @@ struct duty {
     uint64_t phase_start;     /* ticks; when this sampling phase began */
     uint64_t sampling_since;  /* ticks; up to where its time is in `sampled`; 0: asleep */
     PyThreadState *state;     /* the thread's alone; made by the first knock */
-    PyGILState_STATE gilstate;
-    uint64_t asked; /* ticks; 0: no knock under way */
+    uint64_t asked;           /* ticks; 0: no knock under way */
 };
 
 typedef struct {
@@ -96,22 +95,26 @@ static void duty_knock(void *context) {
     duty->asked = asked;
     sync_unlock(&duty->guard);
     if (duty->state == NULL) {
-        duty->gilstate = PyGILState_Ensure();
-    } else {
+        duty->state = PyThreadState_New(PyInterpreterState_Main());
+    }
+    if (duty->state != NULL) { /* else no memory: this knock is not made */
         PyEval_RestoreThread(duty->state);
     }
     sync_lock(&duty->guard);
     settle(duty, clock_ticks());
     duty->asked = 0;
     sync_unlock(&duty->guard);
-    duty->state = PyEval_SaveThread();
+    if (duty->state != NULL) {
+        PyEval_SaveThread();
+    }
 }
 
 static void duty_end(void *context) {
     struct duty *duty = context;
     if (duty->state != NULL) {
         PyEval_RestoreThread(duty->state);
-        PyGILState_Release(duty->gilstate);
+        PyThreadState_Clear(duty->state);
+        PyThreadState_DeleteCurrent();
     }
     release_duty(duty);
 }

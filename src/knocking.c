@@ -73,9 +73,8 @@ static struct {
     uint64_t random;
     PyThreadState *knocker_state; /* owned; made by the first knock, and kept: with tracemalloc on,
                                      making one is not safe (see gil_admits_new_thread) */
-    PyGILState_STATE knocker_gilstate;
-    bool taken;                /* by somebody, at the latest look */
-    const PyThreadState *seen; /* who; may be gone since */
+    bool taken;                   /* by somebody, at the latest look */
+    const PyThreadState *seen;    /* who; may be gone since */
 } office;
 
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
@@ -107,18 +106,19 @@ static void witness(const struct accounting_hold *hold) {
     office.held_count++;
 }
 
-/* Blame those who held the GIL while the knock waited, each for its part. The GIL is held. */
-static void blame_holders(void) {
+/* Blame those who held the GIL while the knock of `asked` waited, each for its part. The GIL is
+ * held. */
+static void blame_holders(uint64_t asked) {
     for (size_t i = 0; i < office.held_count; i++) {
         struct knock_hold *held = &office.held[i];
         struct culprit *culprit = &held->culprit;
         if (culprit->code != NULL) {
-            culprit->line = PyCode_Addr2Line(culprit->code, held->offset);
+            culprit->line = blame_line(culprit->code, held->offset);
         }
         for (struct knock_window *window = office.newest; window != NULL; window = window->older) {
             uint64_t from = held->from > window->opened ? held->from : window->opened;
             if (held->until > from) {
-                blame_enter(&window->blame, culprit, held->until - from, office.knocks.knocks);
+                blame_enter(&window->blame, culprit, held->until - from, asked);
             }
         }
         blame_release(culprit);
@@ -134,7 +134,7 @@ static void blame_seen(uint64_t asked, uint64_t now) {
     }
     for (struct knock_window *window = office.newest; window != NULL; window = window->older) {
         uint64_t from = asked > window->opened ? asked : window->opened;
-        blame_enter(&window->blame, &culprit, clock_elapsed(from, now), office.knocks.knocks);
+        blame_enter(&window->blame, &culprit, clock_elapsed(from, now), asked);
     }
     blame_release(&culprit);
 }
@@ -160,7 +160,7 @@ static void enter_knock(uint64_t asked, uint64_t now, bool accounted, bool waite
     count_knock(&office.knocks, waited, latency);
     if (accounted) {
         names_learn(false);
-        blame_holders();
+        blame_holders(asked);
     } else if (waited) {
         blame_seen(asked, now);
     }
@@ -187,14 +187,16 @@ static void look(void *context) {
 static void knock(void *context) {
     (void)context;
     office.knocked = true;
-    run_delay_refresh();
     uint64_t asked = clock_ticks();
     STORE(office.knock_asked, asked);
     if (office.knocker_state == NULL) {
-        office.knocker_gilstate = PyGILState_Ensure();
-    } else {
-        PyEval_RestoreThread(office.knocker_state);
+        office.knocker_state = PyThreadState_New(PyInterpreterState_Main());
     }
+    if (office.knocker_state == NULL) { /* no memory: this knock is not made */
+        STORE(office.knock_asked, 0);
+        return;
+    }
+    PyEval_RestoreThread(office.knocker_state);
     uint64_t now = clock_ticks();
     STORE(office.knock_asked, 0);
     if (LOAD(office.open) != 0) {
@@ -206,7 +208,7 @@ static void knock(void *context) {
         enter_knock(asked, now, accounted, waited, latency);
         office.knocking += clock_elapsed(now, clock_ticks());
     }
-    office.knocker_state = PyEval_SaveThread();
+    PyEval_SaveThread();
 }
 
 /* One random moment in each stratum of time. A stratum is as long as the mean gap, but short when a
@@ -250,7 +252,8 @@ static void end_knocking(void *context) {
     (void)context;
     if (office.knocker_state != NULL) {
         PyEval_RestoreThread(office.knocker_state);
-        PyGILState_Release(office.knocker_gilstate);
+        PyThreadState_Clear(office.knocker_state);
+        PyThreadState_DeleteCurrent();
         office.knocker_state = NULL;
     }
 }
@@ -327,7 +330,7 @@ static void add_knock_under_way(const struct knock_window *window, uint64_t now,
 }
 
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading) {
-    blame_holders();
+    blame_holders(LOAD(office.knock_asked));
     reading->knocks = office.knocks;
     reading->knocks.knocks -= window->base.knocks;
     reading->knocks.waited -= window->base.waited;

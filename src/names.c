@@ -19,10 +19,20 @@ static PyObject *of_threading(const char *attribute) {
     return value;
 }
 
+/* An attribute of a threading.Thread as a new reference, or NULL without an exception. A subclass may
+ * have other ideas of how attributes are looked up; they are not asked, in the knocker's thread. */
+static PyObject *of_thread(PyObject *object, const char *attribute) {
+    PyObject *name = PyUnicode_FromString(attribute);
+    PyObject *value = name != NULL ? PyObject_GenericGetAttr(object, name) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(name);
+    return value;
+}
+
 /* Take the name of a threading.Thread, if it is the one of that native id: idents are used again. */
 static void take_name(PyObject *object, const struct accounting_thread *thread) {
-    PyObject *native = PyObject_GetAttrString(object, "_native_id");
-    PyObject *name = PyObject_GetAttrString(object, "_name");
+    PyObject *native = of_thread(object, "_native_id");
+    PyObject *name = of_thread(object, "_name");
     if (native != NULL && PyLong_Check(native) && name != NULL && PyUnicode_Check(name) &&
         PyLong_AsUnsignedLongLong(native) == thread->native_id) {
         const char *text = PyUnicode_AsUTF8(name);
@@ -63,7 +73,7 @@ static void look_among_living(const struct accounting_thread *threads, size_t co
 void names_find(uint64_t ident, char *name, size_t size) {
     PyObject *active = of_threading("_active");
     PyObject *object = living_thread(active, ident);
-    PyObject *value = object != NULL ? PyObject_GetAttrString(object, "_name") : NULL;
+    PyObject *value = object != NULL ? of_thread(object, "_name") : NULL;
     const char *text = value != NULL && PyUnicode_Check(value) ? PyUnicode_AsUTF8(value) : NULL;
     snprintf(name, size, "%s", text != NULL ? text : "");
     PyErr_Clear();
