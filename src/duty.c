@@ -95,7 +95,7 @@ static void duty_knock(void *context) {
     duty->asked = asked;
     sync_unlock(&duty->guard);
     if (duty->state == NULL) {
-        duty->state = PyThreadState_New(PyInterpreterState_Main());
+        duty->state = gil_new_thread_state();
     }
     if (duty->state != NULL) { /* else no memory: this knock is not made */
         PyEval_RestoreThread(duty->state);

@@ -190,7 +190,7 @@ static void knock(void *context) {
     uint64_t asked = clock_ticks();
     STORE(office.knock_asked, asked);
     if (office.knocker_state == NULL) {
-        office.knocker_state = PyThreadState_New(PyInterpreterState_Main());
+        office.knocker_state = gil_new_thread_state();
     }
     if (office.knocker_state == NULL) { /* no memory: this knock is not made */
         STORE(office.knock_asked, 0);
