@@ -255,10 +255,23 @@ def no_python_runs_in_the_knocker(count: int) -> None:
             asked.add(threading.get_ident())
             return super().__getattribute__(name)
 
+    class Asking(threading.Thread):
+        _told: int | None = None
+
+        @property
+        def _native_id(self) -> int | None:
+            asked.add(threading.get_ident())
+            return self._told
+
+        @_native_id.setter
+        def _native_id(self, told: int | None) -> None:
+            self._told = told
+
     idents: set[int] = {threading.get_ident()}
     with measured():
-        for _ in range(count):
-            thread = Curious(target=lambda: (idents.add(threading.get_ident()), mix()))
+        for i in range(count):
+            kind = Asking if i % 2 else Curious
+            thread = kind(target=lambda: (idents.add(threading.get_ident()), mix()))
             thread.start()
             spin(5e-4)
             thread.join()
