@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -78,50 +77,6 @@ def faulthandler_dumps(count: int) -> None:
         file.seek(0)
         assert "faulthandler_dumps" in file.read()
     checked(window.end())
-
-
-@case(usual=10, nightly=500)
-def coverage_measures(count: int) -> None:
-    """The same lines are covered with windows as without."""
-    coverage = needed("coverage")
-
-    def lines() -> set[int]:
-        measuring = coverage.Coverage(data_file=None, config_file=False, include=[__file__])
-        measuring.start()
-        loads_read_well()
-        measuring.stop()
-        return set(measuring.get_data().lines(__file__) or ())
-
-    window = opened()
-    covered = {frozenset(lines()) for _ in range(count)}
-    checked(window.end())
-    assert len(covered) == 1, covered
-    (only,) = covered
-    first = loads_read_well.__code__.co_firstlineno
-    assert len([line for line in only if first < line < first + 12]) >= 6, only
-
-
-def threads_hooked(
-    set_here: Callable[[object], None], set_in_new_threads: Callable[[object], None]
-) -> tuple[set[int], set[int]]:
-    """Have a hook called on everything; return the threads it was called in, and the program's."""
-    hooked: set[int] = set()
-    threads = {threading.get_ident()}
-
-    def hook(*_: object) -> None:
-        hooked.add(threading.get_ident())
-
-    def work() -> None:
-        threads.add(threading.get_ident())
-        mix()
-
-    with measured():
-        set_here(hook)
-        set_in_new_threads(hook)
-        in_threads(2, work)
-        set_in_new_threads(None)
-        set_here(None)
-    return hooked, threads
 
 
 @case(usual=10, nightly=500)
