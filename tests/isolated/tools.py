@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -77,6 +78,29 @@ def faulthandler_dumps(count: int) -> None:
         file.seek(0)
         assert "faulthandler_dumps" in file.read()
     checked(window.end())
+
+
+def threads_hooked(
+    set_here: Callable[[object], None], set_in_new_threads: Callable[[object], None]
+) -> tuple[set[int], set[int]]:
+    """Have a hook called on everything; return the threads it was called in, and the program's."""
+    hooked: set[int] = set()
+    threads = {threading.get_ident()}
+
+    def hook(*_: object) -> None:
+        hooked.add(threading.get_ident())
+
+    def work() -> None:
+        threads.add(threading.get_ident())
+        mix()
+
+    with measured():
+        set_here(hook)
+        set_in_new_threads(hook)
+        in_threads(2, work)
+        set_in_new_threads(None)
+        set_here(None)
+    return hooked, threads
 
 
 @case(usual=10, nightly=500)
