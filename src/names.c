@@ -19,13 +19,17 @@ static PyObject *of_threading(const char *attribute) {
     return value;
 }
 
-/* An attribute of a threading.Thread as a new reference, or NULL without an exception. A subclass may
- * have other ideas of how attributes are looked up; they are not asked, in the knocker's thread. */
+/* What the instance of a threading.Thread has under that name, as a new reference, or NULL without
+ * an exception. Its class may have other ideas of attributes; they are not asked: no Python code of
+ * the program's runs in the knocker's thread. */
 static PyObject *of_thread(PyObject *object, const char *attribute) {
-    PyObject *name = PyUnicode_FromString(attribute);
-    PyObject *value = name != NULL ? PyObject_GenericGetAttr(object, name) : NULL;
+    PyObject *dictionary = PyObject_GenericGetDict(object, NULL);
+    PyObject *value = dictionary != NULL && PyDict_Check(dictionary)
+                          ? PyDict_GetItemString(dictionary, attribute) /* borrowed */
+                          : NULL;
+    Py_XINCREF(value);
     PyErr_Clear();
-    Py_XDECREF(name);
+    Py_XDECREF(dictionary);
     return value;
 }
 

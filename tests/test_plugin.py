@@ -128,17 +128,18 @@ def test_a_breach_names_the_line_to_blame(pytester):
         import ctypes
 
         def hold():
-            ctypes.PyDLL(None).usleep(300_000)
+            ctypes.PyDLL(None).usleep(60_000)
 
         def test_it():
-            hold()
+            for _ in range(5):
+                hold()
         """
     )
     inner.run(pytester, "--gil-max-wait=1ms").stdout.fnmatch_lines(
         [
             "  blame       lines that held the GIL while others waited:",
             "              *test_a_breach_names_the_line_to_blame.py:4 hold in MainThread: *",
-            "                  ctypes.PyDLL(None).usleep(300_000)",
+            "                  ctypes.PyDLL(None).usleep(60_000)",
         ]
     )
 

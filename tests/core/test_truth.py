@@ -98,17 +98,18 @@ def test_a_wait_is_as_long_as_the_call_that_kept_the_gil():
 
 @with_gil
 def test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line():
-    line = test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line.__code__.co_firstlineno + 4
+    line = test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line.__code__.co_firstlineno + 5
     with Measured() as m:
-        loads._holding(500_000)  # the line to blame
+        for _ in range(4):
+            loads._holding(150_000)  # the line to blame
     assert m.reading.contention > 0.98
-    assert m.reading.max_wait > 0.3
+    assert m.reading.max_wait > 0.08
     worst = m.reading.blame[0]
     assert os.path.basename(worst.file) == "test_truth.py"
     assert worst.line == line
     assert worst.function.endswith("test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line")
     assert worst.thread_name == "MainThread"
-    assert worst.waited > 0.3
+    assert worst.waited > 0.08
 
 
 @with_gil
