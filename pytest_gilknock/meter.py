@@ -52,6 +52,8 @@ class Meter:
             return (yield)  # the tests run in other processes
         if self._settings.knock_interval is not None:
             _core.set_knock_interval(self._settings.knock_interval)
+        had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
+        turned_on = self._gil_enabled and not had_gil
         windows_cost, knocks_held = _core.cost()
         window = _core.Window(method=self._settings.method, threads=False)
         window.begin()
@@ -65,6 +67,7 @@ class Meter:
                     "raw": raw,
                     "windows_cost": now[0] - windows_cost,
                     "knocks_held": now[1] - knocks_held,
+                    "gil_turned_on": turned_on,
                 }
             )
 

@@ -33,11 +33,15 @@ class Measured(_Judged):
 
 
 class RunTotals(TypedDict):
-    """What a measuring process tells at its end: one window over all tests, and costs (s)."""
+    """What a measuring process tells at its end: one window over all tests, and costs (s).
+
+    ``gil_turned_on`` says that it came to have a GIL before its first test, by an import.
+    """
 
     raw: RawReading
     windows_cost: float
     knocks_held: float
+    gil_turned_on: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,5 +189,7 @@ def _doubts(results: Results) -> Iterator[Line]:
             " without a processor. Waits may be longer than on an idle one.",
             yellow=True,
         )
+    if any(totals["gil_turned_on"] for totals in results.totals):
+        yield Line("The GIL was turned on before the tests, by an import.", yellow=True)
     for nodeid in results.gil_turned_on_by:
         yield Line(f"The GIL was turned on during {text.printable(nodeid)}.", yellow=True)

@@ -8,7 +8,7 @@ import inner
 import pytest
 from inner import exact
 
-from pytest_gilknock import _core
+from pytest_gilknock import _core, meter
 from pytest_gilknock.distributed import Controller
 
 disabled = pytest.mark.skipif(_core.status()[0] != "disabled", reason="the GIL is enabled")
@@ -446,6 +446,26 @@ def test_a_worker_that_crashes_is_left_out(pytester):
     result.assert_outcomes(passed=1, failed=1)
     assert any(line.startswith("1 test measured, ") for line in section(result))
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+@exact
+def test_the_return_of_the_gil_is_told_once(pytester, monkeypatch):
+    states = iter([False, False])
+    monkeypatch.setattr(meter, "gil_enabled", lambda: next(states, True))
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): pass\n")
+    lines = section(inner.run(pytester, "--gil-report"))
+    told = [line for line in lines if "turned on" in line]
+    assert told == [f"The GIL was turned on during {pytester.path.name[:-1]}.py::test_a."]
+
+
+@exact
+def test_the_return_of_the_gil_by_an_import_is_told(pytester, monkeypatch):
+    states = iter([False])
+    monkeypatch.setattr(meter, "gil_enabled", lambda: next(states, True))
+    pytester.makepyfile("def test_a(): pass\n")
+    lines = section(inner.run(pytester, "--gil-report"))
+    told = [line for line in lines if "turned on" in line]
+    assert told == ["The GIL was turned on before the tests, by an import."]
 
 
 def test_collect_only_measures_nothing(pytester):

@@ -171,6 +171,12 @@ def test_the_return_of_the_gil_is_told():
     ]
 
 
+def test_the_return_of_the_gil_before_the_tests_is_told():
+    results = Results(top=10, sort="wait")
+    results.totals.append(totals(raw(), gil_turned_on=True))
+    assert yellow(results) == ["The GIL was turned on before the tests, by an import."]
+
+
 def test_names_from_outside_are_escaped():
     blame = [("/tmp/\x1b[2Jx.py", 1, "f\n", 12, "w\x07", 0.1, 2)]
     results = results_of(("a\x1b[31m\r", measured(raw(blame=blame))))
