@@ -177,6 +177,8 @@ def _compare_metric(
         return f"{before[-1].method} before, {after.method} now"
     values = [value for entry in alike if (value := getattr(entry, metric)) is not None]
     now = getattr(after, metric)
+    if after.method == "disabled":
+        return "the GIL is disabled"
     if now is None or not values:
         return f"not measured {'now' if now is None else 'before'}"
     spread = Spread(min(values), max(values), len(values))

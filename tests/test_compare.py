@@ -103,6 +103,11 @@ def test_contended_is_compared_only_when_it_has_a_gate() -> None:
         (replace(ENTRY, method="sampled"), ENTRY, "sampled before, exact now"),
         (replace(ENTRY, wait=None), ENTRY, "not measured before"),
         (ENTRY, replace(ENTRY, wait=None), "not measured now"),
+        (
+            replace(ENTRY, method="disabled"),
+            replace(ENTRY, method="disabled"),
+            "the GIL is disabled",
+        ),
     ],
 )
 def test_unlike_and_unmeasured_are_told_and_not_judged(
