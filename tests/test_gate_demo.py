@@ -14,7 +14,7 @@ DEMO = Path(__file__).parent / "regression_demo" / "demo.py"
 @pytest.mark.skipif(_core.status()[0] != "exact", reason="its gates are for exact readings")
 def test_the_gate_is_red_for_each_regression_and_green_without_one() -> None:
     done = subprocess.run(
-        [sys.executable, str(DEMO), "--rounds=1", "--hogs=1", "--verbose"],
+        [sys.executable, str(DEMO), "--rounds=1", "--verbose"],
         stdout=subprocess.PIPE,
         text=True,
         timeout=300,

@@ -6,7 +6,7 @@ native call that stops releasing the GIL. An unchanged run that is red is a fals
 one that is green, or red without the right words, is a miss. The rounds are run on the machine as
 it is, and beside CPU hogs.
 
-    python tests/regression_demo/demo.py --rounds 200 --hogs 1
+    python tests/regression_demo/demo.py --rounds 200 --hogs 0 1
 """
 
 import argparse
@@ -105,8 +105,10 @@ def busy_machine(hogs: int) -> Iterator[None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=1, help="runs of each kind (default: 1)")
-    parser.add_argument("--hogs", type=int, default=1, help="CPU hogs beside them (default: 1)")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each row (default: 1)")
+    parser.add_argument(
+        "--hogs", type=int, nargs="+", default=[0, 1], help="CPU hogs beside them (default: 0 1)"
+    )
     parser.add_argument("--retries", type=int, default=0, help="--gil-compare-retries of each run")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the wrong runs' output")
     options = parser.parse_args()
@@ -118,7 +120,7 @@ def main() -> int:
         project = Path(folder)
         make_project(project)
         for _ in range(options.rounds):
-            for hogs in (0, options.hogs):
+            for hogs in options.hogs:
                 for name, change in CHANGES.items():
                     apply(project, change)
                     with busy_machine(hogs):
@@ -131,7 +133,7 @@ def main() -> int:
 
     print(f"gate: {', '.join(GATES)}; baseline: {SAVED_RUNS} runs; retries: {options.retries}")
     print(f"{'change':27}{'hogs':>6}{'runs':>6}{'false alarms':>14}{'misses':>8}")
-    for hogs in (0, options.hogs):
+    for hogs in options.hogs:
         for name, change in CHANGES.items():
             number = wrong[name, hogs]
             false_alarms, misses = (number, "-") if change is None else ("-", number)
