@@ -244,6 +244,40 @@ def no_garbage_is_collected_by_the_knocker(count: int) -> None:
     assert collectors <= {threading.get_ident()}, collectors
 
 
+@case(usual=100, nightly=3000)
+def no_python_runs_in_the_knocker(count: int) -> None:
+    """Not even that of a Thread class of the program's whose attributes are looked at."""
+    _core.set_knock_interval(1e-4)
+    asked: set[int] = set()
+
+    class Curious(threading.Thread):
+        def __getattribute__(self, name: str) -> object:
+            asked.add(threading.get_ident())
+            return super().__getattribute__(name)
+
+    class Asking(threading.Thread):
+        _told: int | None = None
+
+        @property
+        def _native_id(self) -> int | None:
+            asked.add(threading.get_ident())
+            return self._told
+
+        @_native_id.setter
+        def _native_id(self, told: int | None) -> None:
+            self._told = told
+
+    idents: set[int] = {threading.get_ident()}
+    with measured():
+        for i in range(count):
+            kind = Asking if i % 2 else Curious
+            thread = kind(target=lambda: (idents.add(threading.get_ident()), mix()))
+            thread.start()
+            spin(5e-4)
+            thread.join()
+    assert asked <= idents, asked - idents
+
+
 @case(usual=200, nightly=10_000)
 def blame_counts_the_knocks_that_waited(count: int) -> None:
     """A knock that is under way when a window closes is one that waits, in the blame as well."""
