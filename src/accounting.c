@@ -58,6 +58,7 @@
 
 #include "clock.h"
 #include "interpose.h"
+#include "run_delay.h"
 
 #define IDLE_NS 30000 /* a thread that used less of the processor has done nothing but switch */
 #define NO_TARGET 1   /* the address of no mutex, nor at the distance of switch_mutex from one */
@@ -124,6 +125,7 @@ static void thread_ends(void *slot) {
     char name[LEDGER_OS_NAME_SIZE] = "";
     prctl(PR_GET_NAME, name);
     self.slot = NULL;
+    run_delay_count_self();
     ledger_ended(slot, strcmp(name, tap.process_name) != 0 ? name : "");
 }
 

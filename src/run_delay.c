@@ -54,17 +54,26 @@ static bool read_delay(int tasks, const char *name, uint64_t *delay) {
     return true;
 }
 
-static uint64_t delay_before(long tid) {
+/* What is known of a thread; NULL when no look has found it. The guard is held. */
+static struct seen *seen_before(long tid) {
     for (size_t i = 0; i < state.count; i++) {
         if (state.threads[i].tid == tid) {
-            return state.threads[i].delay;
+            return &state.threads[i];
         }
     }
-    return 0;
+    return NULL;
+}
+
+/* How much a thread's delay has grown since it was last seen: all of it when it never was. The guard
+ * is held. */
+static uint64_t growth(const struct seen *thread) {
+    const struct seen *before = seen_before(thread->tid);
+    uint64_t base = before != NULL ? before->delay : 0;
+    return thread->delay > base ? thread->delay - base : 0;
 }
 
 /* Look at every thread. Those that are new since the last look count from their beginning; of those
- * that ended the last stretch is lost. The guard is held. */
+ * that ended without run_delay_count_self the last stretch is lost. The guard is held. */
 static void look(void) {
     int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = tasks >= 0 ? fdopendir(tasks) : NULL;
@@ -84,8 +93,7 @@ static void look(void) {
         struct seen thread = {.tid = atol(entry->d_name)};
         if (thread.tid != 0 && thread.tid != state.knocker &&
             read_delay(tasks, entry->d_name, &thread.delay)) {
-            uint64_t before = first ? thread.delay : delay_before(thread.tid);
-            grown += thread.delay > before ? thread.delay - before : 0;
+            grown += first ? 0 : growth(&thread);
             now[count++] = thread;
         }
     }
@@ -105,6 +113,25 @@ void run_delay_refresh(void) {
     if (state.looked == 0 || now - state.looked >= RUN_DELAY_FRESH_NS) {
         look();
         state.looked = now;
+    }
+    pthread_mutex_unlock(&state.guard);
+}
+
+void run_delay_count_self(void) {
+    struct seen self = {.tid = syscall(SYS_gettid)};
+    char name[40];
+    snprintf(name, sizeof name, "/proc/self/task/%ld", self.tid);
+    pthread_mutex_lock(&state.guard);
+    if (state.looked != 0 && self.tid != state.knocker && read_delay(AT_FDCWD, name, &self.delay)) {
+        __atomic_store_n(&state.sum, state.sum + growth(&self), __ATOMIC_RELAXED);
+        /* A look may find it still. */
+        struct seen *known = seen_before(self.tid);
+        if (known == NULL && state.count < MOST_THREADS) {
+            known = &state.threads[state.count++];
+        }
+        if (known != NULL) {
+            *known = self;
+        }
     }
     pthread_mutex_unlock(&state.guard);
 }
@@ -130,6 +157,7 @@ void run_delay_after_fork(void) {
 #else
 
 void run_delay_refresh(void) {}
+void run_delay_count_self(void) {}
 void run_delay_leave_out_self(void) {}
 bool run_delay_sum(uint64_t *nanoseconds) {
     *nanoseconds = 0;

@@ -15,6 +15,10 @@
 /* Bring the sum up to date, unless it is fresh. Any thread, with or without the GIL. */
 void run_delay_refresh(void);
 
+/* Bring in the part of the calling thread, which ends: no later look will find it. Without the GIL;
+ * waits for a look that goes on. */
+void run_delay_count_self(void);
+
 /* Leave the calling thread out from now on: it is the windows' knocker. */
 void run_delay_leave_out_self(void);
 

@@ -5,6 +5,7 @@ Ratios only, with room: the machine may be busy.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -281,25 +282,48 @@ assert reading["held"] > 0.9 * reading["wall"] > 0.09, reading
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
-@with_gil
-def test_run_delay_tells_a_busy_machine_from_a_busy_gil():
-    """A thread that must share its processor with others is ready to run, yet does not."""
+@contextlib.contextmanager
+def busy_machine():
     hogs = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
         for _ in range(3 * (os.cpu_count() or 1))
     ]
     try:
-        with Measured() as m:
-            loads.spin(0.6)
+        yield
     finally:
         for hog in hogs:
             hog.kill()
             hog.wait()
+
+
+@with_gil
+def test_run_delay_tells_a_busy_machine_from_a_busy_gil():
+    """A thread that must share its processor with others is ready to run, yet does not."""
+    with busy_machine(), Measured() as m:
+        loads.spin(0.6)
     if m.reading.run_delay is None:
         pytest.skip("this system does not tell how long threads wait for a processor")
     assert 0.1 * m.reading.wall < m.reading.run_delay < 1.5 * m.reading.wall
     assert m.reading.contention > 0.99
     assert m.reading.wait == 0
+
+
+@exact_only
+@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="no such numbers here")
+def test_run_delay_counts_threads_that_lived_within_the_window():
+    truths = []
+
+    def spin_and_tell():
+        loads.spin(0.2)
+        with open("/proc/thread-self/schedstat") as file:
+            truths.append(int(file.read().split()[1]) * 1e-9)
+
+    with busy_machine(), Measured() as m:
+        for _ in range(3):
+            thread = threading.Thread(target=spin_and_tell)
+            thread.start()
+            thread.join()
+    assert sum(truths) <= m.reading.run_delay < 1.5 * m.reading.wall
 
 
 @with_gil
