@@ -156,15 +156,14 @@ static struct usage usage_now(void) {
     return (struct usage){(int64_t)used.tv_sec * 1000000000 + used.tv_nsec, usage.ru_nvcsw};
 }
 
-/* Whether the calling thread has asked for the GIL without doing anything since it dropped it as it
- * was told. It may have slept for the mutex itself. */
-static bool asks_at_once(bool blocked) {
+/* Whether the calling thread, which asks for the GIL, has done nothing since it dropped it as it was
+ * told. */
+static bool comes_straight_back(void) {
     if (self.phase != PHASE_DROPPED) {
         return false;
     }
     struct usage now = usage_now();
-    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS &&
-           now.sleeps - self.usage.sleeps <= blocked;
+    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS && now.sleeps == self.usage.sleeps;
 }
 
 static bool drop_is_requested(void) {
@@ -177,18 +176,17 @@ static bool drop_is_requested(void) {
  * A thread that releases and takes a GIL that nobody else wants runs through the functions called
  * `quick` only; what happens less often is kept out of them, and out of line. */
 
-NEVER_INLINE static void ask(uint64_t blocked_since) {
+/* `blocked_since` is 0 when the mutex was had at once. */
+NEVER_INLINE static void ask(uint64_t blocked_since, bool forced) {
     struct ledger_slot *slot = own_slot();
     if (slot == NULL) {
         return;
     }
-    bool blocked = blocked_since != 0;
-    bool forced = asks_at_once(blocked);
     self.phase = PHASE_NONE;
     if (forced) {
         ledger_request(&ledger, slot, self.released, true);
-    } else if (blocked || is_taken()) {
-        ledger_request(&ledger, slot, blocked ? blocked_since : clock_ticks(), false);
+    } else if (blocked_since != 0 || is_taken()) {
+        ledger_request(&ledger, slot, blocked_since != 0 ? blocked_since : clock_ticks(), false);
     } else {
         ledger_ask(slot);
     }
@@ -202,7 +200,7 @@ static inline void quick_locked(void) {
         self.phase = PHASE_NONE;
         ledger_ask(slot);
     } else {
-        ask(0);
+        ask(0, comes_straight_back());
     }
 }
 
@@ -273,12 +271,13 @@ static inline bool is_busy(const pthread_mutex_t *mutex) {
 /* The mutex is taken, so asking for the GIL begins before it is had. */
 NEVER_INLINE static int lock_busy(pthread_mutex_t *mutex) {
     uint64_t since = clock_ticks();
+    bool forced = comes_straight_back(); /* told before it may sleep for the mutex */
     int error = tap.lock(mutex);
     if (error == 0) {
         if (self.slot != NULL && self.slot == ledger.holder) {
             self.leaving = clock_ticks();
         } else {
-            ask(since);
+            ask(since, forced);
         }
     }
     return error;
