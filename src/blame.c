@@ -76,6 +76,18 @@ void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t wa
     item->latest_knock = knock;
 }
 
+void blame_copy(struct blame *copy, const struct blame *blame) {
+    *copy = (struct blame){.items = NULL};
+    if (blame->count == 0 || (copy->items = malloc(blame->count * sizeof *copy->items)) == NULL) {
+        return;
+    }
+    memcpy(copy->items, blame->items, blame->count * sizeof *copy->items);
+    copy->count = blame->count;
+    for (size_t i = 0; i < copy->count; i++) {
+        Py_XINCREF(copy->items[i].culprit.code);
+    }
+}
+
 static int by_waited(const void *left, const void *right) {
     const struct blame_item *const *a = left, *const *b = right;
     return ((*a)->waited < (*b)->waited) - ((*a)->waited > (*b)->waited);

@@ -47,8 +47,11 @@ void blame_release(struct culprit *culprit);
 void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited,
                  uint64_t knock);
 
+/* Make a copy, which the caller owns and clears. The GIL is held. Without memory it is empty. */
+void blame_copy(struct blame *copy, const struct blame *blame);
+
 /* Return a new list of (file, line, function, native id, thread name or None, waited, knocks), most
- * waited first, or NULL with an exception set. The GIL is held. */
+ * waited first, or NULL with an exception set. The GIL is held, and may be let go meanwhile. */
 PyObject *blame_as_list(const struct blame *blame);
 
 /* Empty it. The GIL is held. */

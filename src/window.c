@@ -119,13 +119,13 @@ static int choose_method(const char *asked, enum method *method, const char **re
 
 /* Let go of everything an open window holds on to. The GIL is held (or off). */
 static void close_window(Window *window) {
+    window->state = WINDOW_CLOSED;
     if (window->method == METHOD_EXACT) {
         accounting_close(&window->book);
     }
     if (window->method != METHOD_DISABLED) {
         knocking_close(&window->knocks);
     }
-    window->state = WINDOW_CLOSED;
 }
 
 static PyObject *window_begin(PyObject *object, PyObject *unused) {
@@ -234,72 +234,22 @@ static double switch_interval(void) {
     return means.located ? gil_switch_interval(&means.gil) : gil_switch_interval_by_call();
 }
 
-/* What a window has seen so far, as a new raw reading, or NULL with an exception set. */
-static PyObject *read_window(Window *window) {
-    enum method method = window->method;
-    const char *reason = window->reason;
-    if (method == METHOD_EXACT) {
-        names_learn(window->by_thread); /* may run Python code, so not after the moment below */
-    }
-    uint64_t now = clock_ticks();
-    clock_calibrate();
-    const struct module_state *state = PyType_GetModuleState(Py_TYPE(window));
-    PyObject *const *keys = state->keys;
+/* What a window has seen up to a moment. */
+struct findings {
+    enum method method;
+    const char *reason;
+    uint64_t now;
+    struct ledger_reading book; /* if exact; its threads are owned */
+    struct knock_reading knocks;
+    struct blame blame; /* owned */
+};
 
-    struct ledger_reading book = {.threads = NULL};
-    if (method == METHOD_EXACT) {
-        if (accounting_read(&window->book, now, &book) < 0) {
-            return PyErr_NoMemory();
-        }
-        if (!accounting_intact() || means.ended) {
-            method = METHOD_SAMPLED;
-            reason = means.ended ? "the interpreter is ending" : was_redirected;
-        }
+/* Make ready to read a window, unless it is not open: then return -1 with RuntimeError. Learning the
+ * names may run Python code, by which another thread may close the window, so it comes first. */
+static int prepare_reading(Window *window) {
+    if (window->state == WINDOW_OPEN && window->method == METHOD_EXACT) {
+        names_learn(window->by_thread);
     }
-    bool exact = method == METHOD_EXACT;
-    struct knock_reading knocks = {.max_wait = 0};
-    PyObject *blame;
-    if (window->method != METHOD_DISABLED) {
-        knocking_read(&window->knocks, now, &knocks);
-        blame = blame_as_list(&window->knocks.blame);
-    } else {
-        blame = PyList_New(0);
-    }
-    uint64_t max_wait = exact && book.max_wait > knocks.max_wait ? book.max_wait : knocks.max_wait;
-
-    PyObject *raw = PyDict_New();
-    PyObject *threads = exact ? threads_list(&book) : PyList_New(0);
-    if (raw == NULL || put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[method])) < 0 ||
-        put(raw, keys, KEY_REASON,
-            reason != NULL ? PyUnicode_FromString(reason) : Py_NewRef(Py_None)) < 0 ||
-        put(raw, keys, KEY_GIL_ENABLED, PyBool_FromLong(gil_is_enabled())) < 0 ||
-        put(raw, keys, KEY_SWITCH_INTERVAL, PyFloat_FromDouble(switch_interval())) < 0 ||
-        put(raw, keys, KEY_WALL,
-            PyFloat_FromDouble(clock_seconds(clock_elapsed(window->opened, now)))) < 0 ||
-        put(raw, keys, KEY_HELD, optional_seconds(exact, book.sums.held)) < 0 ||
-        put(raw, keys, KEY_WAIT, optional_seconds(exact, book.sums.wait)) < 0 ||
-        put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, book.sums.acquisitions)) < 0 ||
-        put(raw, keys, KEY_CONTENDED, optional_count(exact, book.sums.contended)) < 0 ||
-        put(raw, keys, KEY_MAX_WAIT,
-            optional_seconds(exact || knocks.knocks.knocks != 0, max_wait)) < 0 ||
-        put(raw, keys, KEY_KNOCKS, PyLong_FromUnsignedLongLong(knocks.knocks.knocks)) < 0 ||
-        put(raw, keys, KEY_KNOCKS_WAITED, PyLong_FromUnsignedLongLong(knocks.knocks.waited)) < 0 ||
-        put(raw, keys, KEY_KNOCK_LATENCY, latency_tuple(&knocks.knocks.latency, knocks.max_wait)) <
-            0 ||
-        put(raw, keys, KEY_WAIT_LATENCY,
-            exact ? latency_tuple(&book.waits, book.max_wait) : Py_NewRef(Py_None)) < 0 ||
-        put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
-        put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
-        put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0) {
-        Py_CLEAR(raw);
-    }
-    Py_XDECREF(blame);
-    Py_XDECREF(threads);
-    free(book.threads);
-    return raw;
-}
-
-static int require_open(const Window *window) {
     if (window->state == WINDOW_OPEN) {
         return 0;
     }
@@ -307,17 +257,98 @@ static int require_open(const Window *window) {
     return -1;
 }
 
+/* Take what an open window has seen so far. No Python object is made, which could collect garbage,
+ * run Python code and let the GIL go: so nobody closes the window meanwhile. Returns 0, or -1 with
+ * MemoryError. */
+static int read_window(Window *window, struct findings *findings) {
+    uint64_t now = clock_ticks();
+    clock_calibrate();
+    findings->method = window->method;
+    findings->reason = window->reason;
+    findings->now = now;
+    findings->book.sums = (struct ledger_sums){0}; /* the histograms are large: not cleared */
+    findings->book.max_wait = 0;
+    findings->book.threads = NULL;
+    findings->knocks = (struct knock_reading){.max_wait = 0};
+    findings->blame = (struct blame){.items = NULL};
+    if (window->method == METHOD_DISABLED) {
+        return 0;
+    }
+    if (window->method == METHOD_EXACT) {
+        if (accounting_read(&window->book, now, &findings->book) < 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        if (!accounting_intact() || means.ended) {
+            findings->method = METHOD_SAMPLED;
+            findings->reason = means.ended ? "the interpreter is ending" : was_redirected;
+        }
+    }
+    knocking_read(&window->knocks, now, &findings->knocks);
+    blame_copy(&findings->blame, &window->knocks.blame);
+    return 0;
+}
+
+/* Turn the findings of a window, which are used up, into a new raw reading, or NULL with an exception
+ * set. */
+static PyObject *raw_reading(const Window *window, struct findings *findings) {
+    const struct module_state *state = PyType_GetModuleState(Py_TYPE(window));
+    PyObject *const *keys = state->keys;
+    enum method method = findings->method;
+    const char *reason = findings->reason;
+    uint64_t now = findings->now;
+    const struct ledger_reading *book = &findings->book;
+    const struct knock_reading *knocks = &findings->knocks;
+    bool exact = method == METHOD_EXACT;
+    uint64_t max_wait =
+        exact && book->max_wait > knocks->max_wait ? book->max_wait : knocks->max_wait;
+
+    PyObject *raw = PyDict_New();
+    PyObject *blame = blame_as_list(&findings->blame);
+    PyObject *threads = exact ? threads_list(book) : PyList_New(0);
+    if (raw == NULL || put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[method])) < 0 ||
+        put(raw, keys, KEY_REASON,
+            reason != NULL ? PyUnicode_FromString(reason) : Py_NewRef(Py_None)) < 0 ||
+        put(raw, keys, KEY_GIL_ENABLED, PyBool_FromLong(gil_is_enabled())) < 0 ||
+        put(raw, keys, KEY_SWITCH_INTERVAL, PyFloat_FromDouble(switch_interval())) < 0 ||
+        put(raw, keys, KEY_WALL,
+            PyFloat_FromDouble(clock_seconds(clock_elapsed(window->opened, now)))) < 0 ||
+        put(raw, keys, KEY_HELD, optional_seconds(exact, book->sums.held)) < 0 ||
+        put(raw, keys, KEY_WAIT, optional_seconds(exact, book->sums.wait)) < 0 ||
+        put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, book->sums.acquisitions)) < 0 ||
+        put(raw, keys, KEY_CONTENDED, optional_count(exact, book->sums.contended)) < 0 ||
+        put(raw, keys, KEY_MAX_WAIT,
+            optional_seconds(exact || knocks->knocks.knocks != 0, max_wait)) < 0 ||
+        put(raw, keys, KEY_KNOCKS, PyLong_FromUnsignedLongLong(knocks->knocks.knocks)) < 0 ||
+        put(raw, keys, KEY_KNOCKS_WAITED, PyLong_FromUnsignedLongLong(knocks->knocks.waited)) < 0 ||
+        put(raw, keys, KEY_KNOCK_LATENCY,
+            latency_tuple(&knocks->knocks.latency, knocks->max_wait)) < 0 ||
+        put(raw, keys, KEY_WAIT_LATENCY,
+            exact ? latency_tuple(&book->waits, book->max_wait) : Py_NewRef(Py_None)) < 0 ||
+        put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
+        put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
+        put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0) {
+        Py_CLEAR(raw);
+    }
+    Py_XDECREF(blame);
+    Py_XDECREF(threads);
+    free(findings->book.threads);
+    blame_clear(&findings->blame);
+    return raw;
+}
+
 static PyObject *window_end(PyObject *object, PyObject *unused) {
     (void)unused;
     Window *window = (Window *)object;
-    if (require_open(window) < 0) {
+    uint64_t entered = clock_ticks();
+    if (prepare_reading(window) < 0) {
         return NULL;
     }
-    uint64_t entered = clock_ticks();
-    PyObject *raw = read_window(window);
-    bool counted = window->method != METHOD_DISABLED;
+    struct findings findings;
+    int error = read_window(window, &findings);
     close_window(window);
-    if (counted) {
+    PyObject *raw = error == 0 ? raw_reading(window, &findings) : NULL;
+    if (window->method != METHOD_DISABLED) {
         means.handling += clock_elapsed(entered, clock_ticks());
     }
     return raw;
@@ -326,7 +357,11 @@ static PyObject *window_end(PyObject *object, PyObject *unused) {
 static PyObject *window_peek(PyObject *object, PyObject *unused) {
     (void)unused;
     Window *window = (Window *)object;
-    return require_open(window) < 0 ? NULL : read_window(window);
+    struct findings findings;
+    if (prepare_reading(window) < 0 || read_window(window, &findings) < 0) {
+        return NULL;
+    }
+    return raw_reading(window, &findings);
 }
 
 /* --- the type --- */
