@@ -21,15 +21,15 @@ static PyObject *of_threading(const char *attribute) {
 
 /* What the instance of a threading.Thread has under that name, as a new reference, or NULL without
  * an exception. Its class may have other ideas of attributes; they are not asked: no Python code of
- * the program's runs in the knocker's thread. */
+ * the program's runs in the knocker's thread. Nor is a dict made of the instance's attributes (by
+ * its `__dict__` it is, since 3.11), which could collect garbage there. */
 static PyObject *of_thread(PyObject *object, const char *attribute) {
-    PyObject *dictionary = PyObject_GenericGetDict(object, NULL);
-    PyObject *value = dictionary != NULL && PyDict_Check(dictionary)
-                          ? PyDict_GetItemString(dictionary, attribute) /* borrowed */
+    PyObject *name = PyUnicode_FromString(attribute);
+    PyObject *value = name != NULL && _PyType_Lookup(Py_TYPE(object), name) == NULL
+                          ? _PyObject_GenericGetAttrWithDict(object, name, NULL, 1)
                           : NULL;
-    Py_XINCREF(value);
     PyErr_Clear();
-    Py_XDECREF(dictionary);
+    Py_XDECREF(name);
     return value;
 }
 
