@@ -15,6 +15,7 @@
 #include "knocker.h"
 #include "module.h"
 #include "sync.h"
+#include "unlisted.h"
 
 struct duty {
     struct sync_event guard; /* of all below; held for moments, never while asking for the GIL */
@@ -95,7 +96,7 @@ static void duty_knock(void *context) {
     duty->asked = asked;
     sync_unlock(&duty->guard);
     if (duty->state == NULL) {
-        duty->state = gil_new_thread_state();
+        duty->state = unlisted_new();
     }
     if (duty->state != NULL) { /* else no memory: this knock is not made */
         PyEval_RestoreThread(duty->state);
@@ -112,9 +113,7 @@ static void duty_knock(void *context) {
 static void duty_end(void *context) {
     struct duty *duty = context;
     if (duty->state != NULL) {
-        PyEval_RestoreThread(duty->state);
-        PyThreadState_Clear(duty->state);
-        PyThreadState_DeleteCurrent();
+        unlisted_delete(duty->state);
     }
     release_duty(duty);
 }

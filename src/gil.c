@@ -181,11 +181,3 @@ bool gil_admits_new_thread(void) {
     return may;
 #endif
 }
-
-#define THREAD_STATE_SIZE 8192 /* no smaller than any version's */
-
-PyThreadState *gil_new_thread_state(void) {
-    void *room = PyMem_RawMalloc(THREAD_STATE_SIZE); /* 3.11 crashes where there is none */
-    PyMem_RawFree(room);
-    return room != NULL ? PyThreadState_New(PyInterpreterState_Main()) : NULL;
-}

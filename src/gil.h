@@ -48,8 +48,4 @@ double gil_switch_interval_by_call(void);
  * Sets no exception. */
 bool gil_admits_new_thread(void);
 
-/* A thread state of the main interpreter for the calling thread, which has none, or NULL when there
- * is no memory. No lock is held. */
-PyThreadState *gil_new_thread_state(void);
-
 #endif

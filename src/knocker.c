@@ -26,6 +26,7 @@ struct knocker {
     struct knocker_work work;
     bool stopping;
     bool woken;
+    long thread_id;       /* the system's, where it has one */
     int owners;           /* the starter and the thread; guarded by the registry's event */
     struct knocker *next; /* in the registry, while the thread runs */
 };
@@ -106,6 +107,7 @@ static void *run(void *argument) {
     const struct knocker_work *work = &knocker->work;
 #ifdef __linux__
     prctl(PR_SET_NAME, "gilknock");
+    knocker->thread_id = syscall(SYS_gettid);
 #endif
     work->begin(work->context);
     for (;;) {
@@ -173,6 +175,39 @@ void knocker_stop(struct knocker *knocker) {
     sync_lock(&registry.event);
     give_up(knocker);
     sync_unlock(&registry.event);
+}
+
+static bool is_running(const struct knocker *knocker) {
+    const struct knocker *running = registry.running;
+    while (running != NULL && running != knocker) {
+        running = running->next;
+    }
+    return running != NULL;
+}
+
+/* Wait for a thread that has left the registry: a few instructions later it is gone, unless a
+ * debugger keeps it. */
+static void await_exit(long thread_id) {
+#ifdef __linux__
+    const struct timespec moment = {0, 20000};
+    for (int i = 0; i < 1000 && syscall(SYS_tgkill, getpid(), thread_id, 0) == 0; i++) {
+        nanosleep(&moment, NULL);
+    }
+#else
+    (void)thread_id;
+#endif
+}
+
+void knocker_stop_and_wait(struct knocker *knocker) {
+    notify(knocker, &knocker->stopping);
+    sync_lock(&registry.event);
+    while (is_running(knocker)) {
+        sync_wait(&registry.event);
+    }
+    long thread_id = knocker->thread_id;
+    give_up(knocker);
+    sync_unlock(&registry.event);
+    await_exit(thread_id);
 }
 
 bool knocker_stop_all(uint64_t nanoseconds) {

@@ -37,6 +37,10 @@ void knocker_wake(struct knocker *knocker);
  */
 void knocker_stop(struct knocker *knocker);
 
+/* The same, but wait until it has ended, and the system counts its thread no more. The GIL must not
+ * be held: a knock under way needs it. */
+void knocker_stop_and_wait(struct knocker *knocker);
+
 /* Tell every knocker to stop and wait until all have ended, at most so long; their owners still
  * give them up. The GIL must not be held: a knock under way may need it. Returns false when time
  * ran out. */

@@ -19,6 +19,7 @@
 #include "knocker.h"
 #include "names.h"
 #include "run_delay.h"
+#include "unlisted.h"
 
 #ifndef _WIN32
 #include <pthread.h>
@@ -49,6 +50,7 @@ static struct {
     const struct gil *gil; /* NULL: not found */
     bool frames_known;
     bool ended;
+    bool ending; /* the last knocker has not ended yet: no other may start */
     struct knock_window *newest;
     struct knocker *knocker;
     struct knocks knocks;
@@ -190,7 +192,7 @@ static void knock(void *context) {
     uint64_t asked = clock_ticks();
     STORE(office.knock_asked, asked);
     if (office.knocker_state == NULL) {
-        office.knocker_state = gil_new_thread_state();
+        office.knocker_state = unlisted_new();
     }
     if (office.knocker_state == NULL) { /* no memory: this knock is not made */
         STORE(office.knock_asked, 0);
@@ -251,16 +253,15 @@ static void begin_knocking(void *context) {
 static void end_knocking(void *context) {
     (void)context;
     if (office.knocker_state != NULL) {
-        PyEval_RestoreThread(office.knocker_state);
-        PyThreadState_Clear(office.knocker_state);
-        PyThreadState_DeleteCurrent();
+        unlisted_delete(office.knocker_state);
         office.knocker_state = NULL;
     }
 }
 
-/* In a forked child: its parent's knocker is not there. Windows stay open, and start one of their
- * own when needed. */
+/* In a child, however it was forked: its parent's knocker is not there. Windows stay open, and
+ * start one of their own when needed. */
 static void after_fork_in_child(void) {
+    office.ending = false;
     office.knocker = NULL;
     office.knocker_state = NULL;
     STORE(office.knock_asked, 0);
@@ -271,7 +272,7 @@ static void after_fork_in_child(void) {
 /* Have a knocker that is awake. The GIL is held. Without one (no thread to be had) there are no
  * knocks to tell of. */
 static void rouse_knocker(void) {
-    if (office.ended || office.silent) {
+    if (office.ended || office.ending || office.silent) {
         return;
     }
     if (office.knocker != NULL) {
@@ -286,6 +287,34 @@ static void rouse_knocker(void) {
     office.random = clock_ticks() | 1;
     const struct knocker_work work = {begin_knocking, pace, look, knock, end_knocking, NULL};
     office.knocker = knocker_start(&work);
+}
+
+/* --- forks --- */
+
+/* From 3.12 on, os.fork() warns of a fork beside another thread. Ours is none of the program's
+ * doing, so it is ended. */
+void knocking_before_fork(void) {
+    struct knocker *knocker = office.knocker;
+    if (knocker == NULL) {
+        return;
+    }
+    office.knocker = NULL;
+    office.ending = true;
+    Py_BEGIN_ALLOW_THREADS knocker_stop_and_wait(knocker);
+    Py_END_ALLOW_THREADS office.ending = false;
+}
+
+static int resume_knocking(void *unused) {
+    (void)unused;
+    rouse_knocker();
+    return 0;
+}
+
+/* 3.13.0 counts the threads after this, so the knocker waits until os.fork() is over. */
+void knocking_after_fork_in_parent(void) {
+    if (LOAD(office.open) != 0) {
+        Py_AddPendingCall(resume_knocking, NULL);
+    }
 }
 
 /* --- the windows' side --- */

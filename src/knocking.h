@@ -52,6 +52,11 @@ void knocking_set_gap(double seconds);
 /* Ticks for which the knocker had the GIL. */
 uint64_t knocking_held(void);
 
+/* Around a fork: the process has no knocker meanwhile. The first releases the GIL while a knock
+ * under way comes to its end. */
+void knocking_before_fork(void);
+void knocking_after_fork_in_parent(void);
+
 /* No knock any more; releases the GIL while one under way comes to its end. */
 void knocking_end(void);
 

@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "knocker.h"
+#include "knocking.h"
 #include "window.h"
 
 static int add_atexit(PyObject *module) {
@@ -15,6 +16,45 @@ static int add_atexit(PyObject *module) {
     Py_XDECREF(result);
     Py_XDECREF(shutdown);
     Py_XDECREF(atexit);
+    return error;
+}
+
+static PyObject *before_fork(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    knocking_before_fork();
+    Py_RETURN_NONE;
+}
+
+static PyObject *after_fork_in_parent(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    knocking_after_fork_in_parent();
+    Py_RETURN_NONE;
+}
+
+/* Have os.fork() call these two, where there is one. */
+static int add_at_fork(PyObject *module) {
+    int error = 0;
+#ifdef HAVE_FORK
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *add = os != NULL ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    PyObject *nothing = PyTuple_New(0);
+    PyObject *before = PyObject_GetAttrString(module, "_before_fork");
+    PyObject *after = PyObject_GetAttrString(module, "_after_fork_in_parent");
+    PyObject *hooks = Py_BuildValue("{sOsO}", "before", before, "after_in_parent", after);
+    PyObject *result = add != NULL && nothing != NULL && hooks != NULL
+                           ? PyObject_Call(add, nothing, hooks)
+                           : NULL;
+    error = result != NULL ? 0 : -1;
+    Py_XDECREF(result);
+    Py_XDECREF(hooks);
+    Py_XDECREF(after);
+    Py_XDECREF(before);
+    Py_XDECREF(nothing);
+    Py_XDECREF(add);
+    Py_XDECREF(os);
+#else
+    (void)module;
+#endif
     return error;
 }
 
@@ -48,7 +88,10 @@ static int module_exec(PyObject *module) {
     clock_init();
     knocker_init();
     window_startup();
-    return PyModule_AddStringConstant(module, "CLOCK", clock_name()) < 0 ? -1 : add_atexit(module);
+    if (PyModule_AddStringConstant(module, "CLOCK", clock_name()) < 0 || add_atexit(module) < 0) {
+        return -1;
+    }
+    return add_at_fork(module);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
@@ -93,6 +136,8 @@ static PyMethodDef module_methods[] = {
     {"set_knock_interval", window_set_knock_interval, METH_O, set_knock_interval_doc},
     {"cost", window_cost, METH_NOARGS, cost_doc},
     {"_shutdown", window_shutdown, METH_NOARGS, NULL},
+    {"_before_fork", before_fork, METH_NOARGS, NULL},
+    {"_after_fork_in_parent", after_fork_in_parent, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

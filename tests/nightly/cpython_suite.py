@@ -4,6 +4,7 @@ Run by the interpreter to test, with ``pytest_gilknock`` built for it and import
 
     python tests/nightly/cpython_suite.py                  # the modules below that there are
     python tests/nightly/cpython_suite.py test_threading   # these only
+    python tests/nightly/cpython_suite.py --no-knocks      # with no thread of ours in any process
 
 Two environments are made. In one of them ``sitecustomize`` opens a window at the start of every
 process, isolated ones (``-I``) included, and leaves it open. Each module runs in both. A module
@@ -75,6 +76,8 @@ try:
 except ImportError:
     pass
 else:
+    if not {knocks}:
+        _core.set_knock_interval(0)
     _window = _core.Window()
     _window.begin()
     _file = _posix.open({opened!r}, _posix.O_WRONLY | _posix.O_APPEND | _posix.O_CREAT, 0o666)
@@ -88,7 +91,7 @@ Outcomes = dict[str, str]  # of one run of one module; by test
 class Environment:
     """An interpreter with, or without, a window in each of its processes."""
 
-    def __init__(self, folder: Path, *, window: bool) -> None:
+    def __init__(self, folder: Path, *, window: bool, knocks: bool = True) -> None:
         self.name = "window" if window else "bare"
         self.opened = folder / "opened"
         self.folder = folder
@@ -102,7 +105,7 @@ class Environment:
                 text=True,
             ).stdout.strip()
             core = shutil.copy(_core.__file__, folder)  # a build meanwhile must not touch it
-            text = SITECUSTOMIZE.format(core=core, opened=str(self.opened))
+            text = SITECUSTOMIZE.format(core=core, opened=str(self.opened), knocks=knocks)
             Path(site, "sitecustomize.py").write_text(text, encoding="utf-8")
 
     def windows_opened(self) -> dict[str, int]:
@@ -214,18 +217,21 @@ def main() -> int:
     parser.add_argument(
         "--timeout", type=float, default=1800, help="s, for one module (%(default)s)"
     )
+    parser.add_argument("--no-knocks", action="store_true", help="start no knocker")
     parser.add_argument("--json", type=Path, help="write all outcomes there")
     parser.add_argument(
         "--logs", type=Path, help="keep the output of differing modules in this folder"
     )
     options = parser.parse_args()
 
+    # A shell starts its background jobs with this signal ignored, and so would the tests be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     told: dict[str, object] = {}
     tests = different = 0
     print(f"Python {sys.version}\ncore: {_core.status()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="suite-") as folder:
         bare = Environment(Path(folder, "bare"), window=False)
-        window = Environment(Path(folder, "window"), window=True)
+        window = Environment(Path(folder, "window"), window=True, knocks=not options.no_knocks)
         for module in existing(options.modules or MODULES):
             start = time.monotonic()
             rounds: list[tuple[Outcomes, Outcomes]] = []
