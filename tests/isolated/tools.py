@@ -80,6 +80,34 @@ def faulthandler_dumps(count: int) -> None:
     checked(window.end())
 
 
+def some_lines() -> None:
+    spin(2e-3)
+    if threading.active_count() < 1:
+        raise AssertionError("this line is never run")
+    in_threads(2, mix)
+
+
+@case(usual=10, nightly=500)
+def coverage_measures(count: int) -> None:
+    """The same lines are covered with windows as without: those that are run."""
+    coverage = needed("coverage")
+    _core.set_knock_interval(1e-4)
+    first = some_lines.__code__.co_firstlineno
+
+    def covered() -> set[int]:
+        measuring = coverage.Coverage(data_file=None, config_file=False, include=[__file__])
+        measuring.start()
+        some_lines()
+        measuring.stop()
+        lines = measuring.get_data().lines(__file__) or ()
+        return {line - first for line in lines} & set(range(5))
+
+    for _ in range(count):
+        assert covered() == {1, 2, 4}
+        with measured():
+            assert covered() == {1, 2, 4}
+
+
 def threads_hooked(
     set_here: Callable[[object], None], set_in_new_threads: Callable[[object], None]
 ) -> tuple[set[int], set[int]]:
