@@ -16,13 +16,12 @@ but not surely, is unsure: it is told, and fails no test.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal, NamedTuple
 
 from pytest_gilknock.baseline import Baseline, Entry
-from pytest_gilknock.gate import METRICS, Gate, Metric
+from pytest_gilknock.gate import FLOOR, METRICS, Gate, Metric
 from pytest_gilknock.limits import wilson_interval
 
 NOTICEABLE: dict[Metric, Gate] = {
@@ -127,10 +126,11 @@ class Change(NamedTuple):
 
     @property
     def extent(self) -> float:
-        """The amount as a multiple of what is allowed, which ranks changes of any metric."""
-        if self.allowed:
-            return self.amount / self.allowed
-        return math.inf if self.amount else 0.0
+        """The amount as a multiple of what is allowed, which ranks changes of any metric.
+
+        What is allowed counts as no less than the metric's floor: zero would make all alike.
+        """
+        return self.amount / max(self.allowed, FLOOR[self.metric])
 
     @property
     def breached(self) -> bool:

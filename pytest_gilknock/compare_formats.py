@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
 
@@ -19,7 +18,7 @@ MARKDOWN_ROWS = 50
 
 
 def as_json(comparison: Comparison) -> str:
-    """Return the whole comparison; times are seconds, ``extent`` is null where it is infinite."""
+    """Return the whole comparison; times are seconds."""
     document = {
         "schema": SCHEMA_VERSION,
         "kind": KIND,
@@ -47,7 +46,7 @@ def _change(change: Change) -> dict[str, Any]:
         "difference": change.difference,
         "spread": change.spread._asdict(),
         "gate": None if change.gate is None else str(change.gate),
-        "extent": change.extent if math.isfinite(change.extent) else None,
+        "extent": change.extent,
     }
 
 

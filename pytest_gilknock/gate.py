@@ -113,8 +113,10 @@ def parse_gate(written: str) -> Gate:
     """Read ``METRIC:EXPR``. Raises ValueError with the value, the reason and the accepted form."""
     name, colon, expression = written.partition(":")
     metric = next((metric for metric in METRICS if metric == name.strip()), None)
-    if metric is None or not colon:
+    if metric is None:
         raise ValueError(f"{written!r} has no METRIC this gate knows; write {FORM}")
+    if not colon:
+        raise ValueError(f"{written!r} has no PART; write {FORM}")
     found: dict[str, float] = {}
     for part in expression.split("&"):
         kind, value = _parse_part(metric, part.strip(), written)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_gilknock import baseline_json, files, text
 from pytest_gilknock.baseline import Baseline, BaselineError, differences, merged
 from pytest_gilknock.compare import Before
-from pytest_gilknock.storage import Storage, is_path, load, shown
+from pytest_gilknock.storage import LATEST, Storage, is_path, load, shown
 
 try:
     import fcntl
@@ -19,6 +20,10 @@ except ImportError:  # not POSIX
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate_options import GateSettings
+
+
+LOCK_SECONDS = 10.0
+"""How long to wait for other runs that save to the same file: each needs milliseconds."""
 
 
 def read_before(settings: GateSettings, now: Baseline) -> tuple[Before, list[str]]:
@@ -72,12 +77,33 @@ def _check_mixture(path: str, old: Baseline, now: Baseline) -> None:
 
 
 def save(settings: GateSettings, new: Baseline) -> str:
-    """Write a run, and return what is to be told of it. Raises OSError, BaselineError."""
-    target = settings.save or _name(new)
-    number = text.count(len(new.tests), "test")
-    if not is_path(target):
-        path = Storage(settings.storage, new.machine.kind).save(target, baseline_json.dumps(new))
-        return f"GIL baseline of {number} saved to {shown(path)}"
+    """Write a run, and return what is to be told of it. Raises BaselineError."""
+    target = settings.save or ""
+    try:
+        path, also = _save_file(target, new) if is_path(target) else _save_run(settings, new)
+    except OSError as error:
+        place = shown(target if is_path(target) else settings.storage)
+        raise BaselineError(f"{place}: {error.strerror or error}") from None
+    return f"GIL baseline of {text.count(len(new.tests), 'test')} saved to {shown(path)}{also}"
+
+
+def _save_run(settings: GateSettings, new: Baseline) -> tuple[str, str]:
+    storage = Storage(settings.storage, new.machine.kind)
+    last = storage.last(settings.save or LATEST)
+    path = storage.save(settings.save or _name(new), baseline_json.dumps(new))
+    return path, "" if last is None else _missing(last, new)
+
+
+def _missing(last: str, new: Baseline) -> str:
+    """Say how many tests of the run before are not in a new one: it may be a part of them only."""
+    try:
+        missing = len(load(last).tests.keys() - new.tests.keys())
+    except BaselineError:
+        return ""
+    return f", without {text.count(missing, 'test')} of {os.path.basename(last)}" if missing else ""
+
+
+def _save_file(target: str, new: Baseline) -> tuple[str, str]:
     whole = new
     with _alone_in(os.path.dirname(os.path.realpath(target))):
         if os.path.lexists(target):
@@ -86,25 +112,42 @@ def save(settings: GateSettings, new: Baseline) -> str:
             whole = merged(old, new)
         files.replace(target, baseline_json.dumps(whole))
     kept = len(whole.tests) - len(new.tests)
-    also = (
-        f"; {text.count(kept, 'test')} did not run or pass, and kept what was there" if kept else ""
-    )
-    return f"GIL baseline of {number} saved to {shown(target)}{also}"
+    also = f"; {text.count(kept, 'test')} did not run or pass, and kept what was there"
+    return target, also if kept else ""
 
 
 @contextmanager
 def _alone_in(folder: str) -> Iterator[None]:
-    """Keep other runs from merging into a file of ``folder``, where the system has such locks."""
+    """Keep other runs from merging into a file of ``folder``, where the system has such locks.
+
+    Raises OSError when another process has the lock and keeps it, as ``flock`` around a run does.
+    """
     if fcntl is None:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, folder)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: str) -> None:
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise OSError(
+                    f"another process has had {shown(folder)} locked for {LOCK_SECONDS:g} s"
+                ) from None
+            time.sleep(0.01)
+        except OSError:  # a file system without locks
+            return
+        else:
+            return
 
 
 def _name(new: Baseline) -> str:

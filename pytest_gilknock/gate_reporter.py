@@ -97,8 +97,8 @@ class GateReporter:
             self._saved = gate_files.save(
                 self._settings, replace(self._now, tests=tests, commit=commit)
             )
-        except (OSError, BaselineError) as error:
-            self._save_error = text.printable(str(error))
+        except BaselineError as error:
+            self._save_error = str(error)
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

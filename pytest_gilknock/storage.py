@@ -120,6 +120,13 @@ class Storage:
             raise BaselineError(self._no_such(reference, runs))
         return [run.path for run in found]
 
+    def last(self, reference: str) -> str | None:
+        """Return the last of the files that ``reference`` means, None where there is none."""
+        try:
+            return self.find(reference)[-1]
+        except BaselineError:
+            return None
+
     def _no_such(self, reference: str, runs: list[Run]) -> str:
         there = f"no saved run {_quoted(reference)} in {text.printable(self._folder)}"
         names = sorted({run.name for run in runs})

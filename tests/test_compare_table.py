@@ -160,7 +160,7 @@ def test_json_has_everything_in_plain_numbers() -> None:
         "difference": 1.75,
         "spread": {"best": 0.25, "worst": 0.25, "runs": 2},
         "gate": "wait:0s",
-        "extent": None,
+        "extent": 1750.0,
     }
     assert document["new"] == ["test_a.py::test_new"]
     assert {one["reason"] for one in document["unjudged"]} == {"exact before, sampled now"}

@@ -38,7 +38,7 @@ def test_what_a_gate_may_look_like(written: str, gate: Gate) -> None:
     ("written", "reason"),
     [
         ("", "no METRIC this gate knows"),
-        ("wait", "no METRIC this gate knows"),
+        ("wait", "'wait' has no PART; write METRIC:PART"),
         ("20ms", "no METRIC this gate knows"),
         (":20ms", "no METRIC this gate knows"),
         ("latency:20ms", "no METRIC this gate knows"),
@@ -76,7 +76,7 @@ def test_what_a_gate_may_look_like(written: str, gate: Gate) -> None:
 def test_what_it_may_not_look_like_is_told_with_value_reason_and_form(
     written: str, reason: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"gate|neither|parts") as error:
+    with pytest.raises(ValueError, match=r"gate|neither|PART") as error:
         parse_gate(written)
     assert repr(written) in str(error.value)
     assert reason in str(error.value)

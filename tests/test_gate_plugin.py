@@ -4,6 +4,7 @@ Readings and baselines are scripted, so that no timing decides: a test that is b
 of 1, and breaks a gate if its baseline has 0.
 """
 
+import fcntl
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import pytest
 from gate_samples import BUSY, FREE, FULL, GATE, read, script_readings, write
 
 from pytest_gilknock import _core, gate_files, origin
+from pytest_gilknock.baseline import BaselineError
 from pytest_gilknock.baseline_json import dumps
 from pytest_gilknock.gate_options import GateSettings
 
@@ -202,7 +204,7 @@ def test_a_full_disk_leaves_the_old_baseline_and_fails_the_run(project: pytest.P
         timeout=60,
         check=False,
     )
-    assert "GIL baseline not saved: [Errno 27] File too large" in done.stdout
+    assert "GIL baseline not saved: base.json: File too large" in done.stdout
     assert done.returncode == pytest.ExitCode.INTERNAL_ERROR
     assert path.read_bytes() == old
     assert not list(project.path.glob("*.tmp"))
@@ -241,6 +243,46 @@ def test_runs_that_save_to_one_file_at_once_lose_nothing(tmp_path: Path) -> None
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(save, range(24)))
     assert len(read(path).tests) == 24
+
+
+def test_a_lock_that_another_process_keeps_is_told_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_files, "LOCK_SECONDS", 0.1)
+    path = tmp_path / "base.json"
+    write(path, test_one=FULL)
+    old = path.read_bytes()
+    settings = GateSettings("", str(path), None, (), False, 0)
+    holder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with pytest.raises(BaselineError, match=r"base\.json: another process has had .* locked"):
+        gate_files.save(settings, origin.baseline({"test_two": FULL}))
+    assert path.read_bytes() == old
+    os.close(holder)
+    gate_files.save(settings, origin.baseline({"test_two": FULL}))
+    assert "test_two" in read(path).tests
+
+
+def test_a_numbered_run_says_which_tests_of_the_run_before_it_lacks(
+    project: pytest.Pytester,
+) -> None:
+    run(project, "--gil-save=main")
+    run(project, "--gil-save=other", tests="one")
+    lacking = run(project, "--gil-save=main", tests="two")
+    lacking.stdout.fnmatch_lines(["*1 test saved to *0003_main.json, without 1 test of 0001_m*"])
+    more = run(project, "--gil-save=main")
+    more.stdout.fnmatch_lines(["GIL baseline of 2 tests saved to *0004_main.json"])
+    automatic = run(project, "--gil-autosave", tests="one")
+    automatic.stdout.fnmatch_lines(["*0005_nocommit_*.json, without 1 test of 0004_main.json"])
+
+
+def test_a_damaged_run_before_it_is_no_hindrance(project: pytest.Pytester) -> None:
+    run(project, "--gil-save=main")
+    (first,) = project.path.glob(".gilknock/*/0001_main.json")
+    first.write_text("damaged")
+    result = run(project, "--gil-save=main", tests="one")
+    result.stdout.fnmatch_lines(["GIL baseline of 1 test saved to *0002_main.json"])
+    assert first.read_text() == "damaged"
 
 
 def test_a_file_damaged_while_the_tests_ran_is_not_overwritten(project: pytest.Pytester) -> None:
