@@ -10,6 +10,8 @@ it is, and beside CPU hogs.
 """
 
 import argparse
+import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -21,8 +23,16 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 
-SAVED_RUNS = 5
+SAVED_RUNS = 3
 GATES = ("wait:50ms&50%", "contention:0.25")
+
+
+HOG = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    sum(range(100_000))
+"""
 
 
 class Change(NamedTuple):
@@ -94,7 +104,7 @@ def is_wrong(change: Change | None, done: "subprocess.CompletedProcess[str]") ->
 @contextmanager
 def busy_machine(hogs: int) -> Iterator[None]:
     """Keep processors busy with processes that have nothing to do with the tests."""
-    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(hogs)]
+    processes = [subprocess.Popen([sys.executable, "-c", HOG]) for _ in range(hogs)]
     try:
         yield
     finally:
@@ -131,6 +141,10 @@ def main() -> int:
                             print(f"--- {name}, {hogs} hogs: exit code {done.returncode}")
                             print(done.stdout, flush=True)
 
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}"
+        f" {platform.release()}, {len(os.sched_getaffinity(0))} CPUs"
+    )
     print(f"gate: {', '.join(GATES)}; baseline: {SAVED_RUNS} runs; retries: {options.retries}")
     print(f"{'change':27}{'hogs':>6}{'runs':>6}{'false alarms':>14}{'misses':>8}")
     for hogs in options.hogs:
