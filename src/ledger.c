@@ -159,6 +159,16 @@ static uint64_t later_of(uint64_t since, const struct ledger_window *window) {
     return window != NULL && window->opened > since ? window->opened : since;
 }
 
+/* The histogram is large and most windows see no wait, so each keeps what it was like only once a
+ * wait is about to be added. Windows older than one that did so have done so, too. */
+static void keep_waits_base(struct ledger *ledger) {
+    for (struct ledger_window *window = ledger->newest; window != NULL && !window->saw_wait;
+         window = window->older) {
+        window->waits_base = ledger->waits;
+        window->saw_wait = true;
+    }
+}
+
 /* Enter a wait that is over. A window that opened while it lasted counts the part since then. */
 static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t since,
                        uint64_t now) {
@@ -171,6 +181,7 @@ static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t
     slot->sums.contended++;
     ledger->sums.wait += waited;
     slot->sums.wait += waited;
+    keep_waits_base(ledger);
     histogram_add(&ledger->waits, waited);
 
     struct ledger_window *window = ledger->newest, *older;
@@ -292,7 +303,7 @@ static void activate(struct ledger *ledger, struct ledger_slot *holder, uint64_t
 
 int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledger_slot *holder,
                 bool by_thread, uint64_t now) {
-    memset(window, 0, sizeof *window);
+    memset(window, 0, offsetof(struct ledger_window, waits_base));
     if (by_thread) {
         if (ledger->by_thread == 0) {
             reclaim(ledger);
@@ -308,7 +319,6 @@ int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledg
     window->by_thread = by_thread;
     window->opened = now;
     window->base = sums_at(ledger, NULL, now);
-    window->waits_base = ledger->waits;
     window->before = ledger->max_wait;
     ledger->max_wait = 0;
     if (by_thread) {
@@ -377,8 +387,10 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
     }
     reading->wall = clock_elapsed(window->opened, now);
     reading->sums = difference(sums_at(ledger, NULL, now), &window->base);
-    reading->waits = ledger->waits;
-    histogram_subtract(&reading->waits, &window->waits_base);
+    if (window->saw_wait) {
+        reading->waits = ledger->waits;
+        histogram_subtract(&reading->waits, &window->waits_base);
+    }
     reading->max_wait = maximum_since(ledger, window, NULL);
 
     size_t next = 0;

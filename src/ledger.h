@@ -82,10 +82,11 @@ struct ledger_window {
     uint64_t opened;
     uint64_t before; /* as an entry's, over all threads */
     struct ledger_sums base;
-    struct histogram waits_base;
     bool by_thread;
     struct ledger_entry *entries; /* owned; one for each slot that was live at the opening */
     size_t entry_count;
+    bool saw_wait;               /* a wait ended since the opening */
+    struct histogram waits_base; /* from before the first of them; not set without any */
 };
 
 struct ledger {
@@ -123,7 +124,7 @@ struct ledger_reading {
     struct ledger_sums sums;
     uint64_t wall;
     uint64_t max_wait;
-    struct histogram waits;
+    struct histogram waits; /* not set where sums.contended is 0 */
     struct ledger_thread
         *threads; /* owned by the caller, freed with free(); only threads with any event */
     size_t thread_count;
