@@ -1,6 +1,6 @@
 """The C core. Times are seconds unless a name says otherwise."""
 
-from typing import Final, Literal, final
+from typing import Final, Literal, final, overload
 
 from pytest_gilknock.raw import Method as _Method
 from pytest_gilknock.raw import RawReading as _RawReading
@@ -16,7 +16,10 @@ class Window:
         threads: bool = True,
     ) -> None: ...
     def begin(self) -> None: ...
+    @overload
     def end(self) -> _RawReading: ...
+    @overload
+    def end(self, at_least: float, /) -> _RawReading | None: ...
     def peek(self) -> _RawReading: ...
 
 @final

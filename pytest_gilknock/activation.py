@@ -10,9 +10,10 @@ import pytest
 
 from pytest_gilknock.distributed import Controller, WorkerOutlet, fail_worker, is_worker
 from pytest_gilknock.files import check_replaceable
-from pytest_gilknock.markers import LIMITS, MarkerError, limits_of
+from pytest_gilknock.markers import MarkerError, PhaseLimits, limits_of
 from pytest_gilknock.meter import Meter, OuterPhases
 from pytest_gilknock.reporter import Reporter
+from pytest_gilknock.results import WORTH_A_ROW
 from pytest_gilknock.settings import Settings, read
 
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
@@ -50,13 +51,14 @@ def listen_to_workers(config: pytest.Config) -> None:
 
 
 def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
-    """Put their limits on the tests with markers, and make sure that all can be measured."""
-    phases = _read_markers(config, marked)
+    """Read the markers' limits, and make sure that all can be measured."""
+    limits = _read_markers(config, marked)
     if config.option.collectonly:
         return
-    if phases:
+    if limits:
         meter = _meter(config)
-        if phases != {"call"}:
+        meter.limits.update(limits)
+        if any(phase != "call" for phases in limits.values() for phase in phases):
             config.pluginmanager.register(OuterPhases(meter))
     if settings_of(config).method == "exact" and config.pluginmanager.has_plugin(_METER):
         from pytest_gilknock import _core
@@ -88,7 +90,9 @@ def _meter(config: pytest.Config) -> Meter:
     meter: Meter | None = config.pluginmanager.get_plugin(_METER)
     if meter is None:
         outlet = WorkerOutlet(config) if is_worker(config) else _reporter(config)
-        meter = Meter(settings_of(config), outlet)
+        settings = settings_of(config)
+        shortest = 0.0 if settings.tells_all else WORTH_A_ROW
+        meter = Meter(settings, outlet, shortest)
         config.pluginmanager.register(meter, _METER)
     return meter
 
@@ -102,22 +106,21 @@ def _reporter(config: pytest.Config) -> Reporter:
     return reporter
 
 
-def _read_markers(config: pytest.Config, marked: list[pytest.Item]) -> set[str]:
-    """Put the limits of each marked test on it; return the phases that have any."""
-    phases: set[str] = set()
+def _read_markers(
+    config: pytest.Config, marked: list[pytest.Item]
+) -> dict[pytest.Item, PhaseLimits]:
+    """Return the limits of each marked test."""
+    limits: dict[pytest.Item, PhaseLimits] = {}
     errors: list[str] = []
     defaults = settings_of(config).limits_of_all
     for item in marked:
         try:
-            limits = limits_of(item, defaults)
+            limits[item] = limits_of(item, defaults)
         except MarkerError as error:
             errors.append(str(error))
-        else:
-            item.stash[LIMITS] = limits
-            phases.update(limits)
     if errors:
         _usage_error(config, "\n".join(errors))
-    return phases
+    return limits
 
 
 def _usage_error(config: pytest.Config, text: str) -> NoReturn:

@@ -195,12 +195,12 @@ def _compare_metric(
     verdict: Verdict = "steady"
     if gate is not None and growth > allowed:
         verdict = "over the gate"
+    elif gate is not None and now - spread.worst > allowed:
+        verdict = "unsure"
     elif growth > noticeable:
         verdict = "worse"
     elif gain > max(NOTICEABLE[metric].allowance(spread.best), floor):
         verdict = "better"
-    elif gate is not None and now - spread.worst > allowed:
-        verdict = "unsure"
     return Change(nodeid, metric, spread, now, verdict, gate, allowed, delay, growth or gain)
 
 

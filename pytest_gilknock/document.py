@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -23,7 +22,7 @@ def document(results: Results) -> str:
             "pytest_gilknock": version("pytest-gilknock"),
             "python": platform.python_version(),
             "platform": sys.platform,
-            "run": {"contention": whole.contention, **asdict(whole)},
+            "run": {"contention": whole.contention, **whole._asdict()},
             "tests": [_test(entry) for entry in entries],
         },
         indent=1,

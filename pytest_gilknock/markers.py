@@ -17,9 +17,6 @@ PHASES = ("setup", "call", "teardown")
 
 PhaseLimits = Mapping[str, tuple[Limit, ...]]
 
-LIMITS: pytest.StashKey[PhaseLimits] = pytest.StashKey()
-"""On a marked test: its limits, for each phase to measure."""
-
 
 class MarkerError(ValueError):
     """A marker that cannot be used; says which, on which test, and what it accepts."""

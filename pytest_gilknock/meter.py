@@ -12,7 +12,7 @@ from pytest_gilknock import _core, text
 from pytest_gilknock.distributed import is_controller
 from pytest_gilknock.failure import breach_text
 from pytest_gilknock.limits import Limit, judge
-from pytest_gilknock.markers import LIMITS, PhaseLimits
+from pytest_gilknock.markers import PhaseLimits
 from pytest_gilknock.reading import GilReading, contention_of
 from pytest_gilknock.results import Measured, PlainLimit, RunTotals
 
@@ -31,17 +31,24 @@ class Outlet(Protocol):
         """Take the totals of this process, when its last test has run."""
 
 
-Pending = tuple[pytest.Item, Measured, BaseException | None]
-"""A measured phase whose report is still to come, and the failure if it broke a limit."""
+Pending = tuple[pytest.Item, Measured | None, BaseException | None]
+"""A measured phase whose report is still to come: its reading, ``None`` if it was too short for
+one, and the failure if it broke a limit."""
 
 
 class Meter:
-    """Measures the tests that ask for it, judges them by their limits, and passes both on."""
+    """Measures the tests that ask for it, judges them by their limits, and passes both on.
 
-    def __init__(self, settings: Settings, outlet: Outlet) -> None:
+    Tests without limits that take less than ``shortest`` seconds are only counted.
+    """
+
+    def __init__(self, settings: Settings, outlet: Outlet, shortest: float = 0.0) -> None:
         self._settings = settings
+        self._shortest = shortest
+        self._short = 0  # so many tests
         self._outlet = outlet
         self._default: PhaseLimits = settings.limits_of_all
+        self.limits: dict[pytest.Item, PhaseLimits] = {}  # of the tests with markers
         self.pending: dict[str, Pending] = {}
         self._gil_enabled = gil_enabled()
 
@@ -68,6 +75,7 @@ class Meter:
                     "windows_cost": now[0] - windows_cost,
                     "knocks_held": now[1] - knocks_held,
                     "gil_turned_on": turned_on,
+                    "short": self._short,
                 }
             )
 
@@ -78,7 +86,7 @@ class Meter:
 
     def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
         """Run a phase of a test, in a window if it is to be measured; raise at a broken limit."""
-        limits = item.stash.get(LIMITS, self._default).get(phase)
+        limits = self.limits.get(item, self._default).get(phase)
         if limits is None:
             return (yield)
         self.pending.pop(phase, None)
@@ -89,8 +97,10 @@ class Meter:
         except BaseException:
             self._note(item, phase, window.end(), ())
             raise
-        failure = self._note(item, phase, window.end(), limits)
-        if failure is not None:
+        raw = window.end(0.0 if limits else self._shortest)
+        if raw is None:
+            self.pending[phase] = item, None, None
+        elif (failure := self._note(item, phase, raw, limits)) is not None:
             raise failure
         return result
 
@@ -110,8 +120,8 @@ class Meter:
 
     def reading_of(self, item: pytest.Item) -> RawReading | None:
         """Return what the call of a test measured, until its report is logged."""
-        pending = self.pending.get("call")
-        return None if pending is None or pending[0] is not item else pending[1]["raw"]
+        at, measured, _ = self.pending.get("call", (None, None, None))
+        return None if at is not item or measured is None else measured["raw"]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -125,6 +135,9 @@ class Meter:
         if pending is None or pending[0].nodeid != report.nodeid:
             return
         _, measured, failure = self.pending.pop(report.when or "")
+        if measured is None:
+            self._short += report.outcome != "rerun"  # type: ignore[comparison-overlap]
+            return
         if failure is not None and str(report.longrepr) != str(failure):
             # The test's own failure, which unittest keeps to itself until the report: it wins.
             del measured["limits"], measured["verdicts"]

@@ -20,12 +20,11 @@ class Reporter:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config = config
         self._settings = settings
-        self._verbosity: int = config.getoption("verbose", 0)
         self._file_news: list[table.Line] = []
         self.results = Results(
             top=settings.top,
             sort=settings.sort,
-            threshold=WORTH_A_ROW if self._verbosity < 2 else 0.0,
+            threshold=WORTH_A_ROW if settings.verbosity < 2 else 0.0,
             keep_all=settings.json is not None,
         )
 
@@ -57,7 +56,7 @@ class Reporter:
 
     def take_run(self, totals: RunTotals) -> None:
         """Count one measuring process."""
-        self.results.totals.append(totals)
+        self.results.add_process(totals)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the file that was asked for."""
@@ -96,7 +95,7 @@ class Reporter:
             lines = table.section(
                 self.results,
                 width=self._config.get_terminal_writer().fullwidth,
-                verbosity=self._verbosity,
+                verbosity=self._settings.verbosity,
             )
         else:
             lines = list(table.unjudged(self.results))

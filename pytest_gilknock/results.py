@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from pytest_gilknock.limits import Kind, Limit, Verdict
 from pytest_gilknock.reading import GilReading, contention_of
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.raw import RawReading
 
 WORTH_A_ROW = 1e-3
-"""Seconds: a test that stays below in the measure it is sorted by gets no row of its own."""
+"""Seconds: a test that is shorter, or below in the measure it is sorted by, gets no row."""
 
 
 PlainLimit = tuple[Kind, float, str]
@@ -35,17 +34,18 @@ class Measured(_Judged):
 class RunTotals(TypedDict):
     """What a measuring process tells at its end: one window over all tests, and costs (s).
 
-    ``gil_turned_on`` says that it came to have a GIL before its first test, by an import.
+    ``gil_turned_on`` says that it came to have a GIL before its first test, by an import; ``short``
+    how many tests it measured that were too short to tell of.
     """
 
     raw: RawReading
     windows_cost: float
     knocks_held: float
     gil_turned_on: bool
+    short: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One measured phase of one test."""
 
     nodeid: str
@@ -82,7 +82,6 @@ class Entry:
         return any(breached for _, breached, _ in self.measured.get("verdicts", []))
 
 
-@dataclass(slots=True)
 class Results:
     """Counts every test; keeps the worst ``top`` (0: all) of those worth a row, and every breach.
 
@@ -90,43 +89,44 @@ class Results:
     worth a row. With ``keep_all``, ``entries`` holds every test.
     """
 
-    top: int
-    sort: str
-    threshold: float = WORTH_A_ROW
-    keep_all: bool = False
-    measured: int = 0
-    with_row: int = 0
-    unjudged: int = 0
-    first_unjudged: Entry | None = None
-    breaches: list[Entry] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    gil_turned_on_by: list[str] = field(default_factory=list)
-    totals: list[RunTotals] = field(default_factory=list)
-    thread_time: float = 0.0
-    run_delay: float = 0.0
-    _worst: list[Entry] = field(default_factory=list)
-
-    @property
-    def extent_measure(self) -> str:
+    def __init__(
+        self, top: int, sort: str, threshold: float = WORTH_A_ROW, keep_all: bool = False
+    ) -> None:
+        self.top = top
+        self.sort = sort
+        self.threshold = threshold
+        self.keep_all = keep_all
+        self.extent_measure = "held" if sort == "contention" else sort
         """The measure in seconds that decides whether a test is worth a row."""
-        return "held" if self.sort == "contention" else self.sort
+        self.measured = 0
+        self.with_row = 0
+        self.unjudged = 0
+        self.first_unjudged: Entry | None = None
+        self.breaches: list[Entry] = []
+        self.entries: list[Entry] = []
+        self.gil_turned_on_by: list[str] = []
+        self.totals: list[RunTotals] = []
+        self.run_delay = 0.0
+        self.thread_time = 0.0
+        """Wall time (s) of all threads of the tests whose ``run_delay`` is known."""
+        self._worst: list[Entry] = []
 
     def add(self, nodeid: str, outcome: str, measured: Measured) -> None:
         """Count one measured phase of a test, and keep it where it may be shown."""
         raw = measured["raw"]
         self.measured += 1
-        self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
-        self.run_delay += raw["run_delay"] or 0.0
+        if raw["run_delay"] is not None:
+            self.run_delay += raw["run_delay"]
+            self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
         if measured.get("gil_turned_on"):
             self.gil_turned_on_by.append(nodeid)
         extent: float | None = raw[self.extent_measure]  # type: ignore[literal-required]
         if extent is None:  # not exact: the longest knock is what there is
             extent = raw["max_wait"] or 0.0
-        worth_a_row = extent >= self.threshold
-        verdicts = measured.get("verdicts")
-        if not (worth_a_row or verdicts or self.keep_all):
-            return
-        entry = Entry(nodeid, outcome, measured)
+        if extent >= self.threshold or self.keep_all or "verdicts" in measured:
+            self._keep(Entry(nodeid, outcome, measured), extent >= self.threshold)
+
+    def _keep(self, entry: Entry, worth_a_row: bool) -> None:
         self.with_row += worth_a_row or entry.breached
         if self.keep_all:
             self.entries.append(entry)
@@ -136,9 +136,14 @@ class Results:
             self._worst.append(entry)
             if self.top and len(self._worst) > 2 * self.top + 100:
                 self._worst = heapq.nlargest(self.top, self._worst, key=self._badness)
-        if verdicts and not entry.breached:
+        if entry.verdicts and not entry.breached:
             self.unjudged += 1
             self.first_unjudged = self.first_unjudged or entry
+
+    def add_process(self, totals: RunTotals) -> None:
+        """Count what a measuring process tells at its end."""
+        self.totals.append(totals)
+        self.measured += totals["short"]
 
     def rows(self) -> list[Entry]:
         """Return the tests to show, worst first: ``top`` of them, and every breach beyond."""
@@ -174,8 +179,7 @@ class Results:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """Sums over the measuring processes of a run; ``None`` for what not all of them measured."""
 
     processes: int

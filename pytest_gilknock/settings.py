@@ -33,6 +33,13 @@ class Settings(NamedTuple):
     json_format: str | None = None
     junit: str = "limited"
     gate: GateSettings | None = None
+    verbosity: int = 0
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether even the shortest test has its reading told somewhere."""
+        asked = self.json is not None or self.gate is not None or self.junit == "all"
+        return asked or self.verbosity >= 2
 
     @property
     def measures_all(self) -> bool:
@@ -81,6 +88,7 @@ def read(config: pytest.Config) -> Settings:
         json_format=config.option.gil_json_format,
         junit=value("gil_junit", _one_of(JUNIT), "all" if everything else "limited"),
         gate=gate_options.read(config),
+        verbosity=config.getoption("verbose", 0),
     )
 
 

@@ -53,7 +53,8 @@ static struct {
     bool ending; /* the last knocker has not ended yet: no other may start */
     struct knock_window *newest;
     struct knocker *knocker;
-    struct knocks knocks;
+    uint64_t count, waited; /* knocks so far */
+    struct histogram latency;
     struct knock_hold held[KNOCK_HOLDS]; /* guarded by the GIL's own mutex, and by the GIL */
     size_t held_count;
     uint64_t knocking; /* ticks for which the knocker had the GIL */
@@ -61,6 +62,7 @@ static struct {
     /* Atomic: between the knocker and the windows. */
     int open;
     int sampled; /* of these, how many tell what the knocks alone saw */
+    int curious; /* and how many have a use for knocks */
     uint64_t newest_opened;
     uint64_t knock_asked; /* when the knock under way asked for the GIL; 0: none is */
     uint64_t gap_ticks;   /* the mean gap in force */
@@ -141,25 +143,37 @@ static void blame_seen(uint64_t asked, uint64_t now) {
     blame_release(&culprit);
 }
 
-/* Count a knock. One that waits outlasts the moments at which others were due: they would have
- * waited, too, each for what was left. Without them a GIL that is held for long would seem free. */
-static void count_knock(struct knocks *knocks, bool waited, uint64_t latency) {
-    knocks->knocks++;
-    knocks->waited += waited;
-    histogram_add(&knocks->latency, latency);
-    uint64_t gap = LOAD(office.gap_ticks);
-    for (uint64_t left = latency; waited && gap != 0 && left > gap;) {
-        left -= gap;
-        knocks->knocks++;
-        knocks->waited++;
-        histogram_add(&knocks->latency, left);
+/* The histogram is large and most windows end before a knock, so each keeps what it was like only
+ * once a knock is about to be added. Windows older than one that did so have done so, too. */
+static void keep_latency_base(void) {
+    for (struct knock_window *window = office.newest; window != NULL && !window->saw_knock;
+         window = window->older) {
+        window->latency_base = office.latency;
+        window->saw_knock = true;
     }
+}
+
+/* Add a knock to a histogram, and return how many it counts for. One that waits outlasts the moments
+ * at which others were due: they would have waited, too, each for what was left. Without them a GIL
+ * that is held for long would seem free. */
+static uint64_t count_knock(struct histogram *histogram, bool waited, uint64_t latency) {
+    uint64_t count = 1;
+    histogram_add(histogram, latency);
+    uint64_t gap = LOAD(office.gap_ticks);
+    for (uint64_t left = latency; waited && gap != 0 && left > gap; count++) {
+        left -= gap;
+        histogram_add(histogram, left);
+    }
+    return count;
 }
 
 /* Enter an answered knock. The knocker has the GIL. */
 static void enter_knock(uint64_t asked, uint64_t now, bool accounted, bool waited,
                         uint64_t latency) {
-    count_knock(&office.knocks, waited, latency);
+    keep_latency_base();
+    uint64_t count = count_knock(&office.latency, waited, latency);
+    office.count += count;
+    office.waited += waited ? count : 0;
     if (accounted) {
         names_learn(false);
         blame_holders(asked);
@@ -189,6 +203,9 @@ static void look(void *context) {
 static void knock(void *context) {
     (void)context;
     office.knocked = true;
+    if (LOAD(office.curious) == 0) {
+        return;
+    }
     uint64_t asked = clock_ticks();
     STORE(office.knock_asked, asked);
     if (office.knocker_state == NULL) {
@@ -331,41 +348,54 @@ void knocking_set_up(const struct gil *gil) {
 #endif
 }
 
-void knocking_open(struct knock_window *window, uint64_t opened, bool sampled) {
-    *window = (struct knock_window){
-        .older = office.newest, .opened = opened, .sampled = sampled, .base = office.knocks};
+void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool curious) {
+    memset(window, 0, offsetof(struct knock_window, latency_base));
+    window->older = office.newest;
+    window->opened = opened;
+    window->sampled = sampled;
+    window->curious = sampled || curious;
+    window->count_base = office.count;
+    window->waited_base = office.waited;
     if (window->older != NULL) {
         window->older->newer = window;
     }
     office.newest = window;
     STORE(office.newest_opened, opened);
     STORE(office.sampled, office.sampled + sampled);
+    STORE(office.curious, office.curious + window->curious);
     STORE(office.open, office.open + 1);
     rouse_knocker();
 }
 
-/* What an unanswered knock adds. */
+/* Add what an unanswered knock tells so far. */
 static void add_knock_under_way(const struct knock_window *window, uint64_t now,
-                                struct knocks *knocks, uint64_t *max_wait) {
+                                struct knock_reading *reading) {
     uint64_t asked = LOAD(office.knock_asked);
     if (asked == 0) {
         return;
     }
+    if (reading->count == 0) {
+        memset(&reading->latency, 0, sizeof reading->latency);
+    }
     uint64_t inside = clock_elapsed(asked > window->opened ? asked : window->opened, now);
-    count_knock(knocks, true, inside);
-    if (inside > *max_wait) {
-        *max_wait = inside;
+    uint64_t count = count_knock(&reading->latency, true, inside);
+    reading->count += count;
+    reading->waited += count;
+    if (inside > reading->max_wait) {
+        reading->max_wait = inside;
     }
 }
 
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading) {
     blame_holders(LOAD(office.knock_asked));
-    reading->knocks = office.knocks;
-    reading->knocks.knocks -= window->base.knocks;
-    reading->knocks.waited -= window->base.waited;
-    histogram_subtract(&reading->knocks.latency, &window->base.latency);
+    reading->count = office.count - window->count_base;
+    reading->waited = office.waited - window->waited_base;
     reading->max_wait = window->max_wait;
-    add_knock_under_way(window, now, &reading->knocks, &reading->max_wait);
+    if (window->saw_knock) {
+        reading->latency = office.latency;
+        histogram_subtract(&reading->latency, &window->latency_base);
+    }
+    add_knock_under_way(window, now, reading);
 }
 
 void knocking_close(struct knock_window *window) {
@@ -374,6 +404,7 @@ void knocking_close(struct knock_window *window) {
         window->older->newer = window->newer;
     }
     STORE(office.sampled, office.sampled - window->sampled);
+    STORE(office.curious, office.curious - window->curious);
     STORE(office.open, office.open - 1);
     blame_clear(&window->blame);
 }

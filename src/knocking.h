@@ -10,25 +10,23 @@
 #include "gil.h"
 #include "histogram.h"
 
-struct knocks {
-    uint64_t knocks;
-    uint64_t waited;
-    struct histogram latency;
-};
-
 /* What a window keeps of them; in place from knocking_open to knocking_close. */
 struct knock_window {
     struct knock_window *older, *newer;
     uint64_t opened; /* ticks */
     bool sampled;    /* it tells what the knocks alone saw */
-    struct knocks base;
+    bool curious;    /* it has a use for knocks */
+    uint64_t count_base, waited_base;
     uint64_t max_wait; /* the longest part of an answered knock that lies in the window */
     struct blame blame;
+    bool saw_knock;                /* one was answered since the opening */
+    struct histogram latency_base; /* from before the first of them; not set without any */
 };
 
 struct knock_reading {
-    struct knocks knocks;
-    uint64_t max_wait; /* ticks */
+    uint64_t count, waited;
+    uint64_t max_wait;        /* ticks */
+    struct histogram latency; /* not set where count is 0 */
 };
 
 /* The GIL that is knocked on; NULL where it could not be found. Before the first window. The GIL is
@@ -36,8 +34,8 @@ struct knock_reading {
 void knocking_set_up(const struct gil *gil);
 
 /* Count a window in, and have a knocker that is awake. Without one (no thread can be had) there are
- * no knocks to tell of. */
-void knocking_open(struct knock_window *window, uint64_t opened, bool sampled);
+ * no knocks to tell of. While no window is curious nor sampled, none are made. */
+void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool curious);
 
 /* What the knocks saw in an open window up to `now`, a knock under way included. Brings the
  * window's blame up to date. */

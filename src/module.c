@@ -71,8 +71,12 @@ static int module_exec(PyObject *module) {
                         "it cannot be imported in another interpreter");
         return -1;
     }
+    if ((state->blank = PyDict_New()) == NULL) {
+        return -1;
+    }
     for (int i = 0; i < MODULE_KEYS; i++) {
-        if ((state->keys[i] = PyUnicode_InternFromString(window_key_names[i])) == NULL) {
+        if ((state->keys[i] = PyUnicode_InternFromString(window_key_names[i])) == NULL ||
+            PyDict_SetItem(state->blank, state->keys[i], Py_None) < 0) {
             return -1;
         }
     }
@@ -98,6 +102,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     struct module_state *state = PyModule_GetState(module);
     Py_VISIT(state->window_type);
     Py_VISIT(state->knocker_type);
+    Py_VISIT(state->blank);
     return 0;
 }
 
@@ -105,6 +110,7 @@ static int module_clear(PyObject *module) {
     struct module_state *state = PyModule_GetState(module);
     Py_CLEAR(state->window_type);
     Py_CLEAR(state->knocker_type);
+    Py_CLEAR(state->blank);
     for (int i = 0; i < MODULE_KEYS; i++) {
         Py_CLEAR(state->keys[i]);
     }

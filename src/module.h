@@ -12,6 +12,7 @@ struct module_state {
     PyTypeObject *knocker_type;  /* owned */
     PyObject *keys[MODULE_KEYS]; /* owned, interned */
     PyObject *methods[3];        /* owned, interned; by enum method */
+    PyObject *blank;             /* owned: a raw reading with nothing in it but None */
 };
 
 extern PyType_Spec window_spec;

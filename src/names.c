@@ -100,12 +100,8 @@ static void look_among_referenced(const struct accounting_thread *threads, size_
     Py_XDECREF(dangling);
 }
 
-void names_learn(bool thorough) {
-    struct accounting_thread threads[NAMES_AT_ONCE];
+static void learn(struct accounting_thread *threads, bool thorough) {
     size_t count = accounting_nameless(threads, NAMES_AT_ONCE);
-    if (count == 0) {
-        return;
-    }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     look_among_living(threads, count);
@@ -114,6 +110,18 @@ void names_learn(bool thorough) {
         look_among_referenced(threads, count);
     }
     PyErr_Restore(type, value, traceback);
+}
+
+void names_learn(bool thorough) {
+    struct accounting_thread one;
+    if (accounting_nameless(&one, 1) == 0) {
+        return;
+    }
+    struct accounting_thread *threads = PyMem_RawMalloc(NAMES_AT_ONCE * sizeof *threads);
+    if (threads != NULL) {
+        learn(threads, thorough);
+        PyMem_RawFree(threads);
+    }
 }
 
 PyObject *names_as_object(const char *name) {

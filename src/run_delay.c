@@ -27,7 +27,7 @@ static struct {
     size_t count;
     long knocker;    /* the one thread that is left out */
     uint64_t sum;    /* ns; atomic */
-    uint64_t looked; /* system ns; 0: never */
+    uint64_t looked; /* ticks; 0: never; atomic */
     int unknown;     /* atomic */
 } state = {.guard = PTHREAD_MUTEX_INITIALIZER};
 
@@ -105,16 +105,14 @@ static void look(void) {
     __atomic_store_n(&state.sum, state.sum + grown, __ATOMIC_RELAXED);
 }
 
-void run_delay_refresh(void) {
-    uint64_t now = clock_system_ns();
-    if (pthread_mutex_trylock(&state.guard) != 0) {
-        return;
-    }
-    if (state.looked == 0 || now - state.looked >= RUN_DELAY_FRESH_NS) {
+void run_delay_refresh(uint64_t age) {
+    uint64_t now = clock_ticks(), looked = __atomic_load_n(&state.looked, __ATOMIC_RELAXED);
+    if ((looked == 0 || clock_seconds(clock_elapsed(looked, now)) * 1e9 > (double)age) &&
+        pthread_mutex_trylock(&state.guard) == 0) {
         look();
-        state.looked = now;
+        __atomic_store_n(&state.looked, now, __ATOMIC_RELAXED);
+        pthread_mutex_unlock(&state.guard);
     }
-    pthread_mutex_unlock(&state.guard);
 }
 
 void run_delay_count_self(void) {
@@ -156,7 +154,7 @@ void run_delay_after_fork(void) {
 
 #else
 
-void run_delay_refresh(void) {}
+void run_delay_refresh(uint64_t age) { (void)age; }
 void run_delay_count_self(void) {}
 void run_delay_leave_out_self(void) {}
 bool run_delay_sum(uint64_t *nanoseconds) {

@@ -9,11 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How old the sum may be; a look at all threads costs some 10 us for each. */
-#define RUN_DELAY_FRESH_NS 10000000
-
-/* Bring the sum up to date, unless it is fresh. Any thread, with or without the GIL. */
-void run_delay_refresh(void);
+/* Bring the sum up to date, unless it is no older than `age` (ns). Any thread, with or without the
+ * GIL. A look at all threads takes some 50 us, and 20 more for each. */
+void run_delay_refresh(uint64_t age);
 
 /* Bring in the part of the calling thread, which ends: no later look will find it. Without the GIL;
  * waits for a look that goes on. */

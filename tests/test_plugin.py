@@ -453,7 +453,7 @@ def test_the_return_of_the_gil_is_told_once(pytester, monkeypatch):
     states = iter([False, False])
     monkeypatch.setattr(meter, "gil_enabled", lambda: next(states, True))
     pytester.makepyfile("def test_a(): pass\ndef test_b(): pass\n")
-    lines = section(inner.run(pytester, "--gil-report"))
+    lines = section(inner.run(pytester, "--gil-report", "-vv"))
     told = [line for line in lines if "turned on" in line]
     assert told == [f"The GIL was turned on during {pytester.path.name[:-1]}.py::test_a."]
 

@@ -112,8 +112,8 @@ def test_a_name_tells_the_phase_unless_it_is_the_call():
 
 def test_whole_sums_processes():
     results = Results(top=10, sort="wait")
-    results.totals.append(totals(raw(wall=1.0, held=0.2, wait=0.1)))
-    results.totals.append(totals(raw(wall=3.0, held=0.6, wait=0.3)))
+    results.add_process(totals(raw(wall=1.0, held=0.2, wait=0.1)))
+    results.add_process(totals(raw(wall=3.0, held=0.6, wait=0.3)))
     whole = results.whole()
     assert whole.contention == pytest.approx(0.2)
     assert whole.wait == pytest.approx(0.4)
@@ -123,8 +123,8 @@ def test_whole_sums_processes():
 
 def test_whole_does_not_add_up_what_one_process_did_not_measure():
     results = Results(top=10, sort="wait")
-    results.totals.append(totals(raw(wait=0.1)))
-    results.totals.append(totals(sampled(10, 5)))
+    results.add_process(totals(raw(wait=0.1)))
+    results.add_process(totals(sampled(10, 5)))
     whole = results.whole()
     assert whole.wait is None
     assert whole.held is None
@@ -139,6 +139,6 @@ def test_whole_of_nothing_claims_nothing():
 
 def test_whole_with_the_gil_disabled():
     results = Results(top=10, sort="wait")
-    results.totals.append(totals(disabled()))
+    results.add_process(totals(disabled()))
     assert results.whole().contention is None
     assert not results.whole().gil_enabled

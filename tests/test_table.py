@@ -11,7 +11,7 @@ def results_of(*tests: tuple[str, dict], run=None, **options) -> Results:
     results = Results(**{"top": 10, "sort": "wait", **options})
     for name, what in tests:
         results.add(name, "passed", what)
-    results.totals.append(totals(run or raw()))
+    results.add_process(totals(run or raw()))
     return results
 
 
@@ -139,7 +139,7 @@ def test_a_busy_thread_alone_is_explained():
 
 def test_processes_are_counted():
     results = results_of(run=raw())
-    results.totals.append(totals(raw()))
+    results.add_process(totals(raw()))
     assert "0 tests measured, method exact, GIL enabled, 2 processes" in texts(results)
 
 
@@ -173,7 +173,7 @@ def test_the_return_of_the_gil_is_told():
 
 def test_the_return_of_the_gil_before_the_tests_is_told():
     results = Results(top=10, sort="wait")
-    results.totals.append(totals(raw(), gil_turned_on=True))
+    results.add_process(totals(raw(), gil_turned_on=True))
     assert yellow(results) == ["The GIL was turned on before the tests, by an import."]
 
 
