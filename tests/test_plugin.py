@@ -449,6 +449,51 @@ def test_a_worker_that_crashes_is_left_out(pytester):
 
 
 @exact
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_short_tests_are_counted_once_however_often_they_run(pytester, workers):
+    pytest.importorskip("pytest_rerunfailures")
+    pytester.makepyfile(
+        """
+        import pytest
+        tried = []
+
+        @pytest.mark.flaky(reruns=2)
+        def test_at_last():
+            tried.append(1)
+            assert len(tried) == 3
+
+        def test_short():
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess("--gil-report", *workers)
+    result.assert_outcomes(passed=2)
+    assert any(line.startswith("2 tests measured, ") for line in section(result))
+
+
+@exact
+def test_nothing_of_a_short_test_travels_unless_it_is_to_be_told(pytester):
+    pytester.makepyfile("def test_a(): pass\n")
+
+    def travelled(*options: str) -> list[object]:
+        listener = Listener()
+        assert pytester.inline_run("-n1", "--gil-report", *options, plugins=[listener]).ret == 0
+        return listener.readings
+
+    class Listener:
+        def __init__(self) -> None:
+            self.readings: list[object] = []
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if hasattr(report, "gilknock"):
+                self.readings.append(report.gilknock)
+
+    assert travelled() == []
+    assert len(travelled("-vv")) == 1
+
+
+@exact
 def test_the_return_of_the_gil_is_told_once(pytester, monkeypatch):
     states = iter([False, False])
     monkeypatch.setattr(meter, "gil_enabled", lambda: next(states, True))

@@ -121,6 +121,21 @@ def test_whole_sums_processes():
     assert whole.windows_cost == pytest.approx(0.042)
 
 
+def test_tests_too_short_to_tell_of_count():
+    results = Results(top=10, sort="wait")
+    results.add("test_a", "passed", measured(raw(wait=0.1)))
+    results.add_process(totals(raw(), short=3))
+    results.add_process(totals(raw(), short=2))
+    assert (results.measured, results.with_row) == (6, 1)
+
+
+def test_run_delay_is_set_against_the_tests_of_which_it_is_known():
+    results = Results(top=10, sort="wait")
+    results.add("test_a", "passed", measured(raw(run_delay=0.3, wall=1.0)))
+    results.add("test_b", "passed", measured(raw(run_delay=None, wall=1.0)))
+    assert (results.run_delay, results.thread_time) == (0.3, 2.0)
+
+
 def test_whole_does_not_add_up_what_one_process_did_not_measure():
     results = Results(top=10, sort="wait")
     results.add_process(totals(raw(wait=0.1)))

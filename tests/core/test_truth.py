@@ -233,6 +233,51 @@ def test_the_session_window_tells_no_threads_but_the_same_sums():
     assert outer.reading.held == pytest.approx(inner.reading.held, rel=0.2)
 
 
+@exact_only
+def test_nobody_knocks_for_a_window_that_tells_no_threads():
+    with Measured(threads=False) as alone:
+        loads.spin(0.3)
+    assert alone.reading.knocks == 0
+    assert alone.reading.contention > 0.99
+    with Measured(threads=False) as outer, Measured():
+        loads.spin(0.3)
+    assert outer.reading.knocks > 0
+
+
+@with_gil
+@pytest.mark.parametrize("method", ["auto", "sampled"])
+def test_a_window_that_is_too_short_is_closed_without_a_reading(method):
+    window = _core.Window(method=method)
+    window.begin()
+    assert window.end(3600.0) is None
+    with pytest.raises(RuntimeError, match="not open"):
+        window.end()
+
+
+def test_a_window_that_lasted_is_read():
+    window = _core.Window()
+    window.begin()
+    time.sleep(0.01)
+    assert window.end(0.01)["wall"] >= 0.01
+
+
+@pytest.mark.skipif(METHOD != "disabled", reason="the GIL is on")
+def test_no_window_is_too_short_with_the_gil_off():
+    window = _core.Window()
+    window.begin()
+    assert window.end(3600.0)["method"] == "disabled"
+
+
+def test_end_takes_one_number_at_most():
+    window = _core.Window()
+    window.begin()
+    with pytest.raises(TypeError):
+        window.end("soon")
+    with pytest.raises(TypeError):
+        window.end(0.0, 0.0)
+    assert window.end(0.0)["wall"] > 0.0
+
+
 @with_gil
 def test_sampled_readings_come_from_knocks_alone():
     with Measured("sampled") as m:
