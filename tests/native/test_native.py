@@ -37,7 +37,8 @@ class Program:
     test: str  # NAME of tests/native/NAME_test.c
     sources: str  # files of src it is linked with
     flags: tuple[str, ...] = ()
-    target: tuple[str, ...] | None = None  # flags to make interpose_target.c a shared library
+    target: tuple[str, ...] | None = None  # flags to make the library
+    library: str = "interpose_target"  # file of tests/native: the object whose calls are redirected
     helpers: str = ""  # further files of tests/native
     arguments: tuple[str, ...] = ()
     builds: tuple[str, ...] = (PLAIN, ADDRESS)
@@ -76,6 +77,15 @@ PROGRAMS = [
         "knocker clock",
         ("-Dpthread_create=scarce_pthread_create",),
         builds=(PLAIN, ADDRESS, THREAD),
+    ),
+    Program(
+        "accounting",
+        "accounting ledger interpose elf_object clock histogram run_delay",
+        target=(),
+        library="toy_gil",
+        helpers="diary",
+        builds=(PLAIN, ADDRESS, THREAD),
+        linux_only=True,
     ),
     Program("elf_object", "elf_object", target=("-Wl,-z,lazy",), linux_only=True),
     interpose("library lazy", "rw", target=("-Wl,-z,lazy",)),
@@ -135,7 +145,7 @@ def test_native(program: Program, build: str, tmp_path: Path) -> None:
     files += [SRC / f"{name}.c" for name in program.sources.split()]
     if program.target is not None:
         library = tmp_path / "libtarget.so"
-        source = str(HERE / "interpose_target.c")
+        source = str(HERE / f"{program.library}.c")
         compile_program(library, ["-shared", "-fPIC", *program.target, source])
         files.append(library)
 

@@ -1,0 +1,515 @@
+/* The accounting on a toy GIL. Every thread keeps a diary, and every reading must agree with all of
+ * them. So no time that the machine takes away makes a test fail.
+ *
+ * Without clock_init a tick is a nanosecond, and the threads' clocks agree. */
+
+#define _GNU_SOURCE
+
+#include "accounting.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "clock.h"
+#include "diary.h"
+#include "toy_gil.h"
+
+#define WORKERS 4
+#define MICROSECOND 1000u
+#define MILLISECOND 1000000u
+
+static struct toy_gil gil;
+static uint64_t watched_since; /* the first of the open windows was there */
+
+static void sleep_for(uint64_t nanoseconds) {
+    nanosleep(&(struct timespec){0, (long)nanoseconds}, NULL);
+}
+
+static void compute_for(uint64_t nanoseconds) {
+    for (uint64_t start = toy_usage_now().nanoseconds;
+         toy_usage_now().nanoseconds - start < nanoseconds;) {
+    }
+}
+
+/* --- threads at work --- */
+
+enum style {
+    BLOCKING,   /* has the GIL for a while, then sleeps without it */
+    COMPUTING,  /* has it until asked to drop it, and wants it straight back */
+    GOING_AWAY, /* has it until asked to drop it, then computes without it */
+    RESTING,    /* has it until asked to drop it, then sleeps without it */
+};
+
+struct worker {
+    struct diary diary;
+    pthread_t thread;
+    enum style style;
+};
+
+static struct worker workers[WORKERS];
+static struct diary main_diary; /* of the thread that has the GIL between two tests */
+static const struct diary *const diaries[] = {&main_diary, &workers[0].diary, &workers[1].diary,
+                                              &workers[2].diary, &workers[3].diary};
+static int stopping; /* atomic */
+
+static bool is_stopping(void) { return __atomic_load_n(&stopping, __ATOMIC_RELAXED) != 0; }
+
+static void compute_until_wanted(void) {
+    while (!toy_gil_is_wanted(&gil) && !is_stopping()) {
+    }
+}
+
+static void *work(void *argument) {
+    struct worker *worker = argument;
+    diary_begin(&worker->diary, &gil);
+    while (!is_stopping() && worker->diary.count < TURNS) {
+        diary_take(&worker->diary);
+        if (worker->style == BLOCKING) {
+            compute_for(200 * MICROSECOND);
+        } else {
+            compute_until_wanted();
+        }
+        diary_drop(&worker->diary);
+        if (worker->style == GOING_AWAY) {
+            compute_for(300 * MICROSECOND);
+        } else if (worker->style != COMPUTING) {
+            sleep_for(300 * MICROSECOND);
+        }
+    }
+    return NULL;
+}
+
+static void start(size_t count, const enum style *styles) {
+    stopping = 0;
+    for (size_t i = 0; i < count; i++) {
+        workers[i].style = styles[i];
+        CHECK(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
+    }
+}
+
+static void stop(size_t count) {
+    diary_drop(&main_diary);
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(pthread_join(workers[i].thread, NULL) == 0);
+    }
+    diary_take(&main_diary);
+}
+
+static void let_others_work(uint64_t nanoseconds) {
+    diary_drop(&main_diary);
+    sleep_for(nanoseconds);
+    diary_take(&main_diary);
+}
+
+/* --- windows --- */
+
+static void open_window(struct ledger_window *window, bool by_thread) {
+    bool first = !accounting_active();
+    CHECK(accounting_open(window, by_thread, clock_ticks()) == 0);
+    watched_since = first ? clock_ticks() : watched_since;
+}
+
+static struct ledger_reading read_window(const struct ledger_window *window) {
+    struct ledger_reading reading;
+    CHECK(accounting_read(window, clock_ticks(), &reading) == 0);
+    return reading;
+}
+
+static struct ledger_reading read_and_close(struct ledger_window *window) {
+    struct ledger_reading reading = read_window(window);
+    accounting_close(window);
+    return reading;
+}
+
+/* The diaries are the main thread's and those of the first workers. */
+#define CHECK_AND_FREE(reading, window, worker_count)                                              \
+    do {                                                                                           \
+        check_reading(&(reading), &(window), watched_since, diaries, (worker_count) + 1);          \
+        free((reading).threads);                                                                   \
+    } while (0)
+
+/* --- the tests --- */
+
+static void test_one_thread_alone_never_waits(void) {
+    struct ledger_window window;
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    for (int i = 0; i < 1000; i++) {
+        diary_drop(&main_diary);
+        diary_take(&main_diary);
+    }
+    struct ledger_reading reading = read_and_close(&window);
+    CHECK(!accounting_active());
+    CHECK(reading.sums.acquisitions == 1000);
+    CHECK(reading.sums.contended == 0 && reading.sums.wait == 0 && reading.max_wait == 0);
+    CHECK(reading.thread_count == 1);
+    CHECK_AND_FREE(reading, window, 0);
+}
+
+static void *only_look(void *unused) {
+    toy_gil_only_look(&gil);
+    return unused;
+}
+
+static void test_a_look_is_neither_a_take_nor_a_wait(void) {
+    struct ledger_window window;
+    pthread_t onlooker;
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    toy_gil_only_look(&gil);
+    CHECK(pthread_create(&onlooker, NULL, only_look, NULL) == 0);
+    CHECK(pthread_join(onlooker, NULL) == 0);
+    diary_drop(&main_diary);
+    toy_gil_only_look(&gil);
+    diary_take(&main_diary);
+    struct ledger_reading reading = read_and_close(&window);
+    CHECK(reading.sums.acquisitions == 1 && reading.sums.wait == 0);
+    CHECK_AND_FREE(reading, window, 0);
+}
+
+static void check_at_work(size_t count, const enum style *styles) {
+    struct ledger_window window, bare;
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&bare, false);
+    open_window(&window, true);
+    start(count, styles);
+    let_others_work(30 * MILLISECOND);
+    stop(count);
+    struct ledger_reading reading = read_and_close(&window), bare_reading = read_and_close(&bare);
+    CHECK(accounting_intact());
+    CHECK(bare_reading.thread_count == 0);
+    CHECK_AND_FREE(reading, window, count);
+    CHECK_AND_FREE(bare_reading, bare, count);
+}
+
+static void test_threads_at_work_are_told_as_their_diaries_say(void) {
+    static const enum style mixtures[][WORKERS] = {
+        {BLOCKING, BLOCKING, BLOCKING, BLOCKING},
+        {COMPUTING, BLOCKING, BLOCKING, BLOCKING},
+        {COMPUTING, COMPUTING, GOING_AWAY, RESTING},
+        {GOING_AWAY, GOING_AWAY, RESTING, RESTING},
+    };
+    for (size_t i = 0; i < sizeof mixtures / sizeof mixtures[0]; i++) {
+        check_at_work(WORKERS, mixtures[i]);
+        check_at_work(1, mixtures[i]);
+    }
+}
+
+/* The diaries know most times who came straight back: then they are strict about it. */
+static void test_who_is_forced_out_waits_since_it_dropped_the_gil(void) {
+    size_t certain = 0;
+    for (int tries = 0; tries < 50 && certain < 20; tries++) {
+        check_at_work(2, (const enum style[]){COMPUTING, COMPUTING});
+        for (size_t i = 0; i < 2; i++) {
+            for (size_t j = 0; j < workers[i].diary.count; j++) {
+                certain += workers[i].diary.turns[j].back == STRAIGHT;
+            }
+        }
+    }
+    CHECK(certain >= 20);
+}
+
+static void test_windows_open_and_close_while_others_hold_and_wait(void) {
+    enum { WINDOWS = 12 };
+    static struct ledger_window windows[WINDOWS], outer;
+    static struct ledger_reading readings[WINDOWS];
+    diary_begin_with_gil(&main_diary, &gil);
+    start(WORKERS, (const enum style[]){COMPUTING, COMPUTING, BLOCKING, GOING_AWAY});
+    let_others_work(5 * MILLISECOND);
+    open_window(&outer, true);
+    for (size_t i = 0; i < WINDOWS; i++) {
+        open_window(&windows[i], i % 3 != 0);
+        let_others_work(3 * MILLISECOND);
+        if (i % 2 == 1) {
+            readings[i] = read_window(&windows[i]);
+            readings[i - 1] = read_and_close(&windows[i - 1]);
+            accounting_close(&windows[i]);
+        }
+    }
+    struct ledger_reading whole = read_and_close(&outer);
+    stop(WORKERS);
+    CHECK_AND_FREE(whole, outer, WORKERS);
+    for (size_t i = 0; i < WINDOWS; i++) {
+        CHECK_AND_FREE(readings[i], windows[i], WORKERS);
+    }
+    CHECK(accounting_intact());
+}
+
+/* --- the knocker --- */
+
+enum { KNOCKS = 50 };
+
+static uint64_t knock_asked; /* atomic */
+
+/* Guarded by the GIL. */
+static struct accounting_hold told;
+static size_t told_count;
+static bool is_answered; /* every knock */
+
+static void be_told(const struct accounting_hold *hold) {
+    told = *hold;
+    told_count++;
+}
+
+/* It is told how long the main thread kept it waiting in the turn that ended for it. */
+static void check_told(uint64_t asked, const struct turn *knock) {
+    const struct turn *turn = &main_diary.turns[main_diary.count - 1];
+    CHECK(told_count == knock->had_to_wait);
+    if (knock->had_to_wait) {
+        CHECK(told.thread.native_id == main_diary.native_id);
+        CHECK(told.from == asked ||
+              (told.from > asked && told.from >= turn->got.least && told.from <= turn->got.most));
+        CHECK(told.until >= turn->left.least && told.until <= knock->got.least);
+    }
+}
+
+static void *knock(void *unused) {
+    static struct diary knocks;
+    diary_begin(&knocks, &gil);
+    accounting_disown_self();
+    accounting_bear_witness(&knock_asked, be_told);
+    while (knocks.count < KNOCKS) {
+        sleep_for(300 * MICROSECOND);
+        uint64_t asked = clock_ticks();
+        __atomic_store_n(&knock_asked, asked, __ATOMIC_RELAXED);
+        diary_take(&knocks);
+        __atomic_store_n(&knock_asked, 0, __ATOMIC_RELAXED);
+        const struct turn *turn = &knocks.turns[knocks.count - 1];
+        CHECK_WITHIN(accounting_own_wait(), diary_wait(turn));
+        check_told(asked, turn);
+        told_count = 0;
+        is_answered = knocks.count == KNOCKS;
+        diary_drop(&knocks);
+    }
+    accounting_bear_witness(NULL, NULL);
+    return unused;
+}
+
+/* Knock at a thread that computes. Who comes straight back after a knock has held the GIL all the
+ * time. Returns how often that is certain. */
+static size_t knock_at_a_computing_thread(void) {
+    struct ledger_window window;
+    pthread_t knocker;
+    size_t certain = 0;
+    struct range acquisitions = {0, 0}, wait = {0, 0}, away = {0, 0};
+    stopping = 0;
+    is_answered = false;
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    CHECK(pthread_create(&knocker, NULL, knock, NULL) == 0);
+    while (!is_answered) {
+        compute_until_wanted();
+        diary_drop(&main_diary);
+        diary_take(&main_diary);
+        const struct turn *turn = &main_diary.turns[main_diary.count - 1];
+        if (turn->back == STRAIGHT) {
+            certain++;
+            continue;
+        }
+        acquisitions.most++;
+        wait.most += diary_wait(turn).most;
+        away.most += clock_elapsed(turn[-1].left.least, turn->got.most);
+        if (turn->back == NOT_STRAIGHT) {
+            acquisitions.least++;
+            away.least += clock_elapsed(turn[-1].left.most, turn->got.least);
+        }
+    }
+    struct ledger_reading reading = read_and_close(&window);
+    diary_drop(&main_diary);
+    CHECK(pthread_join(knocker, NULL) == 0);
+    diary_take(&main_diary);
+    CHECK_WITHIN(reading.sums.acquisitions, acquisitions);
+    CHECK_WITHIN(reading.sums.wait, wait);
+    CHECK_WITHIN(reading.wall - reading.sums.held, away);
+    CHECK(reading.thread_count == 1 && part_of(&reading, &main_diary) != NULL);
+    free(reading.threads);
+    return certain;
+}
+
+static void test_knocks_leave_no_trace_and_are_told_who_keeps_them_waiting(void) {
+    size_t certain = 0;
+    for (int tries = 0; tries < 50 && certain < KNOCKS; tries++) {
+        certain += knock_at_a_computing_thread();
+    }
+    CHECK(certain >= KNOCKS);
+}
+
+/* --- threads that end --- */
+
+static void *live_shortly(void *argument) {
+    struct diary *diary = argument;
+    prctl(PR_SET_NAME, "short-lived");
+    diary_begin(diary, &gil);
+    diary_take(diary);
+    diary_drop(diary);
+    return NULL;
+}
+
+static void test_threads_that_ended_are_told_of_by_their_last_name(void) {
+    enum { THREADS = 300 };
+    static struct diary diary;
+    struct accounting_thread nameless[THREADS + 2];
+    struct ledger_window window;
+    open_window(&window, true);
+    toy_gil_drop(&gil, &main_diary);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, live_shortly, &diary) == 0);
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
+    toy_gil_take(&gil, &main_diary);
+
+    struct ledger_reading reading = read_window(&window);
+    size_t short_lived = 0;
+    for (size_t i = 0; i < reading.thread_count; i++) {
+        short_lived += strcmp(reading.threads[i].name, "short-lived") == 0;
+    }
+    CHECK(short_lived == THREADS);
+    CHECK(reading.thread_count == THREADS + 1);
+    free(reading.threads);
+
+    CHECK(accounting_nameless(nameless, 10) == 10);
+    CHECK(accounting_nameless(nameless, THREADS + 2) == THREADS + 1);
+    CHECK(nameless[THREADS].native_id == diary.native_id);
+    accounting_name(nameless[THREADS].serial, "the last one");
+    accounting_name(nameless[THREADS].serial + 1, "nobody");
+    reading = read_and_close(&window);
+    CHECK(strcmp(part_of(&reading, &diary)->name, "the last one") == 0);
+    free(reading.threads);
+}
+
+/* --- fork --- */
+
+/* What the interpreter does first in a child: make the GIL anew, and take it. */
+static void go_on_in_the_child(struct ledger_window *window, const struct ledger_sums *before) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    toy_gil_init(&gil);
+    toy_gil_take(&gil, &main_diary);
+    diary_begin_with_gil(&main_diary, &gil);
+    struct ledger_reading reading = read_and_close(window);
+    CHECK(reading.sums.acquisitions == before->acquisitions + 1);
+    CHECK(reading.sums.held >= before->held && reading.sums.held <= reading.wall);
+    CHECK(part_of(&reading, &main_diary) != NULL);
+    free(reading.threads);
+
+    open_window(window, true);
+    diary_drop(&main_diary);
+    diary_take(&main_diary);
+    reading = read_and_close(window);
+    CHECK(accounting_intact());
+    CHECK(reading.thread_count == 1);
+    CHECK_AND_FREE(reading, *window, 0);
+    _exit(0);
+}
+
+static void test_a_forked_child_goes_on_with_its_own_gil(void) {
+    struct ledger_window window;
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    start(WORKERS, (const enum style[]){COMPUTING, BLOCKING, GOING_AWAY, RESTING});
+    for (int i = 0; i < 10; i++) {
+        let_others_work(2 * MILLISECOND);
+        struct ledger_reading before = read_window(&window);
+        free(before.threads);
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            go_on_in_the_child(&window, &before.sums);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    struct ledger_reading reading = read_and_close(&window);
+    stop(WORKERS);
+    CHECK_AND_FREE(reading, window, WORKERS);
+}
+
+/* --- doubt, and the end --- */
+
+static void *read_without_the_gil(void *window) {
+    read_window(window);
+    return NULL;
+}
+
+static void test_a_record_that_is_wrong_is_noticed(void) {
+    struct ledger_window window;
+    pthread_t stranger;
+    open_window(&window, false);
+    CHECK(accounting_intact());
+    CHECK(pthread_create(&stranger, NULL, read_without_the_gil, &window) == 0);
+    CHECK(pthread_join(stranger, NULL) == 0);
+    CHECK(!accounting_intact());
+    accounting_close(&window);
+    open_window(&window, false);
+    CHECK(accounting_intact());
+    accounting_close(&window);
+}
+
+/* From 3.13 on, there is no flag to look at. */
+static void install(bool with_flag) {
+    char reason[200];
+    const struct accounting_target target = {
+        .mutex = &gil.mutex,
+        .switch_mutex = &gil.switch_mutex,
+        .locked = &gil.locked,
+        .drop_request = with_flag ? &gil.drop_request : NULL,
+    };
+    gil.holder_is_asked = !with_flag;
+    if (accounting_install(&target, (const void *)toy_gil_take, reason, sizeof reason) != 0) {
+        fprintf(stderr, "%s\n", reason);
+        exit(1);
+    }
+    CHECK(accounting_intact());
+}
+
+static uint64_t takes_seen(const struct ledger_window *window) {
+    toy_gil_drop(&gil, &main_diary);
+    toy_gil_take(&gil, &main_diary);
+    struct ledger_reading reading = read_window(window);
+    free(reading.threads);
+    return reading.sums.acquisitions;
+}
+
+static void test_nothing_is_seen_once_it_is_undone_or_stopped(void) {
+    struct ledger_window window;
+    accounting_uninstall();
+    CHECK(!accounting_intact());
+    open_window(&window, true);
+    CHECK(takes_seen(&window) == 0);
+    accounting_close(&window);
+
+    install(true);
+    open_window(&window, true);
+    CHECK(takes_seen(&window) == 1);
+    accounting_stop();
+    CHECK(takes_seen(&window) == 1);
+    accounting_close(&window);
+}
+
+int main(void) {
+    toy_gil_init(&gil);
+    toy_gil_take(&gil, &main_diary);
+    CHECK(!accounting_intact());
+    for (int with_flag = 0; with_flag <= 1; with_flag++) {
+        install(with_flag);
+        test_one_thread_alone_never_waits();
+        test_a_look_is_neither_a_take_nor_a_wait();
+        test_threads_at_work_are_told_as_their_diaries_say();
+        test_who_is_forced_out_waits_since_it_dropped_the_gil();
+        test_windows_open_and_close_while_others_hold_and_wait();
+        test_knocks_leave_no_trace_and_are_told_who_keeps_them_waiting();
+        test_threads_that_ended_are_told_of_by_their_last_name();
+        test_a_forked_child_goes_on_with_its_own_gil();
+    }
+    test_a_record_that_is_wrong_is_noticed();
+    test_nothing_is_seen_once_it_is_undone_or_stopped();
+    return 0;
+}
