@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,21 +14,12 @@ from pytest_gilknock.failure import breach_text
 from pytest_gilknock.limits import Limit, judge
 from pytest_gilknock.markers import PhaseLimits
 from pytest_gilknock.reading import GilReading, contention_of
-from pytest_gilknock.results import Measured, PlainLimit, RunTotals
+from pytest_gilknock.results import Measured, PlainLimit
 
 if TYPE_CHECKING:
+    from pytest_gilknock.distributed import Outlet
     from pytest_gilknock.raw import RawReading
     from pytest_gilknock.settings import Settings
-
-
-class Outlet(Protocol):
-    """Where the meter's readings go: to what prints them, be it in this process or in another."""
-
-    def take_test(self, report: pytest.TestReport, measured: Measured) -> None:
-        """Take the reading of the phase that ``report`` is about."""
-
-    def take_run(self, totals: RunTotals) -> None:
-        """Take the totals of this process, when its last test has run."""
 
 
 Pending = tuple[pytest.Item, Measured | None, BaseException | None]
