@@ -80,9 +80,6 @@ struct truth {
 /* Add the part of a turn that lies between the window's opening and now. */
 static void add_turn(struct truth *truth, struct turn turn, uint64_t opened, uint64_t now,
                      uint64_t watched_since) {
-    if (turn.asked.least > now) {
-        return;
-    }
     /* Who asked before the accounting watched is seen when it gets the GIL, and has then waited
      * since the first window opened. */
     bool unseen = turn.waits_since.least < watched_since;
@@ -95,6 +92,7 @@ static void add_turn(struct truth *truth, struct turn turn, uint64_t opened, uin
     truth->contended.least += gets_it && waits(&turn);
     truth->contended.most += gets_it;
 
+    /* Who asks while the reading is made may be told or not. */
     bool told = turn.asked.most <= now && !(unseen && turn.got.most > now);
     turn.waits_since.least = larger(turn.waits_since.least, opened);
     turn.waits_since.most = larger(turn.waits_since.most, opened);
