@@ -178,6 +178,60 @@ def test_a_write_that_fails_leaves_neither_a_run_nor_a_trace(
     assert list(tmp_path.joinpath(".gilknock", KIND).iterdir()) == []
 
 
+SMALL_DISK = """
+import os, subprocess
+from pathlib import Path
+from gate_samples import FULL
+from pytest_gilknock import gate_files, origin
+from pytest_gilknock.baseline import BaselineError
+from pytest_gilknock.gate_options import GateSettings
+
+to_file = GateSettings("", os.path.abspath("base.json"), None, (), False, 0)
+to_folder = GateSettings(os.path.abspath("runs"), "main", None, (), False, 0)
+new = origin.baseline({f"test_{number}": FULL for number in range(400)})
+
+def files():
+    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+def refused(step, settings):
+    try:
+        step(settings, new)
+    except (OSError, BaselineError) as error:
+        return str(error)
+    raise AssertionError("nothing was refused")
+
+for settings in (to_file, to_folder):
+    gate_files.save(settings, origin.baseline({"test_0": FULL}))
+before = files()
+told = [refused(gate_files.save, settings) for settings in (to_file, to_folder)]
+assert told == ["base.json: No space left on device", "runs: No space left on device"], told
+assert files() == before
+
+subprocess.run(["mount", "-o", "remount,ro", "."], check=True)
+told = [refused(gate_files.check_save, settings) for settings in (to_file, to_folder)]
+assert all("is not writable" in one for one in told), told
+"""
+
+
+def test_a_full_and_a_read_only_disk_keep_what_they_have(tmp_path: Path) -> None:
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec"]
+    mount = 'mount -t tmpfs -o size=48k small "$1" && cd "$1" && shift && exec "$@"'
+    try:
+        subprocess.run([*alone, mount, "sh", str(tmp_path), "true"], check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system lets nobody mount a disk of their own")
+    done = subprocess.run(
+        [*alone, mount, "sh", str(tmp_path), sys.executable, "-c", SMALL_DISK],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_runs_saved_at_once_get_different_numbers(storage: Storage) -> None:
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda number: storage.save(f"n{number % 3}", TEXT), range(40)))
