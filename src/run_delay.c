@@ -22,7 +22,7 @@ struct seen {
 };
 
 static struct {
-    pthread_mutex_t guard; /* of all below; tried, never waited for */
+    pthread_mutex_t guard; /* of all below, for a look at most */
     struct seen threads[MOST_THREADS];
     size_t count;
     long knocker;    /* the one thread that is left out */
@@ -107,12 +107,13 @@ static void look(void) {
 
 void run_delay_refresh(uint64_t age) {
     uint64_t now = clock_ticks(), looked = __atomic_load_n(&state.looked, __ATOMIC_RELAXED);
-    if ((looked == 0 || clock_seconds(clock_elapsed(looked, now)) * 1e9 > (double)age) &&
-        pthread_mutex_trylock(&state.guard) == 0) {
-        look();
-        __atomic_store_n(&state.looked, now, __ATOMIC_RELAXED);
-        pthread_mutex_unlock(&state.guard);
+    if (looked != 0 && clock_seconds(clock_elapsed(looked, now)) * 1e9 <= (double)age) {
+        return;
     }
+    pthread_mutex_lock(&state.guard);
+    look();
+    __atomic_store_n(&state.looked, now, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&state.guard);
 }
 
 void run_delay_count_self(void) {
