@@ -557,6 +557,19 @@ def test_a_rerun_by_another_plugin_is_judged_again(project: pytest.Pytester) -> 
         result.stdout.fnmatch_lines(["1 test of this run compared with base.json: 1 steady"])
 
 
+def test_a_rerun_that_fails_by_itself_leaves_nothing_to_compare(project: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    project.makepyfile(
+        test_a=BUSY
+        + "RUNS = []\ndef test_one():\n    RUNS.append(0)\n"
+        + "    busy()\n    assert len(RUNS) == 1\n"
+    )
+    write(project.path / "base.json", test_one=FREE)
+    result = project.runpytest("--gil-compare=base.json", GATE, "--reruns=1")
+    assert result.parseoutcomes() == {"rerun": 1, "failed": 1}
+    result.stdout.fnmatch_lines(["0 tests of this run compared with base.json: nothing *"])
+
+
 def test_an_unused_gate_imports_nothing(project: pytest.Pytester) -> None:
     project.path.joinpath("conftest.py").unlink()
     script = (

@@ -85,6 +85,7 @@ def test_a_test_over_its_gate_is_run_again_with_fresh_fixtures_until_it_is_withi
     junit = pytester.path.joinpath("j.xml").read_text()
     assert junit.count("<testcase") == 2
     assert '<property name="gil_attempts" value="3"' in junit
+    assert junit.count('name="gil_change_contention"') == 1
 
 
 def test_a_test_that_stays_over_its_gate_fails_with_its_best_attempt(
@@ -144,7 +145,9 @@ def test_a_failure_of_a_repetition_stands(pytester: pytest.Pytester) -> None:
     test = "def test_one(own):\n    work(9)\n    assert LOG.count('run') == 1\n"
     result = retried(pytester, test)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["E *AssertionError*", "*measured 2 times; this is the best*"])
+    result.stdout.fnmatch_lines(
+        ["E *AssertionError*", "*measured 2 times; this is the last, which failed by itself"]
+    )
     assert log(pytester).count("run") == 2
 
 
