@@ -1,26 +1,20 @@
 """Builds the C files that need no Python, each alone with its test program, and runs them."""
 
-import functools
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from toolchain import ADDRESS, COMPILER, PLAIN, THREAD, sanitizer_flags, why_not
 
 HERE = Path(__file__).parent
 SRC = HERE.parent.parent / "src"
 
-COMPILER = shlex.split(os.environ.get("CC", "cc"))
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-g", "-pthread", f"-I{SRC}"]
-
-PLAIN = ""
-ADDRESS = "address,undefined"
-THREAD = "thread"
 
 POSITION_DEPENDENT = ("-fno-pie", "-no-pie")
 
@@ -107,24 +101,6 @@ def compile_program(output: Path, arguments: list[str]) -> None:
     command = [*COMPILER, *FLAGS, "-o", str(output), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stderr}"
-
-
-def sanitizer_flags(build: str) -> list[str]:
-    return [f"-fsanitize={build}", "-fno-sanitize-recover=all"] if build else []
-
-
-@functools.cache
-def why_not(build: str) -> str | None:
-    """Why no program can be built and run this way; None when it can."""
-    with tempfile.TemporaryDirectory() as directory:
-        source, output = Path(directory, "probe.c"), Path(directory, "probe")
-        source.write_text("int main(void) { return 0; }\n")
-        command = [*COMPILER, *sanitizer_flags(build), str(source), "-o", str(output)]
-        for step in (command, [str(output)]):
-            done = subprocess.run(step, capture_output=True, text=True, timeout=120)
-            if done.returncode != 0:
-                return (done.stderr.strip() or "no message").splitlines()[-1]
-    return None
 
 
 @pytest.mark.parametrize(

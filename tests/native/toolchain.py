@@ -1,0 +1,42 @@
+"""The compiler, and what it can do here."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
+COMPILER = shlex.split(os.environ.get("CC", "cc"))
+
+PLAIN = ""
+ADDRESS = "address,undefined"
+THREAD = "thread"
+
+
+def sanitizer_flags(build: str) -> list[str]:
+    return [f"-fsanitize={build}", "-fno-sanitize-recover=all"] if build else []
+
+
+@functools.cache
+def why_not(build: str) -> str | None:
+    """Why no program can be built and run this way; None when it can."""
+    with tempfile.TemporaryDirectory() as directory:
+        source, output = Path(directory, "probe.c"), Path(directory, "probe")
+        source.write_text("int main(void) { return 0; }\n")
+        command = [*COMPILER, *sanitizer_flags(build), str(source), "-o", str(output)]
+        for step in (command, [str(output)]):
+            done = subprocess.run(step, capture_output=True, text=True, timeout=120)
+            if done.returncode != 0:
+                return (done.stderr.strip() or "no message").splitlines()[-1]
+    return None
+
+
+def runtime_library(name: str) -> Path | None:
+    """Where gcc keeps the library of a sanitizer; None where there is none."""
+    command = [*COMPILER, f"-print-file-name={name}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    path = Path(done.stdout.strip())
+    return path.resolve() if path.is_absolute() else None
