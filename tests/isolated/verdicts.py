@@ -121,7 +121,9 @@ def repeat(count: int, method: str) -> None:
                 f"--gil-method={method}",
                 f"--gil-json={document}",
                 plugins=(PLUGIN,),
+                timeout=300,
             )
+            assert document.exists(), run.text
             unclear = not_judged(document)
         assert method == "sampled" or not unclear, (unclear, run.text)
         assert len(run.outcomes) == 9, run.text
