@@ -66,12 +66,13 @@ def check_save(settings: GateSettings, now: Baseline) -> None:
         return
     files.check_replaceable(settings.save)
     if os.path.lexists(settings.save):
-        _check_mixture(settings.save, load(settings.save), now)
+        _merged_into(settings.save, now)
 
 
-def _check_mixture(path: str, old: Baseline, now: Baseline) -> None:
+def _merged_into(path: str, new: Baseline) -> Baseline:
+    old = load(path)
     try:
-        merged(old, now)
+        return merged(old, new)
     except BaselineError as error:
         raise BaselineError(f"{shown(path)}: {error}") from None
 
@@ -107,9 +108,7 @@ def _save_file(target: str, new: Baseline) -> tuple[str, str]:
     whole = new
     with _alone_in(os.path.dirname(os.path.realpath(target))):
         if os.path.lexists(target):
-            old = load(target)
-            _check_mixture(target, old, new)
-            whole = merged(old, new)
+            whole = _merged_into(target, new)
         files.replace(target, baseline_json.dumps(whole))
     kept = len(whole.tests) - len(new.tests)
     also = f"; {text.count(kept, 'test')} did not run or pass, and kept what was there"

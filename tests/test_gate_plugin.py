@@ -245,6 +245,19 @@ def test_runs_that_save_to_one_file_at_once_lose_nothing(tmp_path: Path) -> None
     assert len(read(path).tests) == 24
 
 
+def test_a_file_of_another_machine_that_comes_while_the_tests_run_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "base.json"
+    write(path, test_one=FULL)
+    path.write_text(path.read_text().replace('"cpus": ', '"cpus": 99'))
+    old = path.read_bytes()
+    settings = GateSettings("", str(path), None, (), False, 0)
+    with pytest.raises(BaselineError, match=r"base\.json: its entries .* other conditions"):
+        gate_files.save(settings, origin.baseline({"test_two": FULL}))
+    assert path.read_bytes() == old
+
+
 def test_a_lock_that_another_process_keeps_is_told_and_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
