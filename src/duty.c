@@ -1,5 +1,7 @@
 /* The knocker of gilknocker's interface: samples for a while, knocking at short intervals, then
- * sleeps for a while.
+ * sleeps for a while. Each time it samples in a new thread, because gilknocker does and a new thread
+ * is not treated like one that has slept: on Linux 6.18, with both processors busy, its knocks are
+ * answered a quarter later.
  *
  * Its metric is time waiting / time sampling. Both are told up to the moment of the question: the
  * sampling phase under way and the knock under way count. The state is shared by the owner and the
@@ -25,7 +27,9 @@ struct duty {
     uint64_t waited, sampled; /* ticks, of what is over */
     uint64_t phase_start;     /* ticks; when this sampling phase began */
     uint64_t sampling_since;  /* ticks; up to where its time is in `sampled`; 0: asleep */
-    PyThreadState *state;     /* the thread's alone; made by the first knock */
+    PyThreadState *state;     /* the thread's alone, as are the next two */
+    bool asleep;              /* between two sampling phases */
+    bool renewing;            /* the next thread is to go on */
     uint64_t asked;           /* ticks; 0: no knock under way */
 };
 
@@ -64,20 +68,28 @@ static void settle(struct duty *duty, uint64_t now) {
 static void duty_begin(void *context) {
     struct duty *duty = context;
     accounting_disown_self();
+    duty->state = unlisted_new();
     sync_lock(&duty->guard);
-    duty->phase_start = duty->sampling_since = clock_ticks();
+    if (duty->phase_start == 0) {
+        duty->phase_start = duty->sampling_since = clock_ticks();
+    }
     sync_unlock(&duty->guard);
 }
 
 static uint64_t duty_pace(void *context) {
     struct duty *duty = context;
+    if (duty->renewing) {
+        duty->renewing = false;
+        return KNOCKER_ANEW;
+    }
     uint64_t pause = duty->polling;
     sync_lock(&duty->guard);
     uint64_t now = clock_ticks();
     uint64_t lasted = (uint64_t)(clock_seconds(clock_elapsed(duty->phase_start, now)) * 1e9);
-    if (duty->sleeping != 0 && lasted >= duty->sampling) {
+    if (duty->sleeping != 0 && duty->sampling_since != 0 && lasted >= duty->sampling) {
         settle(duty, now);
         duty->sampling_since = 0;
+        duty->asleep = true;
         pause = duty->sleeping;
     }
     sync_unlock(&duty->guard);
@@ -86,8 +98,28 @@ static uint64_t duty_pace(void *context) {
 
 static void duty_look(void *context) { (void)context; }
 
+/* Before it samples again: leave that to a new thread, unless that cannot have a thread state now. */
+static void retire(struct duty *duty) {
+    if (duty->state == NULL) {
+        return;
+    }
+    PyEval_RestoreThread(duty->state);
+    duty->renewing = gil_admits_new_thread();
+    if (duty->renewing) {
+        unlisted_delete(duty->state);
+        duty->state = NULL;
+    } else {
+        PyEval_SaveThread();
+    }
+}
+
 static void duty_knock(void *context) {
     struct duty *duty = context;
+    if (duty->asleep) {
+        duty->asleep = false;
+        retire(duty);
+        return;
+    }
     sync_lock(&duty->guard);
     uint64_t asked = clock_ticks();
     if (duty->sampling_since == 0) {
@@ -113,6 +145,7 @@ static void duty_knock(void *context) {
 static void duty_end(void *context) {
     struct duty *duty = context;
     if (duty->state != NULL) {
+        PyEval_RestoreThread(duty->state);
         unlisted_delete(duty->state);
     }
     release_duty(duty);

@@ -112,6 +112,12 @@ static void *run(void *argument) {
     work->begin(work->context);
     for (;;) {
         uint64_t pause = work->pace(work->context);
+        if (pause == KNOCKER_ANEW) {
+            if (sync_detached_thread(run, knocker) == 0) {
+                return NULL;
+            }
+            continue;
+        }
         ask_for_slice(SHORT_SLICE_NS);
         sync_lock(&knocker->event);
         if (!knocker->stopping && !knocker->woken) {

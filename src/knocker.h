@@ -6,11 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KNOCKER_ASLEEP UINT64_MAX /* a pace: until knocker_wake */
+#define KNOCKER_ASLEEP UINT64_MAX     /* a pace: until knocker_wake */
+#define KNOCKER_ANEW (UINT64_MAX - 1) /* a pace: ask again at once, in a new thread */
 
 /* What a knocker does. All are called from its thread, without any lock of the knocker's.
- * `begin` runs once, before the first pace; `end` once, last of all: nobody looks at the context
- * afterwards. */
+ * `begin` runs first in each thread that it has in turn; `end` once, last of all: nobody looks at
+ * the context afterwards. */
 struct knocker_work {
     void (*begin)(void *context);
     uint64_t (*pace)(void *context); /* nanoseconds until the next knock */

@@ -270,6 +270,7 @@ static void begin_knocking(void *context) {
 static void end_knocking(void *context) {
     (void)context;
     if (office.knocker_state != NULL) {
+        PyEval_RestoreThread(office.knocker_state);
         unlisted_delete(office.knocker_state);
         office.knocker_state = NULL;
     }

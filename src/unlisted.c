@@ -102,7 +102,6 @@ void unlisted_delete(PyThreadState *state) {
         }
         unlock_list();
     }
-    PyEval_RestoreThread(state);
     PyThreadState_Clear(state);
     PyThreadState_DeleteCurrent();
 }

@@ -9,7 +9,7 @@
  * free-threaded builds, which stop the world by it. The caller owns it until unlisted_delete. */
 PyThreadState *unlisted_new(void);
 
-/* Delete a state of unlisted_new; by its thread, which does not have the GIL, and asks for it. */
+/* Delete a state of unlisted_new; by its thread, which has the GIL and loses it. */
 void unlisted_delete(PyThreadState *state);
 
 #endif
