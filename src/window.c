@@ -91,6 +91,7 @@ static void examine(void) {
 }
 
 static const char gil_is_off[] = "the GIL is off";
+static const char was_off[] = "the GIL was turned on after the window had opened";
 static const char was_redirected[] = "the accounting lost track: another tool redirected the "
                                      "interpreter's mutex calls, or there were too many threads";
 
@@ -279,6 +280,7 @@ static int read_window(Window *window, struct findings *findings) {
     findings->knocks.count = findings->knocks.waited = findings->knocks.max_wait = 0;
     findings->blame = (struct blame){.items = NULL};
     if (window->method == METHOD_DISABLED) {
+        findings->reason = gil_is_enabled() ? was_off : gil_is_off;
         return 0;
     }
     if (window->method == METHOD_EXACT) {
