@@ -295,6 +295,8 @@ def greenlets(count: int) -> None:
         import greenlet
     except ImportError:
         not_here("greenlet is not installed")
+    if _core.status()[0] != METHOD:
+        not_here("importing greenlet turns the GIL on")
 
     main = greenlet.getcurrent()
 
