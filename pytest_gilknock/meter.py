@@ -77,7 +77,8 @@ class Meter:
 
     def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
         """Run a phase of a test, in a window if it is to be measured; raise at a broken limit."""
-        limits = self.limits.get(item, self._default).get(phase)
+        phases = self.limits.get(item, self._default) if self.limits else self._default
+        limits = phases.get(phase)
         if limits is None:
             return (yield)
         self.pending.pop(phase, None)

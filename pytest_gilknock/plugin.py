@@ -11,6 +11,8 @@ import pytest
 from pytest_gilknock import gate_options, options
 
 if TYPE_CHECKING:
+    from _pytest.nodes import Node
+
     from pytest_gilknock.measuring import Gilknock
 
 _MARKERS = {
@@ -67,15 +69,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _marked(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
-    """Yield the items that have one of the markers; looks at each file and class only once."""
-    known: dict[pytest.Collector | None, bool] = {None: False}
+    """Yield the items that have one of the markers, be it by their class or file."""
+    parent: pytest.Collector | None = None
+    inherited = False
+    for item in items:
+        if item.parent is not parent:
+            parent = item.parent
+            inherited = parent is not None and any(map(_has_marker, parent.listchain()))
+        if inherited or _has_marker(item):
+            yield item
 
-    def has_marker(node: pytest.Item | pytest.Collector) -> bool:
-        return any(mark.name in _MARKERS for mark in node.own_markers)
 
-    def inherits(node: Any) -> bool:
-        if node not in known:
-            known[node] = has_marker(node) or inherits(node.parent)
-        return known[node]
-
-    return (item for item in items if has_marker(item) or inherits(item.parent))
+def _has_marker(node: Node) -> bool:
+    for mark in node.own_markers:  # noqa: SIM110 (runs for every test of everybody)
+        if mark.name in _MARKERS:
+            return True
+    return False
