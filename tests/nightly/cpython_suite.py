@@ -6,7 +6,7 @@ Run by the interpreter to test, with ``pytest_gilknock`` built for it and import
     python tests/nightly/cpython_suite.py test_threading   # these only
     python tests/nightly/cpython_suite.py --no-knocks      # with no thread of ours in any process
 
-Two environments are made. In one of them ``sitecustomize`` opens a window at the start of every
+Two environments are made. In one of them a ``.pth`` file opens a window at the start of every
 process, isolated ones (``-I``) included, and leaves it open. Each module runs in both. A module
 whose outcomes differ runs again in both, for ``--rounds`` rounds in all: a test differs if it has,
 with a window, an outcome that it never has without one. Tests whose outcome varies without a window
@@ -66,7 +66,7 @@ RESOURCES = "cpu,network,walltime,subprocess"
 
 # Loads the core alone, and no module with it that the tests could miss in a bare process. In
 # another interpreter of the process the core refuses to be imported.
-SITECUSTOMIZE = """\
+OPENED_AT_START = """\
 import _frozen_importlib as _importlib, _frozen_importlib_external as _external, posix as _posix
 _name = "pytest_gilknock._core"
 _loader = _external.ExtensionFileLoader(_name, {core!r})
@@ -105,8 +105,10 @@ class Environment:
                 text=True,
             ).stdout.strip()
             core = shutil.copy(_core.__file__, folder)  # a build meanwhile must not touch it
-            text = SITECUSTOMIZE.format(core=core, opened=str(self.opened), knocks=knocks)
-            Path(site, "sitecustomize.py").write_text(text, encoding="utf-8")
+            text = OPENED_AT_START.format(core=core, opened=str(self.opened), knocks=knocks)
+            # Not a sitecustomize: Debian's Python has one of its own, which comes first.
+            Path(site, "opened_at_start.py").write_text(text, encoding="utf-8")
+            Path(site, "opened_at_start.pth").write_text("import opened_at_start\n")
 
     def windows_opened(self) -> dict[str, int]:
         """How many processes opened a window, by method."""
