@@ -41,9 +41,8 @@ static int add_at_fork(PyObject *module) {
     PyObject *before = PyObject_GetAttrString(module, "_before_fork");
     PyObject *after = PyObject_GetAttrString(module, "_after_fork_in_parent");
     PyObject *hooks = Py_BuildValue("{sOsO}", "before", before, "after_in_parent", after);
-    PyObject *result = add != NULL && nothing != NULL && hooks != NULL
-                           ? PyObject_Call(add, nothing, hooks)
-                           : NULL;
+    PyObject *result =
+        add != NULL && nothing != NULL && hooks != NULL ? PyObject_Call(add, nothing, hooks) : NULL;
     error = result != NULL ? 0 : -1;
     Py_XDECREF(result);
     Py_XDECREF(hooks);

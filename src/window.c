@@ -326,8 +326,7 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_WAIT, optional_seconds(exact, book->sums.wait)) < 0 ||
         put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, book->sums.acquisitions)) < 0 ||
         put(raw, keys, KEY_CONTENDED, optional_count(exact, book->sums.contended)) < 0 ||
-        put(raw, keys, KEY_MAX_WAIT,
-            optional_seconds(exact || knocks->count != 0, max_wait)) < 0 ||
+        put(raw, keys, KEY_MAX_WAIT, optional_seconds(exact || knocks->count != 0, max_wait)) < 0 ||
         put(raw, keys, KEY_KNOCKS, PyLong_FromUnsignedLongLong(knocks->count)) < 0 ||
         put(raw, keys, KEY_KNOCKS_WAITED, PyLong_FromUnsignedLongLong(knocks->waited)) < 0 ||
         put(raw, keys, KEY_KNOCK_LATENCY,
@@ -440,16 +439,18 @@ static void window_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(window_doc,
-             "Window(*, method='auto', threads=True)\n--\n\n"
-             "One interval of measuring: opened once, closed once; windows nest and overlap.\n\n"
-             "With threads=False it does not tell threads apart, and if its method is exact, nobody "
-             "knocks for its sake.");
+PyDoc_STRVAR(
+    window_doc,
+    "Window(*, method='auto', threads=True)\n--\n\n"
+    "One interval of measuring: opened once, closed once; windows nest and overlap.\n\n"
+    "With threads=False it does not tell threads apart, and if its method is exact, nobody "
+    "knocks for its sake.");
 PyDoc_STRVAR(begin_doc, "begin($self, /)\n--\n\nOpen the window now.");
-PyDoc_STRVAR(end_doc, "end($self, at_least=0.0, /)\n--\n\n"
-                      "Close the window and return its raw reading, or None if it was open for less "
-                      "than `at_least` seconds.\n\n"
-                      "There is always a reading where the GIL was off.");
+PyDoc_STRVAR(end_doc,
+             "end($self, at_least=0.0, /)\n--\n\n"
+             "Close the window and return its raw reading, or None if it was open for less "
+             "than `at_least` seconds.\n\n"
+             "There is always a reading where the GIL was off.");
 PyDoc_STRVAR(peek_doc,
              "peek($self, /)\n--\n\nReturn the raw reading up to now and leave the window open.");
 

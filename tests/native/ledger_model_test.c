@@ -335,8 +335,7 @@ static void check_window(const struct open *open) {
     CHECK(ledger_read(&book, &open->window, now, &reading) == 0);
     CHECK(reading.wall == now - open->opened);
     check_part("all", reading.sums, reading.max_wait, &all);
-    CHECK(reading.sums.contended == 0 ||
-          memcmp(&histogram, &reading.waits, sizeof histogram) == 0);
+    CHECK(reading.sums.contended == 0 || memcmp(&histogram, &reading.waits, sizeof histogram) == 0);
     for (size_t i = 0; i < reading.thread_count; i++) {
         struct part *part = &parts[reading.threads[i].native_id - first_id];
         CHECK(!part->told);
