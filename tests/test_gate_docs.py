@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -142,6 +143,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 @pytest.mark.skipif(_core.status()[0] != "exact", reason="the demonstration is of exact readings")
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 @pytest.mark.parametrize("ci", [github, gitlab, jenkins])
 def test_its_workflows_pass_a_harmless_change_and_fail_a_regression(
     repository: Repository, ci: "type[list[list[str]]]"

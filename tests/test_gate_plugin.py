@@ -200,6 +200,7 @@ def test_a_full_disk_leaves_the_old_baseline_and_fails_the_run(project: pytest.P
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16)),
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # not to a file, which has no room for it
         text=True,
         timeout=60,
         check=False,
