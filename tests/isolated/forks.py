@@ -45,9 +45,9 @@ def in_child(
         work(*arguments)
         code = 0
     except BaseException:
-        traceback.print_exc()
-    finally:
+        traceback.print_exc()  # not otherwise: in 3.15 another thread may have left stderr locked
         sys.stderr.flush()
+    finally:
         os._exit(code)
 
 
