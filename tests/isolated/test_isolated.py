@@ -5,33 +5,22 @@ A few rounds of each by default; GILKNOCK_NIGHTLY=1 runs them all, for hours.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 import scripting
+from processes import NIGHTLY
 
 HERE = Path(__file__).parent
-NIGHTLY = os.environ.get("GILKNOCK_NIGHTLY") == "1"
 PATIENCE = 4 * 3600 if NIGHTLY else 120  # s, for one case
 
-SCRIPTS = (
-    "embedding",
-    "exits",
-    "forks",
-    "gil_turned_on",
-    "hazards",
-    "interpreters",
-    "leaks",
-    "stalls",
-    "threads",
-    "tools",
-    "verdicts",
+SCRIPTS = sorted(
+    path.stem
+    for path in HERE.glob("*.py")
+    if path.read_text("utf-8").endswith("    scripting.main()\n")
 )
 
 
@@ -60,33 +49,9 @@ def cases() -> list[object]:
 
 @pytest.mark.parametrize(("script", "case", "count"), cases())
 def test_case(script: str, case: str, count: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", HERE / f"{script}.py", case, str(count)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        told, _ = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # faulthandler tells where it is
-        try:
-            told, _ = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            told = "not even SIGABRT ends it"
-        pytest.fail(f"no end after {PATIENCE} s\n{told}")
-    finally:
-        end_group(process.pid)
-    if process.returncode == scripting.NOT_HERE:
+    command = [sys.executable, "-X", "faulthandler", HERE / f"{script}.py", case, count]
+    status, told = processes.run(command, PATIENCE)
+    if status == scripting.NOT_HERE:
         pytest.skip(told.strip().splitlines()[-1])
-    assert process.returncode == 0, told
+    assert status == 0, told
     assert "Fatal Python error" not in told, told
-
-
-def end_group(group: int) -> None:
-    """End what the script has left behind, itself included."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)

@@ -8,10 +8,8 @@ in tests/core and tests/isolated.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -19,14 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import processes
 import pytest
+from processes import NIGHTLY
 from toolchain import ADDRESS, COMPILER, THREAD, runtime_library, why_not
 
 from pytest_gilknock import _core
 
 METHOD, _ = _core.status()
 ROOT = Path(__file__).parents[2]
-NIGHTLY = os.environ.get("GILKNOCK_NIGHTLY") == "1"
 PATIENCE = 3600 if NIGHTLY else 120  # s, for one run
 
 # Of tests/core, those in which most happens in the least time.
@@ -97,28 +96,16 @@ class Sanitized:
 
     def run(self, *command: object) -> tuple[int, str]:
         """Run the interpreter; return its status and what it wrote. A report fails the test."""
-        process = subprocess.Popen(
-            [sys.executable, *map(str, command)],
-            env={**os.environ, **self.environment},
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
+        environment = {**os.environ, **self.environment}
+        status, told = processes.run(
+            [sys.executable, *command], PATIENCE, cwd=self.folder, env=environment
         )
-        try:
-            told, _ = process.communicate(timeout=PATIENCE)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
         reports = ""
         for report in self.folder.glob("report.*"):
             reports += report.read_text(errors="replace")
             report.unlink()
         assert not reports, reports
-        return process.returncode, told
+        return status, told
 
 
 @pytest.fixture(scope="module", params=SANITIZERS, ids=lambda sanitizer: sanitizer.build)
