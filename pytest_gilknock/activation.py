@@ -13,7 +13,6 @@ from pytest_gilknock.files import check_replaceable
 from pytest_gilknock.markers import MarkerError, PhaseLimits, limits_of
 from pytest_gilknock.meter import Meter, OuterPhases
 from pytest_gilknock.reporter import Reporter
-from pytest_gilknock.results import WORTH_A_ROW
 from pytest_gilknock.settings import Settings, read
 
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
@@ -90,9 +89,7 @@ def _meter(config: pytest.Config) -> Meter:
     meter: Meter | None = config.pluginmanager.get_plugin(_METER)
     if meter is None:
         outlet = WorkerOutlet(config) if is_worker(config) else _reporter(config)
-        settings = settings_of(config)
-        shortest = 0.0 if settings.tells_all else WORTH_A_ROW
-        meter = Meter(settings, outlet, shortest)
+        meter = Meter(settings_of(config), outlet)
         config.pluginmanager.register(meter, _METER)
     return meter
 

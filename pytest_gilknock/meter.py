@@ -14,7 +14,7 @@ from pytest_gilknock.failure import breach_text
 from pytest_gilknock.limits import Limit, judge
 from pytest_gilknock.markers import PhaseLimits
 from pytest_gilknock.reading import GilReading, contention_of
-from pytest_gilknock.results import Measured, PlainLimit
+from pytest_gilknock.results import WORTH_A_ROW, Measured, PlainLimit
 
 if TYPE_CHECKING:
     from pytest_gilknock.distributed import Outlet
@@ -30,12 +30,12 @@ one, and the failure if it broke a limit."""
 class Meter:
     """Measures the tests that ask for it, judges them by their limits, and passes both on.
 
-    Tests without limits that take less than ``shortest`` seconds are only counted.
+    Tests without limits that are too short for a row are only counted, unless all are to be told.
     """
 
-    def __init__(self, settings: Settings, outlet: Outlet, shortest: float = 0.0) -> None:
+    def __init__(self, settings: Settings, outlet: Outlet) -> None:
         self._settings = settings
-        self._shortest = shortest
+        self._shortest = 0.0 if settings.tells_all else WORTH_A_ROW
         self._short = 0  # so many tests
         self._outlet = outlet
         self._default: PhaseLimits = settings.limits_of_all

@@ -123,8 +123,9 @@ class Results:
         extent: float | None = raw[self.extent_measure]  # type: ignore[literal-required]
         if extent is None:  # not exact: the longest knock is what there is
             extent = raw["max_wait"] or 0.0
-        if extent >= self.threshold or self.keep_all or "verdicts" in measured:
-            self._keep(Entry(nodeid, outcome, measured), extent >= self.threshold)
+        worth_a_row = extent >= self.threshold
+        if worth_a_row or self.keep_all or "verdicts" in measured:
+            self._keep(Entry(nodeid, outcome, measured), worth_a_row)
 
     def _keep(self, entry: Entry, worth_a_row: bool) -> None:
         self.with_row += worth_a_row or entry.breached
