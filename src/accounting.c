@@ -283,14 +283,7 @@ NEVER_INLINE static int lock_busy(pthread_mutex_t *mutex) {
     return error;
 }
 
-static int lock_hook(pthread_mutex_t *mutex) {
-    uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
-    if (distance != 0) {
-        if (distance == tap.span && (self.phase == PHASE_RELEASED || self.phase == PHASE_DROPPED)) {
-            self.phase = PHASE_SWITCHING;
-        }
-        return tap.lock(mutex);
-    }
+NEVER_INLINE static int lock_gil(pthread_mutex_t *mutex) {
     if (is_busy(mutex)) {
         return lock_busy(mutex);
     }
@@ -301,12 +294,35 @@ static int lock_hook(pthread_mutex_t *mutex) {
     return error;
 }
 
+NEVER_INLINE static int unlock_gil(pthread_mutex_t *mutex) {
+    quick_unlocking();
+    return tap.unlock(mutex);
+}
+
+NEVER_INLINE static int unlock_switch_after_release(pthread_mutex_t *mutex) {
+    released_as_asked();
+    return tap.unlock(mutex);
+}
+
+/* These two are called for every mutex of the interpreter, and pass by most. */
+static int lock_hook(pthread_mutex_t *mutex) {
+    uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
+    if (distance == 0) {
+        return lock_gil(mutex);
+    }
+    if (distance == tap.span && (self.phase == PHASE_RELEASED || self.phase == PHASE_DROPPED)) {
+        self.phase = PHASE_SWITCHING;
+    }
+    return tap.lock(mutex);
+}
+
 static int unlock_hook(pthread_mutex_t *mutex) {
     uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
     if (distance == 0) {
-        quick_unlocking();
-    } else if (distance == tap.span && self.phase == PHASE_SWITCHING) {
-        released_as_asked();
+        return unlock_gil(mutex);
+    }
+    if (distance == tap.span && self.phase == PHASE_SWITCHING) {
+        return unlock_switch_after_release(mutex);
     }
     return tap.unlock(mutex);
 }

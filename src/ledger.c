@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-
 static void raise_to(uint64_t *maximum, uint64_t value) {
     if (value > *maximum) {
         *maximum = value;
@@ -126,7 +124,6 @@ void ledger_ended(struct ledger_slot *slot, const char *os_name) {
 
 static void forget_request(struct ledger_slot *slot) {
     slot->wait_since = 0;
-    slot->asked = false;
     slot->state = LEDGER_AWAY;
 }
 
@@ -205,7 +202,6 @@ static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t
 
 void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced) {
     slot->wait_since = since;
-    slot->asked = true;
     slot->state = forced ? LEDGER_FORCED : LEDGER_WAITING;
     slot->turns_at_request = ledger->turns;
     slot->waits_for_own = ledger->holder != NULL && ledger->holder->own;
@@ -219,27 +215,24 @@ static uint64_t oldest_opening(const struct ledger *ledger) {
     return window != NULL ? window->opened : 0;
 }
 
-void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
-    bool unseen = !slot->asked;
-    uint64_t since = unseen ? oldest_opening(ledger) : slot->wait_since;
+void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
+    enum ledger_state state = slot->state;
+    uint64_t since = state == LEDGER_AWAY ? oldest_opening(ledger) : slot->wait_since;
     uint64_t waited = since != 0 ? clock_elapsed(since, now) : 0;
     slot->wait_since = 0;
     slot->last_wait = waited;
-    slot->asked = false;
+    slot->state = LEDGER_AWAY;
     ledger->holder = slot;
     ledger->held_since = now;
     if (slot->own) {
         ledger->own_acquisitions++;
-        slot->state = LEDGER_AWAY;
         return;
     }
     bool own_wait = slot->waits_for_own && slot->turns_at_request == ledger->turns;
     bool only_own_between =
         ledger->former == slot && slot->own_at_release != ledger->own_acquisitions;
-    bool forced = slot->state == LEDGER_FORCED;
-    slot->state = LEDGER_AWAY;
     ledger->turns++;
-    if (forced && only_own_between) {
+    if (state == LEDGER_FORCED && only_own_between) {
         ledger->sums.held += waited;
         slot->sums.held += waited;
         return;
@@ -249,18 +242,6 @@ void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t no
     if (since != 0 && !own_wait) {
         enter_wait(ledger, slot, since, now);
     }
-}
-
-void ledger_release(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
-    uint64_t held = clock_elapsed(ledger->held_since, now);
-    ledger->holder = NULL;
-    if (slot->own) {
-        return;
-    }
-    ledger->sums.held += held;
-    slot->sums.held += held;
-    slot->own_at_release = ledger->own_acquisitions;
-    ledger->former = slot;
 }
 
 void ledger_abandon(struct ledger_slot *slot) { forget_request(slot); }

@@ -30,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clock.h"
 #include "histogram.h"
 
 /* Threads alive at once, or seen inside one window, that are told apart. */
@@ -45,7 +46,8 @@ struct ledger_sums {
 };
 
 enum ledger_state {
-    LEDGER_AWAY,    /* neither has the GIL nor asks for it */
+    LEDGER_AWAY,    /* has it, or was not seen asking for it */
+    LEDGER_ASKING,  /* asks for it, and found it free */
     LEDGER_WAITING, /* asks for it */
     LEDGER_FORCED,  /* asks for it back after being told to drop it */
 };
@@ -57,10 +59,9 @@ struct ledger_slot {
     uint64_t turns_at_request;         /* the ledger's `turns` then */
     uint64_t first_since, first_until; /* its first wait: it may have begun before its slot did */
     uint64_t own_at_release; /* the ledger's `own_acquisitions` at this thread's last release */
-    uint64_t last_wait;      /* what the latest acquisition cost */
+    uint64_t last_wait;      /* what an own thread's latest acquisition cost */
     enum ledger_state state;
     bool own;           /* a knocker's */
-    bool asked;         /* was seen asking for the GIL, and has not had it since */
     bool waits_for_own; /* an own thread had the GIL when this one asked */
     int ended;          /* atomic: set by the ending thread without any lock, after os_name */
     char os_name[LEDGER_OS_NAME_SIZE]; /* what the system called the thread as it ended, or "" */
@@ -154,14 +155,37 @@ static inline bool ledger_has_ended(const struct ledger_slot *slot) {
 void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced);
 
 /* The thread asks for the GIL and found it free. */
-static inline void ledger_ask(struct ledger_slot *slot) { slot->asked = true; }
+static inline void ledger_ask(struct ledger_slot *slot) { slot->state = LEDGER_ASKING; }
+
+/* The thread has the GIL now, and did not just find it free, or is an own one. */
+void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, uint64_t now);
 
 /* The thread has the GIL now. One that was not seen asking for it has waited since before the first
  * window opened: its wait counts from there. */
-void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t now);
+static inline void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
+    if (slot->state != LEDGER_ASKING || slot->own) {
+        ledger_acquire_otherwise(ledger, slot, now);
+        return;
+    }
+    slot->state = LEDGER_AWAY;
+    ledger->holder = slot;
+    ledger->held_since = now;
+    ledger->turns++;
+    ledger->sums.acquisitions++;
+    slot->sums.acquisitions++;
+}
 
 /* The thread, which has the GIL, gave it up at `now`. */
-void ledger_release(struct ledger *ledger, struct ledger_slot *slot, uint64_t now);
+static inline void ledger_release(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
+    ledger->holder = NULL;
+    if (!slot->own) {
+        uint64_t held = clock_elapsed(ledger->held_since, now);
+        ledger->sums.held += held;
+        slot->sums.held += held;
+        slot->own_at_release = ledger->own_acquisitions;
+        ledger->former = slot;
+    }
+}
 
 /* The thread gave up asking: it is told to exit, or only looked. */
 void ledger_abandon(struct ledger_slot *slot);
