@@ -132,7 +132,7 @@ def fill(kind: str, count: int) -> Callable[[], object]:
 
     def report() -> object:
         lines = table.section(results, width=100, verbosity=0)
-        return lines, document(results) if kind == JSON else None
+        return lines, sum(map(len, document(results))) if kind == JSON else None
 
     return report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -12,21 +13,29 @@ from pytest_gilknock.reading import SCHEMA_VERSION
 from pytest_gilknock.results import Entry, Results
 
 
-def document(results: Results) -> str:
-    """Return the run as JSON text: what ran it, the whole run, and its tests sorted by id."""
+def document(results: Results) -> Iterator[str]:
+    """Yield the run as JSON text: what ran it, the whole run, and its tests sorted by id.
+
+    Each test is a line of its own.
+    """
     whole = results.whole()
-    entries = sorted(results.entries, key=lambda entry: (entry.nodeid, entry.measured["phase"]))
-    return json.dumps(
-        {
-            "schema": SCHEMA_VERSION,
-            "pytest_gilknock": version("pytest-gilknock"),
-            "python": platform.python_version(),
-            "platform": sys.platform,
-            "run": {"contention": whole.contention, **whole._asdict()},
-            "tests": [_test(entry) for entry in entries],
-        },
-        indent=1,
-    )
+    head = {
+        "schema": SCHEMA_VERSION,
+        "pytest_gilknock": version("pytest-gilknock"),
+        "python": platform.python_version(),
+        "platform": sys.platform,
+        "run": {"contention": whole.contention, **whole._asdict()},
+    }
+    yield json.dumps(head, indent=1).removesuffix("\n}")
+    separator = ',\n "tests": [\n  '
+    for entry in sorted(results.everything(), key=_place):
+        yield separator + json.dumps(_test(entry))
+        separator = ",\n  "
+    yield "\n ]\n}\n" if separator == ",\n  " else separator + "]\n}\n"
+
+
+def _place(entry: Entry) -> tuple[str, str]:
+    return entry.nodeid, entry.measured["phase"]
 
 
 def _test(entry: Entry) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 
 
@@ -17,18 +18,18 @@ def check_replaceable(path: str) -> None:
     if not os.path.isdir(os.path.dirname(target)):
         raise FileNotFoundError(f"{os.path.dirname(path)} is not a directory")
     try:
-        os.unlink(_make_beside(target, b""))
+        os.unlink(_make_beside(target, ()))
     except OSError as error:
         raise OSError(f"{os.path.dirname(path)} is not writable: {error.strerror}") from None
 
 
-def replace(path: str, content: str) -> None:
-    """Replace ``path``, or what it links to, with ``content`` in one step.
+def replace(path: str, content: Iterable[str]) -> None:
+    """Replace ``path``, or what it links to, with the pieces of ``content`` in one step.
 
     Raises OSError, and then leaves the old file as it was and nothing beside it.
     """
     target = os.path.realpath(path)
-    made = _make_beside(target, content.encode("utf-8"))
+    made = _make_beside(target, content)
     try:
         os.replace(made, target)
     except BaseException:
@@ -37,13 +38,13 @@ def replace(path: str, content: str) -> None:
         raise
 
 
-def _make_beside(target: str, content: bytes) -> str:
+def _make_beside(target: str, content: Iterable[str]) -> str:
     """Write a new file in the folder of ``target`` and return its path."""
     made = f"{target}.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.writelines(content)
             file.flush()
             os.fsync(descriptor)
     except BaseException:

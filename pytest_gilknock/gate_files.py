@@ -109,7 +109,7 @@ def _save_file(target: str, new: Baseline) -> tuple[str, str]:
     with _alone_in(os.path.dirname(os.path.realpath(target))):
         if os.path.lexists(target):
             whole = _merged_into(target, new)
-        files.replace(target, baseline_json.dumps(whole))
+        files.replace(target, [baseline_json.dumps(whole)])
     kept = len(whole.tests) - len(new.tests)
     also = f"; {text.count(kept, 'test')} did not run or pass, and kept what was there"
     return target, also if kept else ""

@@ -11,6 +11,8 @@ from pytest_gilknock.gate_options import BENCHMARKS
 from pytest_gilknock.results import WORTH_A_ROW, Measured, Results, RunTotals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_gilknock.settings import Settings
 
 
@@ -73,17 +75,16 @@ class Reporter:
         else:
             self._file_news = [table.Line(f"GIL readings written to {path}")]
 
-    def _document(self) -> str:
+    def _document(self) -> Iterable[str]:
         if self._settings.json_format == BENCHMARKS:
             from pytest_gilknock import baseline, benchmark_action
 
-            return benchmark_action.dumps(
-                {
-                    entry.nodeid: baseline.Entry.from_reading(entry.reading)
-                    for entry in self.results.entries
-                    if entry.measured["phase"] == "call"
-                }
-            )
+            tests = {
+                entry.nodeid: baseline.Entry.from_reading(entry.reading)
+                for entry in self.results.everything()
+                if entry.measured["phase"] == "call"
+            }
+            return [benchmark_action.dumps(tests)]
         from pytest_gilknock.document import document
 
         return document(self.results)

@@ -9,6 +9,9 @@ from pytest_gilknock.limits import Kind, Limit, Verdict
 from pytest_gilknock.reading import GilReading, contention_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilknock.packed import Packed
     from pytest_gilknock.raw import RawReading
 
 WORTH_A_ROW = 1e-3
@@ -86,7 +89,7 @@ class Results:
     """Counts every test; keeps the worst ``top`` (0: all) of those worth a row, and every breach.
 
     ``sort`` is the measure that says who is worst, ``threshold`` (s) what it reaches in a test
-    worth a row. With ``keep_all``, ``entries`` holds every test.
+    worth a row. With ``keep_all``, :meth:`everything` tells of every test.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class Results:
         self.top = top
         self.sort = sort
         self.threshold = threshold
-        self.keep_all = keep_all
+        self._all = _packed() if keep_all else None
         self.extent_measure = "held" if sort == "contention" else sort
         """The measure in seconds that decides whether a test is worth a row."""
         self.measured = 0
@@ -103,7 +106,6 @@ class Results:
         self.unjudged = 0
         self.first_unjudged: Entry | None = None
         self.breaches: list[Entry] = []
-        self.entries: list[Entry] = []
         self.gil_turned_on_by: list[str] = []
         self.totals: list[RunTotals] = []
         self.run_delay = 0.0
@@ -124,13 +126,13 @@ class Results:
         if extent is None:  # not exact: the longest knock is what there is
             extent = raw["max_wait"] or 0.0
         worth_a_row = extent >= self.threshold
-        if worth_a_row or self.keep_all or "verdicts" in measured:
+        if self._all is not None:
+            self._all.append((nodeid, outcome, measured))
+        if worth_a_row or "verdicts" in measured:
             self._keep(Entry(nodeid, outcome, measured), worth_a_row)
 
     def _keep(self, entry: Entry, worth_a_row: bool) -> None:
         self.with_row += worth_a_row or entry.breached
-        if self.keep_all:
-            self.entries.append(entry)
         if entry.breached:
             self.breaches.append(entry)
         elif worth_a_row:
@@ -145,6 +147,11 @@ class Results:
         """Count what a measuring process tells at its end."""
         self.totals.append(totals)
         self.measured += totals["short"]
+
+    def everything(self) -> Iterator[Entry]:
+        """Yield every measured phase of every test, if they were kept."""
+        for nodeid, outcome, measured in self._all or ():
+            yield Entry(nodeid, outcome, measured)
 
     def rows(self) -> list[Entry]:
         """Return the tests to show, worst first: ``top`` of them, and every breach beyond."""
@@ -204,6 +211,12 @@ class Whole(NamedTuple):
     def contention(self) -> float | None:
         """As :attr:`GilReading.contention`, of all processes together."""
         return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
+
+
+def _packed() -> Packed:
+    from pytest_gilknock.packed import Packed
+
+    return Packed()
 
 
 def _value(raw: RawReading, measure: str) -> float:

@@ -174,7 +174,7 @@ class Storage:
                 # Whoever had this number before released it only with the run in its place.
                 if all(run.number != number for run in self.runs()):
                     path = os.path.join(self._folder, f"{number:04}_{name}.json")
-                    files.replace(path, content)
+                    files.replace(path, [content])
                     return path
             finally:
                 with suppress(OSError):

@@ -9,15 +9,15 @@ from pytest_gilknock.files import check_replaceable, replace
 
 def test_replace_writes_and_leaves_nothing_beside(tmp_path):
     path = tmp_path / "out.json"
-    replace(str(path), "first")
-    replace(str(path), "grüß")
+    replace(str(path), ["first"])
+    replace(str(path), ["gr", "üß"])
     assert path.read_text(encoding="utf-8") == "grüß"
     assert os.listdir(tmp_path) == ["out.json"]
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
     (tmp_path / "other").touch()
-    replace(str(tmp_path / "out.json"), "")
+    replace(str(tmp_path / "out.json"), [])
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert len(modes) == 1
 
@@ -28,7 +28,7 @@ def test_a_link_stays_a_link(tmp_path):
     link = tmp_path / "link"
     link.symlink_to(target)
     check_replaceable(str(link))
-    replace(str(link), "new")
+    replace(str(link), ["new"])
     assert link.is_symlink()
     assert target.read_text() == "new"
 
@@ -38,7 +38,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path, monkeypatch,
     path = tmp_path / "out.json"
     path.write_text("old")
 
-    def full(*args):
+    def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if fails == "write":
@@ -46,7 +46,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path, monkeypatch,
     else:
         monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        replace(str(path), "new")
+        replace(str(path), ["new"])
     monkeypatch.undo()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["out.json"]

@@ -11,7 +11,7 @@ PACKAGE = Path(pytest_gilknock.__file__).parent
 
 # From the bottom up: a module imports only from layers below its own.
 LAYERS = [
-    {"_core", "raw"},
+    {"_core", "raw", "packed"},
     {"text", "files", "reading"},
     {"limits", "baseline", "github"},
     {"failure", "markers", "gate", "baseline_json", "options"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"plugin"},
 ]
 PURE = {
-    *("text", "files", "reading", "limits", "failure", "results", "table", "document"),
+    *("text", "files", "packed", "reading", "limits", "failure", "results", "table", "document"),
     *("baseline", "baseline_json", "gate", "compare", "storage", "origin", "gate_files"),
     *("compare_table", "compare_formats", "baseline_table", "github", "benchmark_action", "cli"),
 }
