@@ -85,6 +85,7 @@ FEW_WAYS = [
     Way("few, gilknocker", PLAIN, "few, plain", "few_gilknocker"),
 ]
 ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
 
 
 @dataclass(frozen=True)

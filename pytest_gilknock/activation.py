@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from pytest_gilknock.distributed import Controller, WorkerOutlet, fail_worker, is_worker
-from pytest_gilknock.files import check_replaceable
-from pytest_gilknock.markers import MarkerError, PhaseLimits, limits_of
 from pytest_gilknock.meter import Meter, OuterPhases
 from pytest_gilknock.reporter import Reporter
 from pytest_gilknock.settings import Settings, read
+
+if TYPE_CHECKING:
+    from pytest_gilknock.markers import PhaseLimits
 
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 _METER = "gilknock-meter"
@@ -51,7 +52,7 @@ def listen_to_workers(config: pytest.Config) -> None:
 
 def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
     """Read the markers' limits, and make sure that all can be measured."""
-    limits = _read_markers(config, marked)
+    limits = _read_markers(config, marked) if marked else {}
     if config.option.collectonly:
         return
     if limits:
@@ -107,6 +108,8 @@ def _read_markers(
     config: pytest.Config, marked: list[pytest.Item]
 ) -> dict[pytest.Item, PhaseLimits]:
     """Return the limits of each marked test."""
+    from pytest_gilknock.markers import MarkerError, limits_of
+
     limits: dict[pytest.Item, PhaseLimits] = {}
     errors: list[str] = []
     defaults = settings_of(config).limits_of_all
@@ -127,6 +130,8 @@ def _usage_error(config: pytest.Config, text: str) -> NoReturn:
 
 
 def _check_json_path(path: str) -> None:
+    from pytest_gilknock.files import check_replaceable
+
     try:
         check_replaceable(path)
     except OSError as error:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_gilknock.results import Measured, RunTotals
+    from pytest_gilknock.outlet import Outlet
+    from pytest_gilknock.raw import Measured, RunTotals
 
 _MEASURED = "gilknock"  # on a test report
 _TOTALS = "gilknock_totals"  # in what a worker tells at its end, as is the next
 _USAGE_ERROR = "gilknock_usage_error"
-
-
-class Outlet(Protocol):
-    """Where the meter's readings go: to what prints them, be it in this process or in another."""
-
-    def take_test(self, report: pytest.TestReport, measured: Measured) -> None:
-        """Take the reading of the phase that ``report`` is about."""
-
-    def take_run(self, totals: RunTotals) -> None:
-        """Take the totals of this process, when its last test has run."""
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from pytest_gilknock import text
 from pytest_gilknock.limits import Verdict
-from pytest_gilknock.reading import Blame, GilReading, machine_was_busy
+from pytest_gilknock.measures import machine_was_busy
+
+if TYPE_CHECKING:
+    from pytest_gilknock.reading import Blame, GilReading
 
 
 def breach_text(reading: GilReading, verdicts: Iterable[Verdict], phase: str = "call") -> str:

@@ -93,7 +93,7 @@ class Gatekeeper:
         """Judge the reading of a test that passed, and fail it by raising as it would itself."""
         self._latest = None
         result = yield
-        raw = self._meter().reading_of(item)
+        raw = self._meter().handover.reading_of(item)
         if raw is None:
             return result
         reading = GilReading.from_raw(raw)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock import text
 
 if TYPE_CHECKING:
+    from pytest_gilknock.raw import Kind
     from pytest_gilknock.reading import GilReading
-
-Kind = Literal["contention", "max_wait"]
 
 SHARE_FORM = "a share from 0 to 1, such as 0.3 or '30%'"
 DURATION_FORM = "a number of seconds, or a time with its unit: '300us', '20ms', '1.5s', '2min'"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_gilknock import text
-from pytest_gilknock.limits import Kind, Limit, parse_duration, parse_share
+from pytest_gilknock.limits import Limit, parse_duration, parse_share
+
+if TYPE_CHECKING:
+    from pytest_gilknock.raw import Kind
 
 MARKERS: dict[str, tuple[Kind, Callable[[object], float]]] = {
     "max_gil_contention": ("contention", parse_share),

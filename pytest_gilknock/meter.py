@@ -10,21 +10,16 @@ import pytest
 
 from pytest_gilknock import _core, text
 from pytest_gilknock.distributed import is_controller
-from pytest_gilknock.failure import breach_text
-from pytest_gilknock.limits import Limit, judge
-from pytest_gilknock.markers import PhaseLimits
-from pytest_gilknock.reading import GilReading, contention_of
-from pytest_gilknock.results import WORTH_A_ROW, Measured, PlainLimit
+from pytest_gilknock.handover import Handover
+from pytest_gilknock.measures import contention_of
+from pytest_gilknock.results import WORTH_A_ROW
 
 if TYPE_CHECKING:
-    from pytest_gilknock.distributed import Outlet
-    from pytest_gilknock.raw import RawReading
+    from pytest_gilknock.limits import Limit
+    from pytest_gilknock.markers import PhaseLimits
+    from pytest_gilknock.outlet import Outlet
+    from pytest_gilknock.raw import Measured, PlainLimit, RawReading
     from pytest_gilknock.settings import Settings
-
-
-Pending = tuple[pytest.Item, Measured | None, BaseException | None]
-"""A measured phase whose report is still to come: its reading, ``None`` if it was too short for
-one, and the failure if it broke a limit."""
 
 
 class Meter:
@@ -37,10 +32,11 @@ class Meter:
         self._settings = settings
         self._shortest = 0.0 if settings.tells_all else WORTH_A_ROW
         self._short = 0  # so many tests
+        self._latest_short: pytest.Item | None = None
         self._outlet = outlet
+        self.handover = Handover(outlet)
         self._default: PhaseLimits = settings.limits_of_all
         self.limits: dict[pytest.Item, PhaseLimits] = {}  # of the tests with markers
-        self.pending: dict[str, Pending] = {}
         self._gil_enabled = gil_enabled()
 
     @pytest.hookimpl(wrapper=True)
@@ -73,6 +69,8 @@ class Meter:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Measure innermost, so that the window holds the test and nothing of other plugins."""
+        if item is self._latest_short:  # is run again
+            self._short -= 1
         return (yield from self.measure(item, "call"))
 
     def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
@@ -81,7 +79,8 @@ class Meter:
         limits = phases.get(phase)
         if limits is None:
             return (yield)
-        self.pending.pop(phase, None)
+        if self.handover.pending:
+            self.handover.forget(phase)
         window = _core.Window(method=self._settings.method)
         window.begin()
         try:
@@ -91,7 +90,8 @@ class Meter:
             raise
         raw = window.end(0.0 if limits else self._shortest)
         if raw is None:
-            self.pending[phase] = item, None, None
+            self._short += 1
+            self._latest_short = item
         elif (failure := self._note(item, phase, raw, limits)) is not None:
             raise failure
         return result
@@ -104,36 +104,11 @@ class Meter:
         if raw["gil_enabled"] != self._gil_enabled:
             self._gil_enabled = measured["gil_turned_on"] = raw["gil_enabled"]
         failure = _judge(measured, limits) if limits else None
-        self.pending[phase] = item, measured, failure
+        self.handover.expect_report(item, measured, failure)
         junit = self._settings.junit
         if phase == "call" and (junit == "all" or (junit == "limited" and limits)):
             _set_properties(item, raw)
         return failure
-
-    def reading_of(self, item: pytest.Item) -> RawReading | None:
-        """Return what the call of a test measured, until its report is logged."""
-        at, measured, _ = self.pending.get("call", (None, None, None))
-        return None if at is not item or measured is None else measured["raw"]
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Pass on the reading with its report.
-
-        Reports of subtests come while their test is still being measured, so they find none.
-        """
-        if not self.pending:
-            return
-        pending = self.pending.get(report.when or "")
-        if pending is None or pending[0].nodeid != report.nodeid:
-            return
-        _, measured, failure = self.pending.pop(report.when or "")
-        if measured is None:
-            self._short += report.outcome != "rerun"  # type: ignore[comparison-overlap]
-            return
-        if failure is not None and str(report.longrepr) != str(failure):
-            # The test's own failure, which unittest keeps to itself until the report: it wins.
-            del measured["limits"], measured["verdicts"]
-        self._outlet.take_test(report, measured)
 
 
 class OuterPhases:
@@ -158,6 +133,10 @@ def gil_enabled() -> bool:
 
 
 def _judge(measured: Measured, limits: tuple[Limit, ...]) -> BaseException | None:
+    from pytest_gilknock.failure import breach_text
+    from pytest_gilknock.limits import judge
+    from pytest_gilknock.reading import GilReading
+
     reading = GilReading.from_raw(measured["raw"])
     verdicts = [verdict for limit in limits if (verdict := judge(reading, limit)) is not None]
     # A report may travel to another process, and only plain data can go with it.

@@ -8,11 +8,12 @@ import pytest
 
 from pytest_gilknock import table, text
 from pytest_gilknock.gate_options import BENCHMARKS
-from pytest_gilknock.results import WORTH_A_ROW, Measured, Results, RunTotals
+from pytest_gilknock.results import WORTH_A_ROW, Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pytest_gilknock.raw import Measured, RunTotals
     from pytest_gilknock.settings import Settings
 
 

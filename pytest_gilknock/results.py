@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilknock.limits import Kind, Limit, Verdict
-from pytest_gilknock.reading import GilReading, contention_of
+from pytest_gilknock.measures import contention_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_gilknock.limits import Limit, Verdict
     from pytest_gilknock.packed import Packed
-    from pytest_gilknock.raw import RawReading
+    from pytest_gilknock.raw import Measured, RawReading, RunTotals
+    from pytest_gilknock.reading import GilReading
 
 WORTH_A_ROW = 1e-3
 """Seconds: a test that is shorter, or below in the measure it is sorted by, gets no row."""
-
-
-PlainLimit = tuple[Kind, float, str]
-
-
-class _Judged(TypedDict, total=False):
-    limits: list[PlainLimit]
-    verdicts: list[tuple[PlainLimit, bool, str]]
-    gil_turned_on: bool
-
-
-class Measured(_Judged):
-    """What a test report carries from where it was measured to where it is printed: plain data."""
-
-    phase: str
-    raw: RawReading
-
-
-class RunTotals(TypedDict):
-    """What a measuring process tells at its end: one window over all tests, and costs (s).
-
-    ``gil_turned_on`` says that it came to have a GIL before its first test, by an import; ``short``
-    how many tests it measured that were too short to tell of.
-    """
-
-    raw: RawReading
-    windows_cost: float
-    knocks_held: float
-    gil_turned_on: bool
-    short: int
 
 
 class Entry(NamedTuple):
@@ -64,16 +35,22 @@ class Entry(NamedTuple):
     @property
     def reading(self) -> GilReading:
         """What was measured."""
+        from pytest_gilknock.reading import GilReading
+
         return GilReading.from_raw(self.measured["raw"])
 
     @property
     def limits(self) -> list[Limit]:
         """The limits that hold for this phase of this test."""
+        from pytest_gilknock.limits import Limit
+
         return [Limit(*limit) for limit in self.measured.get("limits", [])]
 
     @property
     def verdicts(self) -> list[Verdict]:
         """The limits it does not surely keep."""
+        from pytest_gilknock.limits import Limit, Verdict
+
         return [
             Verdict(Limit(*limit), breached, fact)
             for limit, breached, fact in self.measured.get("verdicts", [])

@@ -14,7 +14,8 @@ from _pytest.runner import call_and_report
 
 if TYPE_CHECKING:
     from pytest_gilknock.gatekeeper import Note
-    from pytest_gilknock.meter import Meter, Pending
+    from pytest_gilknock.handover import Pending
+    from pytest_gilknock.meter import Meter
 
 
 class _Attempt(NamedTuple):
@@ -52,7 +53,7 @@ class Retries:
         finally:
             self._running = None
         chosen = _outcome(attempts)
-        self._meter().pending = chosen.readings
+        self._meter().handover.pending = chosen.readings
         for report in chosen.reports:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -90,7 +91,7 @@ class Retries:
         if hasattr(item, "_request"):
             item._request = False
             item.funcargs = None
-        return _Attempt(reports, dict(self._meter().pending), note, repeat)
+        return _Attempt(reports, dict(self._meter().handover.pending), note, repeat)
 
 
 def _repeatable(item: pytest.Item) -> bool:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import pytest
 
 from pytest_gilknock import gate_options
-from pytest_gilknock.limits import Kind, Limit, parse_duration, parse_share
+from pytest_gilknock.limits import Limit, parse_duration, parse_share
 from pytest_gilknock.options import DEFAULT_TOP, JUNIT, METHODS, SORTS, given
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate_options import GateSettings
+    from pytest_gilknock.raw import Kind
     from pytest_gilknock.reading import AskedMethod
 
 T = TypeVar("T")

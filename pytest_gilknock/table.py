@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock import text
-from pytest_gilknock.reading import GilReading, machine_was_busy
+from pytest_gilknock.measures import machine_was_busy
 from pytest_gilknock.results import WORTH_A_ROW, Entry, Results, Whole
+
+if TYPE_CHECKING:
+    from pytest_gilknock.reading import GilReading
 
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.reading import GilReading
-from pytest_gilknock.results import Measured, RunTotals
 
 if TYPE_CHECKING:
-    from pytest_gilknock.raw import RawReading
+    from pytest_gilknock.raw import Measured, RawReading, RunTotals
 
 UNMEASURED: dict[str, Any] = {
     "held": None,

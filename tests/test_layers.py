@@ -11,8 +11,8 @@ PACKAGE = Path(pytest_gilknock.__file__).parent
 
 # From the bottom up: a module imports only from layers below its own.
 LAYERS = [
-    {"_core", "raw", "packed"},
-    {"text", "files", "reading"},
+    {"_core", "raw", "packed", "measures"},
+    {"text", "files", "reading", "outlet"},
     {"limits", "baseline", "github"},
     {"failure", "markers", "gate", "baseline_json", "options"},
     {"results", "measuring", "knockknock", "compare", "storage", "origin"},
@@ -21,6 +21,7 @@ LAYERS = [
     {"compare_formats", "benchmark_action"},
     {"baseline_table"},
     {"distributed", "cli"},
+    {"handover"},
     {"meter", "reporter", "annotator", "gatekeeper", "gate_reporter"},
     {"retries"},
     {"gate_plugin"},
@@ -28,7 +29,18 @@ LAYERS = [
     {"plugin"},
 ]
 PURE = {
-    *("text", "files", "packed", "reading", "limits", "failure", "results", "table", "document"),
+    *(
+        "text",
+        "files",
+        "packed",
+        "measures",
+        "reading",
+        "limits",
+        "failure",
+        "results",
+        "table",
+        "document",
+    ),
     *("baseline", "baseline_json", "gate", "compare", "storage", "origin", "gate_files"),
     *("compare_table", "compare_formats", "baseline_table", "github", "benchmark_action", "cli"),
 }
