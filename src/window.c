@@ -38,7 +38,8 @@ enum key {
     KEY_RUN_DELAY,
 };
 
-/* How old the run delay at a window's opening may be: looks that often cost 0.2 % of the time. */
+/* How old the run delay at a window's opening may be: looks that often cost 0.2 % of the time. The
+ * knocker's look may come as much later, and a window must be longer than that. */
 #define RUN_DELAY_AGE_NS 50000000u
 
 const char *const window_key_names[MODULE_KEYS] = {
@@ -59,7 +60,6 @@ typedef struct {
     const char *reason; /* why not exact; static or of `means` */
     bool by_thread;
     uint64_t opened;            /* ticks */
-    uint64_t run_delay_base;    /* ns */
     struct ledger_window book;  /* if exact */
     struct knock_window knocks; /* unless disabled */
 } Window;
@@ -149,8 +149,11 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
         window->state = WINDOW_OPEN;
         Py_RETURN_NONE;
     }
-    run_delay_refresh(RUN_DELAY_AGE_NS);
-    run_delay_sum(&window->run_delay_base);
+    struct run_delay_base delay = {.known = !window->by_thread || !knocking_looks_at_run_delay()};
+    if (delay.known) {
+        run_delay_refresh(RUN_DELAY_AGE_NS);
+        run_delay_sum(&delay.sum);
+    }
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->book, window->by_thread, window->opened) < 0) {
@@ -158,6 +161,7 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     }
     knocking_open(&window->knocks, window->opened, window->method == METHOD_SAMPLED,
                   window->by_thread);
+    window->knocks.delay = delay;
     window->state = WINDOW_OPEN;
     if (window->method == METHOD_EXACT) {
         names_learn(false);
@@ -227,7 +231,8 @@ static PyObject *optional_count(bool measured, uint64_t count) {
  * the window is too short for a look that was old when it opened. */
 static PyObject *run_delay(const Window *window, uint64_t now) {
     double lasted = clock_seconds(clock_elapsed(window->opened, now)) * 1e9;
-    if (window->method == METHOD_DISABLED || lasted < 2.0 * RUN_DELAY_AGE_NS) {
+    if (window->method == METHOD_DISABLED || lasted < 2.0 * RUN_DELAY_AGE_NS ||
+        !window->knocks.delay.known) {
         Py_RETURN_NONE;
     }
     uint64_t sum;
@@ -235,7 +240,7 @@ static PyObject *run_delay(const Window *window, uint64_t now) {
     if (!run_delay_sum(&sum)) {
         Py_RETURN_NONE;
     }
-    return PyFloat_FromDouble((double)(sum - window->run_delay_base) * 1e-9);
+    return PyFloat_FromDouble((double)(sum - window->knocks.delay.sum) * 1e-9);
 }
 
 static double switch_interval(void) {
