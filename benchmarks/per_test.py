@@ -6,7 +6,9 @@ Question: how much longer do 5,000 trivial tests take with the plugin installed,
 Method: whole pytest runs in processes of their own, in turn, in an order that moves on by one
 each round. No other plugin is loaded, whatever is installed: what they cost would only make our
 share look smaller. ``plain`` is pytest without the plugin, ``unused`` has it loaded and no
-flag; ``plain -n2`` is what ``--gil-report -n2`` compares with. Two ratios to plain: of the
+flag; ``idle thread`` is plain with one more thread, which sleeps: from the second thread on, the C
+library and the kernel guard what they need not guard before, and every tool that has a thread
+costs that. ``plain -n2`` is what ``--gil-report -n2`` compares with. Two ratios to plain: of the
 medians, and the median of the ratios within each round, which drifts of the machine hardly
 touch. gilknocker has no plugin: a conftest.py starts and stops a ``KnockKnock`` around each of
 fewer tests, compared with plain runs of the same tests.
@@ -58,6 +60,13 @@ def knocker():
 """
 
 
+IDLE_THREAD = """
+import threading
+
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+
+
 @dataclass(frozen=True)
 class Way:
     """A way to run the suite; ``base`` names the one it is compared with."""
@@ -72,10 +81,13 @@ PLAIN = ("-p", "no:gilknock")
 UNUSED = ("-p", "gilknock")
 REPORT = (*UNUSED, "--gil-report")
 XDIST = ("-p", "xdist", "-n2")
+BARE = Way("plain", PLAIN, None)
+REPORTED = Way("--gil-report", REPORT, BARE.name)
 WAYS = [
-    Way("plain", PLAIN, None),
-    Way("unused", UNUSED, "plain"),
-    Way("--gil-report", REPORT, "plain"),
+    BARE,
+    Way("idle thread", (*PLAIN, "-p", "idle_thread"), BARE.name),
+    Way("unused", UNUSED, BARE.name),
+    REPORTED,
     Way("plain -n2", (*PLAIN, *XDIST), None),
     Way("--gil-report -n2", (*REPORT, *XDIST), "plain -n2"),
 ]
@@ -134,6 +146,7 @@ def write_suite(folder: Path, tests: int) -> None:
     """Write a suite of that many trivial tests."""
     folder.mkdir()
     (folder / "test_trivial.py").write_text(SUITE.format(count=tests))
+    (folder / "idle_thread.py").write_text(IDLE_THREAD)
     (folder / "pytest.ini").write_text("[pytest]\n")
 
 

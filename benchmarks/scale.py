@@ -167,7 +167,7 @@ class Run:
 
 def measure_runs(count: int, rounds: int) -> Run:
     """Run ``count`` trivial tests without and with ``--gil-report``."""
-    plain, report = per_test.WAYS[0], per_test.WAYS[2]
+    plain, report = per_test.BARE, per_test.REPORTED
     with tempfile.TemporaryDirectory(prefix="gilknock-scale-") as folder:
         root = Path(folder)
         per_test.write_suite(root / "suite", count)
