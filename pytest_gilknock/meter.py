@@ -71,6 +71,7 @@ class Meter:
         """Measure innermost, so that the window holds the test and nothing of other plugins."""
         if item is self._latest_short:  # is run again
             self._short -= 1
+            self._latest_short = None
         return (yield from self.measure(item, "call"))
 
     def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:

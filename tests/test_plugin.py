@@ -455,14 +455,17 @@ def test_short_tests_are_counted_once_however_often_they_run(pytester, workers):
     pytester.makepyfile(
         """
         import pytest
+        import time
         import unittest
         tried = []
 
-        @pytest.mark.flaky(reruns=2)
+        @pytest.mark.flaky(reruns=3)
         class Test(unittest.TestCase):  # its failures do not show before the report
             def test_at_last(self):
                 tried.append(1)
-                assert len(tried) == 3
+                if len(tried) == 2:
+                    time.sleep(0.01)
+                assert len(tried) == 4
 
         def test_short():
             pass
