@@ -126,14 +126,13 @@ PyObject *blame_as_list(const struct blame *blame) {
         sorted[i] = &blame->items[i];
     }
     qsort(sorted, blame->count, sizeof *sorted, by_waited);
-    PyObject *list = PyList_New((Py_ssize_t)blame->count);
+    PyObject *list = PyList_New(0); /* as in threads_list */
     for (size_t i = 0; list != NULL && i < blame->count; i++) {
         PyObject *tuple = item_as_tuple(sorted[i]);
-        if (tuple == NULL) {
+        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
             Py_CLEAR(list);
-        } else {
-            PyList_SET_ITEM(list, (Py_ssize_t)i, tuple);
         }
+        Py_XDECREF(tuple);
     }
     return list;
 }

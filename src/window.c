@@ -189,8 +189,10 @@ static PyObject *latency_tuple(uint64_t count, const struct histogram *histogram
                          quantiles[2], clock_seconds(maximum));
 }
 
+/* Not a list made with its length: without memory for that, a free-threaded build frees what is not
+ * the list's own (CPython 152125). */
 static PyObject *threads_list(const struct ledger_reading *reading) {
-    PyObject *list = PyList_New((Py_ssize_t)reading->thread_count);
+    PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < reading->thread_count; i++) {
         const struct ledger_thread *thread = &reading->threads[i];
         const struct ledger_sums *sums = &thread->sums;
@@ -199,11 +201,10 @@ static PyObject *threads_list(const struct ledger_reading *reading) {
                           names_as_object(thread->name), clock_seconds(sums->held),
                           clock_seconds(sums->wait), (unsigned long long)sums->acquisitions,
                           (unsigned long long)sums->contended, clock_seconds(thread->max_wait));
-        if (tuple == NULL) {
+        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
             Py_CLEAR(list);
-        } else {
-            PyList_SET_ITEM(list, (Py_ssize_t)i, tuple);
         }
+        Py_XDECREF(tuple);
     }
     return list;
 }
