@@ -317,6 +317,7 @@ static void rouse_knocker(void) {
     if (!gil_admits_new_thread()) {
         return;
     }
+    unlisted_prepare();
     office.random = clock_ticks() | 1;
     const struct knocker_work work = {begin_knocking, pace, look, knock, end_knocking, NULL};
     office.knocker = knocker_start(&work);

@@ -80,6 +80,20 @@ static bool is_listed(PyThreadState *const *head, const PyThreadState *state) {
     return *head == state || state->prev != NULL || state->next != NULL;
 }
 
+/* A free-threaded 3.13 stops the world for its second thread state, when that is in the list and not
+ * finished yet (new_threadstate in Python/pystate.c, _PyGC_ImmortalizeDeferredObjects). A knocker
+ * that makes it waits for whoever has the GIL, and meanwhile faulthandler sees a state in ruins. So
+ * one is made and deleted by a thread that has the GIL. */
+void unlisted_prepare(void) {
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030E0000
+    PyThreadState *second = PyThreadState_New(PyInterpreterState_Main());
+    if (second != NULL) {
+        PyThreadState_Clear(second);
+        PyThreadState_Delete(second);
+    }
+#endif
+}
+
 PyThreadState *unlisted_new(void) {
     void *room = PyMem_RawMalloc(STATE_SIZE); /* 3.11 crashes where there is none */
     PyMem_RawFree(room);

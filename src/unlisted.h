@@ -4,6 +4,9 @@
 
 #include <Python.h>
 
+/* Have the main interpreter ready for a second thread. The GIL is held. */
+void unlisted_prepare(void);
+
 /* A thread state of the main interpreter for the calling thread, which has none and no lock, or NULL
  * when there is no memory. It is listed where Python's list does not lie where it should, and on
  * free-threaded builds, which stop the world by it. The caller owns it until unlisted_delete. */
