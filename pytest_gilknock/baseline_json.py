@@ -27,6 +27,7 @@ SCHEMA_VERSION = 1
 KIND = "pytest-gilknock baseline"
 
 MAX_BYTES = 64 * 1024 * 1024
+_TOO_LARGE = f"larger than {MAX_BYTES // 1024**2} MiB, the most a baseline may have"
 MAX_SECONDS = 1e9
 MAX_COUNT = 2**63 - 1
 MAX_TEXT = 1000
@@ -35,7 +36,10 @@ METHODS = ("exact", "sampled", "disabled")
 
 
 def dumps(baseline: Baseline) -> str:
-    """Return the file's text. Pure ASCII: any other character is escaped, so that none hides."""
+    """Return the file's text. Pure ASCII: any other character is escaped, so that none hides.
+
+    Raises BaselineError for more than could be read back.
+    """
     document = {
         "commit": _members(baseline.commit),
         "created": baseline.created,
@@ -50,7 +54,10 @@ def dumps(baseline: Baseline) -> str:
         for nodeid, entry in sorted(baseline.tests.items())
     ]
     body = "{\n" + ",\n".join(tests) + "\n  }" if tests else "{}"
-    return "{\n" + ",\n".join([*head, f'  "tests": {body}']) + "\n}\n"
+    text = "{\n" + ",\n".join([*head, f'  "tests": {body}']) + "\n}\n"
+    if len(text) > MAX_BYTES:
+        raise BaselineError(f"{len(tests)} tests: {_TOO_LARGE}")
+    return text
 
 
 def _members(value: Commit | Interpreter | Machine | Entry | None) -> dict[str, Any] | None:
@@ -86,7 +93,7 @@ class _Fault(Exception):
 
 def _json(data: bytes) -> Any:
     if len(data) > MAX_BYTES:
-        raise _Fault(f"larger than {MAX_BYTES // 1024**2} MiB, the most a baseline may have")
+        raise _Fault(_TOO_LARGE)
     if not data.strip():
         raise _Fault("the file is empty")
     try:

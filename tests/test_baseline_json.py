@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from pytest_gilknock import baseline_json
 from pytest_gilknock.baseline import Baseline, BaselineError, Entry
 from pytest_gilknock.baseline_json import KIND, MAX_BYTES, dumps, loads
 
@@ -146,6 +147,15 @@ def _literal(reason: str) -> str:
 def test_a_file_too_large_to_be_a_baseline_is_refused() -> None:
     with pytest.raises(BaselineError, match="larger than 64 MiB"):
         loads(b" " * (MAX_BYTES + 1), "b.json")
+
+
+def test_a_run_too_large_to_be_read_back_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(dumps(BASELINE))
+    monkeypatch.setattr(baseline_json, "MAX_BYTES", size)
+    assert len(dumps(BASELINE)) == size
+    monkeypatch.setattr(baseline_json, "MAX_BYTES", size - 1)
+    with pytest.raises(BaselineError, match=f"{len(BASELINE.tests)} tests: larger than"):
+        dumps(BASELINE)
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
