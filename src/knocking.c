@@ -143,18 +143,6 @@ static void blame_seen(uint64_t asked, uint64_t now) {
     blame_release(&culprit);
 }
 
-/* Let the windows that have none yet take the base of their run delay from the latest look, if it
- * came after their opening. Windows older than one that has it have it, too. The GIL is held. */
-static void settle_run_delay(void) {
-    uint64_t looked = run_delay_looked();
-    for (struct knock_window *window = office.newest; window != NULL && !window->delay.known;
-         window = window->older) {
-        if (looked > window->opened) {
-            window->delay = (struct run_delay_base){true, run_delay_sum_at_look()};
-        }
-    }
-}
-
 /* The histogram is large and most windows end before a knock, so each keeps what it was like only
  * once a knock is about to be added. Windows older than one that did so have done so, too. */
 static void keep_latency_base(void) {
@@ -217,9 +205,6 @@ static void knock(void *context) {
     office.knocked = true;
     if (LOAD(office.curious) == 0) {
         return;
-    }
-    if (LOAD(office.newest_opened) > run_delay_looked()) {
-        run_delay_refresh(0);
     }
     uint64_t asked = clock_ticks();
     STORE(office.knock_asked, asked);
@@ -365,10 +350,7 @@ void knocking_set_up(const struct gil *gil) {
 #endif
 }
 
-bool knocking_looks_at_run_delay(void) { return office.knocker != NULL && !office.silent; }
-
 void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool curious) {
-    settle_run_delay();
     memset(window, 0, offsetof(struct knock_window, latency_base));
     window->older = office.newest;
     window->opened = opened;
@@ -408,7 +390,6 @@ static void add_knock_under_way(const struct knock_window *window, uint64_t now,
 
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading) {
     blame_holders(LOAD(office.knock_asked));
-    settle_run_delay();
     reading->count = office.count - window->count_base;
     reading->waited = office.waited - window->waited_base;
     reading->max_wait = window->max_wait;

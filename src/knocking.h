@@ -10,19 +10,12 @@
 #include "gil.h"
 #include "histogram.h"
 
-/* What the run delay was as a window opened, or soon after. */
-struct run_delay_base {
-    bool known;
-    uint64_t sum; /* ns */
-};
-
 /* What a window keeps of them; in place from knocking_open to knocking_close. */
 struct knock_window {
     struct knock_window *older, *newer;
     uint64_t opened; /* ticks */
     bool sampled;    /* it tells what the knocks alone saw */
     bool curious;    /* it has a use for knocks */
-    struct run_delay_base delay;
     uint64_t count_base, waited_base;
     uint64_t max_wait; /* the longest part of an answered knock that lies in the window */
     struct blame blame;
@@ -40,16 +33,12 @@ struct knock_reading {
  * held, here and below. */
 void knocking_set_up(const struct gil *gil);
 
-/* Whether a window that has a use for knocks need not look at the run delay as it opens: that takes
- * some 100 us, and the knocker looks at it before its first knock. */
-bool knocking_looks_at_run_delay(void);
-
 /* Count a window in, and have a knocker that is awake. Without one (no thread can be had) there are
  * no knocks to tell of. While no window is curious nor sampled, none are made. */
 void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool curious);
 
 /* What the knocks saw in an open window up to `now`, a knock under way included. Brings the
- * window's blame and its run delay's base up to date. */
+ * window's blame up to date. */
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading);
 
 /* Count a window out, and forget whom it blames. */

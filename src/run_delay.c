@@ -25,11 +25,10 @@ static struct {
     pthread_mutex_t guard; /* of all below, for a look at most */
     struct seen threads[MOST_THREADS];
     size_t count;
-    long knocker;     /* the one thread that is left out */
-    uint64_t sum;     /* ns; atomic */
-    uint64_t at_look; /* the sum as it was then */
-    uint64_t looked;  /* ticks; 0: never; atomic */
-    int unknown;      /* atomic */
+    long knocker;    /* the one thread that is left out */
+    uint64_t sum;    /* ns; atomic */
+    uint64_t looked; /* ticks; 0: never; atomic */
+    int unknown;     /* atomic */
 } state = {.guard = PTHREAD_MUTEX_INITIALIZER};
 
 /* The second number of a thread's schedstat. Returns false when the thread is gone or the system
@@ -104,7 +103,6 @@ static void look(void) {
     state.count = count;
     __atomic_store_n(&state.unknown, !known, __ATOMIC_RELAXED);
     __atomic_store_n(&state.sum, state.sum + grown, __ATOMIC_RELAXED);
-    state.at_look = state.sum;
 }
 
 void run_delay_refresh(uint64_t age) {
@@ -148,15 +146,6 @@ bool run_delay_sum(uint64_t *nanoseconds) {
     return !__atomic_load_n(&state.unknown, __ATOMIC_RELAXED);
 }
 
-uint64_t run_delay_looked(void) { return __atomic_load_n(&state.looked, __ATOMIC_RELAXED); }
-
-uint64_t run_delay_sum_at_look(void) {
-    pthread_mutex_lock(&state.guard);
-    uint64_t sum = state.at_look;
-    pthread_mutex_unlock(&state.guard);
-    return sum;
-}
-
 void run_delay_after_fork(void) {
     pthread_mutex_init(&state.guard, NULL);
     state.count = 0;
@@ -173,8 +162,6 @@ bool run_delay_sum(uint64_t *nanoseconds) {
     *nanoseconds = 0;
     return false;
 }
-uint64_t run_delay_looked(void) { return 0; }
-uint64_t run_delay_sum_at_look(void) { return 0; }
 void run_delay_after_fork(void) {}
 
 #endif

@@ -38,8 +38,7 @@ enum key {
     KEY_RUN_DELAY,
 };
 
-/* How old the run delay at a window's opening may be: looks that often cost 0.2 % of the time. The
- * knocker's look may come as much later, and a window must be longer than that. */
+/* How old the run delay at a window's opening may be: looks that often cost 0.2 % of the time. */
 #define RUN_DELAY_AGE_NS 50000000u
 
 const char *const window_key_names[MODULE_KEYS] = {
@@ -60,6 +59,7 @@ typedef struct {
     const char *reason; /* why not exact; static or of `means` */
     bool by_thread;
     uint64_t opened;            /* ticks */
+    uint64_t run_delay_base;    /* ns */
     struct ledger_window book;  /* if exact */
     struct knock_window knocks; /* unless disabled */
 } Window;
@@ -149,11 +149,8 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
         window->state = WINDOW_OPEN;
         Py_RETURN_NONE;
     }
-    struct run_delay_base delay = {.known = !window->by_thread || !knocking_looks_at_run_delay()};
-    if (delay.known) {
-        run_delay_refresh(RUN_DELAY_AGE_NS);
-        run_delay_sum(&delay.sum);
-    }
+    run_delay_refresh(RUN_DELAY_AGE_NS);
+    run_delay_sum(&window->run_delay_base);
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->book, window->by_thread, window->opened) < 0) {
@@ -161,7 +158,6 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     }
     knocking_open(&window->knocks, window->opened, window->method == METHOD_SAMPLED,
                   window->by_thread);
-    window->knocks.delay = delay;
     window->state = WINDOW_OPEN;
     if (window->method == METHOD_EXACT) {
         names_learn(false);
@@ -232,8 +228,7 @@ static PyObject *optional_count(bool measured, uint64_t count) {
  * the window is too short for a look that was old when it opened. */
 static PyObject *run_delay(const Window *window, uint64_t now) {
     double lasted = clock_seconds(clock_elapsed(window->opened, now)) * 1e9;
-    if (window->method == METHOD_DISABLED || lasted < 2.0 * RUN_DELAY_AGE_NS ||
-        !window->knocks.delay.known) {
+    if (window->method == METHOD_DISABLED || lasted < 2.0 * RUN_DELAY_AGE_NS) {
         Py_RETURN_NONE;
     }
     uint64_t sum;
@@ -241,7 +236,7 @@ static PyObject *run_delay(const Window *window, uint64_t now) {
     if (!run_delay_sum(&sum)) {
         Py_RETURN_NONE;
     }
-    return PyFloat_FromDouble((double)(sum - window->knocks.delay.sum) * 1e-9);
+    return PyFloat_FromDouble((double)(sum - window->run_delay_base) * 1e-9);
 }
 
 static double switch_interval(void) {
