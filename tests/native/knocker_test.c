@@ -1,12 +1,14 @@
 /* What a knocker does is written down letter by letter, by the thread that does it:
  * b(egin), p(ace), l(ook), k(nock), e(nd). */
 
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 
 #include "knocker.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@
 #define LOG_SIZE 100
 #define CROWD 1000
 #define STARTERS 4
+#define MOST_BEGINNINGS 4
 
 #if defined(__SANITIZE_THREAD__)
 #define THREAD_SANITIZER 1
@@ -36,6 +39,8 @@ struct script {
     size_t pause_count;
     bool held_up;
     char log[LOG_SIZE];
+    long threads[MOST_BEGINNINGS]; /* the system's names of those that began */
+    size_t begun;
 };
 
 /* The build has the knocker start its threads here. */
@@ -56,7 +61,12 @@ static void write_down(struct script *script, char letter) {
     pthread_mutex_unlock(&script->mutex);
 }
 
-static void script_begin(void *context) { write_down(context, 'b'); }
+static void script_begin(void *context) {
+    struct script *script = context;
+    CHECK(script->begun < MOST_BEGINNINGS);
+    script->threads[script->begun++] = syscall(SYS_gettid);
+    write_down(script, 'b');
+}
 
 static uint64_t script_pace(void *context) {
     struct script *script = context;
@@ -88,6 +98,7 @@ static struct knocker *start(struct script *script, const uint64_t *pauses, size
     script->pauses = pauses;
     script->pause_count = pause_count;
     memset(script->log, 0, LOG_SIZE);
+    script->begun = 0;
     const struct knocker_work work = {script_begin, script_pace, script_look,
                                       script_knock, script_end,  script};
     return knocker_start(&work);
@@ -203,6 +214,70 @@ static void test_waking_during_a_knock_is_not_forgotten(void) {
     await(&script, "bplkpp");
     knocker_stop(knocker);
     await_end(&script, "bplkppe");
+}
+
+static void test_a_knocker_goes_on_in_a_new_thread(void) {
+    static const uint64_t pauses[] = {0, KNOCKER_ANEW, 0, KNOCKER_ANEW, HOUR, 0};
+    struct script script = {.held_up = false};
+    struct knocker *knocker = start(&script, pauses, 6);
+    await(&script, "bplkpbplkpbp");
+    knocker_wake(knocker);
+    await(&script, "bplkpbplkpbpplkp");
+    knocker_stop(knocker);
+    await_end(&script, "bplkpbplkpbpplkpe");
+    CHECK(script.threads[0] != script.threads[1] && script.threads[1] != script.threads[2]);
+}
+
+static void test_without_a_new_thread_it_goes_on_in_the_old_one(void) {
+    static const uint64_t pauses[] = {0, KNOCKER_ANEW, 0};
+    struct script script = {.held_up = true};
+    struct knocker *knocker = start(&script, pauses, 3);
+    await(&script, "bplk");
+    no_threads = true;
+    let_knock(&script);
+    await(&script, "bplkpplkp");
+    no_threads = false;
+    knocker_stop(knocker);
+    await_end(&script, "bplkpplkpe");
+}
+
+static size_t threads_counted(void) {
+    size_t count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    while (readdir(tasks) != NULL) {
+        count++;
+    }
+    closedir(tasks);
+    return count;
+}
+
+static void *let_knock_later(void *script) {
+    usleep(20000);
+    let_knock(script);
+    return NULL;
+}
+
+static void test_stopping_can_wait_until_its_thread_is_gone(void) {
+    static const uint64_t pauses[] = {0, HOUR};
+    usleep(20000); /* threads of other tests may be about to go */
+    size_t threads = threads_counted();
+    for (int i = 0; i < 50; i++) {
+        struct script script = {.held_up = false};
+        struct knocker *knocker = start(&script, &pauses[1], 1);
+        await(&script, "bp");
+        knocker_stop_and_wait(knocker);
+        CHECK(strcmp(script.log, "bpe") == 0);
+        CHECK(threads_counted() <= threads);
+    }
+    struct script script = {.held_up = true};
+    struct knocker *knocker = start(&script, pauses, 1);
+    await(&script, "bplk");
+    pthread_t helper;
+    CHECK(pthread_create(&helper, NULL, let_knock_later, &script) == 0);
+    knocker_stop_and_wait(knocker);
+    CHECK(strcmp(script.log, "bplkpe") == 0);
+    CHECK(pthread_join(helper, NULL) == 0);
 }
 
 static void test_without_a_thread_there_is_no_knocker(void) {
@@ -432,6 +507,9 @@ int main(void) {
     test_stopping_does_not_wait_for_the_knock_under_way();
     test_waking_has_it_ask_its_pace_again();
     test_waking_during_a_knock_is_not_forgotten();
+    test_a_knocker_goes_on_in_a_new_thread();
+    test_without_a_new_thread_it_goes_on_in_the_old_one();
+    test_stopping_can_wait_until_its_thread_is_gone();
     test_without_a_thread_there_is_no_knocker();
     test_stopping_all_leaves_their_owners_to_give_them_up();
     test_stopping_all_waits_for_a_knock_but_not_for_ever();
