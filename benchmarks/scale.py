@@ -90,11 +90,12 @@ def measure_crowd(count: int) -> Crowd:
 
 @dataclass(frozen=True)
 class Keeping:
-    """What a number of recorded tests costs: bytes, seconds."""
+    """What a number of recorded tests costs: bytes (and at most so many more), seconds."""
 
     kind: str
     tests: int
     kept: int
+    reporting: int
     adding: float
     report: float
 
@@ -150,8 +151,10 @@ def measure_keeping(kind: str, count: int) -> Keeping:
     before = tracemalloc.get_traced_memory()[0]
     kept = fill(kind, count)
     after = tracemalloc.get_traced_memory()[0]
-    del kept
-    return Keeping(kind, count, after - before, filled - start, reported - filled)
+    tracemalloc.reset_peak()
+    kept()
+    reporting = tracemalloc.get_traced_memory()[1] - after
+    return Keeping(kind, count, after - before, reporting, filled - start, reported - filled)
 
 
 @dataclass(frozen=True)
@@ -221,9 +224,18 @@ def keeping_table(keepings: Sequence[Keeping]) -> Table:
         grown = growth([one.report for one in mine], [one.tests for one in mine])
         for one, grew in zip(mine, grown, strict=True):
             each = f"{one.kept / one.tests:,.0f}"
+            more = f"{one.reporting / one.tests:,.0f}"
             adding = span(one.adding / one.tests)
-            rows.append([kind, f"{one.tests:,}", each, adding, span(one.report), grew])
-    head = ["kind", "tests", "bytes/test", "window and record", "report", "growth"]
+            rows.append([kind, f"{one.tests:,}", each, more, adding, span(one.report), grew])
+    head = [
+        "kind",
+        "tests",
+        "bytes/test",
+        "more in report",
+        "window and record",
+        "report",
+        "growth",
+    ]
     return Table("Recorded tests", head, rows)
 
 

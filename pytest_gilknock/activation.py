@@ -92,6 +92,7 @@ def _meter(config: pytest.Config) -> Meter:
         outlet = WorkerOutlet(config) if is_worker(config) else _reporter(config)
         meter = Meter(settings_of(config), outlet)
         config.pluginmanager.register(meter, _METER)
+        config.pluginmanager.register(meter.handover)
     return meter
 
 

@@ -56,7 +56,7 @@ def dumps(baseline: Baseline) -> str:
     body = "{\n" + ",\n".join(tests) + "\n  }" if tests else "{}"
     text = "{\n" + ",\n".join([*head, f'  "tests": {body}']) + "\n}\n"
     if len(text) > MAX_BYTES:
-        raise BaselineError(f"{len(tests)} tests: {_TOO_LARGE}")
+        raise BaselineError(f"with {len(tests)} tests {_TOO_LARGE}")
     return text
 
 

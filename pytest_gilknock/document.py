@@ -26,16 +26,12 @@ def document(results: Results) -> Iterator[str]:
         "platform": sys.platform,
         "run": {"contention": whole.contention, **whole._asdict()},
     }
-    yield json.dumps(head, indent=1).removesuffix("\n}")
-    separator = ',\n "tests": [\n  '
-    for entry in sorted(results.everything(), key=_place):
+    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "tests": ['
+    separator = "\n  "
+    for entry in results.everything():
         yield separator + json.dumps(_test(entry))
         separator = ",\n  "
-    yield "\n ]\n}\n" if separator == ",\n  " else separator + "]\n}\n"
-
-
-def _place(entry: Entry) -> tuple[str, str]:
-    return entry.nodeid, entry.measured["phase"]
+    yield "\n ]\n}\n"
 
 
 def _test(entry: Entry) -> dict[str, Any]:

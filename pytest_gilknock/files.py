@@ -23,13 +23,13 @@ def check_replaceable(path: str) -> None:
         raise OSError(f"{os.path.dirname(path)} is not writable: {error.strerror}") from None
 
 
-def replace(path: str, content: Iterable[str]) -> None:
-    """Replace ``path``, or what it links to, with the pieces of ``content`` in one step.
+def replace(path: str, pieces: Iterable[str]) -> None:
+    """Replace ``path``, or what it links to, with these pieces of text in one step.
 
     Raises OSError, and then leaves the old file as it was and nothing beside it.
     """
     target = os.path.realpath(path)
-    made = _make_beside(target, content)
+    made = _make_beside(target, pieces)
     try:
         os.replace(made, target)
     except BaseException:
@@ -38,13 +38,13 @@ def replace(path: str, content: Iterable[str]) -> None:
         raise
 
 
-def _make_beside(target: str, content: Iterable[str]) -> str:
+def _make_beside(target: str, pieces: Iterable[str]) -> str:
     """Write a new file in the folder of ``target`` and return its path."""
     made = f"{target}.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.writelines(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(descriptor)
     except BaseException:

@@ -91,8 +91,15 @@ def save(settings: GateSettings, new: Baseline) -> str:
 def _save_run(settings: GateSettings, new: Baseline) -> tuple[str, str]:
     storage = Storage(settings.storage, new.machine.kind)
     last = storage.last(settings.save or LATEST)
-    path = storage.save(settings.save or _name(new), baseline_json.dumps(new))
+    path = storage.save(settings.save or _name(new), _text_of(new, settings.storage))
     return path, "" if last is None else _missing(last, new)
+
+
+def _text_of(baseline: Baseline, path: str) -> str:
+    try:
+        return baseline_json.dumps(baseline)
+    except BaselineError as error:
+        raise BaselineError(f"{shown(path)}: {error}") from None
 
 
 def _missing(last: str, new: Baseline) -> str:
@@ -109,7 +116,7 @@ def _save_file(target: str, new: Baseline) -> tuple[str, str]:
     with _alone_in(os.path.dirname(os.path.realpath(target))):
         if os.path.lexists(target):
             whole = _merged_into(target, new)
-        files.replace(target, [baseline_json.dumps(whole)])
+        files.replace(target, [_text_of(whole, target)])
     kept = len(whole.tests) - len(new.tests)
     also = f"; {text.count(kept, 'test')} did not run or pass, and kept what was there"
     return target, also if kept else ""

@@ -10,30 +10,28 @@ if TYPE_CHECKING:
     from pytest_gilknock.outlet import Outlet
     from pytest_gilknock.raw import Measured, RawReading
 
-Pending = tuple[pytest.Item, "Measured", BaseException | None]
-"""A measured phase whose report is still to come, and the failure if it broke a limit."""
+Pending = tuple[pytest.Item, "Measured | None", BaseException | None]
+"""A measured phase whose report is still to come: its reading, ``None`` if it was too short for
+one, and the failure if it broke a limit."""
 
 
 class Handover:
-    """Keeps readings until their reports are there.
-
-    Listens from the first reading on: three more calls a test, of which a run of tests that are too
-    short to tell of has no use.
-    """
+    """Keeps readings until their reports are there; ``short`` counts what was too short for one."""
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
-        self._listening = False
+        self.short = 0
         self.pending: dict[str, Pending] = {}
 
     def expect_report(
         self, item: pytest.Item, measured: Measured, failure: BaseException | None
     ) -> None:
         """Keep the reading of a phase for its report."""
-        if not self._listening:
-            self._listening = True
-            item.config.pluginmanager.register(self)
         self.pending[measured["phase"]] = item, measured, failure
+
+    def expect_short(self, item: pytest.Item, phase: str) -> None:
+        """Count a phase that is too short for a reading, once it is reported."""
+        self.pending[phase] = item, None, None
 
     def forget(self, phase: str) -> None:
         """Drop what was never reported: some plugins run tests for their own ends."""
@@ -56,6 +54,9 @@ class Handover:
         if pending is None or pending[0].nodeid != report.nodeid:
             return
         _, measured, failure = self.pending.pop(report.when or "")
+        if measured is None:
+            self.short += report.outcome != "rerun"  # type: ignore[comparison-overlap]
+            return
         if failure is not None and str(report.longrepr) != str(failure):
             # The test's own failure, which unittest keeps to itself until the report: it wins.
             del measured["limits"], measured["verdicts"]

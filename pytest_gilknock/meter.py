@@ -10,12 +10,14 @@ import pytest
 
 from pytest_gilknock import _core, text
 from pytest_gilknock.distributed import is_controller
+from pytest_gilknock.failure import breach_text
 from pytest_gilknock.handover import Handover
+from pytest_gilknock.limits import Limit, judge
 from pytest_gilknock.measures import contention_of
+from pytest_gilknock.reading import GilReading
 from pytest_gilknock.results import WORTH_A_ROW
 
 if TYPE_CHECKING:
-    from pytest_gilknock.limits import Limit
     from pytest_gilknock.markers import PhaseLimits
     from pytest_gilknock.outlet import Outlet
     from pytest_gilknock.raw import Measured, PlainLimit, RawReading
@@ -31,8 +33,6 @@ class Meter:
     def __init__(self, settings: Settings, outlet: Outlet) -> None:
         self._settings = settings
         self._shortest = 0.0 if settings.tells_all else WORTH_A_ROW
-        self._short = 0  # so many tests
-        self._latest_short: pytest.Item | None = None
         self._outlet = outlet
         self.handover = Handover(outlet)
         self._default: PhaseLimits = settings.limits_of_all
@@ -62,16 +62,13 @@ class Meter:
                     "windows_cost": now[0] - windows_cost,
                     "knocks_held": now[1] - knocks_held,
                     "gil_turned_on": turned_on,
-                    "short": self._short,
+                    "short": self.handover.short,
                 }
             )
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Measure innermost, so that the window holds the test and nothing of other plugins."""
-        if item is self._latest_short:  # is run again
-            self._short -= 1
-            self._latest_short = None
         return (yield from self.measure(item, "call"))
 
     def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
@@ -80,8 +77,7 @@ class Meter:
         limits = phases.get(phase)
         if limits is None:
             return (yield)
-        if self.handover.pending:
-            self.handover.forget(phase)
+        self.handover.forget(phase)
         window = _core.Window(method=self._settings.method)
         window.begin()
         try:
@@ -91,8 +87,7 @@ class Meter:
             raise
         raw = window.end(0.0 if limits else self._shortest)
         if raw is None:
-            self._short += 1
-            self._latest_short = item
+            self.handover.expect_short(item, phase)
         elif (failure := self._note(item, phase, raw, limits)) is not None:
             raise failure
         return result
@@ -134,10 +129,6 @@ def gil_enabled() -> bool:
 
 
 def _judge(measured: Measured, limits: tuple[Limit, ...]) -> BaseException | None:
-    from pytest_gilknock.failure import breach_text
-    from pytest_gilknock.limits import judge
-    from pytest_gilknock.reading import GilReading
-
     reading = GilReading.from_raw(measured["raw"])
     verdicts = [verdict for limit in limits if (verdict := judge(reading, limit)) is not None]
     # A report may travel to another process, and only plain data can go with it.

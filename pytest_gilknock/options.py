@@ -41,7 +41,7 @@ _OPTIONS: tuple[tuple[str, str | None, str], ...] = (
 _INI_ONLY: tuple[tuple[str, str], ...] = (
     (
         "gil_knock_interval",
-        "mean time between two knocks on the GIL, 100us to 10s (default: 60ms; 20ms where there "
+        "mean time between two knocks on the GIL, 100us to 10s (default: 50ms; 20ms where there "
         "are only knocks)",
     ),
     (

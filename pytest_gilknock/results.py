@@ -5,15 +5,15 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_gilknock.limits import Limit, Verdict
 from pytest_gilknock.measures import contention_of
+from pytest_gilknock.reading import GilReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilknock.limits import Limit, Verdict
     from pytest_gilknock.packed import Packed
     from pytest_gilknock.raw import Measured, RawReading, RunTotals
-    from pytest_gilknock.reading import GilReading
 
 WORTH_A_ROW = 1e-3
 """Seconds: a test that is shorter, or below in the measure it is sorted by, gets no row."""
@@ -35,22 +35,16 @@ class Entry(NamedTuple):
     @property
     def reading(self) -> GilReading:
         """What was measured."""
-        from pytest_gilknock.reading import GilReading
-
         return GilReading.from_raw(self.measured["raw"])
 
     @property
     def limits(self) -> list[Limit]:
         """The limits that hold for this phase of this test."""
-        from pytest_gilknock.limits import Limit
-
         return [Limit(*limit) for limit in self.measured.get("limits", [])]
 
     @property
     def verdicts(self) -> list[Verdict]:
         """The limits it does not surely keep."""
-        from pytest_gilknock.limits import Limit, Verdict
-
         return [
             Verdict(Limit(*limit), breached, fact)
             for limit, breached, fact in self.measured.get("verdicts", [])
@@ -126,9 +120,15 @@ class Results:
         self.measured += totals["short"]
 
     def everything(self) -> Iterator[Entry]:
-        """Yield every measured phase of every test, if they were kept."""
-        for nodeid, outcome, measured in self._all or ():
-            yield Entry(nodeid, outcome, measured)
+        """Yield every measured phase of every test, if they were kept, sorted by id."""
+        kept = self._all
+        if kept is None:
+            return
+        places = sorted(
+            (nodeid, measured["phase"], place) for place, (nodeid, _, measured) in enumerate(kept)
+        )
+        for _, _, place in places:
+            yield Entry(*kept[place])
 
     def rows(self) -> list[Entry]:
         """Return the tests to show, worst first: ``top`` of them, and every breach beyond."""

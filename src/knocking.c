@@ -30,7 +30,7 @@
  * has the sums and the knocks only tell whom to blame, fewer of them do: 0.4 % of a second. */
 static const struct gaps {
     uint64_t mean, first; /* ns */
-} gaps_accounted = {60000000, 15000000}, gaps_sampled = {20000000, 1000000};
+} gaps_accounted = {50000000, 15000000}, gaps_sampled = {20000000, 1000000};
 
 #define YOUNG_AFTER_NS 1000000u /* windows that end sooner get no denser knocks */
 /* How long the end of the interpreter waits for a knock under way. */

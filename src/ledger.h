@@ -157,7 +157,7 @@ void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t si
 /* The thread asks for the GIL and found it free. */
 static inline void ledger_ask(struct ledger_slot *slot) { slot->state = LEDGER_ASKING; }
 
-/* The thread has the GIL now, and did not just find it free, or is an own one. */
+/* The rest of ledger_acquire. */
 void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, uint64_t now);
 
 /* The thread has the GIL now. One that was not seen asking for it has waited since before the first

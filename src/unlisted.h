@@ -4,7 +4,8 @@
 
 #include <Python.h>
 
-/* Have the main interpreter ready for a second thread. The GIL is held. */
+/* Have the main interpreter ready for a second thread; only a free-threaded 3.13 needs it. The GIL is
+ * held. */
 void unlisted_prepare(void);
 
 /* A thread state of the main interpreter for the calling thread, which has none and no lock, or NULL

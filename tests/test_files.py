@@ -52,6 +52,20 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside(tmp_path, monkeypatch,
     assert os.listdir(tmp_path) == ["out.json"]
 
 
+def test_a_text_that_breaks_off_leaves_the_old_file_and_nothing_beside(tmp_path):
+    path = tmp_path / "out.json"
+    path.write_text("old")
+
+    def pieces():
+        yield "new"
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        replace(str(path), pieces())
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out.json"]
+
+
 def test_check_leaves_nothing_behind(tmp_path):
     check_replaceable(str(tmp_path / "out.json"))
     assert os.listdir(tmp_path) == []

@@ -191,6 +191,17 @@ def test_a_gate_of_the_ini_file_is_checked_and_waits_for_a_comparison(
     result.stderr.fnmatch_lines(["ERROR: *ini key gil_compare_fail: 'wait:bad': 'bad' is neither*"])
 
 
+@pytest.mark.parametrize("name", ["base.json", "main"])
+def test_a_baseline_too_large_to_be_read_back_is_not_saved(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("pytest_gilknock.baseline_json.MAX_BYTES", 100)
+    result = run(project, f"--gil-save={name}", "-kone")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    place = name if name.endswith(".json") else "*"
+    result.stdout.fnmatch_lines([f"GIL baseline not saved: {place}: with 1 tests larger than *"])
+
+
 def test_a_full_disk_leaves_the_old_baseline_and_fails_the_run(project: pytest.Pytester) -> None:
     path = project.path / "base.json"
     write(path, test_one=FULL)

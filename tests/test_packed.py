@@ -15,7 +15,7 @@ def test_it_gives_back_what_was_put_in_and_in_order(count):
     for value in values:
         packed.append(value)
     assert list(packed) == values
-    assert list(packed) == values
+    assert [packed[place] for place in range(count)] == values
 
 
 def test_it_keeps_what_cannot_be_packed():

@@ -268,6 +268,24 @@ def test_json(two_tests, workers):
     assert sorted(two_tests.path.glob("*out.json*")) == [two_tests.path / "out.json"]
 
 
+@pytest.mark.parametrize("count", [0, 120])
+def test_json_of_no_tests_and_of_many(pytester, count):
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.parametrize("number", range({count}))
+        def test_a(number):
+            pass
+        """
+    )
+    inner.run(pytester, "--gil-json=out.json")
+    written = json.loads(pytester.path.joinpath("out.json").read_text())
+    names = [test["nodeid"].rpartition("::")[2] for test in written["tests"]]
+    assert len(names) == count
+    assert names == sorted(names)
+
+
 @exact
 def test_json_tells_limits_and_their_verdicts(two_tests):
     inner.run(two_tests, "--gil-json=out.json", "--gil-max-wait=1ms")
@@ -446,6 +464,53 @@ def test_a_worker_that_crashes_is_left_out(pytester):
     result.assert_outcomes(passed=1, failed=1)
     assert any(line.startswith("1 test measured, ") for line in section(result))
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+@pytest.mark.parametrize("option", ["--gil-report", "--gil-max-wait=10s"])
+def test_nothing_of_the_plugin_is_imported_while_a_test_has_its_way(pytester, option):
+    """Nor registered: plugins that look at each new one would do so among the test's patches."""
+    pytester.makeconftest(
+        """
+        def pytest_plugin_registered(plugin):
+            assert not running, plugin
+
+        running = []
+        """
+    )
+    pytester.makepyfile(
+        """
+        import builtins
+        import time
+        from conftest import running
+        import_ = builtins.__import__
+
+        def test_a(monkeypatch):
+            def refuse(name, *args, **kwargs):
+                assert "gilknock" not in name, name
+                return import_(name, *args, **kwargs)
+
+            monkeypatch.setattr(builtins, "__import__", refuse)
+            monkeypatch.setattr("conftest.running", [1])
+            time.sleep(0.01)
+        """
+    )
+    inner.run(pytester, option).assert_outcomes(passed=1)
+
+
+@exact
+def test_short_runs_that_nobody_reports_are_not_counted(pytester):
+    pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtestloop(session):  # and then comes pytest's own
+            for item in session.items:
+                runtestprotocol(item, log=False, nextitem=None)
+        """
+    )
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): pass\n")
+    result = inner.run(pytester, "--gil-report")
+    assert any(line.startswith("2 tests measured, ") for line in section(result))
 
 
 @exact
