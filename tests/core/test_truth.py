@@ -49,7 +49,8 @@ class Measured:
 def test_contention_is_the_share_of_time_the_load_held_the_gil(held, free):
     with Measured() as m:
         truth = loads.hold_and_let_go(held, free, 0.5)
-    assert m.reading.held == pytest.approx(truth, abs=0.03 * m.reading.wall)
+    pushed_aside = m.reading.run_delay or 0.0  # with the GIL in hand, when it had just been let go
+    assert m.reading.held == pytest.approx(truth, abs=0.03 * m.reading.wall + pushed_aside)
     assert m.reading.contention == pytest.approx(m.reading.held / m.reading.wall)
 
 
