@@ -12,6 +12,10 @@ over the rounds of the ratio to "nothing" in the same round.
 Truth: the clock around a fixed number of operations; only one of the processes is at work at a
 time.
 
+Two processes that do the same differ by some percent, which hides what the knocks cost a thread
+that computes. So the last table compares within a process: a loop in a window with the loops before
+and after it.
+
 ``closed`` is our core after its last window was closed: redirected, but not measuring.
 
 A program gets slower with its first thread, whoever starts it: the C library no longer locks
@@ -113,12 +117,13 @@ def echo(count: int) -> None:
 
 
 PAIR = "release/take pair"
+LOOP = "pure-Python loop"
 WORKS: dict[str, tuple[Callable[[int], None], int, str]] = {
     "pair, alone": (pair, 5_000_000, "pair"),
     "1-byte writes, alone": (small_writes, 400_000, "write"),
     PAIR: (pair, 5_000_000, "pair"),
     "ping-pong": (ping_pong, 8_000, "hand-over"),
-    "pure-Python loop": (python_loop, 8_000_000, "iteration"),
+    LOOP: (python_loop, 8_000_000, "iteration"),
     "1-byte writes": (small_writes, 400_000, "write"),
     "thread pool": (thread_pool, 6_000, "task"),
     "asyncio echo": (echo, 2_000, "round trip"),
@@ -135,6 +140,28 @@ def probe_of(name: str) -> instruments.Probe:
     if name in (NOTHING, CLOSED):
         return instruments.Probe(lambda: None, lambda: None, lambda _: instruments.Seen(None))
     return instruments.by_name(name).make()
+
+
+def timed_loop(count: int) -> int:
+    """What the loop takes, in ns."""
+    start = time.perf_counter_ns()
+    python_loop(count)
+    return time.perf_counter_ns() - start
+
+
+def alternate(name: str, rounds: int) -> None:
+    """The child's part: answer with the ratios of loops under the instrument to those around."""
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    count = 2 * WORKS[LOOP][1]  # knocks come more often in the first 50 ms of a window
+    ratios = []
+    for _ in range(rounds):
+        before = timed_loop(count)
+        probe = probe_of(name)
+        probe.begin()
+        during = timed_loop(count)
+        probe.end()
+        ratios.append(2 * during / (before + timed_loop(count)))
+    harness.reply(ratios)
 
 
 def work(name: str) -> None:
@@ -204,6 +231,14 @@ def collect(names: list[str], rounds: int, share: float) -> Times:
     return times
 
 
+def alternated(name: str, rounds: int) -> list[float]:
+    """Ratios of loops under an instrument to those around them, in one process."""
+    harness.progress(f"{LOOP}, {name}")
+    command = [sys.executable, __file__, "--alternate", name, "--rounds", str(rounds)]
+    ratios: list[float] = harness.ask(command, LIMIT)
+    return ratios
+
+
 def ratios(times: dict[str, list[float]], name: str) -> float:
     """Median of the ratios to nothing, round by round."""
     paired = zip(times[name], times[NOTHING], strict=True)
@@ -214,15 +249,21 @@ def main() -> int:
     """Run the program."""
     parser = harness.parser(__doc__)
     parser.add_argument("--under", help=argparse.SUPPRESS)
+    parser.add_argument("--alternate", help=argparse.SUPPRESS)
     options = harness.start(parser)
     if options.under is not None:
         work(options.under)
+        return 0
+    if options.alternate is not None:
+        alternate(options.alternate, options.rounds)
         return 0
     line = harness.machine_line()
     inside = [one.name for one in instruments.here() if not one.outside]
     names = [NOTHING, CLOSED, *inside]
     rounds = options.rounds or (3 if options.quick else 11)
     times = collect(names, rounds, QUICK_SHARE if options.quick else 1.0)
+    repeats = 3 if options.quick else 15
+    loops = {name: alternated(name, repeats) for name in names}
     medians = {what: {name: median(of[name]) for name in names} for what, of in times.items()}
     harness.show(
         line,
@@ -243,11 +284,18 @@ def main() -> int:
             ],
         ),
     )
+    harness.show(
+        Table(
+            f"{LOOP}, beside the loops before and after it (medians of {repeats})",
+            ["", *names],
+            [["ratio", *(f"{median(loops[name]):.4f}" for name in names)]],
+        )
+    )
     pairs = medians[PAIR]
     harness.show(
         f"\nadded to a release/take pair by exact: {pairs['exact'] - pairs[NOTHING]:.1f} ns"
     )
-    harness.write_json(options.json, {"ns": times})
+    harness.write_json(options.json, {"ns": times, "loops": loops})
     return 0
 
 

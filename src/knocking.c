@@ -27,10 +27,10 @@
 
 /* The mean time between knocks, and that at the start of a window, from which it doubles. A knock
  * costs a thread that computes two wake-ups, some 200 us on a virtual machine. Where the accounting
- * has the sums and the knocks only tell whom to blame, fewer of them do: 0.4 % of a second. */
+ * has the sums and the knocks only tell whom to blame, fewer of them do. */
 static const struct gaps {
     uint64_t mean, first; /* ns */
-} gaps_accounted = {50000000, 15000000}, gaps_sampled = {20000000, 1000000};
+} gaps_accounted = {50000000, 4000000}, gaps_sampled = {20000000, 1000000};
 
 #define YOUNG_AFTER_NS 1000000u /* windows that end sooner get no denser knocks */
 /* How long the end of the interpreter waits for a knock under way. */
