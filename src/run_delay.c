@@ -146,6 +146,8 @@ bool run_delay_sum(uint64_t *nanoseconds) {
     return !__atomic_load_n(&state.unknown, __ATOMIC_RELAXED);
 }
 
+uint64_t run_delay_looked(void) { return __atomic_load_n(&state.looked, __ATOMIC_RELAXED); }
+
 void run_delay_after_fork(void) {
     pthread_mutex_init(&state.guard, NULL);
     state.count = 0;
@@ -162,6 +164,7 @@ bool run_delay_sum(uint64_t *nanoseconds) {
     *nanoseconds = 0;
     return false;
 }
+uint64_t run_delay_looked(void) { return 0; }
 void run_delay_after_fork(void) {}
 
 #endif

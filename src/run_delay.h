@@ -24,6 +24,9 @@ void run_delay_leave_out_self(void);
  * does not tell it or the process has too many threads to ask them all. */
 bool run_delay_sum(uint64_t *nanoseconds);
 
+/* When the latest look began, in ticks; 0: never. */
+uint64_t run_delay_looked(void);
+
 /* In a forked child: its one thread begins anew. */
 void run_delay_after_fork(void);
 

@@ -38,7 +38,8 @@ enum key {
     KEY_RUN_DELAY,
 };
 
-/* How old the run delay at a window's opening may be: looks that often cost 0.2 % of the time. */
+/* How old the run delay at a window's opening may be, and for how long a window must be open to be
+ * told of it: looks that often cost 0.2 % of the time. */
 #define RUN_DELAY_AGE_NS 50000000u
 
 const char *const window_key_names[MODULE_KEYS] = {
@@ -60,6 +61,7 @@ typedef struct {
     bool by_thread;
     uint64_t opened;            /* ticks */
     uint64_t run_delay_base;    /* ns */
+    uint64_t run_delay_looked;  /* ticks; when that was looked at */
     struct ledger_window book;  /* if exact */
     struct knock_window knocks; /* unless disabled */
 } Window;
@@ -151,6 +153,7 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     }
     run_delay_refresh(RUN_DELAY_AGE_NS);
     run_delay_sum(&window->run_delay_base);
+    window->run_delay_looked = run_delay_looked();
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->book, window->by_thread, window->opened) < 0) {
@@ -228,7 +231,8 @@ static PyObject *optional_count(bool measured, uint64_t count) {
  * the window is too short for a look that was old when it opened. */
 static PyObject *run_delay(const Window *window, uint64_t now) {
     double lasted = clock_seconds(clock_elapsed(window->opened, now)) * 1e9;
-    if (window->method == METHOD_DISABLED || lasted < 2.0 * RUN_DELAY_AGE_NS) {
+    double age = clock_seconds(clock_elapsed(window->run_delay_looked, window->opened)) * 1e9;
+    if (window->method == METHOD_DISABLED || lasted < RUN_DELAY_AGE_NS || lasted < 2.0 * age) {
         Py_RETURN_NONE;
     }
     uint64_t sum;
