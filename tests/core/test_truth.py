@@ -331,15 +331,19 @@ assert reading["held"] > 0.9 * reading["wall"] > 0.09, reading
 @contextlib.contextmanager
 def busy_machine():
     hogs = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        subprocess.Popen(
+            [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+        )
         for _ in range(3 * (os.cpu_count() or 1))
     ]
     try:
+        for hog in hogs:
+            hog.stdout.readline()  # it is at work
         yield
     finally:
         for hog in hogs:
             hog.kill()
-            hog.wait()
+            hog.communicate()
 
 
 @with_gil
