@@ -142,25 +142,26 @@ def probe_of(name: str) -> instruments.Probe:
     return instruments.by_name(name).make()
 
 
-def timed_loop(count: int) -> int:
-    """What the loop takes, in ns."""
+def timed(do: Callable[[int], None], count: int) -> int:
+    """What doing something so many times takes, in ns."""
     start = time.perf_counter_ns()
-    python_loop(count)
+    do(count)
     return time.perf_counter_ns() - start
 
 
 def alternate(name: str, rounds: int) -> None:
     """The child's part: answer with the ratios of loops under the instrument to those around."""
     threading.Thread(target=threading.Event().wait, daemon=True).start()
-    count = 2 * WORKS[LOOP][1]  # knocks come more often in the first 50 ms of a window
+    loop, usual, _ = WORKS[LOOP]
+    count = 2 * usual  # knocks come more often in the first 50 ms of a window
     ratios = []
     for _ in range(rounds):
-        before = timed_loop(count)
+        before = timed(loop, count)
         probe = probe_of(name)
         probe.begin()
-        during = timed_loop(count)
+        during = timed(loop, count)
         probe.end()
-        ratios.append(2 * during / (before + timed_loop(count)))
+        ratios.append(2 * during / (before + timed(loop, count)))
     harness.reply(ratios)
 
 
@@ -179,9 +180,7 @@ def work(name: str) -> None:
         do(int(count) // 20)
         probe = probe_of(name)
         probe.begin()
-        start = time.perf_counter_ns()
-        do(int(count))
-        took = time.perf_counter_ns() - start
+        took = timed(do, int(count))
         probe.end()
         harness.reply(took / int(count))
 

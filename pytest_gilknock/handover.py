@@ -23,15 +23,15 @@ class Handover:
         self.short = 0
         self.pending: dict[str, Pending] = {}
 
-    def expect_report(
-        self, item: pytest.Item, measured: Measured, failure: BaseException | None
+    def expect(
+        self,
+        item: pytest.Item,
+        phase: str,
+        measured: Measured | None,
+        failure: BaseException | None = None,
     ) -> None:
-        """Keep the reading of a phase for its report."""
-        self.pending[measured["phase"]] = item, measured, failure
-
-    def expect_short(self, item: pytest.Item, phase: str) -> None:
-        """Count a phase that is too short for a reading, once it is reported."""
-        self.pending[phase] = item, None, None
+        """Keep the reading of a phase, if there is one, for its report."""
+        self.pending[phase] = item, measured, failure
 
     def forget(self, phase: str) -> None:
         """Drop what was never reported: some plugins run tests for their own ends."""

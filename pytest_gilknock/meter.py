@@ -87,7 +87,7 @@ class Meter:
             raise
         raw = window.end(0.0 if limits else self._shortest)
         if raw is None:
-            self.handover.expect_short(item, phase)
+            self.handover.expect(item, phase, None)
         elif (failure := self._note(item, phase, raw, limits)) is not None:
             raise failure
         return result
@@ -100,7 +100,7 @@ class Meter:
         if raw["gil_enabled"] != self._gil_enabled:
             self._gil_enabled = measured["gil_turned_on"] = raw["gil_enabled"]
         failure = _judge(measured, limits) if limits else None
-        self.handover.expect_report(item, measured, failure)
+        self.handover.expect(item, phase, measured, failure)
         junit = self._settings.junit
         if phase == "call" and (junit == "all" or (junit == "limited" and limits)):
             _set_properties(item, raw)

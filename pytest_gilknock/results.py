@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.limits import Limit, Verdict
 from pytest_gilknock.measures import contention_of
+from pytest_gilknock.packed import Packed
 from pytest_gilknock.reading import GilReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilknock.packed import Packed
     from pytest_gilknock.raw import Measured, RawReading, RunTotals
 
 WORTH_A_ROW = 1e-3
@@ -69,7 +69,7 @@ class Results:
         self.top = top
         self.sort = sort
         self.threshold = threshold
-        self._all = _packed() if keep_all else None
+        self._all = Packed() if keep_all else None
         self.extent_measure = "held" if sort == "contention" else sort
         """The measure in seconds that decides whether a test is worth a row."""
         self.measured = 0
@@ -188,12 +188,6 @@ class Whole(NamedTuple):
     def contention(self) -> float | None:
         """As :attr:`GilReading.contention`, of all processes together."""
         return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
-
-
-def _packed() -> Packed:
-    from pytest_gilknock.packed import Packed
-
-    return Packed()
 
 
 def _value(raw: RawReading, measure: str) -> float:

@@ -230,9 +230,12 @@ static PyObject *optional_count(bool measured, uint64_t count) {
 /* How long the process' threads waited for a processor, in seconds; None where that is not known or
  * the window is too short for a look that was old when it opened. */
 static PyObject *run_delay(const Window *window, uint64_t now) {
+    if (window->method == METHOD_DISABLED) {
+        Py_RETURN_NONE;
+    }
     double lasted = clock_seconds(clock_elapsed(window->opened, now)) * 1e9;
     double age = clock_seconds(clock_elapsed(window->run_delay_looked, window->opened)) * 1e9;
-    if (window->method == METHOD_DISABLED || lasted < RUN_DELAY_AGE_NS || lasted < 2.0 * age) {
+    if (lasted < RUN_DELAY_AGE_NS || lasted < 2.0 * age) {
         Py_RETURN_NONE;
     }
     uint64_t sum;

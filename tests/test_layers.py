@@ -29,18 +29,8 @@ LAYERS = [
     {"plugin"},
 ]
 PURE = {
-    *(
-        "text",
-        "files",
-        "packed",
-        "measures",
-        "reading",
-        "limits",
-        "failure",
-        "results",
-        "table",
-        "document",
-    ),
+    *("text", "files", "packed", "measures", "reading", "limits"),
+    *("failure", "results", "table", "document"),
     *("baseline", "baseline_json", "gate", "compare", "storage", "origin", "gate_files"),
     *("compare_table", "compare_formats", "baseline_table", "github", "benchmark_action", "cli"),
 }
