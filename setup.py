@@ -21,9 +21,9 @@ setup(
     ext_modules=[
         Extension(
             "pytest_gilknock._core",
-            sources=sorted(glob.glob("src/*.c")),
-            depends=sorted(glob.glob("src/*.h")),
-            include_dirs=[os.path.join(sysconfig.get_path("include"), "internal")],
+            sources=sorted(glob.glob("src/**/*.c", recursive=True)),
+            depends=sorted(glob.glob("src/**/*.h", recursive=True)),
+            include_dirs=["src", os.path.join(sysconfig.get_path("include"), "internal")],
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )

@@ -61,7 +61,7 @@ class Instrument:
 
 def _core(method: Any) -> Probe:
     from pytest_gilknock._core import Window
-    from pytest_gilknock.reading import GilReading
+    from pytest_gilknock.model.reading import GilReading
 
     def read(raw: Any) -> Seen:
         reading = GilReading.from_raw(raw)

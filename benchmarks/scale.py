@@ -61,7 +61,7 @@ def measure_crowd(count: int) -> Crowd:
     from loads.truth import HoldRelease, run_native
 
     from pytest_gilknock._core import Window
-    from pytest_gilknock.reading import GilReading
+    from pytest_gilknock.model.reading import GilReading
 
     first = Window()
     run_native(HoldRelease(1, 1e-4, 1e-4), 0.01, first.begin, first.end)  # sets things up
@@ -102,10 +102,10 @@ class Keeping:
 
 def fill(kind: str, count: int) -> Callable[[], object]:
     """Record ``count`` tests as the plugin does; returns what makes the report of them."""
-    from pytest_gilknock import table
     from pytest_gilknock._core import Window
-    from pytest_gilknock.document import document
-    from pytest_gilknock.results import Results
+    from pytest_gilknock.reporting import terminal as table
+    from pytest_gilknock.reporting.json_report import document
+    from pytest_gilknock.reporting.results import Results
 
     results = Results(
         top=10, sort="wait", threshold=0.0 if kind == ROWS else 1e-3, keep_all=kind == JSON

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_gilknock.api import GilNotMeasuredWarning, assert_releases_gil, measure
     from pytest_gilknock.knockknock import KnockKnock
-    from pytest_gilknock.measuring import GilNotMeasuredWarning, assert_releases_gil, measure
-    from pytest_gilknock.reading import Blame, GilReading, Latency, ThreadReading
+    from pytest_gilknock.model.reading import Blame, GilReading, Latency, ThreadReading
 
 __all__ = [
     "Blame",
@@ -25,13 +25,13 @@ __all__ = [
 
 _MODULES = {
     "KnockKnock": "knockknock",
-    "GilNotMeasuredWarning": "measuring",
-    "assert_releases_gil": "measuring",
-    "measure": "measuring",
-    "Blame": "reading",
-    "GilReading": "reading",
-    "Latency": "reading",
-    "ThreadReading": "reading",
+    "GilNotMeasuredWarning": "api",
+    "assert_releases_gil": "api",
+    "measure": "api",
+    "Blame": "model.reading",
+    "GilReading": "model.reading",
+    "Latency": "model.reading",
+    "ThreadReading": "model.reading",
 }
 
 

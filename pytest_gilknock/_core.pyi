@@ -2,8 +2,8 @@
 
 from typing import Final, Literal, final, overload
 
-from pytest_gilknock.raw import Method as _Method
-from pytest_gilknock.raw import RawReading as _RawReading
+from pytest_gilknock.model.wire import Method as _Method
+from pytest_gilknock.model.wire import RawReading as _RawReading
 
 @final
 class Window:

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pytest_gilknock import baseline_json, origin, storage
-from pytest_gilknock.baseline import Baseline, BaselineError, differences
-from pytest_gilknock.baseline_table import as_markdown as baseline_markdown
-from pytest_gilknock.baseline_table import as_text as baseline_text
-from pytest_gilknock.compare import Before, Comparison, compare_runs
-from pytest_gilknock.compare_formats import as_json, as_markdown
-from pytest_gilknock.compare_table import section
-from pytest_gilknock.gate import FORM, parse_gates
+from pytest_gilknock.baseline import codec as baseline_json
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline import storage
+from pytest_gilknock.baseline.model import Baseline, BaselineError, differences
+from pytest_gilknock.baseline.table import as_markdown as baseline_markdown
+from pytest_gilknock.baseline.table import as_text as baseline_text
+from pytest_gilknock.gate.compare import Before, Comparison, compare_runs
+from pytest_gilknock.gate.expression import FORM, parse_gates
+from pytest_gilknock.gate.formats import as_json, as_markdown
+from pytest_gilknock.gate.text import section
 
 T = TypeVar("T")
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gilknock import gate_options, options
+from pytest_gilknock import options
+from pytest_gilknock.gate import settings as gate_options
 
 if TYPE_CHECKING:
     from _pytest.nodes import Node
 
-    from pytest_gilknock.measuring import Gilknock
+    from pytest_gilknock.api import Gilknock
 
 _MARKERS = {
     "max_gil_contention": "max_gil_contention(limit, *, phase='call'): fail the test if the GIL is "
@@ -31,8 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def gilknock(pytestconfig: pytest.Config) -> Gilknock:
     """Measures blocks of a test: ``with gilknock.measure():``, then ``gilknock.reading``."""
-    from pytest_gilknock.activation import settings_of
-    from pytest_gilknock.measuring import Gilknock
+    from pytest_gilknock.api import Gilknock
+    from pytest_gilknock.session import settings_of
 
     return Gilknock(settings_of(pytestconfig).method)
 
@@ -41,11 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS.values():
         config.addinivalue_line("markers", line)
     if options.given(config) or gate_options.read(config) is not None:
-        from pytest_gilknock.activation import start
+        from pytest_gilknock.session import start
 
         start(config)
     if os.environ.get("GITHUB_ACTIONS") == "true" and not hasattr(config, "workerinput"):
-        from pytest_gilknock.annotator import Annotator
+        from pytest_gilknock.reporting.github_annotator import Annotator
 
         config.pluginmanager.register(Annotator(config))
 
@@ -53,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Listen to the workers of pytest-xdist: they are the ones to meet markers."""
-    from pytest_gilknock.activation import listen_to_workers
+    from pytest_gilknock.session import listen_to_workers
 
     listen_to_workers(node.config)
 
@@ -63,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Read the markers of the tests that are going to run; measure if there are any."""
     marked = list(_marked(items))
     if marked or options.given(config):
-        from pytest_gilknock.activation import prepare
+        from pytest_gilknock.session import prepare
 
         prepare(config, marked)
 

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-#include "frame.h"
-#include "names.h"
+#include "native/clock.h"
+#include "cpython/frame.h"
+#include "cpython/thread_names.h"
 
 int blame_line(PyCodeObject *code, int offset) {
     int line = PyCode_Addr2Line(code, offset);

@@ -5,7 +5,7 @@
 #include <Python.h>
 #include <stdint.h>
 
-#include "ledger.h"
+#include "native/ledger.h"
 
 /* The former holder's place. `code` is NULL when its thread has ended or runs no Python code. */
 struct culprit {

@@ -2,9 +2,9 @@
  */
 #include "module.h"
 
-#include "clock.h"
-#include "knocker.h"
-#include "knocking.h"
+#include "native/clock.h"
+#include "native/knocker.h"
+#include "window_knocks.h"
 #include "window.h"
 
 static int add_atexit(PyObject *module) {

@@ -9,14 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "accounting.h"
+#include "native/accounting.h"
 #include "blame.h"
-#include "clock.h"
-#include "gil.h"
-#include "histogram.h"
-#include "knocking.h"
-#include "names.h"
-#include "run_delay.h"
+#include "native/clock.h"
+#include "cpython/gil.h"
+#include "native/histogram.h"
+#include "window_knocks.h"
+#include "cpython/thread_names.h"
+#include "native/run_delay.h"
 
 enum key {
     KEY_METHOD,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from pytest_gilknock import origin
-from pytest_gilknock.baseline import Baseline, Commit, Entry, Interpreter, Machine
-from pytest_gilknock.baseline_json import dumps, loads
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline.codec import dumps, loads
+from pytest_gilknock.baseline.model import Baseline, Commit, Entry, Interpreter, Machine
 
 ENTRY = Entry(
     method="exact",
@@ -52,7 +52,7 @@ FUZZ = settings(deadline=None, derandomize=True, max_examples=300)
 SCRIPT = """
 import os
 from dataclasses import replace
-from pytest_gilknock.baseline import Entry
+from pytest_gilknock.baseline.model import Entry
 
 from_reading = Entry.from_reading
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_gilknock.reading import GilReading
+from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
-    from pytest_gilknock.raw import Measured, RawReading, RunTotals
+    from pytest_gilknock.model.wire import Measured, RawReading, RunTotals
 
 UNMEASURED: dict[str, Any] = {
     "held": None,

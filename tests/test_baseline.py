@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from gate_samples import BASELINE, ENTRY, INTERPRETER, MACHINE
 
-from pytest_gilknock.baseline import Baseline, BaselineError, Entry, differences, merged
-from pytest_gilknock.reading import GilReading
+from pytest_gilknock.baseline.model import Baseline, BaselineError, Entry, differences, merged
+from pytest_gilknock.model.reading import GilReading
 
 
 def reading(**changes: object) -> GilReading:

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from pytest_gilknock import baseline_json
-from pytest_gilknock.baseline import Baseline, BaselineError, Entry
-from pytest_gilknock.baseline_json import KIND, MAX_BYTES, dumps, loads
+from pytest_gilknock.baseline import codec as baseline_json
+from pytest_gilknock.baseline.codec import KIND, MAX_BYTES, dumps, loads
+from pytest_gilknock.baseline.model import Baseline, BaselineError, Entry
 
 SCHEMA = Draft202012Validator(
-    json.loads(files("pytest_gilknock").joinpath("baseline.schema.json").read_text("utf-8"))
+    json.loads(
+        files("pytest_gilknock.baseline").joinpath("baseline.schema.json").read_text("utf-8")
+    )
 )
 
 AWKWARD_IDS = [

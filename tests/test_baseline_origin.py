@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_gilknock import origin
-from pytest_gilknock.baseline import Commit
-from pytest_gilknock.baseline_json import dumps, loads
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline.codec import dumps, loads
+from pytest_gilknock.baseline.model import Commit
 
 CI_VARIABLES = [*origin._COMMIT_VARIABLES, *origin._BRANCH_VARIABLES]
 

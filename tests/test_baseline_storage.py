@@ -14,9 +14,9 @@ from gate_samples import BASELINE, FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilknock.baseline import BaselineError
-from pytest_gilknock.baseline_json import dumps
-from pytest_gilknock.storage import SPREAD_RUNS, Storage, check_target, is_path, load
+from pytest_gilknock.baseline.codec import dumps
+from pytest_gilknock.baseline.model import BaselineError
+from pytest_gilknock.baseline.storage import SPREAD_RUNS, Storage, check_target, is_path, load
 
 KIND = "Linux-CPython-3.13-64bit"
 TEXT = dumps(BASELINE)
@@ -182,9 +182,10 @@ SMALL_DISK = """
 import os, subprocess
 from pathlib import Path
 from gate_samples import FULL
-from pytest_gilknock import gate_files, origin
-from pytest_gilknock.baseline import BaselineError
-from pytest_gilknock.gate_options import GateSettings
+from pytest_gilknock.gate import io as gate_files
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline.model import BaselineError
+from pytest_gilknock.gate.settings import GateSettings
 
 to_file = GateSettings("", os.path.abspath("base.json"), None, (), False, 0)
 to_folder = GateSettings(os.path.abspath("runs"), "main", None, (), False, 0)
@@ -242,7 +243,7 @@ def test_runs_saved_at_once_get_different_numbers(storage: Storage) -> None:
 def test_processes_that_save_at_once_get_different_numbers(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from pytest_gilknock.storage import Storage\n"
+        "from pytest_gilknock.baseline.storage import Storage\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
         "for _ in range(10):\n"

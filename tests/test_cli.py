@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from gate_samples import BASELINE, ENTRY, MACHINE
 
-from pytest_gilknock import origin
-from pytest_gilknock.baseline import Entry
-from pytest_gilknock.baseline_json import dumps
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline.codec import dumps
+from pytest_gilknock.baseline.model import Entry
+from pytest_gilknock.baseline.storage import Storage
 from pytest_gilknock.cli import main
-from pytest_gilknock.storage import Storage
 
 
 def saved(path: Path, *, wait: float = 0.25, **changes: Entry) -> str:

@@ -7,11 +7,11 @@ from gate_samples import BASELINE, ENTRY, FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilknock.baseline import Entry
-from pytest_gilknock.compare import Before, Change, Unjudged, compare_runs, compare_test
-from pytest_gilknock.compare_formats import as_json, as_markdown
-from pytest_gilknock.compare_table import section
-from pytest_gilknock.gate import FLOOR, METRICS, Gate, Metric, parse_gate, parse_gates
+from pytest_gilknock.baseline.model import Entry
+from pytest_gilknock.gate.compare import Before, Change, Unjudged, compare_runs, compare_test
+from pytest_gilknock.gate.expression import FLOOR, METRICS, Gate, Metric, parse_gate, parse_gates
+from pytest_gilknock.gate.formats import as_json, as_markdown
+from pytest_gilknock.gate.text import section
 
 
 def outcome(

@@ -7,12 +7,12 @@ import pytest
 from gate_samples import BASELINE, ENTRY
 from test_baseline import reading
 
-from pytest_gilknock.baseline import Entry
-from pytest_gilknock.compare import Before, Comparison, compare_runs, compare_test
-from pytest_gilknock.compare_formats import as_json, as_markdown, code, prose
-from pytest_gilknock.compare_table import breach_text, section
-from pytest_gilknock.gate import parse_gates
-from pytest_gilknock.reading import Blame
+from pytest_gilknock.baseline.model import Entry
+from pytest_gilknock.gate.compare import Before, Comparison, compare_runs, compare_test
+from pytest_gilknock.gate.expression import parse_gates
+from pytest_gilknock.gate.formats import as_json, as_markdown, code, prose
+from pytest_gilknock.gate.text import breach_text, section
+from pytest_gilknock.model.reading import Blame
 
 AFTER = {
     "test_a.py::test_worst": replace(ENTRY, wait=2.0, max_wait=0.1),

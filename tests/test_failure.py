@@ -1,9 +1,9 @@
 import pytest
 from scripted import raw, reading, sampled
 
-from pytest_gilknock.failure import breach_text
-from pytest_gilknock.limits import Limit, Verdict
-from pytest_gilknock.reading import GilReading
+from pytest_gilknock.model.limits import Limit, Verdict
+from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.render.reading_text import breach_text
 
 BREACH = Verdict(
     Limit("max_wait", 0.001, "@pytest.mark.max_gil_wait"), True, "max wait 5.20 ms, limit 1 ms"

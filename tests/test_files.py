@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from pytest_gilknock.files import check_replaceable, replace
+from pytest_gilknock.atomic_file import check_replaceable, replace
 
 
 def test_replace_writes_and_leaves_nothing_beside(tmp_path):

@@ -5,7 +5,7 @@ from gate_samples import FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilknock.gate import FLOOR, METRICS, Gate, parse_gate, parse_gates
+from pytest_gilknock.gate.expression import FLOOR, METRICS, Gate, parse_gate, parse_gates
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from regression_demo import demo
 
 from pytest_gilknock import _core
-from pytest_gilknock.gate import parse_gate
+from pytest_gilknock.gate.expression import parse_gate
 
 PAGE = Path(__file__).parents[1].joinpath("docs", "ci.md").read_text(encoding="utf-8")
 

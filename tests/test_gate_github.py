@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from gate_samples import ENTRY
 
-from pytest_gilknock import benchmark_action
-from pytest_gilknock.github import Annotation, append_summary, is_running, workflow_commands
+from pytest_gilknock.reporting import benchmark_action
+from pytest_gilknock.reporting.github import (
+    Annotation,
+    append_summary,
+    is_running,
+    workflow_commands,
+)
 
 
 def one(**changes: object) -> Annotation:

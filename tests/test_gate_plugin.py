@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 from gate_samples import BUSY, FREE, FULL, GATE, read, script_readings, write
 
-from pytest_gilknock import _core, gate_files, origin
-from pytest_gilknock.baseline import BaselineError
-from pytest_gilknock.baseline_json import dumps
-from pytest_gilknock.gate_options import GateSettings
+from pytest_gilknock import _core
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline.codec import dumps
+from pytest_gilknock.baseline.model import BaselineError
+from pytest_gilknock.gate import io as gate_files
+from pytest_gilknock.gate.settings import GateSettings
 
 pytestmark = pytest.mark.skipif(
     _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
@@ -195,7 +197,7 @@ def test_a_gate_of_the_ini_file_is_checked_and_waits_for_a_comparison(
 def test_a_baseline_too_large_to_be_read_back_is_not_saved(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("pytest_gilknock.baseline_json.MAX_BYTES", 100)
+    monkeypatch.setattr("pytest_gilknock.baseline.codec.MAX_BYTES", 100)
     result = run(project, f"--gil-save={name}", "-kone")
     assert result.ret == pytest.ExitCode.INTERNAL_ERROR
     place = name if name.endswith(".json") else "*"

@@ -11,33 +11,68 @@ PACKAGE = Path(pytest_gilknock.__file__).parent
 
 # From the bottom up: a module imports only from layers below its own.
 LAYERS = [
-    {"_core", "raw", "packed", "measures"},
-    {"text", "files", "reading", "outlet"},
-    {"limits", "baseline", "github"},
-    {"failure", "markers", "gate", "baseline_json", "options"},
-    {"results", "measuring", "knockknock", "compare", "storage", "origin"},
-    {"table", "document", "gate_options"},
-    {"compare_table", "gate_files", "settings"},
-    {"compare_formats", "benchmark_action"},
-    {"baseline_table"},
-    {"distributed", "cli"},
-    {"handover"},
-    {"meter", "reporter", "annotator", "gatekeeper", "gate_reporter"},
-    {"retries"},
-    {"gate_plugin"},
-    {"activation"},
+    {"_core", "model.wire", "reporting.compact_list", "model.measures"},
+    {"render.format", "atomic_file", "model.reading", "measurement.outlet"},
+    {"model.limits", "baseline.model", "reporting.github"},
+    {"render.reading_text", "measurement.markers", "gate.expression", "baseline.codec", "options"},
+    {
+        "reporting.results",
+        "api",
+        "knockknock",
+        "gate.compare",
+        "baseline.storage",
+        "baseline.environment",
+    },
+    {"reporting.terminal", "reporting.json_report", "gate.settings"},
+    {"gate.text", "gate.io", "measurement.settings"},
+    {"gate.formats", "reporting.benchmark_action"},
+    {"baseline.table"},
+    {"measurement.distributed", "cli"},
+    {"measurement.handover"},
+    {
+        "measurement.meter",
+        "reporting.reporter",
+        "reporting.github_annotator",
+        "gate.checker",
+        "gate.reporter",
+    },
+    {"gate.retries"},
+    {"gate.setup"},
+    {"session"},
     {"plugin"},
 ]
 PURE = {
-    *("text", "files", "packed", "measures", "reading", "limits"),
-    *("failure", "results", "table", "document"),
-    *("baseline", "baseline_json", "gate", "compare", "storage", "origin", "gate_files"),
-    *("compare_table", "compare_formats", "baseline_table", "github", "benchmark_action", "cli"),
+    *(
+        "render.format",
+        "atomic_file",
+        "reporting.compact_list",
+        "model.measures",
+        "model.reading",
+        "model.limits",
+    ),
+    *("render.reading_text", "reporting.results", "reporting.terminal", "reporting.json_report"),
+    *(
+        "baseline.model",
+        "baseline.codec",
+        "gate.expression",
+        "gate.compare",
+        "baseline.storage",
+        "baseline.environment",
+        "gate.io",
+    ),
+    *(
+        "gate.text",
+        "gate.formats",
+        "baseline.table",
+        "reporting.github",
+        "reporting.benchmark_action",
+        "cli",
+    ),
 }
 
 
 def imports(module: str, *, typing_too: bool) -> set[str]:
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
     found: set[str] = set()
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
@@ -56,7 +91,11 @@ def imports(module: str, *, typing_too: bool) -> set[str]:
 
 
 def test_every_module_has_its_layer():
-    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    modules = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+        if path.stem not in ("__init__", "__main__")
+    }
     assert modules | {"_core"} == set().union(*LAYERS)
 
 
@@ -66,7 +105,7 @@ def test_a_module_imports_only_from_below(layer):
     known = set().union(*LAYERS)
     for module in LAYERS[layer]:
         own = {
-            name.split(".")[1]
+            name.removeprefix("pytest_gilknock.")
             for name in imports(module, typing_too=False)
             if name.startswith("pytest_gilknock.")
         }

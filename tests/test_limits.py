@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import disabled, raw, reading, sampled
 
-from pytest_gilknock.limits import (
+from pytest_gilknock.model.limits import (
     Limit,
     judge,
     parse_duration,
     parse_share,
     wilson_interval,
 )
-from pytest_gilknock.reading import GilReading
+from pytest_gilknock.model.reading import GilReading
 
 CONTENTION = Limit("contention", 0.3, "here")
 MAX_WAIT = Limit("max_wait", 0.02, "here")

@@ -9,7 +9,7 @@ from scripted import disabled, reading, sampled
 
 import pytest_gilknock
 from pytest_gilknock import GilNotMeasuredWarning, GilReading, assert_releases_gil, measure
-from pytest_gilknock.measuring import _own_run_delay, judge_release
+from pytest_gilknock.api import _own_run_delay, judge_release
 
 HOLDS = ctypes.PyDLL(None).usleep
 RELEASES = ctypes.CDLL(None).usleep

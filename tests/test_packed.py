@@ -3,7 +3,7 @@ import sys
 import pytest
 from scripted import raw
 
-from pytest_gilknock.packed import Packed
+from pytest_gilknock.reporting.compact_list import Packed
 
 
 @pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 1_000])

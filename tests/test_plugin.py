@@ -8,8 +8,9 @@ import inner
 import pytest
 from inner import exact
 
-from pytest_gilknock import _core, meter
-from pytest_gilknock.distributed import Controller
+from pytest_gilknock import _core
+from pytest_gilknock.measurement import meter
+from pytest_gilknock.measurement.distributed import Controller
 
 disabled = pytest.mark.skipif(_core.status()[0] != "disabled", reason="the GIL is enabled")
 

@@ -3,7 +3,7 @@ import pickle
 
 from scripted import disabled, raw, reading, sampled
 
-from pytest_gilknock.reading import SCHEMA_VERSION, Blame, GilReading
+from pytest_gilknock.model.reading import SCHEMA_VERSION, Blame, GilReading
 
 
 def test_contention_is_the_share_of_time_held():

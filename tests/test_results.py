@@ -1,7 +1,7 @@
 import pytest
 from scripted import breach, disabled, measured, raw, sampled, totals
 
-from pytest_gilknock.results import Results
+from pytest_gilknock.reporting.results import Results
 
 
 def names(results: Results) -> list[str]:

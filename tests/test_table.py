@@ -1,8 +1,8 @@
 import pytest
 from scripted import breach, disabled, measured, raw, sampled, totals
 
-from pytest_gilknock.results import Results
-from pytest_gilknock.table import BUSY_ALONE, Line, section
+from pytest_gilknock.reporting.results import Results
+from pytest_gilknock.reporting.terminal import BUSY_ALONE, Line, section
 
 LONG = "tests/integration/test_server.py::TestServer::test_many_clients[asyncio-128]"
 

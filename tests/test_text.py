@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilknock import text
+from pytest_gilknock.render import format as text
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from pytest_gilknock import _core
-from pytest_gilknock.reading import GilReading
+from pytest_gilknock.model.reading import GilReading
 
 from . import loads
 

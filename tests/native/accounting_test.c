@@ -5,7 +5,7 @@
 
 #define _GNU_SOURCE
 
-#include "accounting.h"
+#include "native/accounting.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "clock.h"
+#include "native/clock.h"
 #include "diary.h"
 #include "toy_gil.h"
 

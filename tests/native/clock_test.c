@@ -1,6 +1,6 @@
 #define _POSIX_C_SOURCE 200809L
 
-#include "clock.h"
+#include "native/clock.h"
 
 #include <pthread.h>
 #include <string.h>

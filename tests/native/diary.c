@@ -5,7 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "native/clock.h"
 
 /* A thread that used no more of the processor between dropping the GIL as asked and asking for it
  * back, and did not sleep, wants it straight back (accounting.c). */

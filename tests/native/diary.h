@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "check.h"
-#include "ledger.h"
+#include "native/ledger.h"
 #include "toy_gil.h"
 
 #define TURNS 4000

@@ -2,7 +2,7 @@
 
 #define _GNU_SOURCE
 
-#include "elf_object.h"
+#include "native/elf_object.h"
 
 #include <string.h>
 #include <sys/mman.h>

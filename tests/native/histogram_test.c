@@ -1,4 +1,4 @@
-#include "histogram.h"
+#include "native/histogram.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* What remains of it where calls cannot be redirected. */
 
-#include "interpose.h"
+#include "native/interpose.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* Built at a fixed address, this program lends the address of its own stub for pthread_mutex_lock
    to all objects. A replacement that passed calls on to that would call itself. */
 
-#include "interpose.h"
+#include "native/interpose.h"
 
 #include <pthread.h>
 #include <string.h>

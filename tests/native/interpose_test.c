@@ -4,7 +4,7 @@
 
 #define _GNU_SOURCE
 
-#include "interpose.h"
+#include "native/interpose.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 
 #define _GNU_SOURCE
 
-#include "knocker.h"
+#include "native/knocker.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "clock.h"
+#include "native/clock.h"
 
 #define HOUR UINT64_C(3600000000000)
 #define MINUTE UINT64_C(60000000000)

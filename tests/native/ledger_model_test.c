@@ -2,7 +2,7 @@
  * window counts what lies in it. Threads come and go, take the GIL, wait for it, are forced to drop
  * it, give up, fork; knockers come in between; windows open and close in any order. */
 
-#include "ledger.h"
+#include "native/ledger.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* The ledger on scripted moments: every tick in here is made up, so every expected sum is exact. */
 
-#include "ledger.h"
+#include "native/ledger.h"
 
 #include <string.h>
 

@@ -13,6 +13,7 @@ from toolchain import ADDRESS, COMPILER, PLAIN, THREAD, sanitizer_flags, why_not
 
 HERE = Path(__file__).parent
 SRC = HERE.parent.parent / "src"
+NATIVE = SRC / "native"
 
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-g", "-pthread", f"-I{SRC}"]
 
@@ -29,7 +30,7 @@ class Program:
     """One build of one test program."""
 
     test: str  # NAME of tests/native/NAME_test.c
-    sources: str  # files of src it is linked with
+    sources: str  # files of src/native it is linked with
     flags: tuple[str, ...] = ()
     target: tuple[str, ...] | None = None  # flags to make the library
     library: str = "interpose_target"  # file of tests/native: the object whose calls are redirected
@@ -118,7 +119,7 @@ def test_native(program: Program, build: str, tmp_path: Path) -> None:
         pytest.skip(f"{COMPILER[0]} cannot build and run with {build or 'no sanitizer'}: {reason}")
 
     files = [HERE / f"{name}.c" for name in (f"{program.test}_test", *program.helpers.split())]
-    files += [SRC / f"{name}.c" for name in program.sources.split()]
+    files += [NATIVE / f"{name}.c" for name in program.sources.split()]
     if program.target is not None:
         library = tmp_path / "libtarget.so"
         source = str(HERE / f"{program.library}.c")

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "clock.h"
+#include "native/clock.h"
 
 #define SECOND 1000000000 /* ns */
 #define PATIENCE 500000

@@ -1,0 +1,207 @@
+"""Measuring a block of code: ``measure`` and ``assert_releases_gil``."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar, get_args
+
+from pytest_gilknock.model.limits import wilson_interval
+from pytest_gilknock.model.reading import AskedMethod, GilReading
+from pytest_gilknock.render import format as text
+from pytest_gilknock.render.reading_text import facts
+
+if TYPE_CHECKING:
+    from pytest_gilknock._core import Window
+
+Self = TypeVar("Self", bound="measure")
+
+ENOUGH_KNOCKS = 20
+"""Knocks below which a sampled reading is no ground for a verdict on a block."""
+
+
+class GilNotMeasuredWarning(UserWarning):
+    """A check of the GIL could not be made, and so did not fail."""
+
+
+class measure:
+    """Context manager that measures its block; ``reading`` has the result.
+
+    Blocks nest, and may be open in several threads at once, each with an object of its own. Raises
+    ValueError for an unknown ``method``, and on entering RuntimeError where ``method="exact"``
+    cannot be had.
+    """
+
+    __slots__ = ("_method", "_reading", "_window")
+
+    def __init__(self, *, method: AskedMethod = "auto") -> None:
+        if method not in get_args(AskedMethod):
+            accepted = ", ".join(get_args(AskedMethod))
+            raise ValueError(f"method {method!r} is not one of {accepted}")
+        self._method = method
+        self._window: Window | None = None
+        self._reading: GilReading | None = None
+
+    def __enter__(self: Self) -> Self:
+        from pytest_gilknock._core import Window
+
+        if self._window is not None:
+            raise RuntimeError("this measure() is open already; nest another one")
+        window = Window(method=self._method)
+        self._window = window
+        self._reading = None
+        window.begin()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        window = self._window
+        assert window is not None
+        raw = window.end()
+        self._window = None
+        self._reading = GilReading.from_raw(raw)
+
+    @property
+    def reading(self) -> GilReading:
+        """What the block measured; inside it, what has been measured so far.
+
+        Raises RuntimeError before the block.
+        """
+        if self._window is not None:
+            return GilReading.from_raw(self._window.peek())
+        if self._reading is None:
+            raise RuntimeError("nothing measured yet: use it as 'with measure() as m:'")
+        return self._reading
+
+
+class assert_releases_gil(measure):
+    """Context manager that raises AssertionError if its thread kept the GIL in its block.
+
+    The thread must let go of the GIL for at least ``min_share`` of the block. Time it spends
+    waiting to get the GIL back is other threads' doing and left out: share = released / (wall - own
+    wait), with released = wall - own held - own wait. A thread that the system takes off its
+    processor while it holds the GIL cannot let go of it: where that may have made the difference
+    (Linux tells), it warns with GilNotMeasuredWarning and does not fail.
+
+    Passes where the GIL is disabled. Where only knocks measure, the share is that of the knocks
+    that were answered at once, whichever thread held the GIL, and it fails if their 95 % confidence
+    interval lies below ``min_share``; with fewer than 20 knocks it warns with
+    GilNotMeasuredWarning. An exception of the block itself is never replaced. Raises ValueError if
+    ``min_share`` is not from 0 to 1.
+    """
+
+    __slots__ = ("_delayed_before", "_min_share")
+
+    def __init__(self, min_share: float = 0.9, *, method: AskedMethod = "auto") -> None:
+        super().__init__(method=method)
+        if not 0.0 <= min_share <= 1.0:
+            raise ValueError(f"min_share {min_share!r} is not a share from 0 to 1")
+        self._min_share = min_share
+
+    def __enter__(self: Self) -> Self:
+        self._delayed_before = _own_run_delay()
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(exc_type, exc, traceback)
+        if exc_type is None:
+            delayed = _own_run_delay() - self._delayed_before
+            judge_release(self.reading, self._min_share, threading.get_native_id(), delayed)
+
+
+def judge_release(
+    reading: GilReading, min_share: float, native_id: int, delayed: float = 0.0
+) -> None:
+    """Raise AssertionError unless a thread released the GIL for ``min_share`` of a reading.
+
+    ``delayed`` says how long (s) that thread was ready to run without a processor. Warns with
+    GilNotMeasuredWarning where the reading cannot tell.
+    """
+    __tracebackhide__ = True
+    if reading.method == "disabled":
+        return
+    if reading.held is None:
+        _judge_knocks(reading, min_share)
+        return
+    own = next((thread for thread in reading.threads if thread.native_id == native_id), None)
+    if own is None or reading.wall <= own.wait:
+        _not_measured("this thread's part of the block is unknown")
+        return
+    active = reading.wall - own.wait
+    released = max(0.0, 1.0 - own.held / active)
+    if released >= min_share:
+        return
+    if 1.0 - (own.held - delayed) / active >= min_share:
+        _not_measured(f"the thread was without a processor for {text.seconds(delayed)}")
+        return
+    raise AssertionError(
+        f"the GIL was released for {released:.3f} of the block, at least {min_share:g} was"
+        f" asked for: this thread held it for {text.seconds(own.held)}"
+        f" of {text.seconds(reading.wall)}\n" + "\n".join(facts(reading))
+    )
+
+
+def _judge_knocks(reading: GilReading, min_share: float) -> None:
+    __tracebackhide__ = True
+    if reading.knocks < ENOUGH_KNOCKS:
+        knocks = text.count(reading.knocks, "knock")
+        _not_measured(f"{knocks} fell into the block, {ENOUGH_KNOCKS} are needed")
+        return
+    answered = reading.knocks - reading.knocks_waited
+    _, high = wilson_interval(answered, reading.knocks)
+    if high < min_share:
+        raise AssertionError(
+            f"the GIL was free for {answered / reading.knocks:.3f} of {reading.knocks} knocks,"
+            f" at least {min_share:g} was asked for\n" + "\n".join(facts(reading))
+        )
+
+
+def _own_run_delay() -> float:
+    """Return how long (s) this thread has been ready to run without a processor; 0.0 if unknown.
+
+    The second number of the kernel's schedstat, in nanoseconds
+    (Documentation/scheduler/sched-stats).
+    """
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return int(file.read().split()[1]) * 1e-9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def _not_measured(reason: str) -> None:
+    warnings.warn(
+        f"assert_releases_gil could not judge: {reason}", GilNotMeasuredWarning, stacklevel=4
+    )
+
+
+class Gilknock:
+    """What the fixture ``gilknock`` gives a test: blocks measured by the run's method."""
+
+    __slots__ = ("_latest", "_method")
+
+    def __init__(self, method: AskedMethod) -> None:
+        self._method = method
+        self._latest: measure | None = None
+
+    def measure(self) -> measure:
+        """Return a context manager that measures its block; see :class:`measure`."""
+        self._latest = measure(method=self._method)
+        return self._latest
+
+    @property
+    def reading(self) -> GilReading:
+        """What the latest block measured. Raises RuntimeError before any."""
+        if self._latest is None:
+            raise RuntimeError("nothing measured yet: use 'with gilknock.measure():' first")
+        return self._latest.reading

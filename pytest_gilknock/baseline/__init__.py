@@ -1,0 +1,1 @@
+"""Saved runs: their model, their file format, where they are stored."""

@@ -1,0 +1,1 @@
+"""Compares a run with saved ones, and fails the tests that got worse."""

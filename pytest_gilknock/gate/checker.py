@@ -1,0 +1,159 @@
+"""The plugin object that compares each test with its baseline, in whichever process runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import astuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import pytest
+
+from pytest_gilknock import _core
+from pytest_gilknock.baseline.model import Entry
+from pytest_gilknock.gate.compare import Before, Change, compare_test
+from pytest_gilknock.gate.expression import Gate
+from pytest_gilknock.gate.text import breach_text, runs
+from pytest_gilknock.measurement.distributed import fail_worker, is_worker
+from pytest_gilknock.model.reading import GilReading
+
+if TYPE_CHECKING:
+    from pytest_gilknock.measurement.meter import Meter
+
+
+class Note(TypedDict):
+    """What a test report carries from the process that ran the test: plain data.
+
+    ``entry`` has the fields of :class:`~pytest_gilknock.baseline.model.Entry` in their order,
+    ``extent`` that of the worst breach, 0 without one.
+    """
+
+    nodeid: str
+    entry: list[Any]
+    breached: bool
+    extent: float
+    attempts: int
+
+
+class _Latest(NamedTuple):
+    """The test that ran last to its own end, until its report is made."""
+
+    item: pytest.Item
+    note: Note
+    failure: BaseException | None
+
+
+class Gatekeeper:
+    """Fails the tests that are over a gate, and puts each test's entry on its report.
+
+    ``meter`` returns the one that measures in this process. With ``strict``, a baseline measured by
+    another method is a usage error.
+    """
+
+    def __init__(
+        self,
+        before: Before,
+        gates: Sequence[Gate],
+        meter: Callable[[], Meter],
+        *,
+        strict: bool,
+        junit: bool,
+    ) -> None:
+        self._before = before
+        self._gates = gates
+        self._meter = meter
+        self._strict = strict
+        self._junit = junit
+        self._latest: _Latest | None = None
+
+    def knows(self, item: pytest.Item) -> bool:
+        """Return whether a gate can fail this test."""
+        return bool(self._gates) and id_of(item) in self._before.entries
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config) -> None:
+        """Refuse to compare unlike with unlike, where that is asked for."""
+        if not self._strict:
+            return
+        asked = config.option.gil_method
+        method = "sampled" if asked == "sampled" else _core.status()[0]
+        entries = chain.from_iterable(self._before.entries.values())
+        others = {entry.method for entry in entries} - {method}
+        if others:
+            words = (
+                f"--gil-compare-strict: measured by the method {method} here, compared with"
+                f" {', '.join(sorted(others))} in {runs(self._before.names)}"
+            )
+            if is_worker(config):
+                fail_worker(config, words)
+            raise pytest.UsageError(words)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Judge the reading of a test that passed, and fail it by raising as it would itself."""
+        self._latest = None
+        result = yield
+        raw = self._meter().handover.reading_of(item)
+        if raw is None:
+            return result
+        reading = GilReading.from_raw(raw)
+        entry = Entry.from_reading(reading)
+        nodeid = id_of(item)
+        changes = self._changes(nodeid, entry)
+        if self._junit:
+            _set_properties(item, changes)
+        breaches = [change for change in changes if change.breached]
+        failure = None
+        if breaches:
+            words = breach_text(breaches, self._before.names, reading)
+            failure = pytest.fail.Exception(words, pytrace=False)
+        note: Note = {
+            "nodeid": nodeid,
+            "entry": list(astuple(entry)),
+            "breached": bool(breaches),
+            "extent": max((change.extent for change in breaches), default=0.0),
+            "attempts": 1,
+        }
+        self._latest = _Latest(item, note, failure)
+        if failure is not None:
+            raise failure
+        return result
+
+    def _changes(self, nodeid: str, entry: Entry) -> list[Change]:
+        before = self._before.entries.get(nodeid)
+        return compare_test(nodeid, before, entry, self._gates)[0] if before else []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the entry on the report, unless the test failed by itself.
+
+        unittest keeps a test's own failure to itself until now.
+        """
+        report = yield
+        latest = self._latest
+        if latest is not None and latest.item is item and call.when == "call":
+            self._latest = None
+            if call.excinfo is None or call.excinfo.value is latest.failure:
+                report.gilknock_gate = latest.note  # type: ignore[attr-defined]
+        return report
+
+
+def id_of(item: pytest.Item) -> str:
+    """Return a test's id without the group that pytest-xdist appends for ``--dist=loadgroup``."""
+    if getattr(item.config.option, "loadgroup", False) and item.parent is not None:
+        return f"{item.parent.nodeid}::{item.name}"
+    return item.nodeid
+
+
+def _set_properties(item: pytest.Item, changes: Sequence[Change]) -> None:
+    """Set the JUnit properties of a comparison; a rerun replaces those of the run before."""
+    units = {"contention": "", "wait": "_s", "max_wait": "_s", "contended": ""}
+    properties = {}
+    for change in changes:
+        unit = units[change.metric]
+        properties[f"gil_baseline_{change.metric}{unit}"] = change.before
+        properties[f"gil_change_{change.metric}{unit}"] = round(change.difference, 6)
+    others = [(name, value) for name, value in item.user_properties if name not in properties]
+    item.user_properties[:] = [*others, *properties.items()]

@@ -1,0 +1,155 @@
+"""The plugin object that prints the comparison and saves the baseline."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline.model import Baseline, BaselineError, Entry
+from pytest_gilknock.baseline.storage import is_path
+from pytest_gilknock.gate import io as gate_files
+from pytest_gilknock.gate.compare import Before, Comparison, compare_runs
+from pytest_gilknock.gate.formats import as_markdown
+from pytest_gilknock.gate.text import runs, section
+from pytest_gilknock.render import format as text
+from pytest_gilknock.reporting import github
+
+if TYPE_CHECKING:
+    from pytest_gilknock.gate.checker import Note
+    from pytest_gilknock.gate.settings import GateSettings
+
+BEFORE = "gilknock_before"
+"""Key of what a worker of pytest-xdist compares with: as a text, since it may be elsewhere."""
+
+
+BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+
+
+class GateReporter:
+    """Lives in the process that prints: the only one, or the controller of pytest-xdist.
+
+    ``now`` is a baseline without tests, which tells what this run is measured on.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: GateSettings,
+        now: Baseline,
+        before: Before,
+        *,
+        warnings: list[str],
+        top: int,
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._now = now
+        self._before = before
+        self._warnings = warnings
+        self._top = top
+        self._measured: dict[str, Entry] = {}
+        self._passed: set[str] = set()
+        self._repeated: list[Note] = []
+        self._saved: str | None = None
+        self._save_error: str | None = None
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what this run is compared with, by which gate, before it begins."""
+        if self._settings.compare is None:
+            return []
+        gates = ", ".join(map(str, self._settings.gates))
+        line = f"gilknock: compared with {runs(self._before.names)}" + (
+            f"; gate {gates}" if gates else ""
+        )
+        return [line, *(f"gilknock: warning: {warning}" for warning in self._warnings)]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give a worker what it compares with."""
+        node.workerinput[BEFORE] = self._before.dumps()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the test's entry off its report."""
+        note: Note | None = report.__dict__.pop("gilknock_gate", None)
+        if note is None or report.outcome == "rerun":  # type: ignore[comparison-overlap]
+            return
+        nodeid = note["nodeid"]
+        self._measured[nodeid] = Entry(*note["entry"])
+        if report.passed:
+            self._passed.add(nodeid)
+        if note["attempts"] > 1:
+            self._repeated.append(note)
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Save the tests that passed: one that failed did not do what a baseline is of."""
+        if self._settings.save is None or exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return
+        if not self._passed:
+            self._save_error = "no measured test passed"
+            return
+        if exitstatus in BROKEN_OFF and not is_path(self._settings.save):
+            self._save_error = "the run was broken off, and a numbered run is a whole one"
+            return
+        tests = {nodeid: self._measured[nodeid] for nodeid in self._passed}
+        commit = origin.commit_of(str(self._config.rootpath))
+        try:
+            self._saved = gate_files.save(
+                self._settings, replace(self._now, tests=tests, commit=commit)
+            )
+        except BaselineError as error:
+            self._save_error = str(error)
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the comparison, and what became of the save."""
+        if self._settings.compare is not None:
+            self._tell_comparison(terminalreporter)
+        if self._saved is not None:
+            terminalreporter.write_line(self._saved)
+        if self._save_error is not None:
+            terminalreporter.write_line(f"GIL baseline not saved: {self._save_error}", red=True)
+
+    def _tell_comparison(self, terminalreporter: pytest.TerminalReporter) -> None:
+        comparison = compare_runs(
+            self._before,
+            self._measured,
+            self._settings.gates,
+            name="this run",
+            warnings=self._warnings,
+            notes=self._repetitions(),
+        )
+        verbosity = self._config.option.verbose
+        lines = section(
+            comparison,
+            width=self._config.get_terminal_writer().fullwidth,
+            top=self._top if verbosity < 2 else 0,
+            everything=verbosity > 1,
+        )
+        terminalreporter.write_sep("=", "GIL contention compared")
+        for line, *markup in lines:
+            terminalreporter.write_line(
+                line, **dict(zip(("red", "yellow", "bold"), markup, strict=True))
+            )
+        if github.is_running(os.environ):
+            self._append_summary(terminalreporter, comparison)
+
+    def _repetitions(self) -> list[str]:
+        return [
+            f"{text.printable(note['nodeid'])} was measured {note['attempts']} times,"
+            f" at its best {'still over' if note['breached'] else 'within'} the gate"
+            for note in self._repeated
+        ]
+
+    def _append_summary(
+        self, terminalreporter: pytest.TerminalReporter, comparison: Comparison
+    ) -> None:
+        try:
+            github.append_summary(as_markdown(comparison), os.environ)
+        except OSError as error:
+            terminalreporter.write_line(
+                f"GITHUB_STEP_SUMMARY: {text.printable(str(error))}", yellow=True
+            )

@@ -1,0 +1,1 @@
+"""Measures tests, and hands each reading to the report of its test."""

@@ -1,0 +1,161 @@
+"""The plugin objects that measure tests, in whichever process runs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_gilknock import _core
+from pytest_gilknock.measurement.distributed import is_controller
+from pytest_gilknock.measurement.handover import Handover
+from pytest_gilknock.model.limits import Limit, judge
+from pytest_gilknock.model.measures import contention_of
+from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.render import format as text
+from pytest_gilknock.render.reading_text import breach_text
+from pytest_gilknock.reporting.results import WORTH_A_ROW
+
+if TYPE_CHECKING:
+    from pytest_gilknock.measurement.markers import PhaseLimits
+    from pytest_gilknock.measurement.outlet import Outlet
+    from pytest_gilknock.measurement.settings import Settings
+    from pytest_gilknock.model.wire import Measured, PlainLimit, RawReading
+
+
+class Meter:
+    """Measures the tests that ask for it, judges them by their limits, and passes both on.
+
+    Tests without limits that are too short for a row are only counted, unless all are to be told.
+    """
+
+    def __init__(self, settings: Settings, outlet: Outlet) -> None:
+        self._settings = settings
+        self._shortest = 0.0 if settings.tells_all else WORTH_A_ROW
+        self._outlet = outlet
+        self.handover = Handover(outlet)
+        self._default: PhaseLimits = settings.limits_of_all
+        self.limits: dict[pytest.Item, PhaseLimits] = {}  # of the tests with markers
+        self._gil_enabled = gil_enabled()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Hold one window open over all tests, for waits that outlast the test they begin in."""
+        if is_controller(session):
+            return (yield)  # the tests run in other processes
+        if self._settings.knock_interval is not None:
+            _core.set_knock_interval(self._settings.knock_interval)
+        had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
+        turned_on = self._gil_enabled and not had_gil
+        windows_cost, knocks_held = _core.cost()
+        window = _core.Window(method=self._settings.method, threads=False)
+        window.begin()
+        try:
+            return (yield)
+        finally:
+            raw = window.end()
+            now = _core.cost()
+            self._outlet.take_run(
+                {
+                    "raw": raw,
+                    "windows_cost": now[0] - windows_cost,
+                    "knocks_held": now[1] - knocks_held,
+                    "gil_turned_on": turned_on,
+                    "short": self.handover.short,
+                }
+            )
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Measure innermost, so that the window holds the test and nothing of other plugins."""
+        return (yield from self.measure(item, "call"))
+
+    def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
+        """Run a phase of a test, in a window if it is to be measured; raise at a broken limit."""
+        phases = self.limits.get(item, self._default) if self.limits else self._default
+        limits = phases.get(phase)
+        if limits is None:
+            return (yield)
+        self.handover.forget(phase)
+        window = _core.Window(method=self._settings.method)
+        window.begin()
+        try:
+            result = yield
+        except BaseException:
+            self._note(item, phase, window.end(), ())
+            raise
+        raw = window.end(0.0 if limits else self._shortest)
+        if raw is None:
+            self.handover.expect(item, phase, None)
+        elif (failure := self._note(item, phase, raw, limits)) is not None:
+            raise failure
+        return result
+
+    def _note(
+        self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
+    ) -> BaseException | None:
+        """Keep a reading for its report; return the failure if it breaks one of ``limits``."""
+        measured: Measured = {"phase": phase, "raw": raw}
+        if raw["gil_enabled"] != self._gil_enabled:
+            self._gil_enabled = measured["gil_turned_on"] = raw["gil_enabled"]
+        failure = _judge(measured, limits) if limits else None
+        self.handover.expect(item, phase, measured, failure)
+        junit = self._settings.junit
+        if phase == "call" and (junit == "all" or (junit == "limited" and limits)):
+            _set_properties(item, raw)
+        return failure
+
+
+class OuterPhases:
+    """Measures setup and teardown as well; only needed where a marker asks for them."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        return (yield from self._meter.measure(item, "setup"))
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        return (yield from self._meter.measure(item, "teardown"))
+
+
+def gil_enabled() -> bool:
+    """Return whether this process has a GIL at this moment."""
+    is_enabled: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
+    return is_enabled is None or is_enabled()
+
+
+def _judge(measured: Measured, limits: tuple[Limit, ...]) -> BaseException | None:
+    reading = GilReading.from_raw(measured["raw"])
+    verdicts = [verdict for limit in limits if (verdict := judge(reading, limit)) is not None]
+    # A report may travel to another process, and only plain data can go with it.
+    measured["limits"] = [_plain(limit) for limit in limits]
+    measured["verdicts"] = [(_plain(limit), breached, fact) for limit, breached, fact in verdicts]
+    if not any(verdict.breached for verdict in verdicts):
+        return None
+    return pytest.fail.Exception(breach_text(reading, verdicts, measured["phase"]), pytrace=False)
+
+
+def _plain(limit: Limit) -> PlainLimit:
+    kind, bound, source = limit
+    return kind, bound, source
+
+
+def _set_properties(item: pytest.Item, raw: RawReading) -> None:
+    """Set the JUnit properties of a test; a rerun replaces those of the run before."""
+    properties: dict[str, object] = {
+        "gil_contention": contention_of(
+            raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"]
+        ),
+        "gil_wait_s": raw["wait"],
+        "gil_max_wait_s": raw["max_wait"],
+        "gil_method": raw["method"],
+    }
+    others = [(name, value) for name, value in item.user_properties if name not in properties]
+    item.user_properties[:] = others + [
+        (name, text.NOT_MEASURED if value is None else value) for name, value in properties.items()
+    ]

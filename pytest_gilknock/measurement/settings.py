@@ -1,0 +1,132 @@
+"""What the command line and the ini file ask for, checked, in one frozen result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+import pytest
+
+from pytest_gilknock.gate import settings as gate_options
+from pytest_gilknock.model.limits import Limit, parse_duration, parse_share
+from pytest_gilknock.options import DEFAULT_TOP, JUNIT, METHODS, SORTS, given
+
+if TYPE_CHECKING:
+    from pytest_gilknock.gate.settings import GateSettings
+    from pytest_gilknock.model.reading import AskedMethod
+    from pytest_gilknock.model.wire import Kind
+
+T = TypeVar("T")
+
+
+class Settings(NamedTuple):
+    """What a run is asked for. Times in seconds."""
+
+    report: bool = False
+    top: int = DEFAULT_TOP
+    sort: str = "wait"
+    limits: tuple[Limit, ...] = ()
+    method: AskedMethod = "auto"
+    knock_interval: float | None = None
+    switch_interval: float | None = None
+    json: str | None = None
+    json_format: str | None = None
+    junit: str = "limited"
+    gate: GateSettings | None = None
+    verbosity: int = 0
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether even the shortest test has its reading told somewhere."""
+        asked = self.json is not None or self.gate is not None or self.junit == "all"
+        return asked or self.verbosity >= 2
+
+    @property
+    def measures_all(self) -> bool:
+        """Whether every test is measured, not only those with a marker."""
+        asked = self.report or self.json is not None or self.gate is not None
+        return asked or bool(self.limits)
+
+    @property
+    def limits_of_all(self) -> dict[str, tuple[Limit, ...]]:
+        """The limits of a test without markers, for each phase to measure."""
+        return {"call": self.limits} if self.measures_all else {}
+
+
+def read(config: pytest.Config) -> Settings:
+    """Return the settings of this run; raises pytest.UsageError for a value that cannot be used."""
+    asked = given(config)
+
+    def value(name: str, parse: Callable[[Any], T], default: T) -> T:
+        if name not in asked:
+            return default
+        place, raw = asked[name]
+        try:
+            return parse(raw)
+        except ValueError as error:
+            raise pytest.UsageError(f"{place}: {error}") from None
+
+    def limit(name: str, kind: Kind, parse: Callable[[Any], float]) -> Limit | None:
+        bound = value(name, parse, None)
+        return None if bound is None else Limit(kind, bound, asked[name][0])
+
+    report = value("gil_report", bool, False)
+    limits = (
+        limit("gil_max_contention", "contention", parse_share),
+        limit("gil_max_wait", "max_wait", parse_duration),
+    )
+    everything = report and bool(config.getoption("xmlpath", None))
+    return Settings(
+        report=report,
+        top=value("gil_top", _parse_count, DEFAULT_TOP),
+        sort=value("gil_sort", _one_of(SORTS), "wait"),
+        limits=tuple(limit for limit in limits if limit is not None),
+        method=cast("AskedMethod", value("gil_method", _one_of(METHODS), "auto")),
+        knock_interval=value("gil_knock_interval", _parse_knock_interval, None),
+        switch_interval=value("gil_switch_interval", _between("1us", "1min"), None),
+        json=value("gil_json", _parse_path, None),
+        json_format=config.option.gil_json_format,
+        junit=value("gil_junit", _one_of(JUNIT), "all" if everything else "limited"),
+        gate=gate_options.read(config),
+        verbosity=config.getoption("verbose", 0),
+    )
+
+
+def _parse_count(value: str) -> int:
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError(f"{value!r} is not a number of rows: 0 for all, or a count such as 10")
+    return int(value)
+
+
+def _parse_path(value: str) -> str:
+    if not value:
+        raise ValueError("'' is not a path")
+    return os.path.abspath(value)
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def _parse_knock_interval(value: Any) -> float | None:
+    """Return seconds; 0 for "off"."""
+    try:
+        return 0.0 if value == "off" else _between("100us", "10s")(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or 'off'") from None
+
+
+def _between(low: str, high: str) -> Callable[[Any], float | None]:
+    def parse(value: Any) -> float:
+        number = parse_duration(value)
+        if not parse_duration(low) <= number <= parse_duration(high):
+            raise ValueError(f"{value!r} is not a time from {low} to {high}")
+        return number
+
+    return parse

@@ -1,0 +1,1 @@
+"""Collects the readings of a run, prints them and writes them to files."""

@@ -1,0 +1,48 @@
+"""The plugin object that annotates broken limits and gates in GitHub Actions. Only used there."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pytest_gilknock.render import format as text
+from pytest_gilknock.reporting.github import Annotation, workflow_commands
+
+BREACHES = ("GIL limit exceeded", "GIL contention regression")
+"""How the texts of tests begin that fail by a limit or a gate, and of no other ones."""
+
+ANNOTATES_FAILURES = "pytest_github_actions_annotate_failures"
+"""The plugin that annotates every failed test; with it ours would be the second."""
+
+
+def _place(annotation: Annotation) -> tuple[str, int]:
+    return annotation.file, annotation.line or 0
+
+
+class Annotator:
+    """Lives in the process that prints: the only one, or the controller of pytest-xdist."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._annotations: list[Annotation] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        words = str(report.longrepr)
+        if not report.failed or not words.startswith(BREACHES):
+            return
+        file, line, name = report.location
+        self._annotations.append(
+            Annotation(
+                file=os.path.join(self._config.rootpath, file),
+                line=None if line is None else line + 1,
+                title=text.printable(f"{name}: {words.splitlines()[0]}"),
+                message=words,
+            )
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._config.pluginmanager.has_plugin(ANNOTATES_FAILURES):
+            return
+        for command in workflow_commands(sorted(self._annotations, key=_place), os.environ):
+            terminalreporter.write_line(command)

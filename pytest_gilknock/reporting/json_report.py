@@ -1,0 +1,56 @@
+"""The file of ``--gil-json``: every reading of a run. Pure, no pytest."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+from pytest_gilknock.model.reading import SCHEMA_VERSION
+from pytest_gilknock.reporting.results import Entry, Results
+
+
+def document(results: Results) -> Iterator[str]:
+    """Yield the run as JSON text: what ran it, the whole run, and its tests sorted by id.
+
+    Each test is a line of its own.
+    """
+    whole = results.whole()
+    head = {
+        "schema": SCHEMA_VERSION,
+        "pytest_gilknock": version("pytest-gilknock"),
+        "python": platform.python_version(),
+        "platform": sys.platform,
+        "run": {"contention": whole.contention, **whole._asdict()},
+    }
+    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "tests": ['
+    separator = "\n  "
+    for entry in results.everything():
+        yield separator + json.dumps(_test(entry))
+        separator = ",\n  "
+    yield "\n ]\n}\n"
+
+
+def _test(entry: Entry) -> dict[str, Any]:
+    verdicts = {verdict.limit: verdict for verdict in entry.verdicts}
+    return {
+        "nodeid": entry.nodeid,
+        "phase": entry.measured["phase"],
+        "outcome": entry.outcome,
+        "limits": [
+            {
+                **limit._asdict(),
+                "verdict": _verdict(verdicts[limit].breached) if limit in verdicts else "kept",
+                "fact": verdicts[limit].fact if limit in verdicts else None,
+            }
+            for limit in entry.limits
+        ],
+        "reading": entry.reading.as_dict(),
+    }
+
+
+def _verdict(breached: bool) -> str:
+    return "breached" if breached else "not judged"

@@ -1,0 +1,111 @@
+"""The plugin object that gathers the readings of a run, prints them and writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_gilknock.gate.settings import BENCHMARKS
+from pytest_gilknock.render import format as text
+from pytest_gilknock.reporting import terminal as table
+from pytest_gilknock.reporting.results import WORTH_A_ROW, Results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_gilknock.measurement.settings import Settings
+    from pytest_gilknock.model.wire import Measured, RunTotals
+
+
+class Reporter:
+    """Lives in the process that prints: the only one, or the controller of pytest-xdist."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._file_news: list[table.Line] = []
+        self.results = Results(
+            top=settings.top,
+            sort=settings.sort,
+            threshold=WORTH_A_ROW if settings.verbosity < 2 else 0.0,
+            keep_all=settings.json is not None,
+        )
+
+    def pytest_report_header(self) -> str | None:
+        """Say how this run measures, and what it fails tests for."""
+        settings = self._settings
+        if not settings.measures_all:
+            return None
+        parts = [self._method()]
+        parts += [f"{limit.source} {limit.bound_text}" for limit in settings.limits]
+        return f"gilknock: {'; '.join(parts)}"
+
+    def _method(self) -> str:
+        if self._config.pluginmanager.has_plugin("dsession"):
+            return f"method {self._settings.method}, in each worker"
+        from pytest_gilknock import _core
+
+        method, reason = _core.status()
+        if method == "disabled":
+            return "the GIL is disabled"
+        if self._settings.method == "sampled":
+            return "method sampled, as asked for"
+        return f"method {method}" + (f" ({text.printable(reason)})" if reason else "")
+
+    def take_test(self, report: pytest.TestReport, measured: Measured) -> None:
+        """Count one measured phase of a test, unless the test is going to be run again."""
+        if report.outcome != "rerun":  # type: ignore[comparison-overlap]
+            self.results.add(report.nodeid, report.outcome, measured)
+
+    def take_run(self, totals: RunTotals) -> None:
+        """Count one measuring process."""
+        self.results.add_process(totals)
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the file that was asked for."""
+        if self._settings.json is None or exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return
+        from pytest_gilknock.atomic_file import replace
+
+        path = text.printable(self._settings.json)
+        try:
+            replace(self._settings.json, self._document())
+        except OSError as error:
+            self._file_news = [table.Line(f"--gil-json: {path}: {error.strerror}", red=True)]
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        else:
+            self._file_news = [table.Line(f"GIL readings written to {path}")]
+
+    def _document(self) -> Iterable[str]:
+        if self._settings.json_format == BENCHMARKS:
+            from pytest_gilknock.baseline import model as baseline
+            from pytest_gilknock.reporting import benchmark_action
+
+            tests = {
+                entry.nodeid: baseline.Entry.from_reading(entry.reading)
+                for entry in self.results.everything()
+                if entry.measured["phase"] == "call"
+            }
+            return [benchmark_action.dumps(tests)]
+        from pytest_gilknock.reporting.json_report import document
+
+        return document(self.results)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the section, or only what must be known where no table was asked for."""
+        ran = self.results.measured or self.results.totals
+        if self._settings.report and ran:
+            lines = table.section(
+                self.results,
+                width=self._config.get_terminal_writer().fullwidth,
+                verbosity=self._settings.verbosity,
+            )
+        else:
+            lines = list(table.unjudged(self.results))
+        if lines:
+            terminalreporter.write_sep("=", "GIL contention")
+        for line, *markup in lines + self._file_news:
+            terminalreporter.write_line(
+                line, **dict(zip(("red", "yellow", "bold"), markup, strict=True))
+            )

@@ -1,0 +1,205 @@
+"""What a run measured, in one process or many. Keeps whole readings only where they are shown."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilknock.model.limits import Limit, Verdict
+from pytest_gilknock.model.measures import contention_of
+from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.reporting.compact_list import Packed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gilknock.model.wire import Measured, RawReading, RunTotals
+
+WORTH_A_ROW = 1e-3
+"""Seconds: a test that is shorter, or below in the measure it is sorted by, gets no row."""
+
+
+class Entry(NamedTuple):
+    """One measured phase of one test."""
+
+    nodeid: str
+    outcome: str
+    measured: Measured
+
+    @property
+    def name(self) -> str:
+        """The test's id, with the phase where it is not the call."""
+        phase = self.measured["phase"]
+        return self.nodeid if phase == "call" else f"{self.nodeid} ({phase})"
+
+    @property
+    def reading(self) -> GilReading:
+        """What was measured."""
+        return GilReading.from_raw(self.measured["raw"])
+
+    @property
+    def limits(self) -> list[Limit]:
+        """The limits that hold for this phase of this test."""
+        return [Limit(*limit) for limit in self.measured.get("limits", [])]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The limits it does not surely keep."""
+        return [
+            Verdict(Limit(*limit), breached, fact)
+            for limit, breached, fact in self.measured.get("verdicts", [])
+        ]
+
+    @property
+    def breached(self) -> bool:
+        """Whether the test failed by one of its limits."""
+        return any(breached for _, breached, _ in self.measured.get("verdicts", []))
+
+
+class Results:
+    """Counts every test; keeps the worst ``top`` (0: all) of those worth a row, and every breach.
+
+    ``sort`` is the measure that says who is worst, ``threshold`` (s) what it reaches in a test
+    worth a row. With ``keep_all``, :meth:`everything` tells of every test.
+    """
+
+    def __init__(
+        self, top: int, sort: str, threshold: float = WORTH_A_ROW, keep_all: bool = False
+    ) -> None:
+        self.top = top
+        self.sort = sort
+        self.threshold = threshold
+        self._all = Packed() if keep_all else None
+        self.extent_measure = "held" if sort == "contention" else sort
+        """The measure in seconds that decides whether a test is worth a row."""
+        self.measured = 0
+        self.with_row = 0
+        self.unjudged = 0
+        self.first_unjudged: Entry | None = None
+        self.breaches: list[Entry] = []
+        self.gil_turned_on_by: list[str] = []
+        self.totals: list[RunTotals] = []
+        self.run_delay = 0.0
+        self.thread_time = 0.0
+        """Wall time (s) of all threads of the tests whose ``run_delay`` is known."""
+        self._worst: list[Entry] = []
+
+    def add(self, nodeid: str, outcome: str, measured: Measured) -> None:
+        """Count one measured phase of a test, and keep it where it may be shown."""
+        raw = measured["raw"]
+        self.measured += 1
+        if raw["run_delay"] is not None:
+            self.run_delay += raw["run_delay"]
+            self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
+        if measured.get("gil_turned_on"):
+            self.gil_turned_on_by.append(nodeid)
+        extent: float | None = raw[self.extent_measure]  # type: ignore[literal-required]
+        if extent is None:  # not exact: the longest knock is what there is
+            extent = raw["max_wait"] or 0.0
+        worth_a_row = extent >= self.threshold
+        if self._all is not None:
+            self._all.append((nodeid, outcome, measured))
+        if worth_a_row or "verdicts" in measured:
+            self._keep(Entry(nodeid, outcome, measured), worth_a_row)
+
+    def _keep(self, entry: Entry, worth_a_row: bool) -> None:
+        self.with_row += worth_a_row or entry.breached
+        if entry.breached:
+            self.breaches.append(entry)
+        elif worth_a_row:
+            self._worst.append(entry)
+            if self.top and len(self._worst) > 2 * self.top + 100:
+                self._worst = heapq.nlargest(self.top, self._worst, key=self._badness)
+        if entry.verdicts and not entry.breached:
+            self.unjudged += 1
+            self.first_unjudged = self.first_unjudged or entry
+
+    def add_process(self, totals: RunTotals) -> None:
+        """Count what a measuring process tells at its end."""
+        self.totals.append(totals)
+        self.measured += totals["short"]
+
+    def everything(self) -> Iterator[Entry]:
+        """Yield every measured phase of every test, if they were kept, sorted by id."""
+        kept = self._all
+        if kept is None:
+            return
+        places = sorted(
+            (nodeid, measured["phase"], place) for place, (nodeid, _, measured) in enumerate(kept)
+        )
+        for _, _, place in places:
+            yield Entry(*kept[place])
+
+    def rows(self) -> list[Entry]:
+        """Return the tests to show, worst first: ``top`` of them, and every breach beyond."""
+        ranked = sorted(self.breaches + self._worst, key=self._badness, reverse=True)
+        return [
+            entry
+            for rank, entry in enumerate(ranked)
+            if not self.top or rank < self.top or entry.breached
+        ]
+
+    def whole(self) -> Whole:
+        """Return the run as a whole, over all measuring processes."""
+        raws = [totals["raw"] for totals in self.totals]
+        return Whole(
+            processes=len(raws),
+            methods=sorted({raw["method"] for raw in raws}),
+            reasons=sorted({raw["reason"] for raw in raws if raw["reason"]}),
+            gil_enabled=any(raw["gil_enabled"] for raw in raws),
+            wall=sum(raw["wall"] for raw in raws),
+            held=_sum([raw["held"] for raw in raws]),
+            wait=_sum([raw["wait"] for raw in raws]),
+            knocks=sum(raw["knocks"] for raw in raws),
+            knocks_waited=sum(raw["knocks_waited"] for raw in raws),
+            windows_cost=sum(totals["windows_cost"] for totals in self.totals),
+            knocks_held=sum(totals["knocks_held"] for totals in self.totals),
+        )
+
+    def _badness(self, entry: Entry) -> tuple[float, ...]:
+        raw = entry.measured["raw"]
+        return tuple(
+            _value(raw, measure)
+            for measure in (self.sort, "wait", "max_wait", "held", "contention")
+        )
+
+
+class Whole(NamedTuple):
+    """Sums over the measuring processes of a run; ``None`` for what not all of them measured."""
+
+    processes: int
+    methods: list[str]
+    reasons: list[str]
+    gil_enabled: bool
+    wall: float
+    held: float | None
+    wait: float | None
+    knocks: int
+    knocks_waited: int
+    windows_cost: float
+    knocks_held: float
+
+    @property
+    def disabled(self) -> bool:
+        """Whether no process had a GIL to measure."""
+        return self.methods == ["disabled"]
+
+    @property
+    def contention(self) -> float | None:
+        """As :attr:`GilReading.contention`, of all processes together."""
+        return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
+
+
+def _value(raw: RawReading, measure: str) -> float:
+    """Return a measure for sorting; what was not measured sorts last."""
+    if measure == "contention":
+        value = contention_of(raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"])
+    else:
+        value = raw[measure]  # type: ignore[literal-required]
+    return -1.0 if value is None else value
+
+
+def _sum(values: list[float | None]) -> float | None:
+    """Return the sum of what all processes measured, or ``None``."""
+    measured = [value for value in values if value is not None]
+    return sum(measured) if measured and len(measured) == len(values) else None

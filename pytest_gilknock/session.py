@@ -1,0 +1,139 @@
+"""Sets up what a run asks for. Imported only in runs that ask for something."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from pytest_gilknock.measurement.distributed import Controller, WorkerOutlet, fail_worker, is_worker
+from pytest_gilknock.measurement.meter import Meter, OuterPhases
+from pytest_gilknock.measurement.settings import Settings, read
+from pytest_gilknock.reporting.reporter import Reporter
+
+if TYPE_CHECKING:
+    from pytest_gilknock.measurement.markers import PhaseLimits
+
+_SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+_METER = "gilknock-meter"
+_REPORTER = "gilknock-reporter"
+_CONTROLLER = "gilknock-controller"
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Return the settings of a run; raises pytest.UsageError for a value that cannot be used."""
+    if _SETTINGS not in config.stash:
+        config.stash[_SETTINGS] = read(config)
+    return config.stash[_SETTINGS]
+
+
+def start(config: pytest.Config) -> None:
+    """Check what the options ask for, and register what does it."""
+    settings = settings_of(config)
+    if settings.switch_interval is not None:
+        config.pluginmanager.register(SwitchInterval(settings.switch_interval))
+    if settings.json is not None and not is_worker(config):
+        _check_json_path(settings.json)
+    if settings.gate is not None:
+        from pytest_gilknock.gate import setup as gate_plugin
+
+        gate_plugin.install(config, settings, settings.gate, lambda: _meter(config))
+    if settings.measures_all:
+        _meter(config)
+
+
+def listen_to_workers(config: pytest.Config) -> None:
+    """Have the reports of other processes reach the reporter of this one."""
+    if not config.pluginmanager.has_plugin(_CONTROLLER):
+        config.pluginmanager.register(Controller(_reporter(config)), _CONTROLLER)
+
+
+def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
+    """Read the markers' limits, and make sure that all can be measured."""
+    limits = _read_markers(config, marked) if marked else {}
+    if config.option.collectonly:
+        return
+    if limits:
+        meter = _meter(config)
+        meter.limits.update(limits)
+        if any(phase != "call" for phases in limits.values() for phase in phases):
+            config.pluginmanager.register(OuterPhases(meter))
+    if settings_of(config).method == "exact" and config.pluginmanager.has_plugin(_METER):
+        from pytest_gilknock import _core
+
+        method, reason = _core.status()
+        if method != "exact":
+            _usage_error(config, f"--gil-method: 'exact' cannot be had here: {reason or method}")
+
+
+class SwitchInterval:
+    """Runs the tests under another switch interval (s), and restores the one there was."""
+
+    def __init__(self, seconds: float) -> None:
+        # CPython cuts off fractions of a microsecond; a float may lack a hair to a whole one.
+        self._seconds = (round(seconds * 1e6) + 0.5) * 1e-6
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(self._seconds)
+        try:
+            return (yield)
+        finally:
+            sys.setswitchinterval(before)
+
+
+def _meter(config: pytest.Config) -> Meter:
+    """Return the meter of this process; makes it, and what listens to it, when first asked."""
+    meter: Meter | None = config.pluginmanager.get_plugin(_METER)
+    if meter is None:
+        outlet = WorkerOutlet(config) if is_worker(config) else _reporter(config)
+        meter = Meter(settings_of(config), outlet)
+        config.pluginmanager.register(meter, _METER)
+        config.pluginmanager.register(meter.handover)
+    return meter
+
+
+def _reporter(config: pytest.Config) -> Reporter:
+    """Return what prints and writes the readings; makes it when first asked."""
+    reporter: Reporter | None = config.pluginmanager.get_plugin(_REPORTER)
+    if reporter is None:
+        reporter = Reporter(config, settings_of(config))
+        config.pluginmanager.register(reporter, _REPORTER)
+    return reporter
+
+
+def _read_markers(
+    config: pytest.Config, marked: list[pytest.Item]
+) -> dict[pytest.Item, PhaseLimits]:
+    """Return the limits of each marked test."""
+    from pytest_gilknock.measurement.markers import MarkerError, limits_of
+
+    limits: dict[pytest.Item, PhaseLimits] = {}
+    errors: list[str] = []
+    defaults = settings_of(config).limits_of_all
+    for item in marked:
+        try:
+            limits[item] = limits_of(item, defaults)
+        except MarkerError as error:
+            errors.append(str(error))
+    if errors:
+        _usage_error(config, "\n".join(errors))
+    return limits
+
+
+def _usage_error(config: pytest.Config, text: str) -> NoReturn:
+    if is_worker(config):
+        fail_worker(config, text)
+    raise pytest.UsageError(text)
+
+
+def _check_json_path(path: str) -> None:
+    from pytest_gilknock.atomic_file import check_replaceable
+
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise pytest.UsageError(f"--gil-json: {error}; give the path of a file to write") from None

@@ -1,0 +1,78 @@
+/* The accounting: watches the GIL's own mutex and keeps the ledger. */
+#ifndef GILKNOCK_ACCOUNTING_H
+#define GILKNOCK_ACCOUNTING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "native/ledger.h"
+
+/* Where to look, found by gil.c. `locked` is the interpreter's flag: 1 while some thread has the
+ * GIL. */
+struct accounting_target {
+    void *mutex;        /* pthread_mutex_t */
+    void *switch_mutex; /* pthread_mutex_t, behind `mutex` in the same struct */
+    const int *locked;
+    const int *drop_request; /* set while a thread asks the holder to let go; NULL where each thread
+                                has its own */
+};
+
+/* A thread as the accounting knows it. */
+struct accounting_thread {
+    uint64_t serial;
+    uint64_t ident; /* pthread_self() */
+    uint64_t native_id;
+    char name[LEDGER_NAME_SIZE];
+};
+
+/* Redirect the mutex calls of the loaded object that holds `interpreter_function`. The GIL is held.
+ * Returns 0, or -1 with a reason and nothing changed. A second call after success only moves the
+ * target. */
+int accounting_install(const struct accounting_target *target, const void *interpreter_function,
+                       char *reason, size_t reason_size);
+
+/* Put the interpreter's calls back. The GIL is held, no window is open. */
+void accounting_uninstall(void);
+
+/* Stop watching for good, whatever is open: the interpreter ends. The GIL is held. */
+void accounting_stop(void);
+
+/* Whether the interpreter's calls still come here, and every event so far made sense. The GIL is
+ * held. */
+bool accounting_intact(void);
+
+/* Whether some window is open. The GIL is held. */
+bool accounting_active(void);
+
+/* Open, read and close a window; see ledger.h. The caller holds the GIL. */
+int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now);
+int accounting_read(const struct ledger_window *window, uint64_t now,
+                    struct ledger_reading *reading);
+void accounting_close(struct ledger_window *window);
+
+/* Declare the calling thread a knocker's. No lock is held. */
+void accounting_disown_self(void);
+
+/* How long the calling knocker thread waited at its latest acquisition, in ticks; 0 when the GIL
+ * was free. It has the GIL. */
+uint64_t accounting_own_wait(void);
+
+/* A thread had the GIL while a knock waited for it. */
+struct accounting_hold {
+    struct accounting_thread thread;
+    uint64_t from, until; /* ticks */
+};
+
+/* Have `tell` called at every release while `*asked`, the moment (ticks) at which a knocker asked for
+ * the GIL, is not 0. It is called by the releasing thread, which has no current thread state any
+ * more, before any other can take the GIL, and must be quick. NULL ends it. No lock is held. */
+void accounting_bear_witness(const uint64_t *asked, void (*tell)(const struct accounting_hold *));
+
+/* Fill `threads` with up to `size` threads without a name; returns how many. The GIL is held. */
+size_t accounting_nameless(struct accounting_thread *threads, size_t size);
+
+/* Note the name of a thread, if it is still known. The GIL is held. */
+void accounting_name(uint64_t serial, const char *name);
+
+#endif

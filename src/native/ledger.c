@@ -1,0 +1,469 @@
+#define _POSIX_C_SOURCE 200809L
+#include "native/ledger.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void raise_to(uint64_t *maximum, uint64_t value) {
+    if (value > *maximum) {
+        *maximum = value;
+    }
+}
+
+/* --- slots --- */
+
+int ledger_init(struct ledger *ledger) {
+    memset(ledger, 0, sizeof *ledger);
+    ledger->slots = calloc(LEDGER_SLOTS, sizeof *ledger->slots);
+    return ledger->slots == NULL ? -1 : 0;
+}
+
+static void unlink_slot(struct ledger *ledger, struct ledger_slot *slot) {
+    *(slot->previous ? &slot->previous->next : &ledger->oldest) = slot->next;
+    *(slot->next ? &slot->next->previous : &ledger->latest) = slot->previous;
+    slot->next = slot->previous = NULL;
+    ledger->live--;
+}
+
+static void give_back(struct ledger *ledger, struct ledger_slot *slot) {
+    if (ledger->former == slot) {
+        ledger->former = NULL;
+    }
+    slot->serial = 0;
+    slot->next = ledger->free;
+    ledger->free = slot;
+}
+
+/* Put the slots of the program's ended threads back, when no window is left that has to tell of
+ * them. */
+static void reclaim(struct ledger *ledger) {
+    for (struct ledger_slot *slot = ledger->oldest, *next; slot != NULL; slot = next) {
+        next = slot->next;
+        if (ledger_has_ended(slot) && slot != ledger->holder) {
+            unlink_slot(ledger, slot);
+            give_back(ledger, slot);
+        }
+    }
+}
+
+/* Put the slots of ended knockers back, of which no window tells. */
+static void reclaim_own(struct ledger *ledger) {
+    for (struct ledger_slot **link = &ledger->own; *link != NULL;) {
+        struct ledger_slot *slot = *link;
+        if (ledger_has_ended(slot) && slot != ledger->holder) {
+            *link = slot->next;
+            give_back(ledger, slot);
+        } else {
+            link = &slot->next;
+        }
+    }
+}
+
+/* With every slot used and none free, an ended thread's is taken, though an open window then no
+ * longer tells of it by name; its part stays in the sums. Goes on from where it left off, so that a
+ * storm of threads stays cheap. */
+static struct ledger_slot *evict(struct ledger *ledger) {
+    for (size_t step = 0; step < LEDGER_SLOTS; step++) {
+        struct ledger_slot *slot = &ledger->slots[ledger->hand];
+        ledger->hand = (ledger->hand + 1) % LEDGER_SLOTS;
+        if (ledger_has_ended(slot) && !slot->own && slot != ledger->holder) {
+            unlink_slot(ledger, slot);
+            if (ledger->former == slot) {
+                ledger->former = NULL;
+            }
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+static struct ledger_slot *find_slot(struct ledger *ledger) {
+    if (ledger->free == NULL) {
+        reclaim_own(ledger);
+    }
+    struct ledger_slot *slot = ledger->free;
+    if (slot != NULL) {
+        ledger->free = slot->next;
+        return slot;
+    }
+    return ledger->used < LEDGER_SLOTS ? &ledger->slots[ledger->used++] : evict(ledger);
+}
+
+struct ledger_slot *ledger_enroll(struct ledger *ledger, uint64_t ident, uint64_t native_id) {
+    struct ledger_slot *slot = find_slot(ledger);
+    if (slot == NULL) {
+        ledger->lost = true;
+        return NULL;
+    }
+    memset(slot, 0, sizeof *slot);
+    slot->ident = ident;
+    slot->native_id = native_id;
+    slot->serial = ++ledger->serial;
+    slot->previous = ledger->latest;
+    *(ledger->latest ? &ledger->latest->next : &ledger->oldest) = slot;
+    ledger->latest = slot;
+    ledger->live++;
+    return slot;
+}
+
+void ledger_disown(struct ledger *ledger, struct ledger_slot *slot) {
+    if (!slot->own) {
+        unlink_slot(ledger, slot);
+        slot->own = true;
+        slot->next = ledger->own;
+        ledger->own = slot;
+    }
+}
+
+void ledger_ended(struct ledger_slot *slot, const char *os_name) {
+    memcpy(slot->os_name, os_name, strnlen(os_name, sizeof slot->os_name - 1));
+    __atomic_store_n(&slot->ended, 1, __ATOMIC_RELEASE);
+}
+
+/* --- events --- */
+
+static void forget_request(struct ledger_slot *slot) {
+    slot->wait_since = 0;
+    slot->state = LEDGER_AWAY;
+}
+
+/* The entry of a slot among those of a window; they ascend by serial. NULL: the thread is younger.
+ */
+static struct ledger_entry *find_entry(const struct ledger_window *window, uint64_t serial) {
+    size_t low = 0, high = window->entry_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (window->entries[middle].serial < serial) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < window->entry_count && window->entries[low].serial == serial
+               ? &window->entries[low]
+               : NULL;
+}
+
+/* The window itself or, going back in time, the first one that tells threads apart. */
+static struct ledger_window *by_thread_from(struct ledger_window *window) {
+    while (window != NULL && !window->by_thread) {
+        window = window->older;
+    }
+    return window;
+}
+
+static uint64_t later_of(uint64_t since, const struct ledger_window *window) {
+    return window != NULL && window->opened > since ? window->opened : since;
+}
+
+/* The histogram is large and most windows see no wait, so each keeps what it was like only once a
+ * wait is about to be added. Windows older than one that did so have done so, too. */
+static void keep_waits_base(struct ledger *ledger) {
+    for (struct ledger_window *window = ledger->newest; window != NULL && !window->saw_wait;
+         window = window->older) {
+        window->waits_base = ledger->waits;
+        window->saw_wait = true;
+    }
+}
+
+/* Enter a wait that is over. A window that opened while it lasted counts the part since then. */
+static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t since,
+                       uint64_t now) {
+    uint64_t waited = clock_elapsed(since, now);
+    if (slot->sums.contended == 0) {
+        slot->first_since = since;
+        slot->first_until = now;
+    }
+    ledger->sums.contended++;
+    slot->sums.contended++;
+    ledger->sums.wait += waited;
+    slot->sums.wait += waited;
+    keep_waits_base(ledger);
+    histogram_add(&ledger->waits, waited);
+
+    struct ledger_window *window = ledger->newest, *older;
+    raise_to(&ledger->max_wait, clock_elapsed(later_of(since, window), now));
+    for (; window != NULL && window->opened > since; window = older) {
+        older = window->older;
+        window->base.wait += clock_elapsed(since, window->opened);
+        raise_to(&window->before, clock_elapsed(later_of(since, older), now));
+    }
+    window = by_thread_from(ledger->newest);
+    raise_to(&slot->max_wait, clock_elapsed(later_of(since, window), now));
+    for (; window != NULL && window->opened > since; window = older) {
+        older = by_thread_from(window->older);
+        struct ledger_entry *entry = find_entry(window, slot->serial);
+        if (entry != NULL) {
+            entry->base.wait += clock_elapsed(since, window->opened);
+            raise_to(&entry->before, clock_elapsed(later_of(since, older), now));
+        }
+    }
+}
+
+void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced) {
+    slot->wait_since = since;
+    slot->state = forced ? LEDGER_FORCED : LEDGER_WAITING;
+    slot->turns_at_request = ledger->turns;
+    slot->waits_for_own = ledger->holder != NULL && ledger->holder->own;
+}
+
+static uint64_t oldest_opening(const struct ledger *ledger) {
+    const struct ledger_window *window = ledger->newest;
+    while (window != NULL && window->older != NULL) {
+        window = window->older;
+    }
+    return window != NULL ? window->opened : 0;
+}
+
+void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
+    enum ledger_state state = slot->state;
+    uint64_t since = state == LEDGER_AWAY ? oldest_opening(ledger) : slot->wait_since;
+    uint64_t waited = since != 0 ? clock_elapsed(since, now) : 0;
+    slot->wait_since = 0;
+    slot->last_wait = waited;
+    slot->state = LEDGER_AWAY;
+    ledger->holder = slot;
+    ledger->held_since = now;
+    if (slot->own) {
+        ledger->own_acquisitions++;
+        return;
+    }
+    bool own_wait = slot->waits_for_own && slot->turns_at_request == ledger->turns;
+    bool only_own_between =
+        ledger->former == slot && slot->own_at_release != ledger->own_acquisitions;
+    ledger->turns++;
+    if (state == LEDGER_FORCED && only_own_between) {
+        ledger->sums.held += waited;
+        slot->sums.held += waited;
+        return;
+    }
+    ledger->sums.acquisitions++;
+    slot->sums.acquisitions++;
+    if (since != 0 && !own_wait) {
+        enter_wait(ledger, slot, since, now);
+    }
+}
+
+void ledger_abandon(struct ledger_slot *slot) { forget_request(slot); }
+
+/* --- windows --- */
+
+/* The sums of one thread, or (slot NULL) of all, with the hold in progress up to now. */
+static struct ledger_sums sums_at(const struct ledger *ledger, const struct ledger_slot *slot,
+                                  uint64_t now) {
+    struct ledger_sums sums = slot != NULL ? slot->sums : ledger->sums;
+    const struct ledger_slot *holder = ledger->holder;
+    if (holder != NULL && (slot == NULL || slot == holder)) {
+        sums.held += clock_elapsed(ledger->held_since, now);
+    }
+    return sums;
+}
+
+static struct ledger_sums difference(struct ledger_sums later, const struct ledger_sums *earlier) {
+    later.held = clock_elapsed(earlier->held, later.held);
+    later.wait = clock_elapsed(earlier->wait, later.wait);
+    later.acquisitions -= earlier->acquisitions;
+    later.contended -= earlier->contended;
+    return later;
+}
+
+/* The first window: nothing before it is known, except that the caller has the GIL. */
+static void activate(struct ledger *ledger, struct ledger_slot *holder, uint64_t now) {
+    for (struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
+        forget_request(slot);
+    }
+    for (struct ledger_slot *slot = ledger->own; slot != NULL; slot = slot->next) {
+        forget_request(slot);
+    }
+    ledger->lost = false;
+    ledger->former = NULL;
+    ledger->holder = holder;
+    ledger->held_since = now;
+    ledger->active = true;
+}
+
+int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledger_slot *holder,
+                bool by_thread, uint64_t now) {
+    memset(window, 0, offsetof(struct ledger_window, waits_base));
+    if (by_thread) {
+        if (ledger->by_thread == 0) {
+            reclaim(ledger);
+        }
+        window->entries = malloc((ledger->live + 1) * sizeof *window->entries);
+        if (window->entries == NULL) {
+            return -1;
+        }
+    }
+    if (!ledger->active) {
+        activate(ledger, holder, now);
+    }
+    window->by_thread = by_thread;
+    window->opened = now;
+    window->base = sums_at(ledger, NULL, now);
+    window->before = ledger->max_wait;
+    ledger->max_wait = 0;
+    if (by_thread) {
+        ledger->by_thread++;
+    }
+    for (struct ledger_slot *slot = ledger->oldest; by_thread && slot != NULL; slot = slot->next) {
+        window->entries[window->entry_count++] = (struct ledger_entry){
+            .serial = slot->serial, .base = sums_at(ledger, slot, now), .before = slot->max_wait};
+        slot->max_wait = 0;
+    }
+    window->older = ledger->newest;
+    if (window->older != NULL) {
+        window->older->newer = window;
+    }
+    ledger->newest = window;
+    return 0;
+}
+
+/* The longest wait since the window opened that has ended, of one thread, or (slot NULL) of all. */
+static uint64_t maximum_since(const struct ledger *ledger, const struct ledger_window *window,
+                              const struct ledger_slot *slot) {
+    uint64_t maximum = slot != NULL ? slot->max_wait : ledger->max_wait;
+    for (const struct ledger_window *later = window->newer; later != NULL; later = later->newer) {
+        const struct ledger_entry *entry = slot != NULL ? find_entry(later, slot->serial) : NULL;
+        raise_to(&maximum, slot == NULL ? later->before : entry != NULL ? entry->before : 0);
+    }
+    return maximum;
+}
+
+/* The part of a wait in progress that lies in the window. */
+static uint64_t pending_in(const struct ledger_window *window, const struct ledger_slot *slot,
+                           uint64_t now) {
+    return slot->wait_since != 0 ? clock_elapsed(later_of(slot->wait_since, window), now) : 0;
+}
+
+/* A thread's part in a window. The entry is its own there; NULL: the thread is younger. */
+static struct ledger_thread part_in(const struct ledger *ledger, const struct ledger_window *window,
+                                    const struct ledger_slot *slot,
+                                    const struct ledger_entry *entry, uint64_t now) {
+    struct ledger_thread thread = {.native_id = slot->native_id,
+                                   .max_wait = maximum_since(ledger, window, slot)};
+    struct ledger_sums base = {0};
+    if (entry != NULL) {
+        base = entry->base;
+    } else if (slot->sums.contended != 0) {
+        uint64_t since = later_of(slot->first_since, window);
+        base.wait = clock_elapsed(slot->first_since, since);
+        raise_to(&thread.max_wait, clock_elapsed(since, slot->first_until));
+    }
+    uint64_t pending = pending_in(window, slot, now);
+    thread.sums = difference(sums_at(ledger, slot, now), &base);
+    thread.sums.wait += pending;
+    raise_to(&thread.max_wait, pending);
+    strcpy(thread.name,
+           slot->name[0] == '\0' && ledger_has_ended(slot) ? slot->os_name : slot->name);
+    return thread;
+}
+
+int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint64_t now,
+                struct ledger_reading *reading) {
+    reading->threads = NULL;
+    reading->thread_count = 0;
+    if (window->by_thread &&
+        (reading->threads = malloc((ledger->live + 1) * sizeof *reading->threads)) == NULL) {
+        return -1;
+    }
+    reading->wall = clock_elapsed(window->opened, now);
+    reading->sums = difference(sums_at(ledger, NULL, now), &window->base);
+    if (window->saw_wait) {
+        reading->waits = ledger->waits;
+        histogram_subtract(&reading->waits, &window->waits_base);
+    }
+    reading->max_wait = maximum_since(ledger, window, NULL);
+
+    size_t next = 0;
+    for (const struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
+        uint64_t pending = pending_in(window, slot, now);
+        reading->sums.wait += pending;
+        raise_to(&reading->max_wait, pending);
+        if (!window->by_thread) {
+            continue;
+        }
+        while (next < window->entry_count && window->entries[next].serial < slot->serial) {
+            next++;
+        }
+        bool known = next < window->entry_count && window->entries[next].serial == slot->serial;
+        struct ledger_thread thread =
+            part_in(ledger, window, slot, known ? &window->entries[next] : NULL, now);
+        if (thread.sums.held != 0 || thread.sums.wait != 0 || thread.sums.acquisitions != 0) {
+            reading->threads[reading->thread_count++] = thread;
+        }
+    }
+    return 0;
+}
+
+/* Join the stretch before the window with the one after it. */
+static void join_stretches(struct ledger *ledger, struct ledger_window *window) {
+    struct ledger_window *newer = window->newer;
+    raise_to(newer != NULL ? &newer->before : &ledger->max_wait, window->before);
+    while (newer != NULL && !newer->by_thread) {
+        newer = newer->newer;
+    }
+    struct ledger_slot *slot = ledger->oldest;
+    for (size_t i = 0; i < window->entry_count; i++) {
+        const struct ledger_entry *entry = &window->entries[i];
+        while (slot != NULL && slot->serial < entry->serial) {
+            slot = slot->next;
+        }
+        struct ledger_entry *next = newer != NULL ? find_entry(newer, entry->serial) : NULL;
+        if (next != NULL) {
+            raise_to(&next->before, entry->before);
+        } else if (slot != NULL && slot->serial == entry->serial) {
+            raise_to(&slot->max_wait, entry->before);
+        }
+    }
+}
+
+void ledger_close(struct ledger *ledger, struct ledger_window *window) {
+    join_stretches(ledger, window);
+    *(window->newer ? &window->newer->older : &ledger->newest) = window->older;
+    if (window->older != NULL) {
+        window->older->newer = window->newer;
+    }
+    if (window->by_thread) {
+        ledger->by_thread--;
+    }
+    free(window->entries);
+    window->entries = NULL;
+    window->entry_count = 0;
+    if (ledger->newest == NULL) {
+        ledger->active = false;
+        ledger->holder = NULL;
+    }
+}
+
+/* Put a slot into the live list at its place, most often the last. */
+static void link_by_serial(struct ledger *ledger, struct ledger_slot *slot) {
+    struct ledger_slot *before = ledger->latest;
+    while (before != NULL && before->serial > slot->serial) {
+        before = before->previous;
+    }
+    slot->previous = before;
+    slot->next = before != NULL ? before->next : ledger->oldest;
+    *(slot->previous ? &slot->previous->next : &ledger->oldest) = slot;
+    *(slot->next ? &slot->next->previous : &ledger->latest) = slot;
+    ledger->live++;
+}
+
+/* Another thread may have been about to change the lists when this one forked: they are made anew
+ * from the slots themselves. */
+void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint64_t now) {
+    if (ledger->holder != NULL) {
+        ledger_release(ledger, ledger->holder, now);
+    }
+    ledger->free = ledger->own = ledger->oldest = ledger->latest = NULL;
+    ledger->live = 0;
+    for (size_t i = 0; i < ledger->used; i++) {
+        struct ledger_slot *slot = &ledger->slots[i];
+        if (slot->serial == 0 || slot->own) {
+            give_back(ledger, slot);
+            continue;
+        }
+        forget_request(slot);
+        slot->ended = slot != survivor;
+        link_by_serial(ledger, slot);
+    }
+}

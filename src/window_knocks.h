@@ -1,0 +1,64 @@
+/* The knocks of the windows: the one knocker that they share, and what it has seen in each. */
+#ifndef GILKNOCK_KNOCKING_H
+#define GILKNOCK_KNOCKING_H
+
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "blame.h"
+#include "cpython/gil.h"
+#include "native/histogram.h"
+
+/* What a window keeps of them; in place from knocking_open to knocking_close. */
+struct knock_window {
+    struct knock_window *older, *newer;
+    uint64_t opened; /* ticks */
+    bool sampled;    /* it tells what the knocks alone saw */
+    bool curious;    /* it has a use for knocks */
+    uint64_t count_base, waited_base;
+    uint64_t max_wait; /* the longest part of an answered knock that lies in the window */
+    struct blame blame;
+    bool saw_knock;                /* one was answered since the opening */
+    struct histogram latency_base; /* from before the first of them; not set without any */
+};
+
+struct knock_reading {
+    uint64_t count, waited;
+    uint64_t max_wait;        /* ticks */
+    struct histogram latency; /* not set where count is 0 */
+};
+
+/* The GIL that is knocked on; NULL where it could not be found. Before the first window. The GIL is
+ * held, here and below. */
+void knocking_set_up(const struct gil *gil);
+
+/* Count a window in, and have a knocker that is awake. Without one (no thread can be had) there are
+ * no knocks to tell of. While no window is curious nor sampled, none are made. */
+void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool curious);
+
+/* What the knocks saw in an open window up to `now`, a knock under way included. Brings the
+ * window's blame up to date. */
+void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading);
+
+/* Count a window out, and forget whom it blames. */
+void knocking_close(struct knock_window *window);
+
+/* Set the mean time between two knocks, 0 for none. */
+void knocking_set_gap(double seconds);
+
+/* Ticks for which the knocker had the GIL. */
+uint64_t knocking_held(void);
+
+/* Around a fork: the process has no knocker meanwhile. The first releases the GIL while a knock
+ * under way comes to its end. */
+void knocking_before_fork(void);
+void knocking_after_fork_in_parent(void);
+
+/* No knock any more; releases the GIL while one under way comes to its end. */
+void knocking_end(void);
+
+/* After knocking_end: an interpreter begins (again). */
+void knocking_begin(void);
+
+#endif
