@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gate_samples import BASELINE, ENTRY, MACHINE
+from support.gate_samples import BASELINE, ENTRY, MACHINE
 
 from pytest_gilknock.baseline import environment as origin
 from pytest_gilknock.baseline.codec import dumps

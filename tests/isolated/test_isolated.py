@@ -9,10 +9,10 @@ import importlib
 import sys
 from pathlib import Path
 
-import processes
 import pytest
 import scripting
-from processes import NIGHTLY
+from support import processes
+from support.processes import NIGHTLY
 
 HERE = Path(__file__).parent
 PATIENCE = 4 * 3600 if NIGHTLY else 120  # s, for one case

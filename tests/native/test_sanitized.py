@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import processes
 import pytest
-from processes import NIGHTLY
+from support import processes
+from support.processes import NIGHTLY
 from toolchain import ADDRESS, COMPILER, THREAD, runtime_library, why_not
 
 from pytest_gilknock import _core

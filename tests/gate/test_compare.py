@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from gate_samples import BASELINE, ENTRY, FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
+from support.gate_samples import BASELINE, ENTRY, FUZZ
 
 from pytest_gilknock.baseline.model import Entry
 from pytest_gilknock.gate.compare import Before, Change, Unjudged, compare_runs, compare_test

@@ -3,33 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from gate_samples import BASELINE, ENTRY, INTERPRETER, MACHINE
+from support.gate_samples import BASELINE, ENTRY, INTERPRETER, MACHINE, reading
 
 from pytest_gilknock.baseline.model import Baseline, BaselineError, Entry, differences, merged
-from pytest_gilknock.model.reading import GilReading
-
-
-def reading(**changes: object) -> GilReading:
-    values = {
-        "method": "exact",
-        "reason": None,
-        "gil_enabled": True,
-        "switch_interval": 0.005,
-        "wall": 3.00000049,
-        "held": 1.00000051,
-        "wait": 0.1234567,
-        "max_wait": 0.0050004,
-        "acquisitions": 100,
-        "contended": 7,
-        "knocks": 150,
-        "knocks_waited": 40,
-        "knock_latency": None,
-        "wait_latency": None,
-        "threads": (),
-        "blame": (),
-        "run_delay": None,
-    }
-    return GilReading(**{**values, **changes})
 
 
 def test_an_entry_keeps_a_reading_rounded_to_microseconds_and_four_digits_of_a_share() -> None:

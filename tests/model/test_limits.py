@@ -3,7 +3,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import disabled, raw, reading, sampled
+from support.scripted import disabled, raw, reading, sampled
 
 from pytest_gilknock.model.limits import (
     Limit,

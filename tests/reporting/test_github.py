@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gate_samples import ENTRY
+from support.gate_samples import ENTRY
 
 from pytest_gilknock.reporting import benchmark_action
 from pytest_gilknock.reporting.github import (

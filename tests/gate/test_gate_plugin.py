@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from gate_samples import BUSY, FREE, FULL, GATE, read, script_readings, write
+from support.gate_samples import BUSY, FREE, FULL, GATE, read, script_readings, write
 
 from pytest_gilknock import _core
 from pytest_gilknock.baseline import environment as origin

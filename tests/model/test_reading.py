@@ -1,7 +1,7 @@
 import json
 import pickle
 
-from scripted import disabled, raw, reading, sampled
+from support.scripted import disabled, raw, reading, sampled
 
 from pytest_gilknock.model.reading import SCHEMA_VERSION, Blame, GilReading
 

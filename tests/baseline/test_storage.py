@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gate_samples import BASELINE, FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
+from support.gate_samples import BASELINE, FUZZ
 
 from pytest_gilknock.baseline.codec import dumps
 from pytest_gilknock.baseline.model import BaselineError
@@ -181,7 +181,7 @@ def test_a_write_that_fails_leaves_neither_a_run_nor_a_trace(
 SMALL_DISK = """
 import os, subprocess
 from pathlib import Path
-from gate_samples import FULL
+from support.gate_samples import FULL
 from pytest_gilknock.gate import io as gate_files
 from pytest_gilknock.baseline import environment as origin
 from pytest_gilknock.baseline.model import BaselineError

@@ -1,5 +1,5 @@
 import pytest
-from scripted import raw, reading, sampled
+from support.scripted import raw, reading, sampled
 
 from pytest_gilknock.model.limits import Limit, Verdict
 from pytest_gilknock.model.reading import GilReading

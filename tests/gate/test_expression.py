@@ -1,9 +1,9 @@
 """The gate's grammar and its arithmetic."""
 
 import pytest
-from gate_samples import FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
+from support.gate_samples import FUZZ
 
 from pytest_gilknock.gate.expression import FLOOR, METRICS, Gate, parse_gate, parse_gates
 

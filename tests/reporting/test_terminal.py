@@ -1,5 +1,5 @@
 import pytest
-from scripted import breach, disabled, measured, raw, sampled, totals
+from support.scripted import breach, disabled, measured, raw, sampled, totals
 
 from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.terminal import BUSY_ALONE, Line, section

@@ -16,7 +16,7 @@ from regression_demo import demo
 from pytest_gilknock import _core
 from pytest_gilknock.gate.expression import parse_gate
 
-PAGE = Path(__file__).parents[1].joinpath("docs", "ci.md").read_text(encoding="utf-8")
+PAGE = Path(__file__).parents[2].joinpath("docs", "ci.md").read_text(encoding="utf-8")
 
 
 def test_its_gates_are_gates() -> None:

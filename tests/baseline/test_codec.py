@@ -7,10 +7,10 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from gate_samples import BASELINE, ENTRY, FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from support.gate_samples import BASELINE, ENTRY, FUZZ
 
 from pytest_gilknock.baseline import codec as baseline_json
 from pytest_gilknock.baseline.codec import KIND, MAX_BYTES, dumps, loads

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import NamedTuple
 
 import pytest
-from inner import exact
+from support.inner import exact
 
 pytestmark = exact
 

@@ -2,8 +2,8 @@
 
 import os
 
-import inner
 import pytest
+from support import inner
 
 from pytest_gilknock import _core
 

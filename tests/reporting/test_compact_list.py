@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from scripted import raw
+from support.scripted import raw
 
 from pytest_gilknock.reporting.compact_list import Packed
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_gilknock import _core
 
-DEMO = Path(__file__).parent / "regression_demo" / "demo.py"
+DEMO = Path(__file__).parents[1] / "regression_demo" / "demo.py"
 
 
 @pytest.mark.skipif(_core.status()[0] != "exact", reason="its gates are for exact readings")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from gate_samples import BUSY, FREE, GATE, read, script_readings, write
+from support.gate_samples import BUSY, FREE, GATE, read, script_readings, write
 
 from pytest_gilknock import _core
 

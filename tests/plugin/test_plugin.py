@@ -4,9 +4,9 @@ import json
 import sys
 from types import SimpleNamespace
 
-import inner
 import pytest
-from inner import exact
+from support import inner
+from support.inner import exact
 
 from pytest_gilknock import _core
 from pytest_gilknock.measurement import meter

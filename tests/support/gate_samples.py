@@ -10,6 +10,7 @@ from hypothesis import settings
 from pytest_gilknock.baseline import environment as origin
 from pytest_gilknock.baseline.codec import dumps, loads
 from pytest_gilknock.baseline.model import Baseline, Commit, Entry, Interpreter, Machine
+from pytest_gilknock.model.reading import GilReading
 
 ENTRY = Entry(
     method="exact",
@@ -40,6 +41,31 @@ import os
 def busy(contention=1.0):
     os.environ["CONTENTION"] = str(float(contention))
 """
+
+
+def reading(**changes: Any) -> GilReading:
+    """A reading of 3 s with more digits than a baseline keeps."""
+    values: dict[str, Any] = {
+        "method": "exact",
+        "reason": None,
+        "gil_enabled": True,
+        "switch_interval": 0.005,
+        "wall": 3.00000049,
+        "held": 1.00000051,
+        "wait": 0.1234567,
+        "max_wait": 0.0050004,
+        "acquisitions": 100,
+        "contended": 7,
+        "knocks": 150,
+        "knocks_waited": 40,
+        "knock_latency": None,
+        "wait_latency": None,
+        "threads": (),
+        "blame": (),
+        "run_delay": None,
+    }
+    return GilReading(**{**values, **changes})
+
 
 FREE = replace(ENTRY, contention=0.0, wait=0.0, max_wait=0.0)
 FULL = replace(ENTRY, contention=1.0, wait=9.0, max_wait=9.0)

@@ -4,8 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from gate_samples import BASELINE, ENTRY
-from test_baseline import reading
+from support.gate_samples import BASELINE, ENTRY, reading
 
 from pytest_gilknock.baseline.model import Entry
 from pytest_gilknock.gate.compare import Before, Comparison, compare_runs, compare_test

@@ -4,8 +4,8 @@ import time
 import warnings
 
 import pytest
-from inner import exact
-from scripted import disabled, reading, sampled
+from support.inner import exact
+from support.scripted import disabled, reading, sampled
 
 import pytest_gilknock
 from pytest_gilknock import GilNotMeasuredWarning, GilReading, assert_releases_gil, measure
@@ -123,7 +123,7 @@ def test_keeping_the_gil_fails_and_tells_where():
     assert text.startswith("the GIL was released for 0.0")
     assert "at least 0.9 was asked for: this thread held it for " in text
     assert "  contention  " in text
-    assert "test_measuring.py" in text
+    assert "test_api.py" in text
 
 
 def test_an_exception_in_the_block_is_not_replaced():
