@@ -7,9 +7,9 @@ import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, get_args
 
-from pytest_gilknock.model.limits import wilson_interval
+from pytest_gilknock.model import units
 from pytest_gilknock.model.reading import AskedMethod, GilReading
-from pytest_gilknock.render import format as text
+from pytest_gilknock.model.statistics import wilson_interval
 from pytest_gilknock.render.reading_text import facts
 
 if TYPE_CHECKING:
@@ -142,19 +142,19 @@ def judge_release(
     if released >= min_share:
         return
     if 1.0 - (own.held - delayed) / active >= min_share:
-        _not_measured(f"the thread was without a processor for {text.seconds(delayed)}")
+        _not_measured(f"the thread was without a processor for {units.seconds(delayed)}")
         return
     raise AssertionError(
         f"the GIL was released for {released:.3f} of the block, at least {min_share:g} was"
-        f" asked for: this thread held it for {text.seconds(own.held)}"
-        f" of {text.seconds(reading.wall)}\n" + "\n".join(facts(reading))
+        f" asked for: this thread held it for {units.seconds(own.held)}"
+        f" of {units.seconds(reading.wall)}\n" + "\n".join(facts(reading))
     )
 
 
 def _judge_knocks(reading: GilReading, min_share: float) -> None:
     __tracebackhide__ = True
     if reading.knocks < ENOUGH_KNOCKS:
-        knocks = text.count(reading.knocks, "knock")
+        knocks = units.count(reading.knocks, "knock")
         _not_measured(f"{knocks} fell into the block, {ENOUGH_KNOCKS} are needed")
         return
     answered = reading.knocks - reading.knocks_waited

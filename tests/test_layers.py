@@ -11,8 +11,8 @@ PACKAGE = Path(pytest_gilknock.__file__).parent
 
 # From the bottom up: a module imports only from layers below its own.
 LAYERS = [
-    {"_core", "model.wire", "reporting.compact_list", "model.measures"},
-    {"render.format", "atomic_file", "model.reading", "measurement.outlet"},
+    {"_core", "model.wire", "model.units", "model.statistics", "reporting.compact_list"},
+    {"render.format", "atomic_file", "model.reading", "model.metrics", "measurement.outlet"},
     {"model.limits", "baseline.model", "reporting.github"},
     {"render.reading_text", "measurement.markers", "gate.expression", "baseline.codec", "options"},
     {
@@ -46,7 +46,9 @@ PURE = {
         "render.format",
         "atomic_file",
         "reporting.compact_list",
-        "model.measures",
+        "model.units",
+        "model.statistics",
+        "model.metrics",
         "model.reading",
         "model.limits",
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pytest_gilknock.baseline.model import Baseline, Commit, Entry
 from pytest_gilknock.gate.formats import code, prose
+from pytest_gilknock.model import units
 from pytest_gilknock.render import format as text
 
 HEADS = ("contention", "wait", "max wait", "contended", "method", "test")
@@ -33,13 +34,13 @@ def as_markdown(name: str, baseline: Baseline) -> str:
 
 def _origin(name: str, baseline: Baseline) -> Iterator[str]:
     machine, interpreter = baseline.machine, baseline.interpreter
-    tests = text.count(len(baseline.tests), "test")
+    tests = units.count(len(baseline.tests), "test")
     yield f"{text.printable(name)}: {tests}, saved {baseline.created}"
     yield text.printable(
-        f"{machine.kind}, {machine.arch}, {text.count(machine.cpus, 'CPU')},"
+        f"{machine.kind}, {machine.arch}, {units.count(machine.cpus, 'CPU')},"
         f" release {machine.release}, Python {interpreter.version},"
         f" GIL {'enabled' if interpreter.gil_enabled else 'disabled'},"
-        f" switch interval {text.exact_seconds(interpreter.switch_interval)}"
+        f" switch interval {units.exact_seconds(interpreter.switch_interval)}"
     )
     if baseline.commit is not None:
         yield text.printable(_commit(baseline.commit))
@@ -57,11 +58,11 @@ def _rows(baseline: Baseline) -> Iterator[tuple[str, ...]]:
         return -(entry.wait or 0.0), -(entry.max_wait or 0.0), nodeid
 
     for nodeid, entry in sorted(baseline.tests.items(), key=most_waiting):
-        contended = text.NOT_MEASURED if entry.contended is None else str(entry.contended)
+        contended = units.NOT_MEASURED if entry.contended is None else str(entry.contended)
         yield (
-            text.share(entry.contention),
-            text.seconds(entry.wait),
-            text.seconds(entry.max_wait),
+            units.share(entry.contention),
+            units.seconds(entry.wait),
+            units.seconds(entry.max_wait),
             contended,
             entry.method,
             text.printable(nodeid),

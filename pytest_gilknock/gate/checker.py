@@ -15,6 +15,7 @@ from pytest_gilknock.gate.compare import Before, Change, compare_test
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.text import breach_text, runs
 from pytest_gilknock.measurement.distributed import fail_worker, is_worker
+from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
@@ -149,11 +150,10 @@ def id_of(item: pytest.Item) -> str:
 
 def _set_properties(item: pytest.Item, changes: Sequence[Change]) -> None:
     """Set the JUnit properties of a comparison; a rerun replaces those of the run before."""
-    units = {"contention": "", "wait": "_s", "max_wait": "_s", "contended": ""}
     properties = {}
     for change in changes:
-        unit = units[change.metric]
-        properties[f"gil_baseline_{change.metric}{unit}"] = change.before
-        properties[f"gil_change_{change.metric}{unit}"] = round(change.difference, 6)
+        name = METRICS[change.metric].property_name
+        properties[f"gil_baseline_{name}"] = change.before
+        properties[f"gil_change_{name}"] = round(change.difference, 6)
     others = [(name, value) for name, value in item.user_properties if name not in properties]
     item.user_properties[:] = [*others, *properties.items()]

@@ -4,8 +4,8 @@
 what is measured now exceeds the *worst* of these runs by more than the gate's allowance (the larger
 of its absolute part and its relative part of that worst value), better when it falls as far below
 the best of them. With one saved run the spread is that run alone. A change inside is noise, and
-counts as none. A contention counts only if the GIL was held :data:`HELD_SLACK` longer. What may be
-due to a busy machine, as far as the operating system tells it, is not counted as growth.
+counts as none. A contention counts only if the GIL was held longer by the metric's slack, too. What
+may be due to a busy machine, as far as the operating system tells it, is not counted as growth.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
 measure, are told and not judged. A sampled contention is a share of few knocks, so its 95 %
@@ -21,25 +21,9 @@ from dataclasses import astuple, dataclass
 from typing import Literal, NamedTuple
 
 from pytest_gilknock.baseline.model import Baseline, Entry
-from pytest_gilknock.gate.expression import FLOOR, METRICS, Gate, Metric
-from pytest_gilknock.model.limits import wilson_interval
-
-NOTICEABLE: dict[Metric, Gate] = {
-    "contention": Gate("contention", 0.05, 0.1),
-    "wait": Gate("wait", 5e-3, 0.25),
-    "max_wait": Gate("max_wait", 5e-3, 0.5),
-    "contended": Gate("contended", 100, 0.5),
-}
-"""What is worth a row of the table where no gate says otherwise."""
-
-HELD_SLACK = 5e-3
-"""Seconds (the usual switch interval) by which the GIL may be held longer at any contention.
-
-In a short test the share hangs on how the threads happen to start: without this slack every test of
-a few milliseconds would be over a contention gate now and then.
-"""
-
-DEFAULT_METRICS: tuple[Metric, ...] = ("contention", "wait", "max_wait")
+from pytest_gilknock.gate.expression import Gate
+from pytest_gilknock.model.metrics import METRICS, Metric
+from pytest_gilknock.model.statistics import wilson_interval
 
 Verdict = Literal["over the gate", "unsure", "worse", "better", "steady"]
 """Unsure: over the gate, but by no more than a busy machine or too few knocks may account for."""
@@ -103,7 +87,7 @@ class Change(NamedTuple):
     """One metric of one test, before and now, in the metric's own unit."""
 
     nodeid: str
-    metric: Metric
+    metric: str
     spread: Spread
     after: float
     verdict: Verdict
@@ -117,11 +101,13 @@ class Change(NamedTuple):
     @property
     def before(self) -> float:
         """The end of the spread that ``after`` is judged against."""
-        return self.spread.best if self.after < self.spread.best else self.spread.worst
+        higher_is_worse = METRICS[self.metric].worse == "higher"
+        better = self.after < self.spread.best if higher_is_worse else self.after > self.spread.best
+        return self.spread.best if better else self.spread.worst
 
     @property
     def difference(self) -> float:
-        """How far ``after`` is from ``before``; negative when better."""
+        """How far ``after`` is from ``before``; negative where it is lower."""
         return self.after - self.before
 
     @property
@@ -130,7 +116,7 @@ class Change(NamedTuple):
 
         What is allowed counts as no less than the metric's floor: zero would make all alike.
         """
-        return self.amount / max(self.allowed, FLOOR[self.metric])
+        return self.amount / max(self.allowed, METRICS[self.metric].floor)
 
     @property
     def breached(self) -> bool:
@@ -142,7 +128,7 @@ class Unjudged(NamedTuple):
     """A metric of a test that has nothing to be compared with, and why."""
 
     nodeid: str
-    metric: Metric
+    metric: str
     reason: str
     gated: bool
 
@@ -157,15 +143,15 @@ def compare_test(
     gate_of = {gate.metric: gate for gate in gates}
     changes: list[Change] = []
     unjudged: list[Unjudged] = []
-    for metric in METRICS:
-        gate = gate_of.get(metric)
-        if gate is None and metric not in DEFAULT_METRICS:
+    for metric in METRICS.values():
+        gate = gate_of.get(metric.name)
+        if gate is None and not metric.shown:
             continue
         outcome = _compare_metric(nodeid, metric, before, after, gate)
         if isinstance(outcome, Change):
             changes.append(outcome)
         else:
-            unjudged.append(Unjudged(nodeid, metric, outcome, gate is not None))
+            unjudged.append(Unjudged(nodeid, metric.name, outcome, gate is not None))
     return changes, unjudged
 
 
@@ -175,53 +161,40 @@ def _compare_metric(
     alike = [entry for entry in before if entry.method == after.method]
     if not alike:
         return f"{before[-1].method} before, {after.method} now"
-    values = [value for entry in alike if (value := getattr(entry, metric)) is not None]
-    now = getattr(after, metric)
+    values = [value for entry in alike if (value := getattr(entry, metric.name)) is not None]
+    now = getattr(after, metric.name)
     if after.method == "disabled":
         return "the GIL is disabled"
     if now is None or not values:
         return f"not measured {'now' if now is None else 'before'}"
-    spread = Spread(min(values), max(values), len(values))
-    delay = _delay(metric, after)
-    low, high, best, worst = now - delay, now, spread.best, spread.worst
-    if metric == "contention" and after.method == "sampled":
-        low, high = _confidence([after])
-        best, worst = _confidence(alike)
+    delay = metric.delay(now, after)
+    if metric.worse == "higher":
+        spread = Spread(min(values), max(values), len(values))
+        beyond = now - spread.worst
+        growth, gain = beyond - delay, spread.best - now
+    else:
+        spread = Spread(max(values), min(values), len(values))
+        beyond = spread.worst - now
+        growth, gain = beyond - delay, now - spread.best
+    if metric.knocked and after.method == "sampled":
+        (low, high), (best, worst) = _confidence([after]), _confidence(alike)
+        growth, gain = low - worst, best - high
 
-    floor = HELD_SLACK / after.wall if metric == "contention" and after.wall else 0.0
-    noticeable = max(NOTICEABLE[metric].allowance(spread.worst), floor)
-    allowed = noticeable if gate is None else max(gate.allowance(spread.worst), floor)
-    growth, gain = max(low - worst, 0.0), max(best - high, 0.0)
+    noticeable = Gate(metric.name, *metric.noticeable)
+    floor = metric.slack / after.wall if after.wall else 0.0
+    to_notice = max(noticeable.allowance(spread.worst), floor)
+    allowed = to_notice if gate is None else max(gate.allowance(spread.worst), floor)
+    growth, gain = max(growth, 0.0), max(gain, 0.0)
     verdict: Verdict = "steady"
     if gate is not None and growth > allowed:
         verdict = "over the gate"
-    elif gate is not None and now - spread.worst > allowed:
+    elif gate is not None and beyond > allowed:
         verdict = "unsure"
-    elif growth > noticeable:
+    elif growth > to_notice:
         verdict = "worse"
-    elif gain > max(NOTICEABLE[metric].allowance(spread.best), floor):
+    elif gain > max(noticeable.allowance(spread.best), floor):
         verdict = "better"
-    return Change(nodeid, metric, spread, now, verdict, gate, allowed, delay, growth or gain)
-
-
-def _delay(metric: Metric, after: Entry) -> float:
-    """Return how much of a metric may be the scheduler's doing, in the metric's unit.
-
-    Whatever time a thread was ready and had no processor may lie in a wait, its own or that for its
-    GIL. Only the delays that fall on the GIL's holder, one thread of all, may lie in what was held.
-    """
-    run_delay = after.run_delay or 0.0
-    if metric == "wait":
-        return min(run_delay, after.wait or 0.0)
-    if metric == "max_wait":
-        return min(run_delay, after.max_wait or 0.0)
-    if metric == "contended" or after.method == "sampled" or not (after.contention and run_delay):
-        return 0.0
-    held = after.contention * after.wall
-    of_holder = min(run_delay / max(after.threads, 1), held)
-    if of_holder >= after.wall:
-        return 0.0  # held throughout, by whomever and however delayed
-    return after.contention - (held - of_holder) / (after.wall - of_holder)
+    return Change(nodeid, metric.name, spread, now, verdict, gate, allowed, delay, growth or gain)
 
 
 def _confidence(entries: Iterable[Entry]) -> tuple[float, float]:

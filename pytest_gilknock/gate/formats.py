@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_gilknock.gate.compare import Change, Comparison
 from pytest_gilknock.gate.text import before, cautions, cells, closing
-from pytest_gilknock.render import format as text
+from pytest_gilknock.model import units
 
 SCHEMA_VERSION = 1
 KIND = "pytest-gilknock comparison"
@@ -59,7 +59,7 @@ def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
         lines += [_markdown_row(change) for change in shown]
         lines.append("")
     if left := len(comparison.notable) - len(shown):
-        lines += [f"{text.count(left, 'more row')} left out.", ""]
+        lines += [f"{units.count(left, 'more row')} left out.", ""]
     for line in [*closing(comparison), *cautions(comparison)]:
         lines += [prose(line), ""]
     return "\n".join(lines)

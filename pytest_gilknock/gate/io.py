@@ -13,7 +13,7 @@ from pytest_gilknock.baseline import codec as baseline_json
 from pytest_gilknock.baseline.model import Baseline, BaselineError, differences, merged
 from pytest_gilknock.baseline.storage import LATEST, Storage, is_path, load, shown
 from pytest_gilknock.gate.compare import Before
-from pytest_gilknock.render import format as text
+from pytest_gilknock.model import units
 
 try:
     import fcntl
@@ -87,7 +87,7 @@ def save(settings: GateSettings, new: Baseline) -> str:
     except OSError as error:
         place = shown(target if is_path(target) else settings.storage)
         raise BaselineError(f"{place}: {error.strerror or error}") from None
-    return f"GIL baseline of {text.count(len(new.tests), 'test')} saved to {shown(path)}{also}"
+    return f"GIL baseline of {units.count(len(new.tests), 'test')} saved to {shown(path)}{also}"
 
 
 def _save_run(settings: GateSettings, new: Baseline) -> tuple[str, str]:
@@ -110,7 +110,9 @@ def _missing(last: str, new: Baseline) -> str:
         missing = len(load(last).tests.keys() - new.tests.keys())
     except BaselineError:
         return ""
-    return f", without {text.count(missing, 'test')} of {os.path.basename(last)}" if missing else ""
+    return (
+        f", without {units.count(missing, 'test')} of {os.path.basename(last)}" if missing else ""
+    )
 
 
 def _save_file(target: str, new: Baseline) -> tuple[str, str]:
@@ -120,7 +122,7 @@ def _save_file(target: str, new: Baseline) -> tuple[str, str]:
             whole = _merged_into(target, new)
         files.replace(target, [_text_of(whole, target)])
     kept = len(whole.tests) - len(new.tests)
-    also = f"; {text.count(kept, 'test')} did not run or pass, and kept what was there"
+    also = f"; {units.count(kept, 'test')} did not run or pass, and kept what was there"
     return target, also if kept else ""
 
 

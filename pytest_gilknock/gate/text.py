@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_gilknock.gate.compare import RANK, Change, Comparison, Verdict
-from pytest_gilknock.gate.expression import Metric
+from pytest_gilknock.model import units
+from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render import format as text
 from pytest_gilknock.render.reading_text import facts
@@ -32,18 +33,6 @@ _MIN_ID = 20
 _SHOWN_NAMES = 3
 
 
-def value(metric: Metric, number: float) -> str:
-    """Return a metric's value with its unit."""
-    if metric == "contention":
-        return text.share(number)
-    return str(int(number)) if metric == "contended" else text.seconds(number)
-
-
-def signed(metric: Metric, difference: float) -> str:
-    """Return a difference with its sign and unit."""
-    return ("-" if difference < 0 else "+") + value(metric, abs(difference))
-
-
 def percentage(change: Change) -> str:
     """Return the relative change, if any; from a baseline of zero it cannot be told."""
     if not change.difference:
@@ -59,9 +48,9 @@ def cells(change: Change) -> tuple[str, ...]:
     return (
         SIGNS[change.verdict],
         change.metric,
-        value(change.metric, change.before),
-        value(change.metric, change.after),
-        signed(change.metric, change.difference),
+        METRICS[change.metric].unit.printed(change.before),
+        METRICS[change.metric].unit.printed(change.after),
+        METRICS[change.metric].signed(change.difference),
         percentage(change),
         text.printable(change.nodeid),
     )
@@ -79,7 +68,7 @@ def section(comparison: Comparison, *, width: int, top: int, everything: bool) -
     lines = list(_table(shown, width))
     if left := len(changes) - len(shown):
         lines.append(
-            Line(f"({text.count(left, 'more row')} left out. Use --gil-top=0 to show all.)")
+            Line(f"({units.count(left, 'more row')} left out. Use --gil-top=0 to show all.)")
         )
     lines += [Line(line) for line in closing(comparison)]
     lines += [Line(line, yellow=True) for line in cautions(comparison)]
@@ -109,7 +98,7 @@ def closing(comparison: Comparison) -> Iterator[str]:
     verdicts = _by_test(comparison)
     counts = [f"{number} {verdict}" for verdict in RANK if (number := verdicts[verdict])]
     yield (
-        f"{text.count(verdicts.total(), 'test')} of {text.printable(comparison.after)}"
+        f"{units.count(verdicts.total(), 'test')} of {text.printable(comparison.after)}"
         f" compared with {before(comparison)}: {', '.join(counts) or 'nothing to compare'}"
     )
     if comparison.gates:
@@ -143,7 +132,7 @@ def _by_test(comparison: Comparison) -> Counter[Verdict]:
 def _named(nodeids: Sequence[str]) -> str:
     names = ", ".join(map(text.printable, nodeids[:_SHOWN_NAMES]))
     more = len(nodeids) - _SHOWN_NAMES
-    return f"{text.count(len(nodeids), 'test')} ({names}{f', {more} more' if more > 0 else ''})"
+    return f"{units.count(len(nodeids), 'test')} ({names}{f', {more} more' if more > 0 else ''})"
 
 
 def cautions(comparison: Comparison) -> Iterator[str]:
@@ -153,12 +142,12 @@ def cautions(comparison: Comparison) -> Iterator[str]:
     unsure = sum(change.verdict == "unsure" for change in comparison.changes)
     if unsure:
         yield (
-            f"Warning: {text.count(unsure, 'change')} over the gate, but not surely:"
+            f"Warning: {units.count(unsure, 'change')} over the gate, but not surely:"
             " the machine was busy, or the knocks were few"
         )
     reasons = Counter((one.metric, one.gated, one.reason) for one in comparison.unjudged)
     for (metric, gated, reason), number in sorted(reasons.items()):
-        what = f"{metric} of {text.count(number, 'test')}"
+        what = f"{metric} of {units.count(number, 'test')}"
         yield f"Warning: {what} {'not judged by the gate' if gated else 'not compared'}: {reason}"
 
 
@@ -176,20 +165,20 @@ def breach_text(changes: Iterable[Change], names: Sequence[str], reading: GilRea
 def summary(change: Change) -> str:
     """Return a change in one line: ``wait 250 ms, was 1.20 ms (+249 ms, 208x), allowed +20 ms``."""
     difference = ", ".join(
-        filter(None, [signed(change.metric, change.difference), percentage(change)])
+        filter(None, [METRICS[change.metric].signed(change.difference), percentage(change)])
     )
     busy = change.delay > BUSY * change.allowed
-    delay = f" and {signed(change.metric, change.delay)} for a busy machine" if busy else ""
+    delay = f" and {METRICS[change.metric].signed(change.delay)} for a busy machine" if busy else ""
     return (
-        f"{change.metric} {value(change.metric, change.after)}, was"
-        f" {value(change.metric, change.before)} ({difference}),"
-        f" allowed {signed(change.metric, change.allowed)}{delay}"
+        f"{change.metric} {METRICS[change.metric].unit.printed(change.after)}, was"
+        f" {METRICS[change.metric].unit.printed(change.before)} ({difference}),"
+        f" allowed {METRICS[change.metric].signed(change.allowed)}{delay}"
     )
 
 
 def _spread(change: Change, names: Sequence[str]) -> str:
-    worst = value(change.metric, change.spread.worst)
+    worst = METRICS[change.metric].unit.printed(change.spread.worst)
     if change.spread.runs == 1:
         return f"{worst} in {runs(names)}"
-    best = value(change.metric, change.spread.best)
+    best = METRICS[change.metric].unit.printed(change.spread.best)
     return f"{worst}, the worst of {change.spread.runs} runs from {best} on ({runs(names)})"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gilknock.model.limits import Limit, parse_duration, parse_share
+from pytest_gilknock.model.limits import Limit
+from pytest_gilknock.model.units import parse_duration, parse_share
 from pytest_gilknock.render import format as text
 
 if TYPE_CHECKING:

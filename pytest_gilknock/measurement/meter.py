@@ -11,10 +11,9 @@ import pytest
 from pytest_gilknock import _core
 from pytest_gilknock.measurement.distributed import is_controller
 from pytest_gilknock.measurement.handover import Handover
+from pytest_gilknock.model import units
 from pytest_gilknock.model.limits import Limit, judge
-from pytest_gilknock.model.measures import contention_of
-from pytest_gilknock.model.reading import GilReading
-from pytest_gilknock.render import format as text
+from pytest_gilknock.model.reading import GilReading, contention_of
 from pytest_gilknock.render.reading_text import breach_text
 from pytest_gilknock.reporting.results import WORTH_A_ROW
 
@@ -157,5 +156,5 @@ def _set_properties(item: pytest.Item, raw: RawReading) -> None:
     }
     others = [(name, value) for name, value in item.user_properties if name not in properties]
     item.user_properties[:] = others + [
-        (name, text.NOT_MEASURED if value is None else value) for name, value in properties.items()
+        (name, units.NOT_MEASURED if value is None else value) for name, value in properties.items()
     ]

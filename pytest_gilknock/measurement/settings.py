@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import pytest
 
 from pytest_gilknock.gate import settings as gate_options
-from pytest_gilknock.model.limits import Limit, parse_duration, parse_share
+from pytest_gilknock.model.limits import Limit
+from pytest_gilknock.model.units import parse_duration, parse_share
 from pytest_gilknock.options import DEFAULT_TOP, JUNIT, METHODS, SORTS, given
 
 if TYPE_CHECKING:

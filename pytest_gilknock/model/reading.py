@@ -1,11 +1,9 @@
-"""What a window tells: frozen, pure data. The words are those of the README's glossary."""
+"""What one window measured: frozen, pure data. The words are those of the README's glossary."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
-
-from pytest_gilknock.model.measures import contention_of, thread_label
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import Method, RawReading
@@ -14,49 +12,104 @@ SCHEMA_VERSION = 1
 """Version of what :meth:`GilReading.as_dict` returns; raised when a key changes its meaning."""
 
 AskedMethod = Literal["auto", "exact", "sampled"]
-"""How to measure; ``auto`` is ``exact`` where that can be had."""
+"""How to measure; ``auto`` is ``exact`` where that is possible."""
+
+
+def contention_of(held: float | None, wall: float, knocks: int, knocks_waited: int) -> float | None:
+    """Return the contention of a window from its parts; see :attr:`GilReading.contention`."""
+    if held is not None:
+        return min(1.0, held / wall) if wall > 0.0 else None
+    return knocks_waited / knocks if knocks else None
+
+
+def machine_was_busy(run_delay: float, thread_time: float) -> bool:
+    """Return whether threads lacked a processor for so long that it shows in the other numbers.
+
+    That is more than 10 % of ``thread_time``, the wall time of all threads together (s).
+    """
+    return run_delay > 0.1 * thread_time > 0.0
+
+
+def thread_label(name: str | None, native_id: int) -> str:
+    """Return what a thread is called in reports; the id 0 stands for an unknown one."""
+    return name or (f"thread {native_id}" if native_id else "an unknown thread")
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Quantiles of a set of waits, in seconds, from a log-linear histogram (each within 4 %)."""
+    """Quantiles of a set of waits, from a log-linear histogram: each is within 4 % of the truth."""
 
     count: int
+    """How many waits there were, 1 or more."""
+
     p50: float
+    """Median (s): half of the waits were no longer."""
+
     p90: float
+    """90 % quantile (s)."""
+
     p99: float
+    """99 % quantile (s)."""
+
     max: float
+    """The longest wait (s)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadReading:
-    """One thread's part of a window. ``native_id`` is the kernel's thread id; times in seconds."""
+    """One thread's part of a window."""
 
     native_id: int
+    """The kernel's thread id, as :func:`threading.get_native_id` returns it."""
+
     name: str | None
+    """The name of its :class:`threading.Thread`; None where it could not be learned."""
+
     held: float
+    """Time (s) during which it held the GIL."""
+
     wait: float
+    """Time (s) it waited for the GIL."""
+
     acquisitions: int
+    """How often it took the GIL."""
+
     contended: int
+    """How many of these had to wait."""
+
     max_wait: float
+    """Its longest single wait (s)."""
 
     @property
     def label(self) -> str:
-        """The thread's name, or its native id where no name could be had."""
+        """The thread's name, or its native id where it has none."""
         return thread_label(self.name, self.native_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """A Python line whose thread held the GIL while knocks waited ``waited`` seconds for it."""
+    """A line of Python whose thread held the GIL while knocks waited for it."""
 
     file: str
+    """The file's path as the code object has it; empty if the thread had no Python frame."""
+
     line: int
+    """Line number, 1 for the first."""
+
     function: str
+    """The name of the function (qualified from Python 3.11 on)."""
+
     native_id: int
+    """The kernel's id of the thread that held the GIL; 0 where unknown."""
+
     thread_name: str | None
+    """The name of that thread; None where it could not be learned."""
+
     waited: float
+    """How long (s) knocks waited because of this line, summed over them."""
+
     knocks: int
+    """How many knocks waited because of it."""
 
     @property
     def place(self) -> str:
@@ -65,36 +118,68 @@ class Blame:
 
     @property
     def thread_label(self) -> str:
-        """The thread's name, or its native id where no name could be had."""
+        """The thread's name, or its native id where it has none."""
         return thread_label(self.thread_name, self.native_id)
 
 
 @dataclass(frozen=True, slots=True)
 class GilReading:
-    """What one window measured.
-
-    Times are in seconds. ``None`` stands for what was not measured, never for zero: without the
-    accounting (``method`` is not ``"exact"``) ``held``, ``wait``, ``acquisitions`` and
-    ``contended`` are ``None`` and ``reason`` says why.
-    """
+    """What one window measured. ``None`` stands for what was not measured, never for zero."""
 
     method: Method
+    """``"exact"`` (every take and release was seen), ``"sampled"`` (knocks only) or
+    ``"disabled"`` (the GIL is off)."""
+
     reason: str | None
+    """Why the method is not ``"exact"``; None when it is."""
+
     gil_enabled: bool
+    """Whether the interpreter ran with its GIL."""
+
     switch_interval: float
+    """``sys.getswitchinterval()`` (s)."""
+
     wall: float
+    """How long the window was (s)."""
+
     held: float | None
+    """Time (s) during which any thread held the GIL; None unless exact."""
+
     wait: float | None
+    """Time (s) threads waited for the GIL, summed over threads; None unless exact."""
+
     max_wait: float | None
+    """The longest single wait (s), of a thread or of a knock; None if not exact and no knock fell
+    into the window."""
+
     acquisitions: int | None
+    """How often a thread took the GIL; None unless exact."""
+
     contended: int | None
+    """How many of the acquisitions had to wait; None unless exact."""
+
     knocks: int
+    """How often the plugin's own thread asked for the GIL. A knock that waits longer than the mean
+    time between two also counts for those that were due meanwhile."""
+
     knocks_waited: int
+    """How many of the knocks found the GIL taken."""
+
     knock_latency: Latency | None
+    """How long the knocks waited; None without a knock."""
+
     wait_latency: Latency | None
+    """How long the contended acquisitions waited; None without one, and unless exact."""
+
     threads: tuple[ThreadReading, ...]
+    """The threads that took the GIL or waited for it; empty unless exact."""
+
     blame: tuple[Blame, ...]
+    """The lines whose threads held the GIL while knocks waited; empty if no knock had to wait."""
+
     run_delay: float | None
+    """Time (s) threads were ready to run without a processor, summed over threads; None where the
+    system does not say, and in most windows below 0.1 s."""
 
     @classmethod
     def from_raw(cls, raw: RawReading) -> GilReading:

@@ -6,8 +6,9 @@ import linecache
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from pytest_gilknock.model import units
 from pytest_gilknock.model.limits import Verdict
-from pytest_gilknock.model.measures import machine_was_busy
+from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render import format as text
 
 if TYPE_CHECKING:
@@ -30,15 +31,15 @@ def facts(reading: GilReading) -> Iterator[str]:
     yield from _times(reading)
     threads = reading.busiest_threads[:3]
     if threads:
-        total = text.count(len(reading.threads), "thread")
+        total = units.count(len(reading.threads), "thread")
         yield f"  threads     {total} took the GIL, busiest first:"
     for thread in threads:
         yield (
-            f"              {text.printable(thread.label)}: held {text.seconds(thread.held)},"
-            f" waited {text.seconds(thread.wait)}"
+            f"              {text.printable(thread.label)}: held {units.seconds(thread.held)},"
+            f" waited {units.seconds(thread.wait)}"
         )
     if machine_was_busy(reading.run_delay or 0.0, reading.wall * len(reading.threads)):
-        delay = text.seconds(reading.run_delay)
+        delay = units.seconds(reading.run_delay)
         yield f"  machine     busy: threads stood ready for {delay} without a processor"
     blames = reading.worst_blame[:3]
     if blames:
@@ -48,25 +49,25 @@ def facts(reading: GilReading) -> Iterator[str]:
 
 
 def _times(reading: GilReading) -> Iterator[str]:
-    wall = text.seconds(reading.wall)
+    wall = units.seconds(reading.wall)
     if reading.held is None:
-        waited = f"{reading.knocks_waited} of {text.count(reading.knocks, 'knock')} waited"
-        yield f"  contention  {text.share(reading.contention)} ({waited} in {wall})"
-        yield f"  wait        {text.NOT_MEASURED}; longest knock {text.seconds(reading.max_wait)}"
+        waited = f"{reading.knocks_waited} of {units.count(reading.knocks, 'knock')} waited"
+        yield f"  contention  {units.share(reading.contention)} ({waited} in {wall})"
+        yield f"  wait        {units.NOT_MEASURED}; longest knock {units.seconds(reading.max_wait)}"
         yield f"  method      {reading.method}: {text.printable(reading.reason or 'asked for')}"
         return
-    held = text.seconds(reading.held)
-    yield f"  contention  {text.share(reading.contention)} (the GIL was held {held} of {wall})"
+    held = units.seconds(reading.held)
+    yield f"  contention  {units.share(reading.contention)} (the GIL was held {held} of {wall})"
     yield (
-        f"  wait        {text.seconds(reading.wait)} over all threads;"
-        f" longest single wait {text.seconds(reading.max_wait)}"
+        f"  wait        {units.seconds(reading.wait)} over all threads;"
+        f" longest single wait {units.seconds(reading.max_wait)}"
     )
 
 
 def _blame(blame: Blame) -> Iterator[str]:
     yield (
         f"              {text.printable(blame.place)} in {text.printable(blame.thread_label)}:"
-        f" knocks waited {text.seconds(blame.waited)}"
+        f" knocks waited {units.seconds(blame.waited)}"
     )
     source = linecache.getline(blame.file, blame.line).strip()
     if source:

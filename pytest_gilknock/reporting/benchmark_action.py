@@ -9,28 +9,21 @@ import json
 from collections.abc import Mapping
 
 from pytest_gilknock.baseline.model import Entry
-from pytest_gilknock.gate.expression import Metric
+from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.render import format as text
-
-UNITS: dict[Metric, str] = {
-    "contention": "share",
-    "wait": "s",
-    "max_wait": "s",
-    "contended": "count",
-}
 
 
 def dumps(tests: Mapping[str, Entry]) -> str:
     """Return the document; what was not measured has no place in it."""
     benches = [
         {
-            "name": f"{text.printable(nodeid)} {metric}",
-            "unit": unit,
+            "name": f"{text.printable(nodeid)} {metric.name}",
+            "unit": metric.unit.name,
             "value": value,
             "extra": f"method: {entry.method}",
         }
         for nodeid, entry in sorted(tests.items())
-        for metric, unit in UNITS.items()
-        if (value := getattr(entry, metric)) is not None
+        for metric in METRICS.values()
+        if metric.worse == "higher" and (value := getattr(entry, metric.name)) is not None
     ]
     return json.dumps(benches, indent=1) + "\n"

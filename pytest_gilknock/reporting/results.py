@@ -6,8 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model.limits import Limit, Verdict
-from pytest_gilknock.model.measures import contention_of
-from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.model.reading import GilReading, contention_of
 from pytest_gilknock.reporting.compact_list import Packed
 
 if TYPE_CHECKING:

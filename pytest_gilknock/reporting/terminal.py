@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilknock.model.measures import machine_was_busy
+from pytest_gilknock.model import units
+from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render import format as text
 from pytest_gilknock.reporting.results import WORTH_A_ROW, Entry, Results, Whole
 
@@ -56,9 +57,9 @@ def _table(entries: list[Entry], width: int, *, details: bool) -> Iterator[Line]
         return
     readings = [entry.reading for entry in entries]
     columns = [
-        _Column("contention", [text.share(reading.contention) for reading in readings]),
-        _Column("wait", [text.seconds(reading.wait) for reading in readings]),
-        _Column("max wait", [text.seconds(reading.max_wait) for reading in readings]),
+        _Column("contention", [units.share(reading.contention) for reading in readings]),
+        _Column("wait", [units.seconds(reading.wait) for reading in readings]),
+        _Column("max wait", [units.seconds(reading.max_wait) for reading in readings]),
         _Column("threads", [_threads(reading) for reading in readings]),
     ]
     if any(entry.limits for entry in entries):
@@ -98,7 +99,7 @@ def _names(entries: list[Entry], readings: list[GilReading], room: int) -> list[
 
 
 def _threads(reading: GilReading) -> str:
-    return str(len(reading.threads)) if reading.method == "exact" else text.NOT_MEASURED
+    return str(len(reading.threads)) if reading.method == "exact" else units.NOT_MEASURED
 
 
 def _limits(entry: Entry) -> str:
@@ -115,13 +116,13 @@ def _blame(reading: GilReading) -> str:
 def _details(reading: GilReading) -> Iterator[str]:
     for thread in reading.busiest_threads[:3]:
         yield (
-            f"    thread {text.printable(thread.label)}: held {text.seconds(thread.held)},"
-            f" waited {text.seconds(thread.wait)}"
+            f"    thread {text.printable(thread.label)}: held {units.seconds(thread.held)},"
+            f" waited {units.seconds(thread.wait)}"
         )
     for blame in reading.worst_blame[:3]:
         yield (
             f"    blame {text.printable(blame.place)} in {text.printable(blame.thread_label)}:"
-            f" knocks waited {text.seconds(blame.waited)}"
+            f" knocks waited {units.seconds(blame.waited)}"
         )
 
 
@@ -130,25 +131,25 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
     below = results.measured - results.with_row
     beyond = results.with_row - shown
     if beyond:
-        yield Line(f"({text.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
+        yield Line(f"({units.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
     if below and not whole.disabled:
-        least = text.exact_seconds(results.threshold)
+        least = units.exact_seconds(results.threshold)
         measure = results.extent_measure if whole.held is not None else "max_wait"
         measure = measure.replace("_", " ")
         yield Line(
-            f"({text.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
+            f"({units.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
         )
 
 
 def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     whole = results.whole()
     numbers = (
-        f"Whole run: contention {text.share(whole.contention)}, wait {text.seconds(whole.wait)}"
-        f" in {text.seconds(whole.wall)}"
+        f"Whole run: contention {units.share(whole.contention)}, wait {units.seconds(whole.wait)}"
+        f" in {units.seconds(whole.wall)}"
     )
     if whole.disabled:
         numbers = "Whole run: the GIL is disabled, so no thread waits for it"
-    how = f"{text.count(results.measured, 'test')} measured, {_method(whole)}"
+    how = f"{units.count(results.measured, 'test')} measured, {_method(whole)}"
     if quiet:
         yield Line(f"{numbers}; {how}")
         return
@@ -159,7 +160,7 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     if not whole.disabled:
         for reason in whole.reasons:
             yield Line(f"Not exact: {text.printable(reason)}")
-        cost, held = text.seconds(whole.windows_cost), text.seconds(whole.knocks_held)
+        cost, held = units.seconds(whole.windows_cost), units.seconds(whole.knocks_held)
         yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
     yield from unjudged(results)
     yield from _doubts(results)
@@ -178,7 +179,7 @@ def unjudged(results: Results) -> Iterator[Line]:
     if results.first_unjudged is not None:
         entry = results.first_unjudged
         yield Line(
-            f"{text.count(results.unjudged, 'test')} passed with a GIL limit that could not be"
+            f"{units.count(results.unjudged, 'test')} passed with a GIL limit that could not be"
             f" judged, such as {text.printable(entry.name)}: {entry.verdicts[0].fact}",
             yellow=True,
         )
@@ -188,7 +189,7 @@ def _doubts(results: Results) -> Iterator[Line]:
     """Yield what makes the numbers less than they seem."""
     if machine_was_busy(results.run_delay, results.thread_time):
         yield Line(
-            f"The machine was busy: threads stood ready for {text.seconds(results.run_delay)}"
+            f"The machine was busy: threads stood ready for {units.seconds(results.run_delay)}"
             " without a processor. Waits may be longer than on an idle one.",
             yellow=True,
         )

@@ -9,13 +9,14 @@ from support.gate_samples import BASELINE, ENTRY, FUZZ
 
 from pytest_gilknock.baseline.model import Entry
 from pytest_gilknock.gate.compare import Before, Change, Unjudged, compare_runs, compare_test
-from pytest_gilknock.gate.expression import FLOOR, METRICS, Gate, Metric, parse_gate, parse_gates
+from pytest_gilknock.gate.expression import Gate, parse_gate, parse_gates
 from pytest_gilknock.gate.formats import as_json, as_markdown
 from pytest_gilknock.gate.text import section
+from pytest_gilknock.model.metrics import METRICS
 
 
 def outcome(
-    metric: Metric, before: list[float | None], after: float | None, *gates: str
+    metric: str, before: list[float | None], after: float | None, *gates: str
 ) -> Change | Unjudged:
     changes, unjudged = compare_test(
         "test_x",
@@ -27,7 +28,7 @@ def outcome(
     return found
 
 
-def verdict(metric: Metric, before: list[float | None], after: float | None, *gates: str) -> str:
+def verdict(metric: str, before: list[float | None], after: float | None, *gates: str) -> str:
     change = outcome(metric, before, after, *gates)
     assert isinstance(change, Change)
     return change.verdict
@@ -194,8 +195,8 @@ def test_the_extent_ranks_different_metrics_by_what_was_allowed() -> None:
     }
     unlimited = outcome("wait", [0.1], 0.2, "wait:0ms")
     assert isinstance(unlimited, Change)
-    assert unlimited.extent == pytest.approx(0.1 / FLOOR["wait"])
-    assert Gate("wait", None, 0.0).allowance(0.0) == FLOOR["wait"]
+    assert unlimited.extent == pytest.approx(0.1 / METRICS["wait"].floor)
+    assert Gate("wait", None, 0.0).allowance(0.0) == METRICS["wait"].floor
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
     ],
 )
 def test_what_a_busy_machine_may_have_added_is_not_counted(
-    metric: Metric, after: float, run_delay: float | None, threads: int, expected: str
+    metric: str, after: float, run_delay: float | None, threads: int, expected: str
 ) -> None:
     gates = parse_gates(["wait:100ms", "max_wait:100ms", "contention:0.05", "contended:10"])
     before = replace(ENTRY, **{metric: 100 if metric == "contended" else 0.1})

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.gate_samples import FUZZ
 
-from pytest_gilknock.gate.expression import FLOOR, METRICS, Gate, parse_gate, parse_gates
+from pytest_gilknock.gate.expression import Gate, parse_gate, parse_gates
+from pytest_gilknock.model.metrics import METRICS
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_any_text_is_a_gate_or_a_value_error(written: str) -> None:
 
 
 @FUZZ
-@given(st.sampled_from(METRICS), st.text("0123456789.%&smunaief-+ ", max_size=12))
+@given(st.sampled_from(sorted(METRICS)), st.text("0123456789.%&smunaief-+ ", max_size=12))
 def test_near_misses_are_a_gate_with_a_finite_allowance_or_a_value_error(
     metric: str, expression: str
 ) -> None:
@@ -128,11 +129,11 @@ def test_one_gate_for_each_metric() -> None:
         ("wait:20ms&25%", 0.01, 0.02),
         ("wait:20ms&25%", 0.0, 0.02),
         ("wait:25%", 1.0, 0.25),
-        ("wait:25%", 0.0, FLOOR["wait"]),
+        ("wait:25%", 0.0, METRICS["wait"].floor),
         ("wait:0ms", 1.0, 0.0),
         ("contention:10%", 0.5, 0.05),
-        ("contention:10%", 0.0, FLOOR["contention"]),
-        ("contended:50%", 0, FLOOR["contended"]),
+        ("contention:10%", 0.0, METRICS["contention"].floor),
+        ("contended:50%", 0, METRICS["contended"].floor),
     ],
 )
 def test_growth_is_allowed_up_to_the_larger_part_so_that_zero_is_no_trap(

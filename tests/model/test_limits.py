@@ -5,14 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted import disabled, raw, reading, sampled
 
-from pytest_gilknock.model.limits import (
-    Limit,
-    judge,
-    parse_duration,
-    parse_share,
-    wilson_interval,
-)
+from pytest_gilknock.model.limits import Limit, judge
 from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.model.statistics import wilson_interval
+from pytest_gilknock.model.units import parse_duration, parse_share
 
 CONTENTION = Limit("contention", 0.3, "here")
 MAX_WAIT = Limit("max_wait", 0.02, "here")

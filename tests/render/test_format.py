@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_gilknock.model import units
 from pytest_gilknock.render import format as text
 
 
@@ -21,12 +22,12 @@ from pytest_gilknock.render import format as text
     ],
 )
 def test_seconds(value, shown):
-    assert text.seconds(value) == shown
+    assert units.seconds(value) == shown
 
 
 @given(st.floats(min_value=1e-6, max_value=1e6))
 def test_seconds_tells_the_value_within_one_percent(value):
-    number, unit = text.seconds(value).split()
+    number, unit = units.seconds(value).split()
     assert float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[unit] == pytest.approx(
         value, rel=0.01
     )
@@ -37,7 +38,7 @@ def test_seconds_tells_the_value_within_one_percent(value):
     [(0.0, "0 s"), (0.02, "20 ms"), (0.0003, "300 us"), (1.5, "1.5 s"), (120.0, "120 s")],
 )
 def test_exact_seconds(value, shown):
-    assert text.exact_seconds(value) == shown
+    assert units.exact_seconds(value) == shown
 
 
 @pytest.mark.parametrize(

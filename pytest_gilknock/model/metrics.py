@@ -1,0 +1,138 @@
+"""The metrics that are compared between runs. Each is one row, with all that must be known of it.
+
+The gate's grammar, the comparison, the tables, JUnit's properties and github-action-benchmark take
+a metric's name, unit and amounts from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pytest_gilknock.model.units import COUNT, SECONDS, SHARE, Unit
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.reading import GilReading
+    from pytest_gilknock.model.wire import Method
+
+
+class Conditions(Protocol):
+    """What a value was measured under: a window's length (s), threads, and their run delay (s)."""
+
+    @property
+    def method(self) -> Method: ...
+    @property
+    def wall(self) -> float: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def run_delay(self) -> float | None: ...
+
+
+def _no_delay(value: float, conditions: Conditions) -> float:
+    return 0.0
+
+
+def _delay_in_wait(value: float, conditions: Conditions) -> float:
+    """Whatever time a thread was ready without a processor may lie in a wait, its own or another's.
+
+    A thread waits longer for the GIL if its holder has no processor.
+    """
+    return min(conditions.run_delay or 0.0, value)
+
+
+def _delay_in_contention(value: float, conditions: Conditions) -> float:
+    """Only the delays of the GIL's holder, one thread of all, lengthen the time it is held."""
+    run_delay = conditions.run_delay or 0.0
+    if conditions.method == "sampled" or not (value and run_delay):
+        return 0.0
+    held = value * conditions.wall
+    of_holder = min(run_delay / max(conditions.threads, 1), held)
+    if of_holder >= conditions.wall:
+        return 0.0  # held throughout, by whomever and however delayed
+    return value - (held - of_holder) / (conditions.wall - of_holder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One number of a test that a later run may be compared with."""
+
+    name: str
+    unit: Unit
+    of: Callable[[GilReading], float | None]
+    """Takes the value from a reading, None where it was not measured."""
+    floor: float
+    """What a gate with a relative part alone allows at least.
+
+    Without it every test with a baseline of zero would fail such a gate at its first microsecond.
+    """
+    noticeable: tuple[float, float]
+    """A change worth a row where no gate says otherwise: absolute, and as a share of the value
+    before; it must exceed both."""
+    worse: Literal["higher", "lower"] = "higher"
+    """The direction in which a change is for the worse."""
+    shown: bool = True
+    """Whether reports show it without being asked; otherwise it is compared where it is gated."""
+    delay: Callable[[float, Conditions], float] = _no_delay
+    """Returns how much of a value may be due to a lack of processors, in the metric's unit."""
+    slack: float = 0.0
+    """Seconds of the window by which a share may differ at any value: in a short window it depends
+    on how the threads happen to start."""
+    knocked: bool = False
+    """Whether a sampled reading has it as a share of its knocks, with that share's uncertainty."""
+
+    @property
+    def title(self) -> str:
+        """The name as a table prints it."""
+        return self.name.replace("_", " ")
+
+    @property
+    def property_name(self) -> str:
+        """The name with its unit, as JUnit's properties have it after ``gil_``."""
+        return self.name + self.unit.suffix
+
+    def signed(self, difference: float) -> str:
+        """Return a difference with its sign and unit."""
+        return ("-" if difference < 0 else "+") + self.unit.printed(abs(difference))
+
+
+_ROWS = (
+    Metric(
+        name="contention",
+        unit=SHARE,
+        of=lambda reading: reading.contention,
+        floor=0.01,
+        noticeable=(0.05, 0.1),
+        delay=_delay_in_contention,
+        slack=5e-3,
+        knocked=True,
+    ),
+    Metric(
+        name="wait",
+        unit=SECONDS,
+        of=lambda reading: reading.wait,
+        floor=1e-3,
+        noticeable=(5e-3, 0.25),
+        delay=_delay_in_wait,
+    ),
+    Metric(
+        name="max_wait",
+        unit=SECONDS,
+        of=lambda reading: reading.max_wait,
+        floor=1e-3,
+        noticeable=(5e-3, 0.5),
+        delay=_delay_in_wait,
+    ),
+    Metric(
+        name="contended",
+        unit=COUNT,
+        of=lambda reading: reading.contended,
+        floor=10,
+        noticeable=(100, 0.5),
+        shown=False,
+    ),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
+"""All metrics by name, in the order in which reports have them."""
