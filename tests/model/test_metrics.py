@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from gate_samples import BASELINE, ENTRY
-from scripted import reading
+from support.gate_samples import BASELINE, ENTRY
+from support.scripted import reading
 
 from pytest_gilknock.baseline.model import Entry
 from pytest_gilknock.gate.compare import Before, Change, Comparison, compare_runs, compare_test
