@@ -241,6 +241,36 @@ def no_garbage_is_collected_by_the_knocker(count: int) -> None:
 
 
 @case(usual=100, nightly=3000)
+def names_that_are_no_text(count: int) -> None:
+    """A lone surrogate cannot be encoded, which is no reason to collect garbage in the knocker."""
+    _core.set_knock_interval(1e-4)
+    collectors: set[int] = set()
+    idents = {threading.get_ident()}
+    gc.callbacks.append(lambda *_: collectors.add(threading.get_ident()))
+    gc.set_threshold(1)
+
+    def run() -> None:
+        idents.add(threading.get_ident())
+        spin(5e-4)
+
+    def one(window: _core.Window) -> None:
+        thread = threading.Thread(target=run, name="un\ud800named\u00fc")
+        thread._native_id = -1  # type: ignore[attr-defined]  # until it has begun
+        thread.start()
+        spin(5e-4)
+        names.update(entry[1] for entry in window.peek()["threads"])
+        thread.join()
+
+    names: set[str | None] = set()
+    window = opened()
+    until_a_knock_waits(window, lambda: [one(window) for _ in range(count)])
+    gc.callbacks.clear()
+    checked_threads(window.end())
+    assert collectors <= idents, collectors - idents
+    assert METHOD != "exact" or "un\N{REPLACEMENT CHARACTER}named\u00fc" in names, names
+
+
+@case(usual=100, nightly=3000)
 def no_python_runs_in_the_knocker(count: int) -> None:
     """Not even that of a Thread class of the program's whose attributes are looked at."""
     _core.set_knock_interval(1e-4)
