@@ -96,13 +96,11 @@ static void witness(const struct accounting_hold *hold) {
     *held = (struct knock_hold){.from = hold->from, .until = hold->until};
     held->culprit.native_id = hold->thread.native_id;
     memcpy(held->culprit.thread, hold->thread.name, sizeof held->culprit.thread);
-    PyThreadState *former = gil_last_holder(office.gil);
-    PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
-    while (state != NULL && state != former) {
-        state = PyThreadState_Next(state);
-    }
+    /* The thread's own state, or NULL once it is being deleted: then it is not to be looked at. */
+    PyThreadState *state = PyGILState_GetThisThreadState();
     struct place place;
-    if (office.frames_known && state != NULL && state->thread_id == hold->thread.ident &&
+    if (office.frames_known && state != NULL && state == gil_last_holder(office.gil) &&
+        PyThreadState_GetInterpreter(state) == PyInterpreterState_Main() &&
         frame_find(state, &place)) {
         held->culprit.code = (PyCodeObject *)Py_NewRef((PyObject *)place.code);
         held->offset = place.offset;

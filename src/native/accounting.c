@@ -61,6 +61,8 @@
 #include "native/run_delay.h"
 
 #define IDLE_NS 30000 /* a thread that used less of the processor has done nothing but switch */
+#define UNKNOWN_SLEEPS (-1)
+#define PROOF_TRIES 12
 #define NO_TARGET 1   /* the address of no mutex, nor at the distance of switch_mutex from one */
 
 /* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a
@@ -89,6 +91,8 @@ struct usage {
 /* What a thread knows of itself; nobody else looks at it. */
 struct self {
     struct ledger_slot *slot;
+    struct ledger_slot *ended; /* its slot before a destructor of a key came back for the GIL */
+    uint64_t ended_serial;
     enum phase phase;
     uint64_t leaving;  /* when it locked the mutex with the GIL in hand */
     uint64_t released; /* when it last gave up the GIL */
@@ -118,13 +122,14 @@ static bool is_taken(void) { return __atomic_load_n(tap.target.locked, __ATOMIC_
 
 /* --- threads --- */
 
-/* Destructor of the key: the thread of this slot ends. It may still come back for the GIL from a
- * later destructor, as a new thread then. From 3.14 on, Python gives its name to the system's
- * thread as well. */
+/* Destructor of the key: the thread of this slot ends. It may still come back for the GIL from the
+ * destructor of another key. From 3.14 on, Python gives its name to the system's thread as well. */
 static void thread_ends(void *slot) {
     char name[LEDGER_OS_NAME_SIZE] = "";
     prctl(PR_GET_NAME, name);
     self.slot = NULL;
+    self.ended = slot;
+    self.ended_serial = self.ended->serial;
     run_delay_count_self();
     ledger_ended(slot, strcmp(name, tap.process_name) != 0 ? name : "");
 }
@@ -132,7 +137,12 @@ static void thread_ends(void *slot) {
 /* The calling thread's slot; NULL when there is none left. The mutex is held. */
 static struct ledger_slot *own_slot(void) {
     if (self.slot == NULL) {
-        self.slot = ledger_enroll(&ledger, (uint64_t)pthread_self(), (uint64_t)syscall(SYS_gettid));
+        if (self.ended != NULL && ledger_resume(self.ended, self.ended_serial)) {
+            self.slot = self.ended;
+        } else {
+            self.slot =
+                ledger_enroll(&ledger, (uint64_t)pthread_self(), (uint64_t)syscall(SYS_gettid));
+        }
         if (self.slot != NULL) {
             pthread_setspecific(tap.key, self.slot);
         }
@@ -150,9 +160,11 @@ static void describe(struct accounting_thread *thread, const struct ledger_slot 
 /* The processor time that getrusage tells is only brought up to date now and then. */
 static struct usage usage_now(void) {
     struct timespec used = {0, 0};
-    struct rusage usage = {.ru_nvcsw = 0};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    getrusage(RUSAGE_THREAD, &usage);
+    struct rusage usage = {.ru_nvcsw = 0}; /* a sandbox may answer without a word */
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) != 0 ||
+        getrusage(RUSAGE_THREAD, &usage) != 0) {
+        return (struct usage){0, UNKNOWN_SLEEPS};
+    }
     return (struct usage){(int64_t)used.tv_sec * 1000000000 + used.tv_nsec, usage.ru_nvcsw};
 }
 
@@ -163,7 +175,51 @@ static bool comes_straight_back(void) {
         return false;
     }
     struct usage now = usage_now();
-    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS && now.sleeps == self.usage.sleeps;
+    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS &&
+           now.sleeps == self.usage.sleeps && now.sleeps != UNKNOWN_SLEEPS;
+}
+
+/* Whether a sleep counts as one. A sandbox may deny getrusage, or fake it. */
+static bool sleeps_are_counted(void) {
+    struct timespec nap = {0, 20000};
+    for (int i = 0; i < PROOF_TRIES; i++) {
+        struct usage before = usage_now();
+        nanosleep(&nap, NULL);
+        struct usage after = usage_now();
+        if (before.sleeps != UNKNOWN_SLEEPS && after.sleeps > before.sleeps) {
+            return true;
+        }
+        nap.tv_nsec *= 2; /* one that is over before the thread lies down is none */
+    }
+    return false;
+}
+
+/* Whether the processor time of a thread that computes grows by what passes, not in large steps. The
+ * thread may be kept from the processor meanwhile. */
+static bool processor_time_is_counted(void) {
+    for (int i = 0; i < PROOF_TRIES; i++) {
+        struct usage before = usage_now();
+        uint64_t start = clock_system_ns(), passed = 0;
+        while (passed < 2 * IDLE_NS) {
+            passed = clock_system_ns() - start;
+        }
+        int64_t used = usage_now().nanoseconds - before.nanoseconds;
+        uint64_t most = clock_system_ns() - start + IDLE_NS;
+        if (used > IDLE_NS && (uint64_t)used < most) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *why_usage_is_unknown(void) {
+    if (!sleeps_are_counted()) {
+        return "the system does not count a thread's voluntary context switches (getrusage)";
+    }
+    if (!processor_time_is_counted()) {
+        return "the system does not tell a thread's processor time to the microsecond";
+    }
+    return NULL;
 }
 
 static bool drop_is_requested(void) {
@@ -352,6 +408,11 @@ static int prepare(char *reason, size_t reason_size) {
     tap.unlock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_unlock");
     if (tap.lock == NULL || tap.unlock == NULL) {
         snprintf(reason, reason_size, "the C library's mutex functions cannot be looked up");
+        return -1;
+    }
+    const char *unknown = why_usage_is_unknown();
+    if (unknown != NULL) {
+        snprintf(reason, reason_size, "%s", unknown);
         return -1;
     }
     if (ledger_init(&ledger) < 0) {

@@ -116,8 +116,16 @@ void ledger_disown(struct ledger *ledger, struct ledger_slot *slot) {
 }
 
 void ledger_ended(struct ledger_slot *slot, const char *os_name) {
-    memcpy(slot->os_name, os_name, strnlen(os_name, sizeof slot->os_name - 1));
+    strncpy(slot->os_name, os_name, sizeof slot->os_name - 1);
     __atomic_store_n(&slot->ended, 1, __ATOMIC_RELEASE);
+}
+
+bool ledger_resume(struct ledger_slot *slot, uint64_t serial) {
+    if (slot->serial != serial) {
+        return false;
+    }
+    __atomic_store_n(&slot->ended, 0, __ATOMIC_RELEASE);
+    return true;
 }
 
 /* --- events --- */

@@ -145,6 +145,10 @@ void ledger_disown(struct ledger *ledger, struct ledger_slot *slot);
  * lock. */
 void ledger_ended(struct ledger_slot *slot, const char *os_name);
 
+/* The thread that ended comes back from one of its last destructors. Returns false when the slot has
+ * been given to another thread since, or to nobody. */
+bool ledger_resume(struct ledger_slot *slot, uint64_t serial);
+
 /* Whether it did. Any thread. */
 static inline bool ledger_has_ended(const struct ledger_slot *slot) {
     return __atomic_load_n(&slot->ended, __ATOMIC_ACQUIRE) != 0;

@@ -7,10 +7,13 @@
 
 #include "native/accounting.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -385,6 +388,46 @@ static void test_threads_that_ended_are_told_of_by_their_last_name(void) {
     free(reading.threads);
 }
 
+enum { COMEBACKS = 3 };
+
+static pthread_key_t late_key; /* made after the accounting's, so its destructor runs later */
+
+static void come_back(void *argument) {
+    struct diary *diary = argument;
+    diary_take(diary);
+    diary_drop(diary);
+    if (diary->count <= COMEBACKS - 1) {
+        pthread_setspecific(late_key, diary);
+    }
+}
+
+static void *live_on_in_destructors(void *argument) {
+    struct diary *diary = argument;
+    diary_begin(diary, &gil);
+    diary_take(diary);
+    diary_drop(diary);
+    CHECK(pthread_setspecific(late_key, diary) == 0);
+    return NULL;
+}
+
+static void test_a_thread_that_comes_back_from_its_destructors_stands_there_once(void) {
+    static struct diary diary;
+    struct ledger_window window;
+    pthread_t thread;
+    static bool has_key;
+    CHECK(has_key || pthread_key_create(&late_key, come_back) == 0);
+    has_key = true;
+    open_window(&window, true);
+    toy_gil_drop(&gil, &main_diary);
+    CHECK(pthread_create(&thread, NULL, live_on_in_destructors, &diary) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    toy_gil_take(&gil, &main_diary);
+    struct ledger_reading reading = read_and_close(&window);
+    CHECK(reading.thread_count == 2);
+    CHECK(part_of(&reading, &diary)->sums.acquisitions == COMEBACKS);
+    free(reading.threads);
+}
+
 /* --- fork --- */
 
 /* What the interpreter does first in a child: make the GIL anew, and take it. */
@@ -453,6 +496,45 @@ static void test_a_record_that_is_wrong_is_noticed(void) {
     accounting_close(&window);
 }
 
+/* Stand in for the C library's. */
+static enum { AS_IT_IS, DENIED, ALWAYS_ZERO, CPU_TIME_IN_STEPS } usage_told;
+
+int getrusage(__rusage_who_t who, struct rusage *usage) {
+    if (usage_told == DENIED) {
+        errno = EPERM;
+        return -1;
+    }
+    int result = (int)syscall(SYS_getrusage, who, usage);
+    if (usage_told == ALWAYS_ZERO) {
+        memset(usage, 0, sizeof *usage);
+    }
+    return result;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = (int)syscall(SYS_clock_gettime, clock, now);
+    if (usage_told == CPU_TIME_IN_STEPS && clock == CLOCK_THREAD_CPUTIME_ID) {
+        now->tv_nsec -= now->tv_nsec % (10 * MILLISECOND);
+    }
+    return result;
+}
+
+static void test_nothing_is_installed_where_the_system_tells_no_usage(void) {
+    const struct accounting_target target = {&gil.mutex, &gil.switch_mutex, &gil.locked, NULL};
+    static const char *const reasons[] = {
+        [DENIED] = "voluntary context switches",
+        [ALWAYS_ZERO] = "voluntary context switches",
+        [CPU_TIME_IN_STEPS] = "processor time",
+    };
+    for (usage_told = DENIED; usage_told <= CPU_TIME_IN_STEPS; usage_told++) {
+        char reason[200] = "";
+        CHECK(accounting_install(&target, (const void *)toy_gil_take, reason, sizeof reason) == -1);
+        CHECK(strstr(reason, reasons[usage_told]) != NULL);
+        CHECK(!accounting_intact());
+    }
+    usage_told = AS_IT_IS;
+}
+
 /* From 3.13 on, there is no flag to look at. */
 static void install(bool with_flag) {
     char reason[200];
@@ -498,6 +580,7 @@ int main(void) {
     toy_gil_init(&gil);
     toy_gil_take(&gil, &main_diary);
     CHECK(!accounting_intact());
+    test_nothing_is_installed_where_the_system_tells_no_usage();
     for (int with_flag = 0; with_flag <= 1; with_flag++) {
         install(with_flag);
         test_one_thread_alone_never_waits();
@@ -507,6 +590,7 @@ int main(void) {
         test_windows_open_and_close_while_others_hold_and_wait();
         test_knocks_leave_no_trace_and_are_told_who_keeps_them_waiting();
         test_threads_that_ended_are_told_of_by_their_last_name();
+        test_a_thread_that_comes_back_from_its_destructors_stands_there_once();
         test_a_forked_child_goes_on_with_its_own_gil();
     }
     test_a_record_that_is_wrong_is_noticed();

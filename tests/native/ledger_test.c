@@ -668,6 +668,31 @@ static void test_a_thread_that_ended_keeps_its_part_and_gets_its_last_name(void)
     CHECK(strcmp(part_of(HELPER)->name, "named by Python") == 0);
 }
 
+static void test_a_thread_that_comes_back_after_its_end_has_its_slot_while_nobody_else_has(void) {
+    start_anew();
+    struct ledger_slot *main_thread = thread(MAIN), *worker = thread(WORKER);
+    uint64_t serial = worker->serial;
+    open_window(&window, main_thread, 100);
+    leave(main_thread, 110);
+    take(worker, 110);
+    leave(worker, 120);
+    end(worker);
+    CHECK(ledger_resume(worker, serial) && !ledger_has_ended(worker));
+    take(worker, 130);
+    leave(worker, 140);
+    ledger_ended(worker, "last");
+    take(main_thread, 140);
+    look_and_close(&window, 150);
+    CHECK_SUMS(part_of(WORKER), 20, 0, 2, 0);
+    CHECK(strcmp(part_of(WORKER)->name, "last") == 0);
+
+    open_window(&window, main_thread, 160);
+    CHECK(!ledger_resume(worker, serial)); /* nobody's */
+    struct ledger_slot *helper = thread(HELPER);
+    CHECK(helper == worker && !ledger_resume(worker, serial));
+    ledger_close(&book, &window);
+}
+
 static void test_slots_are_used_again_when_no_window_tells_threads_apart(void) {
     start_anew();
     struct ledger_slot *main_thread = thread(MAIN), *worker = thread(WORKER);
@@ -929,6 +954,7 @@ int main(void) {
     test_who_asks_in_a_forced_gap_waits_for_the_thread_that_comes_back();
     test_nobody_is_former_holder_but_the_program();
     test_a_thread_that_ended_keeps_its_part_and_gets_its_last_name();
+    test_a_thread_that_comes_back_after_its_end_has_its_slot_while_nobody_else_has();
     test_slots_are_used_again_when_no_window_tells_threads_apart();
     test_the_slots_of_knockers_are_used_again();
     test_the_slots_of_knockers_are_used_again_inside_one_window();
