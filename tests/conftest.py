@@ -1,3 +1,22 @@
+from collections.abc import Iterator
+
+import pytest
+from support import inner
+
 from pytest_gilknock import _core  # noqa: F401 - stays loaded when an inner run ends
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sealed_off() -> Iterator[None]:
+    """Neither the CI nor the plugins around this run have a part in the runs inside its tests."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        inner.seal_off(monkeypatch)
+        yield
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    inner.seal_off(monkeypatch)  # anew: it has removed PYTEST_ADDOPTS
+    return pytester

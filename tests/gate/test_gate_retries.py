@@ -4,18 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from support.gate_samples import BUSY, FREE, GATE, read, script_readings, write
+from support.gate_samples import BUSY, FREE, GATE, read, write
 
 from pytest_gilknock import _core
 
-pytestmark = pytest.mark.skipif(
-    _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
-)
-
-
-@pytest.fixture(autouse=True)
-def _readings_are_scripted(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    script_readings(pytester, monkeypatch)
+pytestmark = [
+    pytest.mark.skipif(
+        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
+    ),
+    pytest.mark.usefixtures("scripted_readings"),
+]
 
 
 SETUP = (

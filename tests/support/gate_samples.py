@@ -106,3 +106,8 @@ def write(path: Path, **tests: Entry) -> None:
 
 def read(path: Path) -> Baseline:
     return loads(path.read_bytes(), str(path))
+
+
+def run(project: pytest.Pytester, *arguments: str, tests: str = "one or two") -> pytest.RunResult:
+    """Run some tests of the fixture ``project``."""
+    return project.runpytest("-k", tests, *arguments)

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import os
+from importlib.metadata import entry_points
+
 import pytest
 
 from pytest_gilknock import _core
 
 exact = pytest.mark.skipif(_core.status()[0] != "exact", reason="needs the accounting")
 
-WITHOUT = ("hypothesispytest", "cov", "asyncio", "rerunfailures")
+disabled = pytest.mark.skipif(_core.status()[0] != "disabled", reason="the GIL is enabled")
+
+WITHOUT = ("asyncio", "rerunfailures")
+
+
+# The plugins that inner runs may have: this one, and those whose company is tested.
+COMPANY = {"gilknock", "asyncio", "rerunfailures", "subtests", "timeout", "xdist"}
+
+# What a CI or a user sets for the run around: pytest and plugins act on it.
+SURROUNDINGS = {"CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}
+
+
+def seal_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the processes of inner runs an environment without the CI's and this run's settings."""
+    for name in list(os.environ):
+        if name in SURROUNDINGS or name.startswith(("GITHUB_", "PYTEST_DISABLE_")):
+            monkeypatch.delenv(name)
+    strangers = {plugin.name for plugin in entry_points(group="pytest11")} - COMPANY
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-pno:{name}" for name in sorted(strangers)))
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
     """Run pytest in this process, without the plugins that take time and have no part in it."""
     return pytester.runpytest_inprocess(*(f"-pno:{name}" for name in WITHOUT), *args)
+
+
+def section(result: pytest.RunResult) -> list[str]:
+    """The lines of our section of the terminal."""
+    lines = result.outlines
+    start = next((n for n, line in enumerate(lines) if " GIL contention " in line), None)
+    if start is None:
+        return []
+    ends = (n for n, line in enumerate(lines) if n > start and line.startswith("="))
+    return lines[start + 1 : next(ends, len(lines))]

@@ -1,0 +1,135 @@
+"""Runs that compare with a baseline: what is shown, what fails, what is only a warning."""
+
+import json
+
+import pytest
+from support.gate_samples import FREE, FULL, GATE, run, write
+
+from pytest_gilknock import _core
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline.codec import dumps
+
+pytestmark = [
+    pytest.mark.skipif(
+        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
+    ),
+    pytest.mark.usefixtures("scripted_readings"),
+]
+
+
+def test_a_comparison_without_a_gate_fails_nothing(project: pytest.Pytester) -> None:
+    write(project.path / "base.json", test_one=FREE, test_gone=FREE)
+    result = run(project, "--gil-compare=base.json")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        [
+            "gilknock: compared with base.json",
+            "*= GIL contention compared =*",
+            "+  contention  * test_a.py::test_one",
+            "1 test of this run compared with base.json: 1 worse",
+            "New, without a baseline: 1 test (test_a.py::test_two)",
+            "In the baseline, not measured now: 1 test (test_a.py::test_gone)",
+        ]
+    )
+
+
+def test_a_test_over_its_gate_fails_and_says_why(project: pytest.Pytester) -> None:
+    write(project.path / "base.json", test_one=FREE, test_two=FULL)
+    result = run(project, "--gil-compare=base.json", GATE)
+    result.assert_outcomes(passed=1, failed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "gilknock: compared with base.json; gate contention:0.5",
+            "*_ test_one _*",
+            "GIL contention regression: contention 1.000, was 0.000 (+1.000, from 0),"
+            " allowed +0.500, set by --gil-compare-fail=contention:0.5",
+            "  before      0.000 in base.json",
+            "  contention  1.000 (the GIL was held *",
+            "*= GIL contention compared =*",
+            "!  contention * test_a.py::test_one",
+            "Gate: contention:0.5",
+            "FAILED test_a.py::test_one - *GIL contention regression: *",
+        ]
+    )
+
+
+def test_saved_runs_of_a_name_make_a_spread(project: pytest.Pytester) -> None:
+    folder = project.path / ".gilknock" / origin.machine_kind()
+    folder.mkdir(parents=True)
+    write(folder / "0001_main.json", test_one=FREE)
+    write(folder / "0002_main.json", test_one=FULL)
+    write(folder / "0003_main.json", test_one=FREE)
+    assert run(project, "--gil-compare=main", GATE).ret == pytest.ExitCode.OK
+    for reference in ("latest", "3", "1"):
+        assert run(project, f"--gil-compare={reference}", GATE).ret == pytest.ExitCode.TESTS_FAILED
+    folder.joinpath("0002_main.json").write_text("damaged")
+    result = run(project, "--gil-compare=main", GATE)
+    result.stdout.fnmatch_lines(["Warning: not compared with *0002_main.json: not JSON, or cut*"])
+    result.stdout.fnmatch_lines(["  before      0.000, the worst of 2 runs from 0.000 on (0001_*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "nothing to compare with: no saved run 'main' in *: nothing is saved there yet"),
+        ("", "not compared with base.json: the file is empty"),
+        ('{"kind": "x"}', "not compared with base.json: not a baseline*"),
+        (("schema", 2), "not compared with base.json: has schema 2*"),
+        (("cpus", 99), "compared with base.json, but its CPUs was 99, is *"),
+        (("kind", "Linux-CPython-3.9-64bit"), "compared with base.json, but its machine kind was*"),
+    ],
+)
+def test_a_baseline_that_is_missing_unreadable_or_unlike_is_a_warning_and_strictly_an_error(
+    project: pytest.Pytester, content: str | tuple[str, object] | None, reason: str
+) -> None:
+    if isinstance(content, tuple):
+        document = json.loads(dumps(origin.baseline({"test_a.py::test_one": FULL})))
+        place = document if content[0] == "schema" else document["machine"]
+        place[content[0]] = content[1]
+        content = json.dumps(document)
+    if content is not None:
+        project.path.joinpath("base.json").write_text(content)
+    reference = "main" if content is None else "base.json"
+    result = run(project, f"--gil-compare={reference}", GATE)
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines([f"gilknock: warning: {reason}", f"Warning: {reason}"])
+
+    result = run(project, f"--gil-compare={reference}", GATE, "--gil-compare-strict")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --gil-compare-strict: {reason}"])
+
+
+@pytest.mark.parametrize("distributed", [[], ["-n2"]])
+def test_another_method_is_not_judged_and_strictly_an_error(
+    project: pytest.Pytester, distributed: list[str]
+) -> None:
+    if distributed:
+        pytest.importorskip("xdist")
+    write(project.path / "base.json", test_one=FREE)
+    sampled = ["--gil-compare=base.json", GATE, "--gil-method=sampled", *distributed]
+    result = run(project, *sampled)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        ["Warning: contention of 1 test not judged by the gate: exact before, sampled now"]
+    )
+    result = run(project, *sampled, "--gil-compare-strict")
+    words = "--gil-compare-strict: measured by the method sampled here, compared with exact in"
+    assert words in result.stdout.str() + result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_method_that_is_the_same_is_strictly_right(project: pytest.Pytester) -> None:
+    write(project.path / "base.json", test_one=FULL)
+    result = run(project, "--gil-compare=base.json", GATE, "--gil-compare-strict")
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_another_switch_interval_is_told(project: pytest.Pytester) -> None:
+    run(project, "--gil-save=base.json", "--gil-switch-interval=1ms")
+    same = run(project, "--gil-compare=base.json", "--gil-switch-interval=1ms")
+    same.stdout.no_fnmatch_line("*Warning*")
+    other = run(project, "--gil-compare=base.json")
+    other.stdout.fnmatch_lines(["Warning: *but its switch interval was 0.001 s, is 0.005 s"])

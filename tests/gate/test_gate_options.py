@@ -1,0 +1,102 @@
+"""What the options of a gate may be, and when they ask for nothing."""
+
+import subprocess
+import sys
+
+import pytest
+from support.gate_samples import FREE, run
+
+from pytest_gilknock import _core
+from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline.codec import dumps
+
+pytestmark = [
+    pytest.mark.skipif(
+        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
+    ),
+    pytest.mark.usefixtures("scripted_readings"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--gil-save=../main"], "--gil-save: '../main' is not a name of up to 80 letters"),
+        (["--gil-save=/tmp/main"], "--gil-save: '/tmp/main' is not a name"),
+        (["--gil-save="], "--gil-save: '' is not a name"),
+        (["--gil-save=a\x1b[2J"], "--gil-save: 'a\\x1b[2J' is not a name"),
+        (["--gil-save=17"], "--gil-save: '17' is not a name"),
+        (["--gil-save=missing/b.json"], "--gil-save: * is not a directory"),
+        (["--gil-save=folder.json"], "--gil-save: * is a directory"),
+        (["--gil-save=file/b.json"], "--gil-save: * is not a directory"),
+        (["--gil-save=damaged.json"], "--gil-save: damaged.json: not JSON, or cut off*"),
+        (["--gil-save=future.json"], "--gil-save: future.json: has schema 2, this pytest-*"),
+        (["--gil-save=foreign.json"], "--gil-save: foreign.json: not a baseline*"),
+        (["--gil-save=other.json"], "--gil-save: other.json: *other conditions*CPUs was 99*"),
+        (["--gil-save=main", "--gil-storage=file"], "--gil-save: *file is not a folder"),
+        (["--gil-save=main", "--gil-storage="], "--gil-storage: '' is not the path of a folder"),
+        (["--gil-save=main", "--gil-autosave"], "--gil-autosave names the run itself"),
+        (["--gil-compare="], "--gil-compare: '' is no name"),
+        (["--gil-compare=b", "--gil-compare-fail=wait:20"], "--gil-compare-fail: 'wait:20': '20'"),
+        (["--gil-compare=b", "--gil-compare-fail="], "--gil-compare-fail: '' has no METRIC"),
+        (["--gil-compare=b", "--gil-compare-retries=-1"], "--gil-compare-retries: '-1' is not a"),
+        (["--gil-compare=b", "--gil-compare-retries=99999999999"], "'99999999999' is not a num"),
+        (["--gil-compare-fail=wait:1s"], "--gil-compare-fail has no effect without --gil-compare"),
+        (["--gil-compare-strict"], "--gil-compare-strict has no effect without --gil-compare"),
+        (["--gil-compare-retries=1"], "--gil-compare-retries has no effect without"),
+        (["--gil-json=x", "--gil-json-format=csv"], "--gil-json-format: 'csv' is not one of"),
+        (["--gil-json-format=readings"], "--gil-json-format has no effect without --gil-json"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_a_test_runs(
+    project: pytest.Pytester, arguments: list[str], reason: str
+) -> None:
+    text = dumps(origin.baseline({"test_a.py::test_one": FREE}))
+    files = {
+        "file": "kept",
+        "damaged.json": text[:200],
+        "future.json": text.replace('"schema": 1', '"schema": 2'),
+        "foreign.json": '{"benchmarks": []}',
+        "other.json": text.replace('"cpus": ', '"cpus": 99'),
+    }
+    for name, content in files.items():
+        project.path.joinpath(name).write_text(content)
+    project.mkdir("folder.json")
+    result = run(project, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *{reason.replace('[', '[[]')}*"])
+    result.stdout.no_fnmatch_line("*passed*")
+    for name, content in files.items():
+        assert project.path.joinpath(name).read_text() == content, f"{name} is as it was"
+
+
+def test_a_gate_of_the_ini_file_is_checked_and_waits_for_a_comparison(
+    project: pytest.Pytester,
+) -> None:
+    project.makeini("[pytest]\ngil_compare_fail =\n    contention:0.5\n    wait:bad")
+    assert run(project).ret == pytest.ExitCode.OK
+    result = run(project, "--gil-compare=main")
+    result.stderr.fnmatch_lines(["ERROR: *ini key gil_compare_fail: 'wait:bad': 'bad' is neither*"])
+
+
+def test_collecting_compares_and_saves_nothing(project: pytest.Pytester) -> None:
+    result = run(project, "--collect-only", "--gil-save=base.json", "--gil-compare=main")
+    result.stdout.no_fnmatch_line("*GIL*")
+    assert not project.path.joinpath("base.json").exists()
+
+
+def test_an_unused_gate_imports_nothing(project: pytest.Pytester) -> None:
+    project.path.joinpath("conftest.py").unlink()
+    script = (
+        "import pytest, sys\n"
+        "pytest.main(['-q', '-k', 'one', '--gil-report'])\n"
+        "print(*[name for name in sys.modules if name.startswith('pytest_gilknock.')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "pytest_gilknock.reporting.reporter" in loaded
+    assert [name for name in loaded if ".baseline" in name or ".gate." in name] == [
+        "pytest_gilknock.gate.settings"
+    ]

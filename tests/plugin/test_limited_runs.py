@@ -1,0 +1,139 @@
+"""Limits in whole runs: which one applies, what a breach says, when there is no verdict."""
+
+import pytest
+from support import inner
+from support.inner import disabled, exact, section
+
+
+@exact
+def test_without_a_report_only_limits_speak(two_tests):
+    result = inner.run(two_tests, "--gil-max-wait=1ms")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "GIL limit exceeded: max wait *, limit 1 ms, set by --gil-max-wait",
+            "  contention  * (the GIL was held * of *)",
+            "  wait        * over all threads; longest single wait *",
+            "  threads     2 threads took the GIL, busiest first:",
+            "              MainThread: held *, waited *",
+        ]
+    )
+    assert section(result) == []
+
+
+@exact
+def test_a_breach_names_the_line_to_blame(pytester):
+    pytester.makepyfile(
+        """
+        import ctypes
+
+        def hold():
+            ctypes.PyDLL(None).usleep(60_000)
+
+        def test_it():
+            for _ in range(5):
+                hold()
+        """
+    )
+    inner.run(pytester, "--gil-max-wait=1ms").stdout.fnmatch_lines(
+        [
+            "  blame       lines that held the GIL while others waited:",
+            "              *test_a_breach_names_the_line_to_blame.py:4 hold in MainThread: *",
+            "                  ctypes.PyDLL(None).usleep(60_000)",
+        ]
+    )
+
+
+@exact
+@pytest.mark.parametrize(
+    ("ini", "args", "marker", "source"),
+    [
+        ("0", [], "", "ini key gil_max_contention"),
+        ("1", ["--gil-max-contention=0"], "", "--gil-max-contention"),
+        ("0", ["--gil-max-contention=1"], "", None),
+        ("1", ["--gil-max-contention=1"], "@max_gil_contention(0)", "@pytest.mark.max_gil_cont"),
+        ("0", ["--gil-max-contention=0"], "@max_gil_contention(1)", None),
+        ("0", [], "@max_gil_wait('1h' and 3600)", "ini key gil_max_contention"),
+        ("0", [], "@max_gil_contention(1, phase='setup')", "ini key gil_max_contention"),
+    ],
+)
+def test_marker_before_command_line_before_ini(pytester, ini, args, marker, source):
+    pytester.makeini(f"[pytest]\ngil_max_contention = {ini}\n")
+    pytester.makepyfile(
+        f"from pytest import mark\nmax_gil_contention = mark.max_gil_contention\n"
+        f"max_gil_wait = mark.max_gil_wait\n{marker}\ndef test_it(): pass\n"
+    )
+    result = inner.run(pytester, *args)
+    if source is None:
+        result.assert_outcomes(passed=1)
+    else:
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines([f"GIL limit exceeded: *, set by {source}*"])
+
+
+@exact
+def test_the_closest_marker_wins(pytester):
+    pytester.makepyfile(
+        """
+        from pytest import mark
+
+        pytestmark = mark.max_gil_contention(0)
+
+        def test_of_the_module(): pass
+
+        class TestOther:
+            def test_of_its_module(self): pass
+
+        @mark.max_gil_contention(1)
+        class TestIt:
+            def test_of_the_class(self): pass
+
+            @mark.max_gil_contention(0)
+            def test_of_its_own(self): pass
+        """
+    )
+    result = inner.run(pytester, "-rA")
+    result.stdout.fnmatch_lines(
+        [
+            "PASSED *::test_of_the_class",
+            "FAILED *::test_of_the_module*",
+            "FAILED *::test_of_its_module*",
+            "FAILED *::test_of_its_own*",
+        ]
+    )
+
+
+@exact
+def test_both_limits_are_told_when_both_are_broken(two_tests):
+    result = inner.run(two_tests, "--gil-max-wait=1ms", "--gil-max-contention=0", "-k", "test_wait")
+    result.stdout.fnmatch_lines(
+        ["GIL limit exceeded: contention *", "GIL limit exceeded: max wait *"]
+    )
+
+
+def test_sampled_limits_without_enough_knocks_pass_and_are_told(pytester):
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): pass\n")
+    result = inner.run(pytester, "--gil-method=sampled", "--gil-max-contention=0.5")
+    result.assert_outcomes(passed=2)
+    (line,) = section(result)
+    assert line.startswith("2 tests passed with a GIL limit that could not be judged, such as ")
+
+
+@disabled
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_disabled_gil_breaks_no_limit(two_tests, workers):
+    args = ["--gil-report", "--gil-max-wait=0", "--gil-max-contention=0", f"-n{workers}"]
+    result = inner.run(two_tests, *args)
+    result.assert_outcomes(passed=2)
+    lines = section(result)
+    assert "Whole run: the GIL is disabled, so no thread waits for it" in lines
+    assert any(
+        line.startswith("2 tests passed with a GIL limit that could not be") for line in lines
+    )
+
+
+@disabled
+def test_exact_with_the_gil_disabled(two_tests):
+    result = inner.run(two_tests, "--gil-report", "--gil-method=exact")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --gil-method: 'exact' cannot be had here: the GIL is off"])

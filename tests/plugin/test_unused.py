@@ -1,0 +1,83 @@
+"""What the plugin imports and starts: nothing before it is asked for something."""
+
+import pytest
+from support import inner
+
+PROBE = """
+import os
+import sys
+import threading
+
+def test_probe():
+    loaded = {{name for name in sys.modules if name.startswith("pytest_gilknock")}}
+    assert loaded <= {early}, loaded
+    tasks = "/proc/self/task"
+    if os.path.isdir(tasks):
+        assert len(os.listdir(tasks)) == 1
+    assert threading.active_count() == 1
+"""
+
+
+EARLY = {
+    "pytest_gilknock",
+    "pytest_gilknock.plugin",
+    "pytest_gilknock.options",
+    "pytest_gilknock.gate",
+    "pytest_gilknock.gate.settings",
+}
+STARTS_NO_THREAD = [f"-pno:{name}" for name in (*inner.WITHOUT, "xdist")]
+
+
+def test_unused_loads_nothing_and_starts_nothing(pytester):
+    pytester.makepyfile(PROBE.format(early=EARLY))
+    pytester.runpytest_subprocess(*STARTS_NO_THREAD).assert_outcomes(passed=1)
+
+
+def test_used_loads_the_core(pytester):
+    pytester.makepyfile(PROBE.format(early=EARLY))
+    result = pytester.runpytest_subprocess("--gil-report", *STARTS_NO_THREAD)
+    result.assert_outcomes(failed=1)
+
+
+def test_importing_the_package_does_not_load_the_core(pytester):
+    result = pytester.runpython_c(
+        "import sys, pytest_gilknock; assert 'pytest_gilknock._core' not in sys.modules"
+    )
+    assert result.ret == 0
+
+
+def test_collect_only_measures_nothing(pytester):
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): pass\n")
+    result = inner.run(pytester, "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*::test_a", "*::test_b"])
+
+
+@pytest.mark.parametrize("option", ["--gil-report", "--gil-max-wait=10s"])
+def test_nothing_of_the_plugin_is_imported_while_a_test_has_its_way(pytester, option):
+    """Nor registered: plugins that look at each new one would do so among the test's patches."""
+    pytester.makeconftest(
+        """
+        def pytest_plugin_registered(plugin):
+            assert not running, plugin
+
+        running = []
+        """
+    )
+    pytester.makepyfile(
+        """
+        import builtins
+        import time
+        from conftest import running
+        import_ = builtins.__import__
+
+        def test_a(monkeypatch):
+            def refuse(name, *args, **kwargs):
+                assert "gilknock" not in name, name
+                return import_(name, *args, **kwargs)
+
+            monkeypatch.setattr(builtins, "__import__", refuse)
+            monkeypatch.setattr("conftest.running", [1])
+            time.sleep(0.01)
+        """
+    )
+    inner.run(pytester, option).assert_outcomes(passed=1)
