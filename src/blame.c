@@ -110,9 +110,11 @@ static PyObject *item_as_tuple(const struct blame_item *item) {
         function = PyUnicode_FromString("");
     }
     if (file != NULL && function != NULL && thread != NULL) {
-        tuple = Py_BuildValue("OiOKOdK", file, culprit->line, function,
-                              (unsigned long long)culprit->native_id, thread,
-                              clock_seconds(item->waited), (unsigned long long)item->knocks);
+        PyObject *stack = culprit->code == NULL
+                              ? PyTuple_New(0)
+                              : Py_BuildValue("((OiOO))", file, culprit->line, function, Py_None);
+        tuple = Py_BuildValue("NKOdKdK", stack, (unsigned long long)culprit->native_id, thread, 0.0,
+                              0ULL, clock_seconds(item->waited), (unsigned long long)item->knocks);
     }
     Py_XDECREF(file);
     Py_XDECREF(function);
@@ -135,6 +137,14 @@ PyObject *blame_as_list(const struct blame *blame) {
         Py_XDECREF(tuple);
     }
     return list;
+}
+
+double blame_sum(const struct blame *blame) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < blame->count; i++) {
+        sum += blame->items[i].waited;
+    }
+    return clock_seconds(sum);
 }
 
 void blame_clear(struct blame *blame) {

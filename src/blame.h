@@ -50,9 +50,12 @@ void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t wa
 /* Make a copy, which the caller owns and clears. The GIL is held. Without memory it is empty. */
 void blame_copy(struct blame *copy, const struct blame *blame);
 
-/* Return a new list of (file, line, function, native id, thread name or None, waited, knocks), most
- * waited first, or NULL with an exception set. The GIL is held, and may be let go meanwhile. */
+/* Return a new list of (stack, native id, thread name or None, 0.0, 0, waited, knocks), most waited
+ * first, or NULL with an exception set. The GIL is held, and may be let go meanwhile. */
 PyObject *blame_as_list(const struct blame *blame);
+
+/* What all of it sums up to, in seconds. */
+double blame_sum(const struct blame *blame);
 
 /* Empty it. The GIL is held. */
 void blame_clear(struct blame *blame);

@@ -36,6 +36,14 @@ enum key {
     KEY_THREADS,
     KEY_BLAME,
     KEY_RUN_DELAY,
+    KEY_BLAME_OMITTED,
+    KEY_HAND_OVER,
+    KEY_UNLOOKED,
+    KEY_VICTIMS,
+    KEY_BLAME_METHOD,
+    KEY_BLAME_REASON,
+    KEY_KNOCK_WAIT,
+    KEY_LONGEST_WAIT,
 };
 
 /* How old the run delay at a window's opening may be, and for how long a window must be open to be
@@ -46,6 +54,8 @@ const char *const window_key_names[MODULE_KEYS] = {
     "method",        "reason",       "gil_enabled", "switch_interval", "wall",      "held",
     "wait",          "acquisitions", "contended",   "max_wait",        "knocks",    "knocks_waited",
     "knock_latency", "wait_latency", "threads",     "blame",           "run_delay",
+    "blame_omitted", "hand_over", "unlooked", "victims", "blame_method", "blame_reason",
+    "knock_wait", "longest_wait",
 };
 
 const char *const window_method_names[3] = {"exact", "sampled", "disabled"};
@@ -344,7 +354,13 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
                   : Py_NewRef(Py_None)) < 0 ||
         put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
         put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
-        put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0) {
+        put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0 ||
+        put(raw, keys, KEY_BLAME_OMITTED, Py_BuildValue("idd", 0, 0.0, 0.0)) < 0 ||
+        put(raw, keys, KEY_VICTIMS, PyList_New(0)) < 0 ||
+        put(raw, keys, KEY_BLAME_METHOD,
+            PyUnicode_FromString(method == METHOD_DISABLED ? "none" : "released")) < 0 ||
+        put(raw, keys, KEY_BLAME_REASON, PyUnicode_FromString("only knocks are watched")) < 0 ||
+        put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(blame_sum(&findings->blame))) < 0) {
         Py_CLEAR(raw);
     }
     Py_XDECREF(blame);

@@ -203,8 +203,14 @@ class GilReading:
             wait_latency=None if wait_latency is None else Latency(*wait_latency),
             threads=tuple(ThreadReading(*thread) for thread in raw["threads"]),
             blame=tuple(
-                Blame(file, line, function, thread, name or names.get(thread), waited, knocks)
-                for file, line, function, thread, name, waited, knocks in raw["blame"]
+                Blame(
+                    *(stack[0][:3] if stack else ("", 0, "")),
+                    thread,
+                    name or names.get(thread),
+                    waited or knock_waited,
+                    looks or knock_looks,
+                )
+                for stack, thread, name, waited, looks, knock_waited, knock_looks in raw["blame"]
             ),
             run_delay=raw["run_delay"],
         )

@@ -7,12 +7,27 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 Method = Literal["exact", "sampled", "disabled"]
+BlameMethod = Literal["looked", "released", "none"]
 Kind = Literal["contention", "max_wait"]
 
 # (native thread id, name or None, held, wait, acquisitions, contended, max_wait)
 RawThread = tuple[int, str | None, float, float, int, int, float]
-# (file, line, function, native thread id, thread name or None, waited, knocks)
-RawBlame = tuple[str, int, str, int, str | None, float, int]
+# (file, line, qualified function, the native function that it is calling or None). Some have no
+# file and line 0: "<GC>" is innermost while garbage is collected, "<more>" is outermost where the
+# stack is deeper than it was read.
+RawFrame = tuple[str, int, str, str | None]
+# Innermost first; empty where a thread ran no Python code.
+RawStack = tuple[RawFrame, ...]
+# (stack, native thread id, thread name or None, waited, looks, knock_waited, knock_looks): where a
+# thread held the GIL while others waited. `waited` is a part of the reading's `wait`,
+# `knock_waited` of its `knock_wait`; the looks are how many samples stand behind each.
+RawBlame = tuple[RawStack, int, str | None, float, int, float, int]
+# (stack, native thread id, thread name or None, waited, longest, waits seen): where a thread waited
+RawVictim = tuple[RawStack, int, str | None, float, float, int]
+# (waited, began, whether it was a knock, native thread id, thread name or None, its stack, the
+# holder's stack, native thread id of the holder or 0, thread name of the holder or None); `began`
+# is counted from the opening of the window, 0 if it was before.
+RawLongestWait = tuple[float, float, bool, int, str | None, RawStack, RawStack, int, str | None]
 # (count, p50, p90, p99, max)
 RawLatency = tuple[int, float, float, float, float]
 
@@ -33,7 +48,16 @@ class RawReading(TypedDict):
     knock_latency: RawLatency | None  # None without a knock
     wait_latency: RawLatency | None  # None without a contended acquisition
     threads: list[RawThread]  # empty unless exact
-    blame: list[RawBlame]
+    blame: list[RawBlame]  # most waited first
+    blame_omitted: tuple[int, float, float]  # (rows, waited, knock_waited) for which it has no room
+    blame_method: BlameMethod  # seen while it held; as it let the GIL go; not at all
+    blame_reason: str | None  # why not looked; None when it is
+    # Exact: wait = sum of waited, the omitted included, + hand_over + unlooked.
+    hand_over: float | None  # wait while no thread of the program held the GIL; None unless exact
+    unlooked: float | None  # wait whose holder was not seen; None unless exact
+    victims: list[RawVictim]  # most waited first; empty unless exact
+    knock_wait: float  # summed over knocks
+    longest_wait: RawLongestWait | None  # None without any wait
     run_delay: float | None  # runnable but not running, summed over threads; None where unknown
 
 

@@ -89,9 +89,7 @@ def checked(raw: _core.RawReading) -> _core.RawReading:
             assert count > 0, raw
             assert quantiles == sorted(quantiles), raw
             assert quantiles[-1] <= most, raw
-    assert sum(waited for *_, waited, _ in raw["blame"]) <= most, raw
-    for file, line, function, *_ in raw["blame"]:
-        assert (line > 0) == (file != "") == (function != ""), raw
+    check_blame(raw)
     if raw["method"] != "exact":
         assert raw["held"] is raw["wait"] is raw["acquisitions"] is raw["contended"] is None, raw
         assert raw["threads"] == [], raw
@@ -104,6 +102,36 @@ def checked(raw: _core.RawReading) -> _core.RawReading:
     assert 0 <= contended <= acquisitions, raw
     assert (raw["wait_latency"] or (0,))[0] == contended, raw
     return raw
+
+
+def check_blame(raw: _core.RawReading) -> None:
+    """The parts of the blame add up, and its frames are well formed."""
+    most = raw["wall"] * (1 + 1e-6) + 1e-6
+    stacks = [row[0] for row in raw["blame"]] + [row[0] for row in raw["victims"]]
+    for file, line, function, callee in (frame for stack in stacks for frame in stack):
+        assert function != "", raw
+        assert callee != "", raw
+        assert line > 0 if file else (line == 0 and function in ("<GC>", "<more>")), raw
+    for *_, waited, looks, knock_waited, knock_looks in raw["blame"]:
+        assert (waited > 0) <= (looks > 0), raw
+        assert (knock_waited > 0) <= (knock_looks > 0), raw
+    known = sum(row[5] for row in raw["blame"]) + raw["blame_omitted"][2]
+    assert known <= raw["knock_wait"] * (1 + 1e-6) + 1e-6, raw
+    if raw["hand_over"] is None:
+        assert raw["victims"] == [], raw
+        assert not any(row[3] for row in raw["blame"]), raw
+        return
+    known = (
+        sum(row[3] for row in raw["blame"])
+        + raw["blame_omitted"][1]
+        + raw["hand_over"]
+        + raw["unlooked"]
+    )
+    assert abs(known - raw["wait"]) <= 1e-6 * (1 + raw["wait"]), (known, raw)
+    assert sum(row[3] for row in raw["victims"]) <= raw["wait"] * (1 + 1e-6) + 1e-6, raw
+    if raw["longest_wait"] is not None:
+        assert abs(raw["longest_wait"][0] - raw["max_wait"]) <= 1e-6, raw
+        assert 0 <= raw["longest_wait"][1] <= most, raw
 
 
 def checked_threads(raw: _core.RawReading) -> _core.RawReading:

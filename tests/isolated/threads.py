@@ -312,8 +312,8 @@ def blame_counts_the_knocks_that_waited(count: int) -> None:
         window = opened()
         spin(random.uniform(0, 2e-3))
         raw = checked(window.end())
-        for *_, knocks in raw["blame"]:
-            assert 1 <= knocks <= raw["knocks_waited"], raw
+        for *_, knock_looks in raw["blame"]:
+            assert 1 <= knock_looks <= raw["knocks_waited"], raw
 
 
 # --- greenlets ---

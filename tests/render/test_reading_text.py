@@ -1,5 +1,5 @@
 import pytest
-from support.scripted import raw, reading, sampled
+from support.scripted import blamed, raw, reading, sampled
 
 from pytest_gilknock.model.limits import Limit, Verdict
 from pytest_gilknock.model.reading import GilReading
@@ -13,7 +13,7 @@ BREACH = Verdict(
 def test_a_breach_tells_all_that_was_measured(tmp_path):
     source = tmp_path / "pool.py"
     source.write_text("def burn():\n    total += i * i\n")
-    blame = [(str(source), 2, "burn", 12, "worker", 0.1, 25)]
+    blame = [blamed(str(source), 2, "burn", 12, "worker", 0.1, 25)]
     assert breach_text(reading(blame=blame), [BREACH]).splitlines() == [
         "GIL limit exceeded: max wait 5.20 ms, limit 1 ms, set by @pytest.mark.max_gil_wait",
         "  contention  0.500 (the GIL was held 500 ms of 1.00 s)",
@@ -55,7 +55,7 @@ def test_a_busy_machine_is_told_when_it_matters(run_delay, told):
 
 def test_only_the_worst_threads_and_lines_are_told():
     threads = [(n, f"w{n}", n / 10, 0.0, 1, 0, 0.0) for n in range(9)]
-    blame = [("/nowhere.py", n, "f", n, f"w{n}", n / 10, 1) for n in range(1, 9)]
+    blame = [blamed("/nowhere.py", n, "f", n, f"w{n}", n / 10, 1) for n in range(1, 9)]
     text = breach_text(GilReading.from_raw(raw(threads=threads, blame=blame)), [BREACH])
     assert "9 threads took the GIL" in text
     assert [name for name in (f"w{n}:" for n in range(9)) if f"  {name}" in text] == [
@@ -67,7 +67,7 @@ def test_only_the_worst_threads_and_lines_are_told():
 
 
 def test_names_from_outside_are_escaped():
-    blame = [("/tmp/\x1b[2J.py", 1, "f", 12, "w\x07", 0.1, 2)]
+    blame = [blamed("/tmp/\x1b[2J.py", 1, "f", 12, "w\x07", 0.1, 2)]
     threads = [(12, "w\x07", 0.1, 0.0, 1, 0, 0.0)]
     text = breach_text(reading(blame=blame, threads=threads), [BREACH])
     assert all(line.isprintable() for line in text.splitlines())

@@ -1,5 +1,5 @@
 import pytest
-from support.scripted import breach, disabled, measured, raw, sampled, totals
+from support.scripted import blamed, breach, disabled, measured, raw, sampled, totals
 
 from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.terminal import BUSY_ALONE, Line, section
@@ -38,7 +38,7 @@ def test_a_table_of_80_columns():
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_lines_fit_the_terminal(width):
-    deep = [("/src/" + "x" * 60 + ".py", 12345, "f" * 60, 12, "worker", 0.1, 25)]
+    deep = [blamed("/src/" + "x" * 60 + ".py", 12345, "f" * 60, 12, "worker", 0.1, 25)]
     results = results_of(
         (LONG * 2, breach(raw(blame=deep))), ("b", measured(raw(blame=deep, wait=0.3)))
     )
@@ -178,7 +178,7 @@ def test_the_return_of_the_gil_before_the_tests_is_told():
 
 
 def test_names_from_outside_are_escaped():
-    blame = [("/tmp/\x1b[2Jx.py", 1, "f\n", 12, "w\x07", 0.1, 2)]
+    blame = [blamed("/tmp/\x1b[2Jx.py", 1, "f\n", 12, "w\x07", 0.1, 2)]
     results = results_of(("a\x1b[31m\r", measured(raw(blame=blame))))
     for line in texts(results, width=120, verbosity=1):
         assert line.isprintable()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import Measured, RawReading, RunTotals
+    from pytest_gilknock.model.wire import Measured, RawBlame, RawReading, RunTotals
 
 UNMEASURED: dict[str, Any] = {
     "held": None,
@@ -17,7 +17,23 @@ UNMEASURED: dict[str, Any] = {
     "contended": None,
     "wait_latency": None,
     "threads": [],
+    "hand_over": None,
+    "unlooked": None,
+    "victims": [],
 }
+
+
+def blamed(
+    file: str,
+    line: int,
+    function: str,
+    native_id: int,
+    thread: str | None,
+    waited: float,
+    looks: int,
+) -> RawBlame:
+    """A row of blame for a stack of one frame."""
+    return ((file, line, function, None),), native_id, thread, waited, looks, 0.0, 0
 
 
 def raw(**changes: Any) -> RawReading:
@@ -41,7 +57,15 @@ def raw(**changes: Any) -> RawReading:
             (11, "MainThread", 0.1, 0.2, 50, 25, 0.0052),
             (12, "worker", 0.4, 0.05, 50, 25, 0.0041),
         ],
-        "blame": [("/src/app/pool.py", 31, "burn", 12, "worker", 0.1, 25)],
+        "blame": [blamed("/src/app/pool.py", 31, "burn", 12, "worker", 0.1, 25)],
+        "blame_omitted": (0, 0.0, 0.0),
+        "blame_method": "looked",
+        "blame_reason": None,
+        "hand_over": 0.01,
+        "unlooked": 0.14,
+        "victims": [((("/src/app/loop.py", 7, "run", None),), 11, "MainThread", 0.2, 0.0052, 25)],
+        "knock_wait": 0.05,
+        "longest_wait": None,
         "run_delay": 0.0,
     }
     assert not changes.keys() - reading.keys()
@@ -77,6 +101,9 @@ def disabled(**changes: Any) -> RawReading:
             "knocks_waited": 0,
             "knock_latency": None,
             "blame": [],
+            "blame_method": "none",
+            "blame_reason": "the GIL is disabled",
+            "knock_wait": 0.0,
             **changes,
         }
     )
