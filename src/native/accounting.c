@@ -404,12 +404,6 @@ static int prepare(char *reason, size_t reason_size) {
     if (tap.prepared) {
         return 0;
     }
-    tap.lock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_lock");
-    tap.unlock = (int (*)(pthread_mutex_t *))interpose_real("pthread_mutex_unlock");
-    if (tap.lock == NULL || tap.unlock == NULL) {
-        snprintf(reason, reason_size, "the C library's mutex functions cannot be looked up");
-        return -1;
-    }
     const char *unknown = why_usage_is_unknown();
     if (unknown != NULL) {
         snprintf(reason, reason_size, "%s", unknown);
@@ -440,8 +434,8 @@ int accounting_install(const struct accounting_target *target, const void *inter
         return 0;
     }
     const struct interpose_symbol symbols[] = {
-        {"pthread_mutex_lock", (void *)lock_hook},
-        {"pthread_mutex_unlock", (void *)unlock_hook},
+        {"pthread_mutex_lock", (void *)lock_hook, (void **)&tap.lock},
+        {"pthread_mutex_unlock", (void *)unlock_hook, (void **)&tap.unlock},
     };
     if (interpose_install(&tap.calls, interpreter_function, symbols, 2, reason, reason_size) < 0) {
         return -1;

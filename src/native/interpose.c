@@ -31,6 +31,46 @@ static bool exchange(const struct interpose_slot *slot, void *from, void *to) {
     return (slot->protection & PROT_WRITE) != 0 || protect(slot, slot->protection);
 }
 
+/* What a call through a slot with that value comes to. Before the first call it may lead to the
+   loader, by a stub of the object's own: the loader would write to the slot. */
+static void *destination(const struct elf_object *object, void *value, void *real) {
+    return elf_contains(object, value) ? real : value;
+}
+
+/* Finds the function that all calls through the slots of one symbol come to. Returns NULL, or why
+   there is no such function. */
+static const char *find_next(const struct elf_object *object, const struct elf_slot *slots,
+                             size_t n_slots, const struct interpose_symbol *symbol, void **next) {
+    void *real = *symbol->next != NULL ? *symbol->next : interpose_real(symbol->name);
+    if (real == NULL) {
+        return "no such function is loaded";
+    }
+    /* An executable at a fixed address that takes a function's address lends it to all objects, and
+       it is that of a slot's stub: passing a call on to it would come back for ever. */
+    if (elf_contains(object, real)) {
+        return "its address lies in the object itself";
+    }
+    *next = NULL;
+    for (size_t i = 0; i < n_slots; i++) {
+        if (slots[i].is_variable) {
+            continue;
+        }
+        void *value = __atomic_load_n(slots[i].address, __ATOMIC_RELAXED);
+        void *leads_to = destination(object, value, real);
+        if (leads_to == NULL || value == symbol->replacement) {
+            return "the object's calls of it are redirected already, nobody knows where to";
+        }
+        if (*next != NULL && leads_to != *next) {
+            return "another tool has redirected some of the object's calls of it";
+        }
+        *next = leads_to;
+    }
+    if (*next == NULL) {
+        *next = real;
+    }
+    return NULL;
+}
+
 /* Adds the slots of one symbol, writing to none. Returns NULL, or why it cannot be redirected. */
 static const char *plan(struct interpose *interpose, const struct elf_object *object,
                         const struct interpose_symbol *symbol) {
@@ -38,22 +78,20 @@ static const char *plan(struct interpose *interpose, const struct elf_object *ob
     const char *reason;
     int n_found =
         elf_find_slots(object, symbol->name, found, INTERPOSE_SLOTS - interpose->n_slots, &reason);
-    if (n_found < 0)
+    if (n_found < 0) {
         return reason;
-
-    void *real = interpose_real(symbol->name);
-    if (real == NULL)
-        return "no such function is loaded";
-    /* An executable at a fixed address that takes a function's address lends it to all objects, and
-       it is that of a slot's stub: passing a call on to it would come back for ever. */
-    if (elf_contains(object, real))
-        return "its address lies in the object itself";
-
+    }
+    void *next;
+    reason = find_next(object, found, (size_t)n_found, symbol, &next);
+    if (reason != NULL) {
+        return reason;
+    }
     size_t before = interpose->n_slots;
     for (int i = 0; i < n_found; i++) {
         void *value = __atomic_load_n(found[i].address, __ATOMIC_RELAXED);
-        if (found[i].is_variable && value != real)
+        if (found[i].is_variable && value != next) {
             continue;
+        }
         interpose->slots[interpose->n_slots++] = (struct interpose_slot){
             .address = found[i].address,
             .original = value,
@@ -61,7 +99,20 @@ static const char *plan(struct interpose *interpose, const struct elf_object *ob
             .protection = elf_protection(object, found[i].address),
         };
     }
-    return interpose->n_slots == before ? "the object does not call it" : NULL;
+    if (interpose->n_slots == before) {
+        return "the object does not call it";
+    }
+    *symbol->next = next;
+    return NULL;
+}
+
+/* Has the object that holds a function stay loaded. One of another tool's may be taken out while
+   calls are still passed on to it; a function in no object is left to its owner. */
+static void keep_loaded(const void *function) {
+    Dl_info info;
+    if (dladdr(function, &info) != 0 && info.dli_fname != NULL) {
+        dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    }
 }
 
 /* Returns NULL, or why not all slots could be written to. */
@@ -90,6 +141,9 @@ int interpose_install(struct interpose *interpose, const void *address_in_object
             interpose->n_slots = 0;
             return -1;
         }
+    }
+    for (size_t i = 0; i < n_symbols; i++) {
+        keep_loaded(*symbols[i].next);
     }
     const char *why = redirect(interpose);
     if (why != NULL) {

@@ -14,6 +14,10 @@
 struct interpose_symbol {
     const char *name;
     void *replacement;
+    /* Where the replacement finds the function that it passes calls on to. NULL there: the one of
+       that name; another value is used instead of that one. Where another tool has redirected the
+       calls already, its function is put there. */
+    void **next;
 };
 
 struct interpose_slot {
@@ -29,9 +33,9 @@ struct interpose {
     struct interpose_slot slots[INTERPOSE_SLOTS];
 };
 
-/* Redirects all `symbols` in the object that holds `address_in_object`. From here on the
-   replacements may be called, by any thread. Returns 0; or -1 with nothing redirected, and the
-   reason as text in `reason`. */
+/* Redirects all `symbols` in the object that holds `address_in_object`, and sets their `next`. From
+   here on the replacements may be called, by any thread, even after interpose_undo. Returns 0; or
+   -1 with nothing redirected, and the reason as text in `reason`. */
 int interpose_install(struct interpose *interpose, const void *address_in_object,
                       const struct interpose_symbol *symbols, size_t n_symbols, char *reason,
                       size_t reason_size);
@@ -44,8 +48,7 @@ bool interpose_intact(const struct interpose *interpose);
    under way still return through the replacements, whose code must stay loaded. */
 void interpose_undo(struct interpose *interpose);
 
-/* The function that a replacement passes calls on to, or NULL. Never the former value of a slot:
-   before the first call it may lead to the loader, which would write to the slot. */
+/* The function of that name, as the loader finds it, or NULL. */
 void *interpose_real(const char *name);
 
 #endif

@@ -7,7 +7,8 @@
 #include "check.h"
 
 int main(void) {
-    const struct interpose_symbol symbol = {"pthread_mutex_lock", (void *)main};
+    void *next = NULL;
+    const struct interpose_symbol symbol = {"pthread_mutex_lock", (void *)main, &next};
     struct interpose interpose;
     char reason[200] = "";
     CHECK(interpose_install(&interpose, (void *)main, &symbol, 1, reason, sizeof reason) == -1);

@@ -15,7 +15,9 @@ static int replacement(pthread_mutex_t *mutex) {
 
 int main(void) {
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-    const struct interpose_symbol symbol = {"pthread_mutex_lock", (void *)replacement};
+    void *next = NULL;
+    const struct interpose_symbol symbol = {"pthread_mutex_lock", (void *)replacement,
+                                            &next};
     struct interpose interpose;
     char reason[200];
     CHECK(interpose_real("pthread_mutex_lock") == (void *)pthread_mutex_lock);

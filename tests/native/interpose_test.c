@@ -15,18 +15,19 @@
 #include "check.h"
 #include "interpose_target.h"
 
-static int (*real_lock)(pthread_mutex_t *);
-static int (*real_unlock)(pthread_mutex_t *);
+static int (*next_lock)(pthread_mutex_t *);
+static int (*next_unlock)(pthread_mutex_t *);
+static void *next_other;
 static int n_locks, n_unlocks;
 
 static int counting_lock(pthread_mutex_t *mutex) {
     n_locks++;
-    return real_lock(mutex);
+    return next_lock(mutex);
 }
 
 static int counting_unlock(pthread_mutex_t *mutex) {
     n_unlocks++;
-    return real_unlock(mutex);
+    return next_unlock(mutex);
 }
 
 static int never_locks(pthread_mutex_t *mutex) {
@@ -35,8 +36,8 @@ static int never_locks(pthread_mutex_t *mutex) {
 }
 
 static const struct interpose_symbol SYMBOLS[] = {
-    {"pthread_mutex_lock", (void *)counting_lock},
-    {"pthread_mutex_unlock", (void *)counting_unlock},
+    {"pthread_mutex_lock", (void *)counting_lock, (void **)&next_lock},
+    {"pthread_mutex_unlock", (void *)counting_unlock, (void **)&next_unlock},
 };
 
 static char reason[200];
@@ -135,7 +136,7 @@ static struct interpose test_bound_slots_are_redirected_and_restored(int protect
 
 static void test_one_unknown_symbol_leaves_all_alone(const struct interpose *former) {
     const struct interpose_symbol symbols[] = {SYMBOLS[0],
-                                               {"gilknock_no_such", (void *)counting_lock}};
+                                               {"gilknock_no_such", (void *)counting_lock, &next_other}};
     struct interpose interpose;
     CHECK(interpose_install(&interpose, (void *)target_lock, symbols, 2, reason, sizeof reason) ==
           -1);
@@ -145,7 +146,8 @@ static void test_one_unknown_symbol_leaves_all_alone(const struct interpose *for
 }
 
 static void test_a_symbol_never_called_is_refused(void) {
-    const struct interpose_symbol symbol = {"pthread_barrier_wait", (void *)counting_lock};
+    const struct interpose_symbol symbol = {"pthread_barrier_wait", (void *)counting_lock,
+                                            &next_other};
     struct interpose interpose;
     CHECK(interpose_install(&interpose, (void *)target_lock, &symbol, 1, reason, sizeof reason) ==
           -1);
@@ -189,6 +191,74 @@ static void test_a_slot_redirected_by_another_tool_is_left_to_it(int protection)
     CHECK(count_calls() == 0);
 }
 
+#ifdef TARGET_IS_SHARED
+static int (*real_lock)(pthread_mutex_t *);
+static int n_others;
+
+/* Another tool's replacement. */
+static int others_lock(pthread_mutex_t *mutex) {
+    n_others++;
+    return real_lock(mutex);
+}
+
+static bool leads_to_lock(const struct interpose_slot *slot) {
+    return slot->replacement == (void *)counting_lock;
+}
+
+/* Has another tool redirect up to `most` of the slots for pthread_mutex_lock; returns how many. */
+static int redirect_elsewhere(const struct interpose *former, int most, int protection) {
+    int n_redirected = 0;
+    *(void **)&real_lock = interpose_real("pthread_mutex_lock");
+    for (size_t i = 0; i < former->n_slots; i++)
+        if (leads_to_lock(&former->slots[i]) && n_redirected++ < most)
+            write_slot(former->slots[i].address, (void *)others_lock, protection);
+    return n_redirected;
+}
+
+static void restore_slots(const struct interpose *former, int protection) {
+    for (size_t i = 0; i < former->n_slots; i++)
+        write_slot(former->slots[i].address, former->slots[i].original, protection);
+}
+
+static void test_calls_are_passed_on_to_another_tool_that_had_them(const struct interpose *former,
+                                                                   int protection) {
+    struct interpose interpose;
+    redirect_elsewhere(former, INTERPOSE_SLOTS, protection);
+    CHECK(install(&interpose) == 0);
+    CHECK(next_lock == others_lock);
+    n_others = 0;
+    CHECK(count_calls() == 1);
+    CHECK(n_others == 1);
+    interpose_undo(&interpose);
+    for (size_t i = 0; i < former->n_slots; i++)
+        CHECK(!leads_to_lock(&former->slots[i]) ||
+              *former->slots[i].address == (void *)others_lock);
+    CHECK(count_calls() == 0);
+    CHECK(n_others == 2);
+    restore_slots(former, protection);
+    CHECK(install(&interpose) == 0);
+    CHECK(next_lock == real_lock);
+    interpose_undo(&interpose);
+}
+
+static void test_calls_that_lead_to_several_functions_are_left_alone(const struct interpose *former,
+                                                                     int protection) {
+    struct interpose interpose;
+    if (redirect_elsewhere(former, 1, protection) > 1) {
+        CHECK(install(&interpose) == -1);
+        CHECK(strstr(reason, "another tool has redirected some") != NULL);
+    }
+    restore_slots(former, protection);
+    for (size_t i = 0; i < former->n_slots; i++)
+        if (leads_to_lock(&former->slots[i]))
+            write_slot(former->slots[i].address, (void *)counting_lock, protection);
+    CHECK(install(&interpose) == -1);
+    CHECK(strstr(reason, "redirected already") != NULL);
+    restore_slots(former, protection);
+    check_restored(former);
+}
+#endif
+
 static void test_a_failure_midway_restores_everything(const struct interpose *former,
                                                       int protection) {
     struct interpose interpose;
@@ -211,7 +281,8 @@ static void test_a_failure_midway_restores_everything(const struct interpose *fo
 
 #ifdef TARGET_IS_SHARED
 static void test_a_variable_is_redirected_only_while_it_holds_the_function(void) {
-    const struct interpose_symbol symbol = {"pthread_mutex_trylock", (void *)never_locks};
+    const struct interpose_symbol symbol = {"pthread_mutex_trylock", (void *)never_locks,
+                                            &next_other};
     struct interpose interpose;
     CHECK(interpose_install(&interpose, (void *)target_lock, &symbol, 1, reason, sizeof reason) ==
           0);
@@ -231,9 +302,6 @@ static void test_a_variable_is_redirected_only_while_it_holds_the_function(void)
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     int protection = strcmp(argv[1], "r") == 0 ? PROT_READ : PROT_READ | PROT_WRITE;
-    *(void **)&real_lock = interpose_real("pthread_mutex_lock");
-    *(void **)&real_unlock = interpose_real("pthread_mutex_unlock");
-    CHECK(real_lock != NULL && real_unlock != NULL);
     CHECK(interpose_real("gilknock_no_such") == NULL);
 
     test_unbound_slots_are_redirected_and_restored(protection);
@@ -245,6 +313,8 @@ int main(int argc, char **argv) {
     test_a_slot_redirected_by_another_tool_is_left_to_it(protection);
     test_a_failure_midway_restores_everything(&former, protection);
 #ifdef TARGET_IS_SHARED
+    test_calls_are_passed_on_to_another_tool_that_had_them(&former, protection);
+    test_calls_that_lead_to_several_functions_are_left_alone(&former, protection);
     test_a_variable_is_redirected_only_while_it_holds_the_function();
 #endif
     return 0;
