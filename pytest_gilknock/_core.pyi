@@ -4,6 +4,7 @@ from typing import Final, Literal, final, overload
 
 from pytest_gilknock.model.wire import Method as _Method
 from pytest_gilknock.model.wire import RawReading as _RawReading
+from pytest_gilknock.model.wire import RawTrace as _RawTrace
 
 @final
 class Window:
@@ -14,6 +15,7 @@ class Window:
         *,
         method: Literal["auto", "exact", "sampled"] = "auto",
         threads: bool = True,
+        trace: int = 0,
     ) -> None: ...
     def begin(self) -> None: ...
     @overload
@@ -21,6 +23,7 @@ class Window:
     @overload
     def end(self, at_least: float, /) -> _RawReading | None: ...
     def peek(self) -> _RawReading: ...
+    def take_trace(self) -> _RawTrace | None: ...
 
 @final
 class Knocker:
@@ -37,5 +40,6 @@ class Knocker:
 def status() -> tuple[_Method, str | None]: ...
 def set_knock_interval(seconds: float, /) -> None: ...
 def cost() -> tuple[float, float]: ...
+def ticks() -> int: ...
 
 CLOCK: Final[str]

@@ -4,6 +4,7 @@
 
 #include "native/clock.h"
 #include "native/knocker.h"
+#include "trace.h"
 #include "window_knocks.h"
 #include "window.h"
 
@@ -136,10 +137,14 @@ PyDoc_STRVAR(
     "Return what the measuring itself took so far: (seconds spent opening and closing windows, "
     "seconds for which the knocker had the GIL).");
 
+PyDoc_STRVAR(ticks_doc, "ticks($module, /)\n--\n\n"
+                        "Return the time now, by the clock of the traces.");
+
 static PyMethodDef module_methods[] = {
     {"status", window_status, METH_NOARGS, status_doc},
     {"set_knock_interval", window_set_knock_interval, METH_O, set_knock_interval_doc},
     {"cost", window_cost, METH_NOARGS, cost_doc},
+    {"ticks", trace_ticks, METH_NOARGS, ticks_doc},
     {"_shutdown", window_shutdown, METH_NOARGS, NULL},
     {"_before_fork", before_fork, METH_NOARGS, NULL},
     {"_after_fork_in_parent", after_fork_in_parent, METH_NOARGS, NULL},

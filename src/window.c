@@ -17,6 +17,7 @@
 #include "window_knocks.h"
 #include "cpython/thread_names.h"
 #include "native/run_delay.h"
+#include "trace.h"
 
 enum key {
     KEY_METHOD,
@@ -73,6 +74,7 @@ typedef struct {
     uint64_t run_delay_base;    /* ns */
     uint64_t run_delay_looked;  /* ticks; when that was looked at */
     struct ledger_window book;  /* if exact */
+    struct trace trace;
     struct knock_window knocks; /* unless disabled */
 } Window;
 
@@ -137,6 +139,7 @@ static int choose_method(const char *asked, enum method *method, const char **re
 static void close_window(Window *window) {
     window->state = WINDOW_CLOSED;
     if (window->method == METHOD_EXACT) {
+        trace_close(&window->trace);
         accounting_close(&window->book);
     }
     if (window->method != METHOD_DISABLED) {
@@ -167,6 +170,10 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->book, window->by_thread, window->opened) < 0) {
+        return PyErr_NoMemory();
+    }
+    if (window->method == METHOD_EXACT && trace_open(&window->trace, window->opened) < 0) {
+        accounting_close(&window->book);
         return PyErr_NoMemory();
     }
     knocking_open(&window->knocks, window->opened, window->method == METHOD_SAMPLED,
@@ -393,6 +400,9 @@ static PyObject *window_end(PyObject *object, PyObject *const *arguments, Py_ssi
     } else if (prepare_reading(window) == 0) {
         struct findings findings;
         int error = read_window(window, &findings);
+        if (error == 0 && findings.method == METHOD_EXACT) {
+            trace_take(&window->trace, findings.now);
+        }
         close_window(window);
         raw = error == 0 ? raw_reading(window, &findings) : NULL;
     } else {
@@ -402,6 +412,11 @@ static PyObject *window_end(PyObject *object, PyObject *const *arguments, Py_ssi
         means.handling += clock_elapsed(entered, clock_ticks());
     }
     return raw;
+}
+
+static PyObject *window_take_trace(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return trace_hand_over(&((Window *)object)->trace);
 }
 
 static PyObject *window_peek(PyObject *object, PyObject *unused) {
@@ -417,13 +432,19 @@ static PyObject *window_peek(PyObject *object, PyObject *unused) {
 /* --- the type --- */
 
 static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"method", "threads", NULL};
+    static char *names[] = {"method", "threads", "trace", NULL};
     static const char *const methods[] = {"auto", "exact", "sampled"};
     Window *window = (Window *)object;
     const char *method = "auto";
     int by_thread = 1;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$sp:Window", names, &method,
-                                     &by_thread)) {
+    Py_ssize_t events = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$spn:Window", names, &method,
+                                     &by_thread, &events)) {
+        return -1;
+    }
+    if (events < 0) {
+        PyErr_Format(PyExc_ValueError, "trace must be a number of events, 0 or more, not %zd",
+                     events);
         return -1;
     }
     if (window->state != WINDOW_NEW) {
@@ -434,6 +455,7 @@ static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords
         if (strcmp(method, methods[i]) == 0) {
             window->asked_method = methods[i];
             window->by_thread = by_thread != 0;
+            trace_init(&window->trace, (size_t)events);
             return 0;
         }
     }
@@ -449,6 +471,7 @@ static PyObject *window_new(PyTypeObject *type, PyObject *arguments, PyObject *k
         window->state = WINDOW_NEW;
         window->asked_method = "auto";
         window->by_thread = true;
+        trace_init(&window->trace, 0);
     }
     return (PyObject *)window;
 }
@@ -459,16 +482,18 @@ static void window_dealloc(PyObject *object) {
     if (window->state == WINDOW_OPEN) {
         close_window(window);
     }
+    trace_clear(&window->trace);
     type->tp_free(object);
     Py_DECREF(type);
 }
 
 PyDoc_STRVAR(
     window_doc,
-    "Window(*, method='auto', threads=True)\n--\n\n"
+    "Window(*, method='auto', threads=True, trace=0)\n--\n\n"
     "One interval of measuring: opened once, closed once; windows nest and overlap.\n\n"
     "With threads=False it does not tell threads apart, and if its method is exact, nobody "
-    "knocks for its sake.");
+    "knocks for its sake. If its method is exact, its latest `trace` holds and waits are "
+    "recorded (or as many as a window that was open before it asked for).");
 PyDoc_STRVAR(begin_doc, "begin($self, /)\n--\n\nOpen the window now.");
 PyDoc_STRVAR(end_doc,
              "end($self, at_least=0.0, /)\n--\n\n"
@@ -478,10 +503,16 @@ PyDoc_STRVAR(end_doc,
 PyDoc_STRVAR(peek_doc,
              "peek($self, /)\n--\n\nReturn the raw reading up to now and leave the window open.");
 
+PyDoc_STRVAR(take_trace_doc,
+             "take_trace($self, /)\n--\n\n"
+             "Return the holds and waits of the closed window, once; None where there are none, as "
+             "no trace was asked for or the window was not exact.");
+
 static PyMethodDef window_methods[] = {
     {"begin", window_begin, METH_NOARGS, begin_doc},
     {"end", (PyCFunction)(void (*)(void))window_end, METH_FASTCALL, end_doc},
     {"peek", window_peek, METH_NOARGS, peek_doc},
+    {"take_trace", window_take_trace, METH_NOARGS, take_trace_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -61,6 +61,26 @@ class RawReading(TypedDict):
     run_delay: float | None  # runnable but not running, summed over threads; None where unknown
 
 
+# (serial, native thread id, name or None)
+RawTraceThread = tuple[int, int, str | None]
+
+
+class RawTrace(TypedDict):
+    """The holds and waits of a window. Moments are ticks of the core's clock.
+
+    ``events`` has three numbers of 64 bits for each, in the machine's byte order: from, until, and
+    the thread's serial with the kind (src/native/event_ring.h) in its lowest byte. Oldest first by
+    the end, those that the window's end cut off last.
+    """
+
+    events: bytes
+    threads: list[RawTraceThread]
+    dropped: int  # older events that made room
+    opened: int
+    ended: int
+    clock: tuple[int, int, float]  # a moment, the same in ns of the monotonic clock, ns per tick
+
+
 # (kind, bound, source)
 PlainLimit = tuple[Kind, float, str]
 

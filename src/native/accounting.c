@@ -49,6 +49,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -117,6 +118,12 @@ static struct {
 } tap = {.base = NO_TARGET};
 
 static struct ledger ledger;
+
+/* Where the ledger writes its events while somebody records them. Guarded by the GIL. */
+static struct {
+    struct event_ring ring;
+    size_t users;
+} recording;
 
 static bool is_taken(void) { return __atomic_load_n(tap.target.locked, __ATOMIC_RELAXED) == 1; }
 
@@ -494,6 +501,72 @@ void accounting_close(struct ledger_window *window) {
     unlock_ledger();
 }
 
+/* --- recording; the caller has the GIL --- */
+
+static void write_events_to(struct event_ring *ring) {
+    lock_ledger();
+    ledger.events = ring;
+    unlock_ledger();
+}
+
+int accounting_start_recording(size_t capacity) {
+    if (recording.users == 0) {
+        if (event_ring_init(&recording.ring, capacity) < 0) {
+            return -1;
+        }
+        write_events_to(&recording.ring);
+    }
+    recording.users++;
+    return 0;
+}
+
+void accounting_stop_recording(void) {
+    if (--recording.users == 0) {
+        write_events_to(NULL);
+        event_ring_free(&recording.ring);
+    }
+}
+
+uint64_t accounting_next_event(void) { return recording.ring.written; }
+
+/* The ring is at rest while the caller has the GIL. Other threads may be born meanwhile, and ask. */
+int accounting_record(uint64_t first, uint64_t now, struct accounting_record *record) {
+    const struct event_ring *ring = &recording.ring;
+    size_t count = event_ring_count(ring, first);
+    lock_ledger();
+    size_t room = ledger.live;
+    unlock_ledger();
+    *record = (struct accounting_record){
+        .events = malloc((count + room + 1) * sizeof *record->events),
+        .threads = malloc((room + 1) * sizeof *record->threads),
+        .dropped = ring->written - first - count,
+    };
+    if (record->events == NULL || record->threads == NULL) {
+        accounting_free_record(record);
+        return -1;
+    }
+    event_ring_copy(ring, first, record->events);
+    lock_ledger();
+    size_t unfinished = ledger_unfinished(&ledger, now, record->events + count, room);
+    record->count = count + (unfinished < room ? unfinished : room);
+    for (const struct ledger_slot *slot = ledger.oldest;
+         slot != NULL && record->thread_count < room; slot = slot->next) {
+        struct accounting_thread *thread = &record->threads[record->thread_count++];
+        describe(thread, slot);
+        if (thread->name[0] == '\0' && ledger_has_ended(slot)) {
+            memcpy(thread->name, slot->os_name, sizeof slot->os_name);
+        }
+    }
+    unlock_ledger();
+    return 0;
+}
+
+void accounting_free_record(struct accounting_record *record) {
+    free(record->events);
+    free(record->threads);
+    *record = (struct accounting_record){.events = NULL};
+}
+
 /* --- for the knocker and the names --- */
 
 void accounting_disown_self(void) {
@@ -567,6 +640,14 @@ int accounting_read(const struct ledger_window *window, uint64_t now,
     return -1;
 }
 void accounting_close(struct ledger_window *window) { (void)window; }
+int accounting_start_recording(size_t capacity) { return (void)capacity, -1; }
+void accounting_stop_recording(void) {}
+uint64_t accounting_next_event(void) { return 0; }
+int accounting_record(uint64_t first, uint64_t now, struct accounting_record *record) {
+    (void)first, (void)now, (void)record;
+    return -1;
+}
+void accounting_free_record(struct accounting_record *record) { (void)record; }
 void accounting_disown_self(void) {}
 uint64_t accounting_own_wait(void) { return 0; }
 void accounting_bear_witness(const uint64_t *asked, void (*tell)(const struct accounting_hold *)) {

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "native/event_ring.h"
 #include "native/ledger.h"
 
 /* Where to look, found by gil.c. `locked` is the interpreter's flag: 1 while some thread has the
@@ -50,6 +51,33 @@ int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now);
 int accounting_read(const struct ledger_window *window, uint64_t now,
                     struct ledger_reading *reading);
 void accounting_close(struct ledger_window *window);
+
+/* The holds and waits since some moment, and the threads they are of. */
+struct accounting_record {
+    struct event *events; /* owned; oldest first, those that go on last */
+    size_t count;
+    uint64_t dropped;                  /* older ones that made room */
+    struct accounting_thread *threads; /* owned; not those whose slot another thread has by now */
+    size_t thread_count;
+};
+
+/* Record each hold and wait in a ring of `capacity` events, or in the one there is already. Every
+ * success needs an accounting_stop_recording. The caller has the GIL; the accounting is installed.
+ * Returns 0, or -1 when memory cannot be had. */
+int accounting_start_recording(size_t capacity);
+
+/* Free the ring, unless others still record. The caller has the GIL. */
+void accounting_stop_recording(void);
+
+/* The number of the next event. The caller has the GIL, and records. */
+uint64_t accounting_next_event(void);
+
+/* Copy the events from number `first` on, with what goes on at `now`. The caller has the GIL,
+ * records, and owns the record afterwards. Returns 0, or -1 when memory cannot be had. */
+int accounting_record(uint64_t first, uint64_t now, struct accounting_record *record);
+
+/* Free what a record owns. Any thread. */
+void accounting_free_record(struct accounting_record *record);
 
 /* Declare the calling thread a knocker's. No lock is held. */
 void accounting_disown_self(void);

@@ -215,6 +215,13 @@ void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t si
     slot->waits_for_own = ledger->holder != NULL && ledger->holder->own;
 }
 
+static void write_event(struct ledger *ledger, const struct ledger_slot *slot, unsigned flags,
+                        uint64_t from, uint64_t until) {
+    if (ledger->events != NULL) {
+        event_ring_add(ledger->events, slot->serial, flags, from, until);
+    }
+}
+
 static uint64_t oldest_opening(const struct ledger *ledger) {
     const struct ledger_window *window = ledger->newest;
     while (window != NULL && window->older != NULL) {
@@ -234,6 +241,9 @@ void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, u
     ledger->held_since = now;
     if (slot->own) {
         ledger->own_acquisitions++;
+        if (since != 0) {
+            write_event(ledger, slot, EVENT_WAIT | EVENT_BY_KNOCKER, since, now);
+        }
         return;
     }
     bool own_wait = slot->waits_for_own && slot->turns_at_request == ledger->turns;
@@ -243,12 +253,15 @@ void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, u
     if (state == LEDGER_FORCED && only_own_between) {
         ledger->sums.held += waited;
         slot->sums.held += waited;
+        write_event(ledger, slot, EVENT_HOLD | EVENT_LENT, since, now);
         return;
     }
     ledger->sums.acquisitions++;
     slot->sums.acquisitions++;
     if (since != 0 && !own_wait) {
         enter_wait(ledger, slot, since, now);
+        write_event(ledger, slot, EVENT_WAIT | (state == LEDGER_FORCED ? EVENT_FORCED : 0), since,
+                    now);
     }
 }
 
@@ -401,6 +414,25 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
         }
     }
     return 0;
+}
+
+size_t ledger_unfinished(const struct ledger *ledger, uint64_t now, struct event *events,
+                         size_t size) {
+    size_t count = 0;
+    for (const struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
+        bool holds = slot == ledger->holder;
+        if (!holds && slot->wait_since == 0) {
+            continue;
+        }
+        if (count < size) {
+            unsigned forced = slot->state == LEDGER_FORCED ? EVENT_FORCED : 0;
+            unsigned flags = (holds ? EVENT_HOLD : EVENT_WAIT | forced) | EVENT_UNFINISHED;
+            events[count] = (struct event){holds ? ledger->held_since : slot->wait_since, now,
+                                           slot->serial << 8 | flags};
+        }
+        count++;
+    }
+    return count;
 }
 
 /* Join the stretch before the window with the one after it. */

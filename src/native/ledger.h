@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "native/clock.h"
+#include "native/event_ring.h"
 #include "native/histogram.h"
 
 /* Threads alive at once, or seen inside one window, that are told apart. */
@@ -105,6 +106,7 @@ struct ledger {
     struct ledger_slot *holder; /* NULL: the GIL is free */
     struct ledger_slot *former; /* the program's thread that released last */
     uint64_t held_since;
+    struct event_ring *events; /* not owned; each hold and wait is written there; NULL: nowhere */
     struct ledger_sums sums;
     uint64_t max_wait; /* since the newest window opened */
     struct histogram waits;
@@ -189,6 +191,10 @@ static inline void ledger_release(struct ledger *ledger, struct ledger_slot *slo
         slot->own_at_release = ledger->own_acquisitions;
         ledger->former = slot;
     }
+    if (ledger->events != NULL) {
+        event_ring_add(ledger->events, slot->serial, slot->own ? EVENT_BY_KNOCKER : EVENT_HOLD,
+                       ledger->held_since, now);
+    }
 }
 
 /* The thread gave up asking: it is told to exit, or only looked. */
@@ -204,6 +210,11 @@ int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledg
  * memory. */
 int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint64_t now,
                 struct ledger_reading *reading);
+
+/* Write the program's hold and waits that go on at `now` to `events`, at most `size` of them, and
+ * return how many there are. */
+size_t ledger_unfinished(const struct ledger *ledger, uint64_t now, struct event *events,
+                         size_t size);
 
 /* Close a window; frees what ledger_open allocated. */
 void ledger_close(struct ledger *ledger, struct ledger_window *window);

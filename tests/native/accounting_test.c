@@ -177,15 +177,67 @@ static void test_a_look_is_neither_a_take_nor_a_wait(void) {
     CHECK_AND_FREE(reading, window, 0);
 }
 
+static uint64_t native_id_in(const struct accounting_record *record, uint64_t serial) {
+    for (size_t i = 0; i < record->thread_count; i++) {
+        if (record->threads[i].serial == serial) {
+            return record->threads[i].native_id;
+        }
+    }
+    return 0;
+}
+
+/* The events of a window, cut off where it opened, are its sums, thread by thread. A thread may have
+ * asked after the reading. */
+static void check_record(uint64_t first, const struct ledger_window *window,
+                         const struct ledger_reading *reading) {
+    struct accounting_record record;
+    uint64_t now = window->opened + reading->wall;
+    CHECK(accounting_record(first, now, &record) == 0);
+    CHECK(record.dropped == 0);
+    for (size_t i = 0; i < reading->thread_count; i++) {
+        const struct ledger_thread *thread = &reading->threads[i];
+        struct ledger_sums sums = {.held = 0};
+        uint64_t unfinished_wait = 0;
+        for (size_t j = 0; j < record.count; j++) {
+            const struct event *event = &record.events[j];
+            unsigned flags = event->serial_and_flags & 255;
+            CHECK((flags & EVENT_BY_KNOCKER) == 0 && event->until <= now);
+            CHECK(j == 0 || event->until >= event[-1].until || (flags & EVENT_WAIT) != 0);
+            if (native_id_in(&record, event->serial_and_flags >> 8) == thread->native_id) {
+                uint64_t from = event->from > window->opened ? event->from : window->opened;
+                *(flags & EVENT_WAIT ? &sums.wait : &sums.held) +=
+                    clock_elapsed(from, event->until);
+                sums.contended += (flags & (EVENT_WAIT | EVENT_UNFINISHED)) == EVENT_WAIT;
+                if (flags & EVENT_UNFINISHED && flags & EVENT_WAIT) {
+                    unfinished_wait = clock_elapsed(from, event->until);
+                }
+            }
+        }
+        CHECK(sums.held == thread->sums.held);
+        CHECK(sums.wait == thread->sums.wait ||
+              sums.wait - unfinished_wait == thread->sums.wait);
+        CHECK(sums.contended == thread->sums.contended);
+    }
+    accounting_free_record(&record);
+}
+
 static void check_at_work(size_t count, const enum style *styles) {
     struct ledger_window window, bare;
+    CHECK(accounting_start_recording(100000) == 0);
     diary_begin_with_gil(&main_diary, &gil);
     open_window(&bare, false);
     open_window(&window, true);
+    uint64_t first = accounting_next_event();
     start(count, styles);
     let_others_work(30 * MILLISECOND);
+    struct ledger_reading so_far = read_window(&window);
+    check_record(first, &window, &so_far);
+    free(so_far.threads);
     stop(count);
-    struct ledger_reading reading = read_and_close(&window), bare_reading = read_and_close(&bare);
+    struct ledger_reading reading = read_window(&window), bare_reading = read_and_close(&bare);
+    check_record(first, &window, &reading);
+    accounting_close(&window);
+    accounting_stop_recording();
     CHECK(accounting_intact());
     CHECK(bare_reading.thread_count == 0);
     CHECK_AND_FREE(reading, window, count);
@@ -203,6 +255,33 @@ static void test_threads_at_work_are_told_as_their_diaries_say(void) {
         check_at_work(WORKERS, mixtures[i]);
         check_at_work(1, mixtures[i]);
     }
+}
+
+static void test_a_small_ring_keeps_the_latest_events(void) {
+    struct ledger_window window;
+    struct accounting_record record;
+    CHECK(accounting_start_recording(10) == 0);
+    CHECK(accounting_start_recording(20) == 0); /* there is one already */
+    open_window(&window, true);
+    uint64_t first = accounting_next_event();
+    diary_begin_with_gil(&main_diary, &gil);
+    for (int i = 0; i < 100; i++) {
+        diary_drop(&main_diary);
+        diary_take(&main_diary);
+    }
+    uint64_t now = clock_ticks();
+    CHECK(accounting_record(first, now, &record) == 0);
+    CHECK(record.count == 11 && record.dropped == 90);
+    CHECK(record.events[10].serial_and_flags % 256 == (EVENT_HOLD | EVENT_UNFINISHED));
+    CHECK(record.events[10].until == now);
+    accounting_free_record(&record);
+    accounting_stop_recording();
+    CHECK(accounting_record(first, now, &record) == 0);
+    CHECK(record.count == 11);
+    accounting_free_record(&record);
+    accounting_stop_recording();
+    accounting_close(&window);
+    CHECK(accounting_start_recording(SIZE_MAX) < 0);
 }
 
 /* The diaries know most times who came straight back: then they are strict about it. */
@@ -586,6 +665,7 @@ int main(void) {
         test_one_thread_alone_never_waits();
         test_a_look_is_neither_a_take_nor_a_wait();
         test_threads_at_work_are_told_as_their_diaries_say();
+        test_a_small_ring_keeps_the_latest_events();
         test_who_is_forced_out_waits_since_it_dropped_the_gil();
         test_windows_open_and_close_while_others_hold_and_wait();
         test_knocks_leave_no_trace_and_are_told_who_keeps_them_waiting();

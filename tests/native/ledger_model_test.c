@@ -14,6 +14,7 @@
 #define WINDOWS 6
 #define EVENTS 2000 /* in one go, from a first opening to a last closing */
 #define PEOPLE 2000 /* native ids in one go */
+#define RECORDED (3 * EVENTS) /* of the ledger's own events, the knockers' included */
 
 enum doing { AWAY, DROPPED, WAITING };
 
@@ -48,6 +49,7 @@ struct open {
     struct ledger_window window;
     bool is_open;
     uint64_t opened, round;
+    uint64_t first_event;
 };
 
 struct part {
@@ -57,6 +59,7 @@ struct part {
 };
 
 static struct ledger book;
+static struct event_ring ring;
 static uint64_t now = 1000, round_number, random_state = 88172645463325252;
 
 static struct actor actors[ACTORS];
@@ -74,6 +77,10 @@ static size_t hold_count, wait_count, take_count;
 static uint64_t watched_since; /* a round */
 
 static struct open windows[WINDOWS];
+
+/* The native id of each thread in one go, by its serial since then. */
+static uint64_t first_serial;
+static size_t ids[RECORDED];
 
 static uint64_t pick(uint64_t bound) {
     random_state ^= random_state >> 12;
@@ -108,10 +115,18 @@ static uint64_t oldest_opening(void) {
 
 /* --- threads --- */
 
+static void note_serial(const struct actor *actor) {
+    if (actor->slot != NULL && actor->slot->serial >= first_serial) {
+        CHECK(actor->slot->serial - first_serial < RECORDED);
+        ids[actor->slot->serial - first_serial] = actor->id;
+    }
+}
+
 static struct ledger_slot *slot_of(struct actor *actor) {
     if (actor->slot == NULL) {
         actor->slot = ledger_enroll(&book, 0, actor->id);
         CHECK(actor->slot != NULL);
+        note_serial(actor);
     }
     return actor->slot;
 }
@@ -246,7 +261,17 @@ static void open_window(struct open *open) {
         }
         held_since = now;
         watched_since = round_number;
+        first_serial = UINT64_MAX;
+        for (size_t i = 0; i < ACTORS; i++) {
+            const struct ledger_slot *slot = actors[i].slot;
+            first_serial = slot != NULL && slot->serial < first_serial ? slot->serial : first_serial;
+        }
+        first_serial = first_serial == UINT64_MAX ? book.serial + 1 : first_serial;
+        for (size_t i = 0; i < ACTORS; i++) {
+            note_serial(&actors[i]);
+        }
     }
+    open->first_event = ring.written;
     CHECK(ledger_open(&book, &open->window, slot_of(holder), pick(3) != 0, now) == 0);
     open->is_open = true;
     open->opened = now;
@@ -327,6 +352,32 @@ static void check_part(const char *whose, struct ledger_sums is, uint64_t is_max
     }
 }
 
+/* The events since the window opened, cut off where it did, are its sums. */
+static void check_events(const struct open *open, const struct part *parts) {
+    static struct event events[RECORDED + ACTORS];
+    static struct ledger_sums sums[PEOPLE];
+    memset(sums, 0, sizeof sums);
+    size_t count = event_ring_count(&ring, open->first_event);
+    CHECK(count == ring.written - open->first_event);
+    event_ring_copy(&ring, open->first_event, events);
+    count += ledger_unfinished(&book, now, events + count, ACTORS);
+    for (size_t i = 0; i < count; i++) {
+        unsigned flags = events[i].serial_and_flags & 255;
+        if ((flags & EVENT_BY_KNOCKER) == 0) {
+            struct ledger_sums *of =
+                &sums[ids[(events[i].serial_and_flags >> 8) - first_serial] - first_id];
+            uint64_t length = inside(open, events[i].from, events[i].until);
+            *(flags & EVENT_WAIT ? &of->wait : &of->held) += length;
+            of->contended += (flags & (EVENT_WAIT | EVENT_UNFINISHED)) == EVENT_WAIT;
+        }
+    }
+    for (size_t i = 0; i <= newest_id - first_id; i++) {
+        CHECK(sums[i].held == parts[i].sums.held);
+        CHECK(sums[i].wait == parts[i].sums.wait);
+        CHECK(sums[i].contended == parts[i].sums.contended);
+    }
+}
+
 static void check_window(const struct open *open) {
     static struct part parts[PEOPLE];
     struct histogram histogram;
@@ -347,6 +398,7 @@ static void check_window(const struct open *open) {
         bool has_part = sums->held != 0 || sums->wait != 0 || sums->acquisitions != 0;
         CHECK(parts[i].told == has_part);
     }
+    check_events(open, parts);
     free(reading.threads);
 }
 
@@ -405,6 +457,8 @@ static void close_all(void) {
 
 int main(void) {
     CHECK(ledger_init(&book) == 0);
+    CHECK(event_ring_init(&ring, RECORDED) == 0);
+    book.events = &ring;
     for (size_t i = 0; i < ACTORS; i++) {
         be_born(&actors[i]);
     }
@@ -427,6 +481,7 @@ int main(void) {
     }
     CHECK(quiet > ROUNDS / 100);
     CHECK(busy > ROUNDS / 4);
+    event_ring_free(&ring);
     free(book.slots);
     return 0;
 }

@@ -65,8 +65,9 @@ PROGRAMS = [
     Program("clock", "clock", builds=(PLAIN, ADDRESS, THREAD)),
     Program("clock", "clock", ("-U__linux__",), variant="without counter"),
     Program("histogram", "histogram", builds=(PLAIN, ADDRESS, THREAD)),
-    Program("ledger", "ledger histogram", ("-Dmalloc=scarce_malloc",)),
-    Program("ledger_model", "ledger histogram"),
+    Program("event_ring", "event_ring"),
+    Program("ledger", "ledger histogram event_ring", ("-Dmalloc=scarce_malloc",)),
+    Program("ledger_model", "ledger histogram event_ring"),
     Program(
         "knocker",
         "knocker clock",
@@ -75,7 +76,7 @@ PROGRAMS = [
     ),
     Program(
         "accounting",
-        "accounting ledger interpose elf_object clock histogram run_delay",
+        "accounting ledger event_ring interpose elf_object clock histogram run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",
