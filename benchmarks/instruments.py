@@ -73,6 +73,15 @@ def _core(method: Any) -> Probe:
     return Probe(window.begin, window.end, read)
 
 
+def traced() -> Probe:
+    """Our core, when it records every hold of the GIL and every wait for it."""
+    from pytest_gilknock._core import Window
+    from pytest_gilknock.model.trace import DEFAULT_EVENTS
+
+    window = Window(method="exact", trace=DEFAULT_EVENTS)
+    return Probe(window.begin, window.end, lambda raw: Seen(raw["held"] / raw["wall"]))
+
+
 def _gilknocker() -> Probe:
     knocker = importlib.import_module("gilknocker").KnockKnock(
         polling_interval_micros=1_000,

@@ -16,7 +16,8 @@ Two processes that do the same differ by some percent, which hides what the knoc
 that computes. So the last table compares within a process: a loop in a window with the loops before
 and after it.
 
-``closed`` is our core after its last window was closed: redirected, but not measuring.
+``closed`` is our core after its last window was closed: redirected, but not measuring. ``traced``
+is ``exact`` with every hold and wait recorded.
 
 A program gets slower with its first thread, whoever starts it: the C library no longer locks
 without atomic instructions, the kernel counts references to files. The knocking thread can be
@@ -133,10 +134,13 @@ QUICK_SHARE = 0.2
 
 NOTHING = "nothing"
 CLOSED = "closed"
+TRACED = "traced"
 
 
 def probe_of(name: str) -> instruments.Probe:
     """What goes on around the work: an instrument, or nothing."""
+    if name == TRACED:
+        return instruments.traced()
     if name in (NOTHING, CLOSED):
         return instruments.Probe(lambda: None, lambda: None, lambda _: instruments.Seen(None))
     return instruments.by_name(name).make()
@@ -258,7 +262,7 @@ def main() -> int:
         return 0
     line = harness.machine_line()
     inside = [one.name for one in instruments.here() if not one.outside]
-    names = [NOTHING, CLOSED, *inside]
+    names = [NOTHING, CLOSED, TRACED, *inside]
     rounds = options.rounds or (3 if options.quick else 11)
     times = collect(names, rounds, QUICK_SHARE if options.quick else 1.0)
     repeats = 3 if options.quick else 15
@@ -292,7 +296,8 @@ def main() -> int:
     )
     pairs = medians[PAIR]
     harness.show(
-        f"\nadded to a release/take pair by exact: {pairs['exact'] - pairs[NOTHING]:.1f} ns"
+        f"\nadded to a release/take pair by exact: {pairs['exact'] - pairs[NOTHING]:.1f} ns, and"
+        f" by tracing it: {pairs[TRACED] - pairs['exact']:.1f} ns"
     )
     harness.write_json(options.json, {"ns": times, "loops": loops})
     return 0

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.api import GilNotMeasuredWarning, assert_releases_gil, measure
     from pytest_gilknock.knockknock import KnockKnock
     from pytest_gilknock.model.reading import Blame, GilReading, Latency, ThreadReading
+    from pytest_gilknock.model.trace import Trace, TraceEvent, TraceThread
 
 __all__ = [
     "Blame",
@@ -19,6 +20,9 @@ __all__ = [
     "KnockKnock",
     "Latency",
     "ThreadReading",
+    "Trace",
+    "TraceEvent",
+    "TraceThread",
     "assert_releases_gil",
     "measure",
 ]
@@ -32,6 +36,9 @@ _MODULES = {
     "GilReading": "model.reading",
     "Latency": "model.reading",
     "ThreadReading": "model.reading",
+    "Trace": "model.trace",
+    "TraceEvent": "model.trace",
+    "TraceThread": "model.trace",
 }
 
 

@@ -14,6 +14,8 @@ from pytest_gilknock.render.reading_text import facts
 
 if TYPE_CHECKING:
     from pytest_gilknock._core import Window
+    from pytest_gilknock.model.trace import Trace
+    from pytest_gilknock.model.wire import RawTrace
 
 Self = TypeVar("Self", bound="measure")
 
@@ -28,29 +30,37 @@ class GilNotMeasuredWarning(UserWarning):
 class measure:
     """Context manager that measures its block; ``reading`` has the result.
 
-    Blocks nest, and may be open in several threads at once, each with an object of its own. Raises
-    ValueError for an unknown ``method``, and on entering RuntimeError where ``method="exact"``
-    cannot be had.
+    Blocks nest, and may be open in several threads at once, each with an object of its own. With
+    ``trace=True``, ``trace`` has every hold of the GIL and every wait for it, the latest million.
+    Raises ValueError for an unknown ``method``, and on entering RuntimeError where
+    ``method="exact"`` cannot be had.
     """
 
-    __slots__ = ("_method", "_reading", "_window")
+    __slots__ = ("_events", "_method", "_raw_trace", "_reading", "_window")
 
-    def __init__(self, *, method: AskedMethod = "auto") -> None:
+    def __init__(self, *, method: AskedMethod = "auto", trace: bool = False) -> None:
         if method not in get_args(AskedMethod):
             accepted = ", ".join(get_args(AskedMethod))
             raise ValueError(f"method {method!r} is not one of {accepted}")
         self._method = method
+        self._events = 0
+        if trace:
+            from pytest_gilknock.model.trace import DEFAULT_EVENTS
+
+            self._events = DEFAULT_EVENTS
         self._window: Window | None = None
         self._reading: GilReading | None = None
+        self._raw_trace: RawTrace | None = None
 
     def __enter__(self: Self) -> Self:
         from pytest_gilknock._core import Window
 
         if self._window is not None:
             raise RuntimeError("this measure() is open already; nest another one")
-        window = Window(method=self._method)
+        window = Window(method=self._method, trace=self._events)
         self._window = window
         self._reading = None
+        self._raw_trace = None
         window.begin()
         return self
 
@@ -63,6 +73,7 @@ class measure:
         window = self._window
         assert window is not None
         raw = window.end()
+        self._raw_trace = window.take_trace() if self._events else None
         self._window = None
         self._reading = GilReading.from_raw(raw)
 
@@ -77,6 +88,22 @@ class measure:
         if self._reading is None:
             raise RuntimeError("nothing measured yet: use it as 'with measure() as m:'")
         return self._reading
+
+    @property
+    def trace(self) -> Trace | None:
+        """The holds and waits of the block; ``None`` where its reading is not exact.
+
+        Raises RuntimeError before the block has ended, or if no trace was asked for.
+        """
+        if not self._events:
+            raise RuntimeError("no trace was asked for: use measure(trace=True)")
+        if self._reading is None:
+            raise RuntimeError("the block has not ended: its trace is there afterwards")
+        if self._raw_trace is None:
+            return None
+        from pytest_gilknock.model.trace import Trace
+
+        return Trace(self._raw_trace)
 
 
 class assert_releases_gil(measure):
@@ -194,9 +221,9 @@ class Gilknock:
         self._method = method
         self._latest: measure | None = None
 
-    def measure(self) -> measure:
+    def measure(self, *, trace: bool = False) -> measure:
         """Return a context manager that measures its block; see :class:`measure`."""
-        self._latest = measure(method=self._method)
+        self._latest = measure(method=self._method, trace=trace)
         return self._latest
 
     @property

@@ -13,7 +13,7 @@ PACKAGE = Path(pytest_gilknock.__file__).parent
 LAYERS = [
     {"_core", "model.wire", "model.units", "model.statistics", "reporting.compact_list"},
     {"render.format", "atomic_file", "model.reading", "model.metrics", "measurement.outlet"},
-    {"model.limits", "baseline.model", "reporting.github"},
+    {"model.limits", "model.trace", "baseline.model", "reporting.github"},
     {"render.reading_text", "measurement.markers", "gate.expression", "baseline.codec", "options"},
     {
         "reporting.results",
@@ -51,6 +51,7 @@ PURE = {
         "model.metrics",
         "model.reading",
         "model.limits",
+        "model.trace",
     ),
     *("render.reading_text", "reporting.results", "reporting.terminal", "reporting.json_report"),
     *(

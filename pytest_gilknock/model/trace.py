@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pytest_gilknock.model.metrics import thread_label
+from pytest_gilknock.model.reading import thread_label
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawTrace
@@ -105,7 +105,7 @@ class Trace:
 
     def __init__(self, raw: RawTrace) -> None:
         self._raw = raw
-        self._threads = {serial: TraceThread(serial, *rest) for serial, *rest in raw["threads"]}
+        self._threads = {thread[0]: TraceThread(*thread) for thread in raw["threads"]}
 
     @property
     def dropped(self) -> int:
