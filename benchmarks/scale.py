@@ -104,7 +104,7 @@ def fill(kind: str, count: int) -> Callable[[], object]:
     """Record ``count`` tests as the plugin does; returns what makes the report of them."""
     from pytest_gilknock._core import Window
     from pytest_gilknock.reporting import terminal as table
-    from pytest_gilknock.reporting.json_report import document
+    from pytest_gilknock.reporting.file_reports.json import JsonReport
     from pytest_gilknock.reporting.results import Results
 
     results = Results(
@@ -133,7 +133,7 @@ def fill(kind: str, count: int) -> Callable[[], object]:
 
     def report() -> object:
         lines = table.section(results, width=100, verbosity=0)
-        return lines, sum(map(len, document(results))) if kind == JSON else None
+        return lines, sum(map(len, JsonReport().write(results))) if kind == JSON else None
 
     return report
 

@@ -5,6 +5,7 @@ Imported with the plugin in every run, so it imports nothing that is not needed 
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import pytest
@@ -52,6 +53,9 @@ _INI_ONLY: tuple[tuple[str, str], ...] = (
 )
 
 
+_OPTIONS_ONLY = ("gil_json", "gil_json_format")
+
+
 def declare(parser: pytest.Parser) -> None:
     """Add the options and ini keys. An option not given is ``None``, or its ini key has no say."""
     group = parser.getgroup("gilknock", "GIL contention")
@@ -66,8 +70,22 @@ def declare(parser: pytest.Parser) -> None:
         group.addoption(_flag(name), metavar=metavar, default=None, help=text)
         parser.addini(name, f"see {_flag(name)}", default=None)
     group.addoption(
-        "--gil-json", metavar="PATH", default=None, help="write the readings of every test to PATH"
+        "--gil-export",
+        metavar="FORMAT:PATH",
+        action="append",
+        default=None,
+        help="write the readings of every test to PATH as json, or in another FORMAT (repeatable)",
     )
+    parser.addini(
+        "gil_export",
+        "see --gil-export, one in a line; relative to the root directory",
+        type="linelist",
+        default=None,
+    )
+    group.addoption(
+        "--gil-json", metavar="PATH", default=None, help="short for --gil-export=json:PATH"
+    )
+    group.addoption("--gil-json-format", default=None, help=argparse.SUPPRESS)
     for name, text in _INI_ONLY:
         parser.addini(name, text, default=None)
 
@@ -83,7 +101,7 @@ def given(config: pytest.Config) -> dict[str, tuple[str, Any]]:
 
 def _names() -> list[str]:
     declared = [name for name, _, _ in _OPTIONS] + [name for name, _ in _INI_ONLY]
-    return ["gil_report", "gil_json", *declared]
+    return ["gil_report", "gil_export", *_OPTIONS_ONLY, *declared]
 
 
 def _flag(name: str) -> str:
@@ -95,7 +113,7 @@ def _given(config: pytest.Config, name: str) -> tuple[str, Any] | None:
     value = getattr(config.option, name, None)
     if value is not None:
         return _flag(name), value
-    if name == "gil_json":
+    if name in _OPTIONS_ONLY:
         return None
     place = f"ini key {name}"
     try:

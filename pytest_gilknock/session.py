@@ -34,8 +34,8 @@ def start(config: pytest.Config) -> None:
     settings = settings_of(config)
     if settings.switch_interval is not None:
         config.pluginmanager.register(SwitchInterval(settings.switch_interval))
-    if settings.json is not None and not is_worker(config):
-        _check_json_path(settings.json)
+    if not is_worker(config):
+        _check_exports(settings)
     if settings.gate is not None:
         from pytest_gilknock.gate import setup as gate_plugin
 
@@ -130,10 +130,9 @@ def _usage_error(config: pytest.Config, text: str) -> NoReturn:
     raise pytest.UsageError(text)
 
 
-def _check_json_path(path: str) -> None:
-    from pytest_gilknock.atomic_file import check_replaceable
-
-    try:
-        check_replaceable(path)
-    except OSError as error:
-        raise pytest.UsageError(f"--gil-json: {error}; give the path of a file to write") from None
+def _check_exports(settings: Settings) -> None:
+    for export in settings.exports:
+        try:
+            export.check()
+        except ValueError as error:
+            raise pytest.UsageError(f"{export.source}: {error}") from None

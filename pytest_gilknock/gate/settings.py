@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BENCHMARKS = "customSmallerIsBetter"
-JSON_FORMATS = ("readings", BENCHMARKS)
-
 DEFAULT_STORAGE = ".gilknock"
 MOST_RETRIES = 20
 
@@ -81,11 +78,6 @@ def declare(parser: pytest.Parser) -> None:
         metavar="DIR",
         help=f"where numbered runs are saved (default: {DEFAULT_STORAGE} in the root directory)",
     )
-    group.addoption(
-        "--gil-json-format",
-        metavar="|".join(JSON_FORMATS),
-        help="what --gil-json writes (default: readings; the other is for github-action-benchmark)",
-    )
     parser.addini("gil_storage", "see --gil-storage; relative to the root directory", default=None)
     parser.addini(
         "gil_compare_fail",
@@ -129,14 +121,6 @@ def _check_combination(option: Any) -> None:
             if getattr(option, name) is not None:
                 flag = "--" + name.replace("_", "-")
                 raise pytest.UsageError(f"{flag} has no effect without --gil-compare=REF")
-    if option.gil_json_format is not None:
-        if option.gil_json_format not in JSON_FORMATS:
-            forms = ", ".join(JSON_FORMATS)
-            raise pytest.UsageError(
-                f"--gil-json-format: {option.gil_json_format!r} is not one of {forms}"
-            )
-        if option.gil_json is None:
-            raise pytest.UsageError("--gil-json-format has no effect without --gil-json=PATH")
 
 
 def _checked(place: str, check: Callable[[Any], T], value: Any) -> T:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.gate.settings import GateSettings
     from pytest_gilknock.model.reading import AskedMethod
     from pytest_gilknock.model.wire import Kind
+    from pytest_gilknock.reporting.export import Export
 
 T = TypeVar("T")
 
@@ -31,8 +32,7 @@ class Settings(NamedTuple):
     method: AskedMethod = "auto"
     knock_interval: float | None = None
     switch_interval: float | None = None
-    json: str | None = None
-    json_format: str | None = None
+    exports: tuple[Export, ...] = ()
     junit: str = "limited"
     gate: GateSettings | None = None
     verbosity: int = 0
@@ -40,13 +40,13 @@ class Settings(NamedTuple):
     @property
     def tells_all(self) -> bool:
         """Whether even the shortest test has its reading told somewhere."""
-        asked = self.json is not None or self.gate is not None or self.junit == "all"
+        asked = bool(self.exports) or self.gate is not None or self.junit == "all"
         return asked or self.verbosity >= 2
 
     @property
     def measures_all(self) -> bool:
         """Whether every test is measured, not only those with a marker."""
-        asked = self.report or self.json is not None or self.gate is not None
+        asked = self.report or bool(self.exports) or self.gate is not None
         return asked or bool(self.limits)
 
     @property
@@ -86,24 +86,44 @@ def read(config: pytest.Config) -> Settings:
         method=cast("AskedMethod", value("gil_method", _one_of(METHODS), "auto")),
         knock_interval=value("gil_knock_interval", _parse_knock_interval, None),
         switch_interval=value("gil_switch_interval", _between("1us", "1min"), None),
-        json=value("gil_json", _parse_path, None),
-        json_format=config.option.gil_json_format,
+        exports=_exports(config, asked),
         junit=value("gil_junit", _one_of(JUNIT), "all" if everything else "limited"),
         gate=gate_options.read(config),
         verbosity=config.getoption("verbose", 0),
     )
 
 
+def _exports(config: pytest.Config, asked: dict[str, tuple[str, Any]]) -> tuple[Export, ...]:
+    """Return the files to write. Those of the command line replace those of the ini file."""
+    if config.option.gil_json_format is not None:
+        raise pytest.UsageError(
+            "--gil-json-format: write --gil-export=FORMAT:PATH instead, such as"
+            " --gil-export=github-action-benchmark:gil.json"
+        )
+    if "gil_export" not in asked and "gil_json" not in asked:
+        return ()
+    from pytest_gilknock.reporting import export
+
+    folder = os.getcwd()
+    place, written = asked.get("gil_export", ("", []))
+    if config.option.gil_export is None:
+        folder, written = str(config.rootpath), [] if "gil_json" in asked else written
+    try:
+        exports = [export.parse_export(one, place, folder) for one in written]
+        if "gil_json" in asked:
+            place, path = asked["gil_json"]
+            exports.append(export.json_export(path, place, os.getcwd()))
+        place = "--gil-export"
+        export.check_distinct(exports)
+    except ValueError as error:
+        raise pytest.UsageError(f"{place}: {error}") from None
+    return tuple(exports)
+
+
 def _parse_count(value: str) -> int:
     if not (value.isascii() and value.isdigit()):
         raise ValueError(f"{value!r} is not a number of rows: 0 for all, or a count such as 10")
     return int(value)
-
-
-def _parse_path(value: str) -> str:
-    if not value:
-        raise ValueError("'' is not a path")
-    return os.path.abspath(value)
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:

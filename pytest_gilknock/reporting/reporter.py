@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gilknock.gate.settings import BENCHMARKS
 from pytest_gilknock.render import format as text
 from pytest_gilknock.reporting import terminal as table
 from pytest_gilknock.reporting.results import WORTH_A_ROW, Results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pytest_gilknock.measurement.settings import Settings
     from pytest_gilknock.model.wire import Measured, RunTotals
 
@@ -29,7 +26,7 @@ class Reporter:
             top=settings.top,
             sort=settings.sort,
             threshold=WORTH_A_ROW if settings.verbosity < 2 else 0.0,
-            keep_all=settings.json is not None,
+            keep_all=bool(settings.exports),
         )
 
     def pytest_report_header(self) -> str | None:
@@ -63,34 +60,19 @@ class Reporter:
         self.results.add_process(totals)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the file that was asked for."""
-        if self._settings.json is None or exitstatus == pytest.ExitCode.USAGE_ERROR:
+        """Write the files that were asked for; one that cannot be written keeps no other back."""
+        if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
-        from pytest_gilknock.atomic_file import replace
-
-        path = text.printable(self._settings.json)
-        try:
-            replace(self._settings.json, self._document())
-        except OSError as error:
-            self._file_news = [table.Line(f"--gil-json: {path}: {error.strerror}", red=True)]
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        else:
-            self._file_news = [table.Line(f"GIL readings written to {path}")]
-
-    def _document(self) -> Iterable[str]:
-        if self._settings.json_format == BENCHMARKS:
-            from pytest_gilknock.baseline import model as baseline
-            from pytest_gilknock.reporting import benchmark_action
-
-            tests = {
-                entry.nodeid: baseline.Entry.from_reading(entry.reading)
-                for entry in self.results.everything()
-                if entry.measured["phase"] == "call"
-            }
-            return [benchmark_action.dumps(tests)]
-        from pytest_gilknock.reporting.json_report import document
-
-        return document(self.results)
+        for export in self._settings.exports:
+            path = text.printable(export.path)
+            try:
+                export.write(self.results)
+            except OSError as error:
+                news = table.Line(f"{export.source}: {path}: {error.strerror}", red=True)
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            else:
+                news = table.Line(f"GIL readings written to {path}")
+            self._file_news.append(news)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""

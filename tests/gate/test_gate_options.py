@@ -44,8 +44,6 @@ pytestmark = [
         (["--gil-compare-fail=wait:1s"], "--gil-compare-fail has no effect without --gil-compare"),
         (["--gil-compare-strict"], "--gil-compare-strict has no effect without --gil-compare"),
         (["--gil-compare-retries=1"], "--gil-compare-retries has no effect without"),
-        (["--gil-json=x", "--gil-json-format=csv"], "--gil-json-format: 'csv' is not one of"),
-        (["--gil-json-format=readings"], "--gil-json-format has no effect without --gil-json"),
     ],
 )
 def test_what_cannot_be_used_is_told_before_a_test_runs(

@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def test_github_action_benchmark_gets_its_form(project: pytest.Pytester) -> None:
-    run(project, "--gil-json=out.json", "--gil-json-format=customSmallerIsBetter")
+    run(project, "--gil-export=github-action-benchmark:out.json")
     benches = json.loads(project.path.joinpath("out.json").read_text())
     assert {bench["name"] for bench in benches} == {
         f"test_a.py::{test} {metric}"

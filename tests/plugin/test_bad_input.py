@@ -238,6 +238,48 @@ def test_json_path(pytester, path, message, workers):
 
 
 @pytest.mark.usefixtures("_a_test")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--gil-export=csv:x"],
+            "--gil-export: 'csv' is no format; there are github-action-benchmark, json",
+        ),
+        (
+            ["--gil-export=out.json"],
+            "--gil-export: 'out.json' is not FORMAT:PATH, such as json:gil.json; the formats are"
+            " github-action-benchmark, json",
+        ),
+        (["--gil-export=json:"], "'json:' is not FORMAT:PATH"),
+        (["--gil-export=:x"], "'' is no format"),
+        (["--gil-export=../json:x"], "'../json' is no format"),
+        (["--gil-export=json:gone/x"], "gone is not a directory; give the path of a file to write"),
+        (["--gil-export=json:a", "--gil-export=json:gone/x"], "gone is not a directory"),
+        (
+            ["--gil-json=x", "--gil-export=github-action-benchmark:sub/../x"],
+            "asked for twice, as github-action-benchmark by --gil-export and as json by --gil-json",
+        ),
+        (
+            ["--gil-json=x", "--gil-json-format=customSmallerIsBetter"],
+            "--gil-json-format: write --gil-export=FORMAT:PATH instead, such as"
+            " --gil-export=github-action-benchmark:gil.json",
+        ),
+        (["--gil-json-format=readings"], "--gil-json-format: write --gil-export=FORMAT:PATH"),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_exports(pytester, arguments, message, workers):
+    assert_refused(pytester, message, *arguments, f"-n{workers}")
+    assert not pytester.path.joinpath("x").exists()
+
+
+@pytest.mark.usefixtures("_a_test")
+def test_exports_of_the_ini_file(pytester):
+    pytester.makeini("[pytest]\ngil_export =\n    json:a\n    csv:b\n")
+    assert_refused(pytester, "ini key gil_export: 'csv' is no format; there are")
+
+
+@pytest.mark.usefixtures("_a_test")
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write into every folder"
 )

@@ -1,14 +1,10 @@
 """What GitHub Actions gets to read."""
 
-import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.gate_samples import ENTRY
 
-from pytest_gilknock.reporting import benchmark_action
 from pytest_gilknock.reporting.github import (
     Annotation,
     append_summary,
@@ -78,16 +74,3 @@ def test_the_summary_is_appended_to(tmp_path: Path) -> None:
     assert path.read_text() == "before\n# t\\ud800\n"
     with pytest.raises(OSError, match="directory"):
         append_summary("x", {"GITHUB_STEP_SUMMARY": str(tmp_path)})
-
-
-def test_the_document_of_github_action_benchmark_is_a_list_of_named_values() -> None:
-    entry = replace(ENTRY, method="sampled", wait=None, contended=None)
-    assert json.loads(benchmark_action.dumps({"test_a.py::t[\x07]": entry})) == [
-        {
-            "name": f"test_a.py::t[\\x07] {metric}",
-            "unit": unit,
-            "value": value,
-            "extra": "method: sampled",
-        }
-        for metric, unit, value in [("contention", "share", 0.5), ("max_wait", "s", 0.005)]
-    ]

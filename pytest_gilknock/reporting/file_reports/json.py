@@ -1,4 +1,4 @@
-"""The file of ``--gil-json``: every reading of a run. Pure, no pytest."""
+"""Every reading of a run as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from importlib.metadata import version
 from typing import Any
 
 from pytest_gilknock.model.reading import SCHEMA_VERSION
+from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.results import Entry, Results
 
 
-def document(results: Results) -> Iterator[str]:
-    """Yield the run as JSON text: what ran it, the whole run, and its tests sorted by id.
+class JsonReport(FileReport):
+    """What ran the tests, the whole run, and its tests sorted by id, each in a line of its own."""
 
-    Each test is a line of its own.
-    """
-    whole = results.whole()
-    head = {
-        "schema": SCHEMA_VERSION,
-        "pytest_gilknock": version("pytest-gilknock"),
-        "python": platform.python_version(),
-        "platform": sys.platform,
-        "run": {"contention": whole.contention, **whole._asdict()},
-    }
-    yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "tests": ['
-    separator = "\n  "
-    for entry in results.everything():
-        yield separator + json.dumps(_test(entry))
-        separator = ",\n  "
-    yield "\n ]\n}\n"
+    format = "json"
+
+    def write(self, results: Results) -> Iterator[str]:
+        whole = results.whole()
+        head = {
+            "schema": SCHEMA_VERSION,
+            "pytest_gilknock": version("pytest-gilknock"),
+            "python": platform.python_version(),
+            "platform": sys.platform,
+            "run": {"contention": whole.contention, **whole._asdict()},
+        }
+        yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "tests": ['
+        separator = "\n  "
+        for entry in results.everything():
+            yield separator + json.dumps(_test(entry))
+            separator = ",\n  "
+        yield "\n ]\n}\n"
 
 
 def _test(entry: Entry) -> dict[str, Any]:

@@ -27,6 +27,69 @@ def test_json(two_tests, workers):
     assert sorted(two_tests.path.glob("*out.json*")) == [two_tests.path / "out.json"]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_exports(two_tests, workers):
+    two_tests.mkdir("sub")
+    result = inner.run(
+        two_tests,
+        "--gil-export=json:a:b.json",
+        "--gil-json=sub/c.json",
+        "--gil-export=github-action-benchmark:d.json",
+        f"-n{workers}",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [f"GIL readings written to *{name}" for name in ("a:b.json", "d.json", "sub?c.json")]
+    )
+    one, other = (
+        json.loads(two_tests.path.joinpath(name).read_text()) for name in ("a:b.json", "sub/c.json")
+    )
+    assert one == other
+    assert len(one["tests"]) == 2
+    benches = json.loads(two_tests.path.joinpath("d.json").read_text())
+    assert {bench["name"].rpartition(" ")[0] for bench in benches} == {
+        test["nodeid"] for test in one["tests"]
+    }
+
+
+def test_exports_of_the_ini_file_lie_in_the_root_directory(pytester):
+    pytester.makeini("[pytest]\ngil_export =\n    json:gil.json\n")
+    pytester.mkdir("sub").joinpath("test_a.py").write_text("def test_a(): pass\n")
+    written = pytester.path / "gil.json"
+    for arguments, there in ([], True), (["--gil-json=out.json"], False):
+        inner.run(pytester, "sub", *arguments)
+        assert written.exists() is there
+        written.unlink(missing_ok=True)
+    assert pytester.path.joinpath("out.json").exists()
+
+
+def test_an_export_that_cannot_be_written_keeps_no_other_back(pytester):
+    pytester.mkdir("out")
+    pytester.makepyfile("import os\ndef test_a(): os.rmdir('out')\n")
+    result = inner.run(pytester, "--gil-export=json:out/a", "--gil-export=json:b")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.stdout.fnmatch_lines(
+        ["--gil-export: *No such file or directory*", "GIL readings written to *b"]
+    )
+    assert json.loads(pytester.path.joinpath("b").read_text())["schema"] == 1
+
+
+def test_a_run_that_exports_nothing_imports_no_export(pytester):
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_unconfigure():
+            print([name for name in sys.modules if "gilknock.reporting" in name])
+        """
+    )
+    pytester.makepyfile("def test_a(): pass")
+    result = pytester.runpytest_subprocess("-s", "--gil-report")
+    assert "pytest_gilknock.reporting.reporter" in result.stdout.str()
+    assert "reporting.export" not in result.stdout.str()
+    assert "reporting.file_report" not in result.stdout.str()
+
+
 @pytest.mark.parametrize("count", [0, 120])
 def test_json_of_no_tests_and_of_many(pytester, count):
     pytester.makepyfile(

@@ -1,0 +1,42 @@
+"""A run as github-action-benchmark takes it: ``tool: customSmallerIsBetter``. Pure.
+
+The README of that action has the form: a list of ``{"name", "unit", "value", "extra"}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from pytest_gilknock.baseline.model import Entry
+from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.render import format as text
+from pytest_gilknock.reporting.file_report import FileReport
+from pytest_gilknock.reporting.results import Results
+
+
+class GithubActionBenchmark(FileReport):
+    """Every metric of every test's call; what was not measured has no place in it."""
+
+    format = "github-action-benchmark"
+
+    def write(self, results: Results) -> list[str]:
+        entries = {
+            test.nodeid: Entry.from_reading(test.reading)
+            for test in results.everything()
+            if test.measured["phase"] == "call"
+        }
+        benches = [bench for test in entries.items() for bench in _benches(*test)]
+        return [json.dumps(benches, indent=1) + "\n"]
+
+
+def _benches(nodeid: str, entry: Entry) -> Iterator[dict[str, object]]:
+    for metric in METRICS.values():
+        value = getattr(entry, metric.name)
+        if value is not None and metric.worse == "higher":
+            yield {
+                "name": f"{text.printable(nodeid)} {metric.name}",
+                "unit": metric.unit.name,
+                "value": value,
+                "extra": f"method: {entry.method}",
+            }
