@@ -28,7 +28,7 @@ def test_json(two_tests, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_exports(two_tests, workers):
+def test_several_exports(two_tests, workers):
     two_tests.mkdir("sub")
     result = inner.run(
         two_tests,
