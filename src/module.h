@@ -5,7 +5,7 @@
 #include <Python.h>
 
 /* The keys of a raw reading, in the order of window.c's `enum key`. */
-#define MODULE_KEYS 25
+#define MODULE_KEYS 26
 
 struct module_state {
     PyTypeObject *window_type;   /* owned */

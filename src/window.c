@@ -14,6 +14,7 @@
 #include "native/clock.h"
 #include "cpython/gil.h"
 #include "native/histogram.h"
+#include "native/machine_load.h"
 #include "window_knocks.h"
 #include "cpython/thread_names.h"
 #include "native/run_delay.h"
@@ -45,18 +46,19 @@ enum key {
     KEY_BLAME_REASON,
     KEY_KNOCK_WAIT,
     KEY_LONGEST_WAIT,
+    KEY_MACHINE,
 };
 
-/* How old the run delay at a window's opening may be, and for how long a window must be open to be
- * told of it: looks that often cost 0.2 % of the time. */
-#define RUN_DELAY_AGE_NS 50000000u
+/* How old the looks at the run delay and at the machine may be when a window opens, and for how long
+ * it must be open to tell of them: looks that often cost 0.3 % of the time. */
+#define LOOK_AGE_NS 50000000u
 
 const char *const window_key_names[MODULE_KEYS] = {
     "method",        "reason",       "gil_enabled", "switch_interval", "wall",      "held",
     "wait",          "acquisitions", "contended",   "max_wait",        "knocks",    "knocks_waited",
     "knock_latency", "wait_latency", "threads",     "blame",           "run_delay",
     "blame_omitted", "hand_over", "unlooked", "victims", "blame_method", "blame_reason",
-    "knock_wait", "longest_wait",
+    "knock_wait", "longest_wait", "machine",
 };
 
 const char *const window_method_names[3] = {"exact", "sampled", "disabled"};
@@ -73,6 +75,7 @@ typedef struct {
     uint64_t opened;            /* ticks */
     uint64_t run_delay_base;    /* ns */
     uint64_t run_delay_looked;  /* ticks; when that was looked at */
+    struct machine_counters machine_base;
     struct ledger_window book;  /* if exact */
     struct trace trace;
     struct knock_window knocks; /* unless disabled */
@@ -164,9 +167,11 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
         window->state = WINDOW_OPEN;
         Py_RETURN_NONE;
     }
-    run_delay_refresh(RUN_DELAY_AGE_NS);
+    run_delay_refresh(LOOK_AGE_NS);
     run_delay_sum(&window->run_delay_base);
     window->run_delay_looked = run_delay_looked();
+    machine_load_refresh(LOOK_AGE_NS);
+    window->machine_base = *machine_load_counters();
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->book, window->by_thread, window->opened) < 0) {
@@ -252,15 +257,39 @@ static PyObject *run_delay(const Window *window, uint64_t now) {
     }
     double lasted = clock_seconds(clock_elapsed(window->opened, now)) * 1e9;
     double age = clock_seconds(clock_elapsed(window->run_delay_looked, window->opened)) * 1e9;
-    if (lasted < RUN_DELAY_AGE_NS || lasted < 2.0 * age) {
+    if (lasted < LOOK_AGE_NS || lasted < 2.0 * age) {
         Py_RETURN_NONE;
     }
     uint64_t sum;
-    run_delay_refresh(RUN_DELAY_AGE_NS / 10);
+    run_delay_refresh(LOOK_AGE_NS / 10);
     if (!run_delay_sum(&sum)) {
         Py_RETURN_NONE;
     }
     return PyFloat_FromDouble((double)(sum - window->run_delay_base) * 1e-9);
+}
+
+static PyObject *seconds_unless_negative(double seconds) {
+    return seconds < 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(seconds);
+}
+
+/* What others took of the machine: (processors, idle, others, throttled, stalled), the last four in
+ * seconds; None where that is not known or the looks do not fit the window. */
+static PyObject *machine(const Window *window, uint64_t now) {
+    double lasted = clock_seconds(clock_elapsed(window->opened, now));
+    if (window->method == METHOD_DISABLED || lasted < LOOK_AGE_NS * 1e-9) {
+        Py_RETURN_NONE;
+    }
+    machine_load_refresh(LOOK_AGE_NS / 10);
+    struct machine_load load;
+    if (!machine_load_between(&window->machine_base, machine_load_counters(), &load) ||
+        load.time < 0.75 * lasted || load.time > 1.5 * lasted) {
+        Py_RETURN_NONE;
+    }
+    /* The looks do not begin and end with the window: theirs is taken for its part. */
+    double part = lasted / load.time;
+    return Py_BuildValue("dddNN", load.processors, load.idle * part, load.others * part,
+                         seconds_unless_negative(load.throttled),
+                         seconds_unless_negative(load.stalled));
 }
 
 static double switch_interval(void) {
@@ -367,7 +396,8 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_BLAME_METHOD,
             PyUnicode_FromString(method == METHOD_DISABLED ? "none" : "released")) < 0 ||
         put(raw, keys, KEY_BLAME_REASON, PyUnicode_FromString("only knocks are watched")) < 0 ||
-        put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(blame_sum(&findings->blame))) < 0) {
+        put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(blame_sum(&findings->blame))) < 0 ||
+        put(raw, keys, KEY_MACHINE, machine(window, now)) < 0) {
         Py_CLEAR(raw);
     }
     Py_XDECREF(blame);

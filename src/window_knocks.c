@@ -18,6 +18,7 @@
 #include "cpython/frame.h"
 #include "native/knocker.h"
 #include "cpython/thread_names.h"
+#include "native/machine_load.h"
 #include "native/run_delay.h"
 #include "cpython/hidden_tstate.h"
 
@@ -283,6 +284,7 @@ static void after_fork_in_child(void) {
     STORE(office.knock_asked, 0);
     knocker_after_fork();
     run_delay_after_fork();
+    machine_load_after_fork();
 }
 
 /* Have a knocker that is awake. The GIL is held. Without one (no thread to be had) there are no
