@@ -11,7 +11,14 @@ PACKAGE = Path(pytest_gilknock.__file__).parent
 
 # From the bottom up: a module imports only from layers below its own.
 LAYERS = [
-    {"_core", "model.wire", "model.units", "model.statistics", "reporting.compact_list"},
+    {
+        "_core",
+        "model.wire",
+        "model.units",
+        "model.statistics",
+        "model.machine",
+        "reporting.compact_list",
+    },
     {"render.format", "atomic_file", "model.reading", "model.metrics", "measurement.outlet"},
     {"model.limits", "model.trace", "baseline.model", "reporting.github"},
     {"render.reading_text", "measurement.markers", "gate.expression", "baseline.codec", "options"},
@@ -54,6 +61,7 @@ PURE = {
         "reporting.compact_list",
         "model.units",
         "model.statistics",
+        "model.machine",
         "model.metrics",
         "model.reading",
         "model.limits",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_gilknock.model.machine import MachineLoad
+
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import Method, RawReading
 
@@ -181,10 +183,15 @@ class GilReading:
     """Time (s) threads were ready to run without a processor, summed over threads; None where the
     system does not say, and in most windows below 0.1 s."""
 
+    machine: MachineLoad | None
+    """What others took of the machine; None where the system does not say, in most windows below
+    0.1 s, and with the GIL off."""
+
     @classmethod
     def from_raw(cls, raw: RawReading) -> GilReading:
         """Make a reading of what the C core returned."""
         knock_latency, wait_latency = raw["knock_latency"], raw["wait_latency"]
+        machine = raw["machine"]
         names = {thread[0]: thread[1] for thread in raw["threads"]}  # some learned after the knock
         return cls(
             method=raw["method"],
@@ -213,6 +220,7 @@ class GilReading:
                 for stack, thread, name, waited, looks, knock_waited, knock_looks in raw["blame"]
             ),
             run_delay=raw["run_delay"],
+            machine=None if machine is None else MachineLoad(*machine),
         )
 
     @property

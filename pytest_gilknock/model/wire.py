@@ -31,6 +31,9 @@ RawLongestWait = tuple[float, float, bool, int, str | None, RawStack, RawStack, 
 # (count, p50, p90, p99, max)
 RawLatency = tuple[int, float, float, float, float]
 
+# (processors, idle, others, throttled or None, stalled or None)
+RawMachine = tuple[float, float, float, float | None, float | None]
+
 
 class RawReading(TypedDict):
     method: Method
@@ -59,6 +62,7 @@ class RawReading(TypedDict):
     knock_wait: float  # summed over knocks
     longest_wait: RawLongestWait | None  # None without any wait
     run_delay: float | None  # runnable but not running, summed over threads; None where unknown
+    machine: RawMachine | None  # as run_delay
 
 
 # (serial, native thread id, name or None)

@@ -211,6 +211,7 @@ static void start_child(struct child *child) {
     child->pid = fork();
     CHECK(child->pid >= 0);
     if (child->pid == 0) {
+        close(go[1]); /* so that it ends with its parent */
         spin(100 * MS);
         pid_t grandchild = fork();
         if (grandchild == 0) {

@@ -63,6 +63,7 @@ def reading(**changes: Any) -> GilReading:
         "threads": (),
         "blame": (),
         "run_delay": None,
+        "machine": None,
     }
     return GilReading(**{**values, **changes})
 

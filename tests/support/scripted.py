@@ -67,6 +67,7 @@ def raw(**changes: Any) -> RawReading:
         "knock_wait": 0.05,
         "longest_wait": None,
         "run_delay": 0.0,
+        "machine": (2.0, 1.25, 0.0, 0.0, None),
     }
     assert not changes.keys() - reading.keys()
     return {**reading, **changes}  # type: ignore[typeddict-item]
