@@ -64,7 +64,7 @@
 #define IDLE_NS 30000 /* a thread that used less of the processor has done nothing but switch */
 #define UNKNOWN_SLEEPS (-1)
 #define PROOF_TRIES 12
-#define NO_TARGET 1   /* the address of no mutex, nor at the distance of switch_mutex from one */
+#define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
 
 /* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a
  * little of this one. */
@@ -182,8 +182,8 @@ static bool comes_straight_back(void) {
         return false;
     }
     struct usage now = usage_now();
-    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS &&
-           now.sleeps == self.usage.sleeps && now.sleeps != UNKNOWN_SLEEPS;
+    return now.nanoseconds - self.usage.nanoseconds < IDLE_NS && now.sleeps == self.usage.sleeps &&
+           now.sleeps != UNKNOWN_SLEEPS;
 }
 
 /* Whether a sleep counts as one. A sandbox may deny getrusage, or fake it. */

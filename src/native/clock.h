@@ -25,8 +25,9 @@ extern enum clock_source clock_source;
 void clock_init(void);
 
 /* The rate of the counter, from the time passed since clock_init: once at least 2 ms (waits for
-   them), again whenever that time has doubled, and no more after 10 s. Otherwise costs one look at
-   the counter. Any thread may call it. */
+   them), again whenever that time has doubled, and no more after 10 s. It is measured anew from
+   when the machine has slept meanwhile, or the rate is another. Otherwise costs one look at the
+   counter. Any thread may call it. */
 void clock_calibrate(void);
 
 /* A difference of ticks in seconds. Calibrates when nobody has yet. */

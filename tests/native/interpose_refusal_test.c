@@ -16,8 +16,7 @@ static int replacement(pthread_mutex_t *mutex) {
 int main(void) {
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     void *next = NULL;
-    const struct interpose_symbol symbol = {"pthread_mutex_lock", (void *)replacement,
-                                            &next};
+    const struct interpose_symbol symbol = {"pthread_mutex_lock", (void *)replacement, &next};
     struct interpose interpose;
     char reason[200];
     CHECK(interpose_real("pthread_mutex_lock") == (void *)pthread_mutex_lock);

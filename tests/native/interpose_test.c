@@ -135,8 +135,8 @@ static struct interpose test_bound_slots_are_redirected_and_restored(int protect
 }
 
 static void test_one_unknown_symbol_leaves_all_alone(const struct interpose *former) {
-    const struct interpose_symbol symbols[] = {SYMBOLS[0],
-                                               {"gilknock_no_such", (void *)counting_lock, &next_other}};
+    const struct interpose_symbol symbols[] = {
+        SYMBOLS[0], {"gilknock_no_such", (void *)counting_lock, &next_other}};
     struct interpose interpose;
     CHECK(interpose_install(&interpose, (void *)target_lock, symbols, 2, reason, sizeof reason) ==
           -1);
