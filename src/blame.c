@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "native/clock.h"
 #include "cpython/frame.h"
 #include "cpython/thread_names.h"
+#include "native/clock.h"
 
 int blame_line(PyCodeObject *code, int offset) {
     int line = PyCode_Addr2Line(code, offset);
@@ -31,7 +31,58 @@ bool blame_find(struct culprit *culprit, const PyThreadState *wanted) {
     return true;
 }
 
-void blame_release(struct culprit *culprit) { Py_CLEAR(culprit->code); }
+/* References to code that nobody else knows any more, guarded by the GIL. To drop the last one runs
+ * the callbacks of its weak references, which may do anything, let the GIL go among it. The knocker
+ * and whoever walks the windows leave that to a thread of the program. */
+static struct {
+    PyCodeObject **codes; /* owned, and what is in it */
+    size_t count, room;
+    bool asked; /* the main thread is going to drop them */
+} dead;
+
+#define MOST_DEAD 1024 /* from there on no more references are taken, until these are dropped */
+
+bool blame_may_take(void) { return dead.count < MOST_DEAD; }
+
+void blame_drop_dead(void) {
+    dead.asked = false;
+    while (dead.count != 0) {
+        Py_DECREF(dead.codes[--dead.count]);
+    }
+}
+
+static int drop_dead_in_main_thread(void *unused) {
+    (void)unused;
+    blame_drop_dead();
+    return 0;
+}
+
+/* Without memory the reference is kept for ever. */
+static void keep_dead(PyCodeObject *code) {
+    if (dead.count == dead.room) {
+        size_t room = dead.room != 0 ? 2 * dead.room : 64;
+        PyCodeObject **codes = realloc(dead.codes, room * sizeof *codes);
+        if (codes == NULL) {
+            return;
+        }
+        dead.codes = codes;
+        dead.room = room;
+    }
+    dead.codes[dead.count++] = code;
+    if (!dead.asked) {
+        dead.asked = Py_AddPendingCall(drop_dead_in_main_thread, NULL) == 0;
+    }
+}
+
+void blame_release(struct culprit *culprit) {
+    PyCodeObject *code = culprit->code;
+    culprit->code = NULL;
+    if (code != NULL && Py_REFCNT(code) > 1) {
+        Py_DECREF(code);
+    } else if (code != NULL) {
+        keep_dead(code);
+    }
+}
 
 static struct blame_item *find_item(struct blame *blame, const struct culprit *culprit) {
     for (size_t i = 0; i < blame->count; i++) {

@@ -3,6 +3,7 @@
 #define GILKNOCK_BLAME_H
 
 #include <Python.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "native/ledger.h"
@@ -39,8 +40,17 @@ int blame_line(PyCodeObject *code, int offset);
  * owns culprit->code. Sets no exception. */
 bool blame_find(struct culprit *culprit, const PyThreadState *state);
 
-/* Release what blame_find gave. The GIL is held. */
+/* Release what blame_find gave. The GIL is held; no code of the program runs: a reference that
+ * turns out to be the last one is kept for blame_drop_dead. */
 void blame_release(struct culprit *culprit);
+
+/* Drop the last references to code. Only in a thread of the program, where nothing is walked that
+ * other threads may change: weak references call back, and the GIL may be let go. It is also called
+ * in the main thread, when that next runs Python code. */
+void blame_drop_dead(void);
+
+/* Whether there is room for more of them: else no new reference to code may be taken. */
+bool blame_may_take(void);
 
 /* Enter a part of the wait of the knock with that number under the culprit, who stays the caller's.
  * The GIL is held. Without memory nothing is entered. */

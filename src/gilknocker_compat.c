@@ -11,13 +11,13 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "cpython/gil.h"
+#include "cpython/hidden_tstate.h"
+#include "module.h"
 #include "native/accounting.h"
 #include "native/clock.h"
-#include "cpython/gil.h"
 #include "native/knocker.h"
-#include "module.h"
 #include "native/sync.h"
-#include "cpython/hidden_tstate.h"
 
 struct duty {
     struct sync_event guard; /* of all below; held for moments, never while asking for the GIL */

@@ -5,8 +5,8 @@
 #include "native/clock.h"
 #include "native/knocker.h"
 #include "trace.h"
-#include "window_knocks.h"
 #include "window.h"
+#include "window_knocks.h"
 
 static int add_atexit(PyObject *module) {
     PyObject *atexit = PyImport_ImportModule("atexit");
@@ -22,7 +22,7 @@ static int add_atexit(PyObject *module) {
 
 static PyObject *before_fork(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
-    knocking_before_fork();
+    window_before_fork();
     Py_RETURN_NONE;
 }
 

@@ -56,7 +56,8 @@ PyObject *trace_hand_over(struct trace *trace) {
         Py_RETURN_NONE;
     }
     const uint64_t many = UINT64_C(1) << 40;
-    const struct accounting_record *record = &trace->record;
+    struct accounting_record taken = trace->record, *record = &taken;
+    trace->taken = false; /* making objects may let the GIL go, and others ask as well */
     uint64_t ticks = clock_ticks(), monotonic = clock_system_ns();
     PyObject *threads = threads_as_list(record);
     PyObject *raw = NULL;
@@ -69,7 +70,7 @@ PyObject *trace_hand_over(struct trace *trace) {
                             (unsigned long long)monotonic,
                             clock_seconds(many) * 1e9 / (double)many);
     }
-    trace_clear(trace);
+    accounting_free_record(record);
     return raw;
 }
 

@@ -8,17 +8,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-#include "native/accounting.h"
 #include "blame.h"
-#include "native/clock.h"
 #include "cpython/gil.h"
+#include "cpython/thread_names.h"
+#include "native/accounting.h"
+#include "native/clock.h"
 #include "native/histogram.h"
 #include "native/machine_load.h"
-#include "window_knocks.h"
-#include "cpython/thread_names.h"
 #include "native/run_delay.h"
 #include "trace.h"
+#include "window_knocks.h"
 
 enum key {
     KEY_METHOD,
@@ -63,7 +65,7 @@ const char *const window_key_names[MODULE_KEYS] = {
 
 const char *const window_method_names[3] = {"exact", "sampled", "disabled"};
 
-enum window_state { WINDOW_NEW, WINDOW_OPEN, WINDOW_CLOSED };
+enum window_state { WINDOW_NEW, WINDOW_OPENING, WINDOW_OPEN, WINDOW_CLOSED };
 
 typedef struct {
     PyObject head;
@@ -83,7 +85,13 @@ typedef struct {
 
 /* How this process measures: found out when the first window opens. Guarded by the GIL. */
 static struct {
-    bool examined; /* the GIL was looked for, and the accounting tried */
+    enum {
+        NOT_EXAMINED,
+        EXAMINING,
+        EXAMINED
+    } state;                /* looking for the GIL, trying the accounting */
+    unsigned long examiner; /* PyThread_get_thread_ident() of who does */
+    long process;           /* its process */
     bool located;
     bool exact;
     bool ended; /* the interpreter is about to */
@@ -94,20 +102,37 @@ static struct {
 
 /* --- how to measure --- */
 
-/* Look for the GIL and try the accounting, once. The GIL is held and on. */
-static void examine(void) {
-    if (means.examined) {
-        return;
+/* Wait while another thread examines. The GIL is held, and let go meanwhile. */
+static void await_examination(void) {
+    const struct timespec moment = {0, 200000};
+    while (means.state == EXAMINING && means.examiner != PyThread_get_thread_ident() &&
+           means.process == (long)getpid()) {
+        Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
+        Py_END_ALLOW_THREADS
     }
-    means.examined = true;
-    clock_init();
-    means.located = gil_find(&means.gil, means.reason, sizeof means.reason) == 0;
-    knocking_set_up(means.located ? &means.gil : NULL);
-    means.exact =
-        means.located && gil_prove_accounting(&means.gil, means.reason, sizeof means.reason) == 0;
+}
+
+/* Look for the GIL and try the accounting, once. The GIL is held and on; it is let go meanwhile, and
+ * threads that come here then wait. Returns whether it is found out: not while this very thread is
+ * about to, nor in a child that another thread than the examining one has forked. */
+static bool examine(void) {
+    await_examination();
+    if (means.state == NOT_EXAMINED) {
+        means.state = EXAMINING;
+        means.examiner = PyThread_get_thread_ident();
+        means.process = (long)getpid();
+        clock_init();
+        means.located = gil_find(&means.gil, means.reason, sizeof means.reason) == 0;
+        knocking_set_up(means.located ? &means.gil : NULL);
+        means.exact = means.located &&
+                      gil_prove_accounting(&means.gil, means.reason, sizeof means.reason) == 0;
+        means.state = EXAMINED;
+    }
+    return means.state == EXAMINED;
 }
 
 static const char gil_is_off[] = "the GIL is off";
+static const char is_examined[] = "whether it can be is still being found out";
 static const char was_off[] = "the GIL was turned on after the window had opened";
 static const char was_redirected[] = "the accounting lost track: another tool redirected the "
                                      "interpreter's mutex calls, or there were too many threads";
@@ -119,14 +144,17 @@ static int choose_method(const char *asked, enum method *method, const char **re
         *method = METHOD_DISABLED;
         *reason = gil_is_off;
     } else {
-        examine();
-        if (means.exact && !accounting_intact()) {
+        bool examined = examine();
+        if (examined && means.exact && !accounting_intact()) {
             means.exact = false;
             snprintf(means.reason, sizeof means.reason, "%s", was_redirected);
         }
         bool sampled = strcmp(asked, "sampled") == 0;
-        *method = means.exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
-        *reason = *method == METHOD_EXACT ? NULL : sampled ? "asked for" : means.reason;
+        *method = examined && means.exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
+        *reason = *method == METHOD_EXACT ? NULL
+                  : sampled               ? "asked for"
+                  : examined              ? means.reason
+                                          : is_examined;
     }
     if (*method != METHOD_EXACT && strcmp(asked, "exact") == 0) {
         PyErr_Format(PyExc_RuntimeError, "the GIL cannot be accounted for exactly here: %s",
@@ -150,22 +178,15 @@ static void close_window(Window *window) {
     }
 }
 
-static PyObject *window_begin(PyObject *object, PyObject *unused) {
-    (void)unused;
-    Window *window = (Window *)object;
-    if (window->state != WINDOW_NEW) {
-        PyErr_SetString(PyExc_RuntimeError, "a window opens once");
-        return NULL;
-    }
-    clock_init();
-    uint64_t entered = clock_ticks();
+/* Choose how to measure a window, and begin. The GIL may be let go before it is measured. Returns 0,
+ * or -1 with an exception set. */
+static int open_window(Window *window) {
     if (choose_method(window->asked_method, &window->method, &window->reason) < 0) {
-        return NULL;
+        return -1;
     }
     if (window->method == METHOD_DISABLED) {
         window->opened = clock_ticks();
-        window->state = WINDOW_OPEN;
-        Py_RETURN_NONE;
+        return 0;
     }
     run_delay_refresh(LOOK_AGE_NS);
     run_delay_sum(&window->run_delay_base);
@@ -175,19 +196,42 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->book, window->by_thread, window->opened) < 0) {
-        return PyErr_NoMemory();
+        PyErr_NoMemory();
+        return -1;
     }
     if (window->method == METHOD_EXACT && trace_open(&window->trace, window->opened) < 0) {
         accounting_close(&window->book);
-        return PyErr_NoMemory();
+        PyErr_NoMemory();
+        return -1;
     }
     knocking_open(&window->knocks, window->opened, window->method == METHOD_SAMPLED,
                   window->by_thread);
+    return 0;
+}
+
+static PyObject *window_begin(PyObject *object, PyObject *unused) {
+    (void)unused;
+    Window *window = (Window *)object;
+    if (window->state != WINDOW_NEW) {
+        PyErr_SetString(PyExc_RuntimeError, "a window opens once");
+        return NULL;
+    }
+    clock_init();
+    uint64_t entered = clock_ticks();
+    window->state = WINDOW_OPENING; /* other threads must neither begin nor end it */
+    if (open_window(window) < 0) {
+        window->state = WINDOW_NEW;
+        return NULL;
+    }
     window->state = WINDOW_OPEN;
-    if (window->method == METHOD_EXACT) {
+    enum method method = window->method; /* others may end it from here on */
+    if (method == METHOD_EXACT) {
         names_learn(false);
     }
-    means.handling += clock_elapsed(entered, clock_ticks());
+    if (method != METHOD_DISABLED) {
+        means.handling += clock_elapsed(entered, clock_ticks());
+    }
+    blame_drop_dead();
     Py_RETURN_NONE;
 }
 
@@ -319,9 +363,9 @@ static int prepare_reading(Window *window) {
     return -1;
 }
 
-/* Take what an open window has seen so far. No Python object is made, which could collect garbage,
- * run Python code and let the GIL go: so nobody closes the window meanwhile. Returns 0, or -1 with
- * MemoryError. */
+/* Take what an open window has seen so far. No Python object is made nor dropped, which could run
+ * Python code and let the GIL go: so nobody closes the window meanwhile. Returns 0, or -1 without
+ * memory; sets no exception. */
 static int read_window(Window *window, struct findings *findings) {
     uint64_t now = clock_ticks();
     clock_calibrate();
@@ -339,7 +383,6 @@ static int read_window(Window *window, struct findings *findings) {
     }
     if (window->method == METHOD_EXACT) {
         if (accounting_read(&window->book, now, &findings->book) < 0) {
-            PyErr_NoMemory();
             return -1;
         }
         if (!accounting_intact() || means.ended) {
@@ -434,13 +477,14 @@ static PyObject *window_end(PyObject *object, PyObject *const *arguments, Py_ssi
             trace_take(&window->trace, findings.now);
         }
         close_window(window);
-        raw = error == 0 ? raw_reading(window, &findings) : NULL;
+        raw = error == 0 ? raw_reading(window, &findings) : PyErr_NoMemory();
     } else {
         return NULL;
     }
     if (window->method != METHOD_DISABLED) {
         means.handling += clock_elapsed(entered, clock_ticks());
     }
+    blame_drop_dead();
     return raw;
 }
 
@@ -453,10 +497,15 @@ static PyObject *window_peek(PyObject *object, PyObject *unused) {
     (void)unused;
     Window *window = (Window *)object;
     struct findings findings;
-    if (prepare_reading(window) < 0 || read_window(window, &findings) < 0) {
+    if (prepare_reading(window) < 0) {
         return NULL;
     }
-    return raw_reading(window, &findings);
+    if (read_window(window, &findings) < 0) {
+        return PyErr_NoMemory();
+    }
+    PyObject *raw = raw_reading(window, &findings);
+    blame_drop_dead();
+    return raw;
 }
 
 /* --- the type --- */
@@ -515,6 +564,12 @@ static void window_dealloc(PyObject *object) {
     trace_clear(&window->trace);
     type->tp_free(object);
     Py_DECREF(type);
+    blame_drop_dead();
+}
+
+void window_before_fork(void) {
+    await_examination();
+    knocking_before_fork();
 }
 
 PyDoc_STRVAR(

@@ -17,6 +17,9 @@ PyObject *window_status(PyObject *module, PyObject *unused);
 PyObject *window_set_knock_interval(PyObject *module, PyObject *seconds);
 PyObject *window_cost(PyObject *module, PyObject *unused);
 
+/* Before os.fork(). The GIL is held, and may be let go for a while. */
+void window_before_fork(void);
+
 /* The interpreter is about to end: no knock any more, nothing is watched any more. The GIL is held;
  * it is released while a knock under way comes to its end. */
 PyObject *window_shutdown(PyObject *module, PyObject *unused);

@@ -13,14 +13,14 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "cpython/frame.h"
+#include "cpython/hidden_tstate.h"
+#include "cpython/thread_names.h"
 #include "native/accounting.h"
 #include "native/clock.h"
-#include "cpython/frame.h"
 #include "native/knocker.h"
-#include "cpython/thread_names.h"
 #include "native/machine_load.h"
 #include "native/run_delay.h"
-#include "cpython/hidden_tstate.h"
 
 #ifndef _WIN32
 #include <pthread.h>
@@ -38,13 +38,14 @@ static const struct gaps {
 #define LAST_KNOCK_NS 2000000000u
 /* Where the flag cannot be read, a knock that took longer has waited. */
 #define UNSEEN_WAIT_NS 20000u
-#define KNOCK_HOLDS 64 /* the holders that are told apart while one knock waits */
+#define KNOCK_HOLDS 1024 /* the holds that are told apart while one knock waits */
 
-/* Somebody who held the GIL while a knock waited. */
+/* Somebody who held the GIL while a knock waited, once or several times in a row. */
 struct knock_hold {
     struct culprit culprit; /* its line is still to be found, from the offset */
     int offset;
-    uint64_t from, until; /* ticks */
+    uint64_t from, until; /* ticks; when the first began and the last ended */
+    uint64_t held;        /* ticks in between */
 };
 
 static struct {
@@ -58,6 +59,7 @@ static struct {
     struct histogram latency;
     struct knock_hold held[KNOCK_HOLDS]; /* guarded by the GIL's own mutex, and by the GIL */
     size_t held_count;
+    uint64_t untold;   /* ticks of the holds after these; for whom there was no room */
     uint64_t knocking; /* ticks for which the knocker had the GIL */
 
     /* Atomic: between the knocker and the windows. */
@@ -90,23 +92,63 @@ static struct {
 /* A thread gives up the GIL while the knocker waits for it: remember on which line, and for how long
  * it kept it. Called by that thread; see accounting_bear_witness. */
 static void witness(const struct accounting_hold *hold) {
-    if (office.held_count == KNOCK_HOLDS) {
-        return;
-    }
-    struct knock_hold *held = &office.held[office.held_count];
-    *held = (struct knock_hold){.from = hold->from, .until = hold->until};
-    held->culprit.native_id = hold->thread.native_id;
-    memcpy(held->culprit.thread, hold->thread.name, sizeof held->culprit.thread);
+    uint64_t held_for = clock_elapsed(hold->from, hold->until);
     /* The thread's own state, or NULL once it is being deleted: then it is not to be looked at. */
     PyThreadState *state = PyGILState_GetThisThreadState();
-    struct place place;
-    if (office.frames_known && state != NULL && state == gil_last_holder(office.gil) &&
-        PyThreadState_GetInterpreter(state) == PyInterpreterState_Main() &&
-        frame_find(state, &place)) {
-        held->culprit.code = (PyCodeObject *)Py_NewRef((PyObject *)place.code);
-        held->offset = place.offset;
+    struct place place = {.code = NULL};
+    if (!office.frames_known || state == NULL || state != gil_last_holder(office.gil) ||
+        PyThreadState_GetInterpreter(state) != PyInterpreterState_Main() || !blame_may_take() ||
+        !frame_find(state, &place)) {
+        place.code = NULL;
     }
-    office.held_count++;
+    struct knock_hold *held = office.held_count != 0 ? &office.held[office.held_count - 1] : NULL;
+    if (held != NULL && held->culprit.native_id == hold->thread.native_id &&
+        held->culprit.code == place.code && held->offset == place.offset) {
+        held->held += held_for;
+        held->until = hold->until;
+        return;
+    }
+    if (office.held_count == KNOCK_HOLDS) {
+        office.untold += held_for;
+        return;
+    }
+    held = &office.held[office.held_count++];
+    *held = (struct knock_hold){
+        .offset = place.offset, .from = hold->from, .until = hold->until, .held = held_for};
+    held->culprit.code = (PyCodeObject *)Py_XNewRef((PyObject *)place.code);
+    held->culprit.native_id = hold->thread.native_id;
+    memcpy(held->culprit.thread, hold->thread.name, sizeof held->culprit.thread);
+}
+
+/* For how much of a hold a window was open. */
+static double held_inside(const struct knock_hold *held, const struct knock_window *window) {
+    uint64_t from = held->from > window->opened ? held->from : window->opened;
+    uint64_t all = clock_elapsed(held->from, held->until),
+             inside = clock_elapsed(from, held->until);
+    return all != 0 ? (double)held->held * ((double)inside / (double)all) : 0.0;
+}
+
+/* Blame the holders in one window. Those that there was no room for are taken to be like the rest. */
+static void blame_holders_in(struct knock_window *window, uint64_t asked) {
+    double told = 0.0;
+    for (size_t i = 0; i < office.held_count; i++) {
+        told += held_inside(&office.held[i], window);
+    }
+    double factor = told > 0.0 ? (told + (double)office.untold) / told : 0.0;
+    for (size_t i = 0; i < office.held_count; i++) {
+        double waited = held_inside(&office.held[i], window) * factor;
+        if (waited > 0.0) {
+            blame_enter(&window->blame, &office.held[i].culprit, (uint64_t)waited, asked);
+        }
+    }
+}
+
+static void forget_holders(void) {
+    for (size_t i = 0; i < office.held_count; i++) {
+        blame_release(&office.held[i].culprit);
+    }
+    office.held_count = 0;
+    office.untold = 0;
 }
 
 /* Blame those who held the GIL while the knock of `asked` waited, each for its part. The GIL is
@@ -118,21 +160,18 @@ static void blame_holders(uint64_t asked) {
         if (culprit->code != NULL) {
             culprit->line = blame_line(culprit->code, held->offset);
         }
-        for (struct knock_window *window = office.newest; window != NULL; window = window->older) {
-            uint64_t from = held->from > window->opened ? held->from : window->opened;
-            if (held->until > from) {
-                blame_enter(&window->blame, culprit, held->until - from, asked);
-            }
-        }
-        blame_release(culprit);
     }
-    office.held_count = 0;
+    for (struct knock_window *window = office.newest; window != NULL; window = window->older) {
+        blame_holders_in(window, asked);
+    }
+    forget_holders();
 }
 
 /* Without the accounting: blame whoever was seen with the GIL as the knocker woke. */
 static void blame_seen(uint64_t asked, uint64_t now) {
     struct culprit culprit;
-    if (office.seen == NULL || !office.frames_known || !blame_find(&culprit, office.seen)) {
+    if (office.seen == NULL || !office.frames_known || !blame_may_take() ||
+        !blame_find(&culprit, office.seen)) {
         return;
     }
     for (struct knock_window *window = office.newest; window != NULL; window = window->older) {
@@ -281,16 +320,23 @@ static void after_fork_in_child(void) {
     office.ending = false;
     office.knocker = NULL;
     office.knocker_state = NULL;
+    for (size_t i = 0; i < office.held_count; i++) {
+        office.held[i].held = 0; /* of a knock that nobody answers */
+    }
+    office.untold = 0;
     STORE(office.knock_asked, 0);
+    unlisted_after_fork_in_child();
     knocker_after_fork();
     run_delay_after_fork();
     machine_load_after_fork();
 }
 
-/* Have a knocker that is awake. The GIL is held. Without one (no thread to be had) there are no
- * knocks to tell of. */
+static bool no_knocker_is_wanted(void) { return office.ended || office.ending || office.silent; }
+
+/* Have a knocker that is awake. The GIL is held, and may be let go for a moment. Without one (no
+ * thread to be had) there are no knocks to tell of. */
 static void rouse_knocker(void) {
-    if (office.ended || office.ending || office.silent) {
+    if (no_knocker_is_wanted()) {
         return;
     }
     if (office.knocker != NULL) {
@@ -299,10 +345,10 @@ static void rouse_knocker(void) {
         }
         return;
     }
-    if (!gil_admits_new_thread()) {
+    unlisted_prepare();
+    if (no_knocker_is_wanted() || office.knocker != NULL || !gil_admits_new_thread()) {
         return;
     }
-    unlisted_prepare();
     office.random = clock_ticks() | 1;
     const struct knocker_work work = {begin_knocking, pace, look, knock, end_knocking, NULL};
     office.knocker = knocker_start(&work);
@@ -310,11 +356,18 @@ static void rouse_knocker(void) {
 
 /* --- forks --- */
 
-/* From 3.12 on, os.fork() warns of a fork beside another thread. Ours is none of the program's
- * doing, so it is ended. */
+/* From 3.12 on, os.fork() warns of a fork beside another thread. Where the knocker is the only one,
+ * that is none of the program's doing. */
+static bool python_warns_of_knocker(void) {
+    return PY_VERSION_HEX >= 0x030C0000 && knocker_threads_of_process() <= 2;
+}
+
+/* A knocker whom the warning is not about stays: to end it takes a turn at the GIL, for which the
+ * program's other threads make the forking one wait. */
 void knocking_before_fork(void) {
+    unlisted_before_fork();
     struct knocker *knocker = office.knocker;
-    if (knocker == NULL) {
+    if (knocker == NULL || !python_warns_of_knocker()) {
         return;
     }
     office.knocker = NULL;
@@ -329,9 +382,12 @@ static int resume_knocking(void *unused) {
     return 0;
 }
 
-/* 3.13.0 counts the threads after this, so the knocker waits until os.fork() is over. */
+/* 3.13.0 counts the threads after this, so the knocker waits until os.fork() is over. Only the main
+ * thread makes pending calls (Py_AddPendingCall): it is the one that has forked, as there was none
+ * beside it. */
 void knocking_after_fork_in_parent(void) {
-    if (LOAD(office.open) != 0) {
+    unlisted_after_fork_in_parent();
+    if (LOAD(office.open) != 0 && office.knocker == NULL) {
         Py_AddPendingCall(resume_knocking, NULL);
     }
 }

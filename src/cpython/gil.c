@@ -32,6 +32,8 @@
 #include "native/clock.h"
 
 #define PROOF_ROUNDS 5
+#define PROOF_ATTEMPTS                                                                             \
+    50 /* a knocker that comes in between makes rounds one hold of the program's */
 
 typedef struct _gil_runtime_state gil_state;
 
@@ -156,7 +158,11 @@ int gil_prove_accounting(const struct gil *gil, char *reason, size_t reason_size
     if (accounting_install(&target, (const void *)PyEval_SaveThread, reason, reason_size) < 0) {
         return -1;
     }
-    if (!rounds_are_seen()) {
+    bool seen = false;
+    for (int i = 0; i < PROOF_ATTEMPTS && !seen; i++) {
+        seen = rounds_are_seen();
+    }
+    if (!seen) {
         accounting_uninstall();
         snprintf(reason, reason_size,
                  "the accounting did not see this thread take and release the GIL");
@@ -165,19 +171,9 @@ int gil_prove_accounting(const struct gil *gil, char *reason, size_t reason_size
     return 0;
 }
 
+#define NO_DOMAIN 0x6b6e6f63u /* of tracemalloc's; nothing is tracked there */
+
 bool gil_admits_new_thread(void) {
-#if PY_VERSION_HEX >= 0x030E0000
-    return true;
-#else
-    PyObject *name = PyUnicode_FromString("_tracemalloc");
-    PyObject *tracemalloc = name != NULL ? PyImport_GetModule(name) : NULL;
-    PyObject *tracing =
-        tracemalloc != NULL ? PyObject_CallMethod(tracemalloc, "is_tracing", NULL) : NULL;
-    bool may = tracing == NULL || PyObject_IsTrue(tracing) == 0;
-    PyErr_Clear();
-    Py_XDECREF(tracing);
-    Py_XDECREF(tracemalloc);
-    Py_XDECREF(name);
-    return may;
-#endif
+    /* Of what is not tracked this only tells whether anything could be: -2 if not. */
+    return PY_VERSION_HEX >= 0x030E0000 || PyTraceMalloc_Untrack(NO_DOMAIN, 0) == -2;
 }

@@ -42,10 +42,9 @@ double gil_switch_interval(const struct gil *gil);
 double gil_switch_interval_by_call(void);
 
 /* Whether a thread of our own may ask for a thread state now: always from 3.14 on. Up to 3.12.8
- * and 3.13.1 one that does
- * while tracemalloc traces waits for the GIL inside the tracer, and crashes when another thread
- * stops the tracing meanwhile (https://github.com/python/cpython/issues/128679). The GIL is held.
- * Sets no exception. */
+ * and 3.13.1 one that does while tracemalloc traces waits for the GIL inside the tracer, and
+ * crashes when another thread stops the tracing meanwhile
+ * (https://github.com/python/cpython/issues/128679). Any thread; makes no object. */
 bool gil_admits_new_thread(void);
 
 #endif

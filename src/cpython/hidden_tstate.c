@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 #if PY_VERSION_HEX < 0x030D0000
 #include "internal/pycore_interp.h"
@@ -94,7 +95,24 @@ void unlisted_prepare(void) {
 #endif
 }
 
-PyThreadState *unlisted_new(void) {
+/* A fork sees that a state is being made, or who would make one sees the fork: each first says what
+ * it does, then looks at the other. */
+static int making, forking; /* atomic: how many are */
+
+void unlisted_before_fork(void) {
+    __atomic_add_fetch(&forking, 1, __ATOMIC_SEQ_CST);
+    const struct timespec moment = {0, 20000};
+    while (__atomic_load_n(&making, __ATOMIC_SEQ_CST) != 0) {
+        Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
+        Py_END_ALLOW_THREADS
+    }
+}
+
+void unlisted_after_fork_in_parent(void) { __atomic_sub_fetch(&forking, 1, __ATOMIC_SEQ_CST); }
+
+void unlisted_after_fork_in_child(void) { making = forking = 0; }
+
+static PyThreadState *make_state(void) {
     void *room = PyMem_RawMalloc(STATE_SIZE); /* 3.11 crashes where there is none */
     PyMem_RawFree(room);
     PyThreadState *state = room != NULL ? PyThreadState_New(PyInterpreterState_Main()) : NULL;
@@ -104,6 +122,13 @@ PyThreadState *unlisted_new(void) {
         take_out(head, state);
         unlock_list();
     }
+    return state;
+}
+
+PyThreadState *unlisted_new(void) {
+    __atomic_add_fetch(&making, 1, __ATOMIC_SEQ_CST);
+    PyThreadState *state = __atomic_load_n(&forking, __ATOMIC_SEQ_CST) == 0 ? make_state() : NULL;
+    __atomic_sub_fetch(&making, 1, __ATOMIC_SEQ_CST);
     return state;
 }
 

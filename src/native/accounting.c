@@ -94,6 +94,7 @@ struct self {
     struct ledger_slot *slot;
     struct ledger_slot *ended; /* its slot before a destructor of a key came back for the GIL */
     uint64_t ended_serial;
+    bool own; /* a knocker's */
     enum phase phase;
     uint64_t leaving;  /* when it locked the mutex with the GIL in hand */
     uint64_t released; /* when it last gave up the GIL */
@@ -152,6 +153,9 @@ static struct ledger_slot *own_slot(void) {
         }
         if (self.slot != NULL) {
             pthread_setspecific(tap.key, self.slot);
+        }
+        if (self.slot != NULL && self.own) {
+            ledger_disown(&ledger, self.slot);
         }
     }
     return self.slot;
@@ -570,8 +574,9 @@ void accounting_free_record(struct accounting_record *record) {
 /* --- for the knocker and the names --- */
 
 void accounting_disown_self(void) {
+    self.own = true;
     if (!tap.installed) {
-        return;
+        return; /* where it is enrolled, it will be as a knocker */
     }
     lock_ledger();
     struct ledger_slot *slot = own_slot();

@@ -79,7 +79,7 @@ int accounting_record(uint64_t first, uint64_t now, struct accounting_record *re
 /* Free what a record owns. Any thread. */
 void accounting_free_record(struct accounting_record *record);
 
-/* Declare the calling thread a knocker's. No lock is held. */
+/* Declare the calling thread a knocker's, be it before accounting_install. No lock is held. */
 void accounting_disown_self(void);
 
 /* How long the calling knocker thread waited at its latest acquisition, in ticks; 0 when the GIL

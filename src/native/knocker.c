@@ -17,6 +17,7 @@
 
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -229,6 +230,18 @@ bool knocker_stop_all(uint64_t nanoseconds) {
     bool all = registry.running == NULL;
     sync_unlock(&registry.event);
     return all;
+}
+
+/* The folder of a process' threads has a link for each of them, beside the usual two
+ * (proc_task_getattr in fs/proc/base.c of Linux). */
+unsigned long knocker_threads_of_process(void) {
+#ifdef __linux__
+    struct stat threads;
+    if (stat("/proc/self/task", &threads) == 0 && threads.st_nlink > 2) {
+        return (unsigned long)threads.st_nlink - 2;
+    }
+#endif
+    return 0;
 }
 
 /* xorshift64*, https://doi.org/10.18637/jss.v014.i08 and Vigna's multiplier,

@@ -93,16 +93,21 @@ static inline void sync_wait_for(struct sync_event *event, uint64_t nanoseconds)
 #endif
 }
 
-/* Start a thread that nobody joins and that takes no signal. Returns 0, or -1. */
+/* Start a thread that nobody joins. It takes no signal but those that tell of a fault of its own:
+ * blocked, they would kill the process without a word of its handlers. Returns 0, or -1. */
 static inline int sync_detached_thread(void *(*run)(void *), void *argument) {
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0) {
         return -1;
     }
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t blocked, before;
+    static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof synchronous / sizeof *synchronous; i++) {
+        sigdelset(&blocked, synchronous[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
     pthread_t thread;
     int error = pthread_create(&thread, &attributes, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

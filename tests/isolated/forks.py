@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import scripting
 from loads import hold, in_background, in_threads, let_go, mix, spin
@@ -274,6 +275,42 @@ def python_does_not_warn_of_our_thread(count: int) -> None:
             let_go(random.uniform(0, 3e-3))
             ends_well(in_child(lambda: None))
         assert told == [], [str(warning.message) for warning in told]
+
+
+def knockers() -> list[int]:
+    """Return the native ids of the threads that knock."""
+    return [
+        int(task.name)
+        for task in Path("/proc/self/task").iterdir()
+        if (task / "comm").read_text() == "gilknock\n"
+    ]
+
+
+@case(usual=10, nightly=500)
+def forks_in_a_worker_while_the_main_thread_waits(count: int) -> None:
+    """The main thread is in C all the while; there are knocks before a fork and after it.
+
+    The fork does not end the knocker either, which would have to wait for its turn with the GIL.
+    """
+    if METHOD == "disabled":
+        not_here("the GIL is off: nobody knocks")
+    _core.set_knock_interval(1e-3)
+
+    def worker(window: _core.Window) -> None:
+        for _ in range(count):
+            before = knockers() if sys.platform.startswith("linux") else []
+            ends_well(in_child(new_windows_read_well))
+            assert not before or knockers() == before
+            knocks = window.peek()["knocks"]
+            patience = time.monotonic() + 20
+            while window.peek()["knocks"] < knocks + 3:
+                assert time.monotonic() < patience, "nobody knocks any more"
+                spin(1e-3)
+
+    window = opened()
+    until_a_knock_waits(window, lambda: spin(1e-3))
+    in_threads(1, lambda: worker(window))
+    checked_threads(window.end())
 
 
 def measured_task(number: int) -> int:

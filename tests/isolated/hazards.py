@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import signal
+import subprocess
 import sys
 import tracemalloc
 
@@ -86,6 +87,43 @@ def signals_wait_for_a_thread_of_the_program(count: int) -> None:
             assert signal.SIGUSR1 in signal.sigpending()
             assert signal.sigwait([signal.SIGUSR1]) == signal.SIGUSR1
     assert not taken
+
+
+@case(usual=3, nightly=100)
+def a_fault_in_the_knocker_is_told_of(count: int) -> None:
+    """Signals that tell of a fault of the thread itself reach the handler, as in every thread."""
+    if not sys.platform.startswith("linux"):
+        not_here("a thread's signals are looked at through /proc")
+    if METHOD == "disabled":
+        not_here("the GIL is off: nobody knocks")
+    for _ in range(count):
+        for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL"):
+            done = subprocess.run(
+                [sys.executable, "-X", "faulthandler", "-c", FAULT, name],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert done.returncode == -getattr(signal, name), done
+            assert done.stderr.startswith("Fatal Python error: "), done
+
+
+FAULT = """
+import ctypes, os, pathlib, signal, sys, time
+from pytest_gilknock import _core
+
+window = _core.Window()
+window.begin()
+while True:
+    for task in pathlib.Path("/proc/self/task").iterdir():
+        if (task / "comm").read_text() == "gilknock\\n":
+            tgkill = 234 if os.uname().machine == "x86_64" else 131
+            fault = getattr(signal, sys.argv[1])
+            ctypes.CDLL(None).syscall(tgkill, os.getpid(), int(task.name), fault)
+            time.sleep(1)
+            sys.exit("the knocker does not take the signal")
+"""
 
 
 @case(usual=20, nightly=1000)

@@ -10,6 +10,9 @@ import os
 import random
 import sys
 import threading
+import time
+import weakref
+from typing import Any
 
 import scripting
 from loads import hold, in_background, in_threads, let_go, mix, spin
@@ -268,6 +271,56 @@ def names_that_are_no_text(count: int) -> None:
     checked_threads(window.end())
     assert collectors <= idents, collectors - idents
     assert METHOD != "exact" or "un\N{REPLACEMENT CHARACTER}named\u00fc" in names, names
+
+
+@case(usual=300, nightly=20_000)
+def code_that_dies_while_it_is_blamed(count: int) -> None:
+    """Its weak references call back in threads of the program only, where windows come and go.
+
+    The knocker is often the last to know of it, and there are more lines than one window keeps.
+    """
+    _core.set_knock_interval(1e-4)
+    sys.setswitchinterval(1e-5)
+    for method in {METHOD, "sampled"} - {"disabled"}:
+        callers, idents = callers_of_the_dead(count, method)
+        assert callers <= idents, callers - idents
+
+
+def callers_of_the_dead(count: int, method: str) -> tuple[set[int], set[int]]:
+    """Have code blamed that dies; return where that was called back, and the program's threads."""
+    idents = {threading.get_ident()}
+    callers: list[int] = []
+    references: list[object] = []
+
+    def dead(_: object) -> None:
+        callers.append(threading.get_ident())
+        let_go(1e-5)
+
+    def windows() -> None:
+        idents.add(threading.get_ident())
+        while len(references) < count:
+            checked(opened(method=method).end())
+            let_go(1e-4)
+
+    window = opened(method=method)
+    threads = [threading.Thread(target=windows) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for i in range(count):
+        names: dict[str, Any] = {}
+        text = "\n" * i + "def work(now, until):\n while now() < until: pass"
+        exec(compile(text, "dies", "exec"), names)
+        work = names.pop("work")
+        references.append(weakref.ref(work.__code__, dead))
+        work(time.monotonic, time.monotonic() + 1e-3)
+        del work
+    for thread in threads:
+        thread.join()
+    checked(window.end())
+    gc.collect()
+    checked(opened(method=method).end())
+    assert len(callers) == count, len(callers)
+    return set(callers), idents
 
 
 @case(usual=100, nightly=3000)

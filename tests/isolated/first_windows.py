@@ -1,0 +1,119 @@
+"""The first windows of a process, which find out how it can be measured.
+
+Each attempt is a process of its own, which does nothing before.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import scripting
+from scripting import METHOD, case, not_here
+
+HERE = Path(__file__).parent
+PATIENCE = 60  # s, for one attempt
+
+START = """
+import sys, threading, time
+sys.path[:0] = sys.argv[2:]
+from pytest_gilknock import _core
+from loads import in_threads
+
+METHOD = sys.argv[1]
+sys.setswitchinterval(1e-6)
+"""
+
+
+def ends_well(program: str) -> None:
+    """Run a program in a process of its own; raise unless it ends with 0 and prints nothing."""
+    command = [sys.executable, "-X", "faulthandler", "-c", START + program]
+    done = subprocess.run(
+        [*command, METHOD, str(HERE), str(HERE.parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
+
+
+@case(usual=10, nightly=1000)
+def opened_at_the_same_time(count: int) -> None:
+    """They are all measured in the same way: the others wait for what the first one finds."""
+    for _ in range(count):
+        ends_well("""
+windows = [_core.Window() for _ in range(8)]
+readings = []
+barrier = threading.Barrier(len(windows))
+
+def measure():
+    window = windows.pop()
+    barrier.wait()
+    window.begin()
+    time.sleep(1e-3)
+    readings.append(window.end())
+
+in_threads(len(windows), measure)
+told = {(raw["method"], raw["reason"]) for raw in readings}
+assert len(readings) == 8
+assert len(told) == 1, told
+assert {method for method, _ in told} == {METHOD}, told
+""")
+
+
+@case(usual=10, nightly=1000)
+def one_window_begun_by_many_at_once(count: int) -> None:
+    """It opens once; the others are told so. Nor can it be read before it is open."""
+    for _ in range(count):
+        ends_well("""
+window = _core.Window()
+barrier = threading.Barrier(8)
+told = []
+
+def begin():
+    barrier.wait()
+    try:
+        window.begin()
+        told.append("open")
+    except RuntimeError as error:
+        told.append(str(error))
+
+in_threads(8, begin)
+assert told.count("open") == 1, told
+assert told.count("a window opens once") == 7, told
+window.end()
+another = _core.Window()
+another.begin()
+another.end()
+""")
+
+
+@case(usual=3, nightly=200)
+def after_a_knocker_of_the_other_interface(count: int) -> None:
+    """Its thread is not the program's, though it began before there was anything to tell that."""
+    if METHOD != "exact":
+        not_here("threads are told apart by the exact method only")
+    for _ in range(count):
+        ends_well("""
+knocker = _core.Knocker(100, 1_000_000, 0)
+knocker.start()
+while knocker.times()[0] == 0:
+    sum(range(100_000))
+window = _core.Window()
+window.begin()
+before = time.monotonic()
+while time.monotonic() < before + 0.1:
+    sum(range(100_000))
+raw = window.end()
+knocker.stop()
+assert raw["method"] == "exact", raw
+assert raw["wait"] < 0.02, raw
+assert raw["acquisitions"] < 10, raw
+assert [thread[0] for thread in raw["threads"]] == [threading.get_native_id()], raw
+""")
+
+
+if __name__ == "__main__":
+    scripting.main()
