@@ -117,6 +117,8 @@ void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t wa
             item = &blame->items[blame->count++];
         } else {
             item = least_item(blame);
+            blame->omitted++;
+            blame->omitted_waited += item->waited;
             blame_release(&item->culprit);
         }
         *item = (struct blame_item){.culprit = *culprit};
@@ -128,7 +130,9 @@ void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t wa
 }
 
 void blame_copy(struct blame *copy, const struct blame *blame) {
-    *copy = (struct blame){.items = NULL};
+    *copy = *blame;
+    copy->items = NULL;
+    copy->count = 0;
     if (blame->count == 0 || (copy->items = malloc(blame->count * sizeof *copy->items)) == NULL) {
         return;
     }
@@ -190,19 +194,10 @@ PyObject *blame_as_list(const struct blame *blame) {
     return list;
 }
 
-double blame_sum(const struct blame *blame) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < blame->count; i++) {
-        sum += blame->items[i].waited;
-    }
-    return clock_seconds(sum);
-}
-
 void blame_clear(struct blame *blame) {
     for (size_t i = 0; i < blame->count; i++) {
         blame_release(&blame->items[i].culprit);
     }
     free(blame->items);
-    blame->items = NULL;
-    blame->count = 0;
+    *blame = (struct blame){.items = NULL};
 }

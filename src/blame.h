@@ -23,12 +23,14 @@ struct blame_item {
     uint64_t latest_knock; /* the number of the latest one that counts in `knocks` */
 };
 
-#define BLAME_ITEMS 64
+#define BLAME_ITEMS 256
 
 /* The lines of one window; when it is full, the least of them makes room. */
 struct blame {
     struct blame_item *items; /* owned, allocated with the first */
     size_t count;
+    int omitted;             /* how often a line made room */
+    uint64_t omitted_waited; /* ticks that were blamed on these */
 };
 
 /* The line of an instruction; the first of its code for one that the compiler added. The GIL is
@@ -63,9 +65,6 @@ void blame_copy(struct blame *copy, const struct blame *blame);
 /* Return a new list of (stack, native id, thread name or None, 0.0, 0, waited, knocks), most waited
  * first, or NULL with an exception set. The GIL is held, and may be let go meanwhile. */
 PyObject *blame_as_list(const struct blame *blame);
-
-/* What all of it sums up to, in seconds. */
-double blame_sum(const struct blame *blame);
 
 /* Empty it. The GIL is held. */
 void blame_clear(struct blame *blame);

@@ -56,11 +56,12 @@ enum key {
 #define LOOK_AGE_NS 50000000u
 
 const char *const window_key_names[MODULE_KEYS] = {
-    "method",        "reason",       "gil_enabled", "switch_interval", "wall",      "held",
-    "wait",          "acquisitions", "contended",   "max_wait",        "knocks",    "knocks_waited",
-    "knock_latency", "wait_latency", "threads",     "blame",           "run_delay",
-    "blame_omitted", "hand_over", "unlooked", "victims", "blame_method", "blame_reason",
-    "knock_wait", "longest_wait", "machine",
+    "method",  "reason",        "gil_enabled",   "switch_interval", "wall",
+    "held",    "wait",          "acquisitions",  "contended",       "max_wait",
+    "knocks",  "knocks_waited", "knock_latency", "wait_latency",    "threads",
+    "blame",   "run_delay",     "blame_omitted", "hand_over",       "unlooked",
+    "victims", "blame_method",  "blame_reason",  "knock_wait",      "longest_wait",
+    "machine",
 };
 
 const char *const window_method_names[3] = {"exact", "sampled", "disabled"};
@@ -74,11 +75,11 @@ typedef struct {
     const char *asked_method;
     const char *reason; /* why not exact; static or of `means` */
     bool by_thread;
-    uint64_t opened;            /* ticks */
-    uint64_t run_delay_base;    /* ns */
-    uint64_t run_delay_looked;  /* ticks; when that was looked at */
+    uint64_t opened;           /* ticks */
+    uint64_t run_delay_base;   /* ns */
+    uint64_t run_delay_looked; /* ticks; when that was looked at */
     struct machine_counters machine_base;
-    struct ledger_window book;  /* if exact */
+    struct ledger_window book; /* if exact */
     struct trace trace;
     struct knock_window knocks; /* unless disabled */
 } Window;
@@ -375,7 +376,8 @@ static int read_window(Window *window, struct findings *findings) {
     findings->book.sums = (struct ledger_sums){0}; /* the histograms are large: not cleared */
     findings->book.max_wait = 0;
     findings->book.threads = NULL;
-    findings->knocks.count = findings->knocks.waited = findings->knocks.max_wait = 0;
+    findings->knocks.count = findings->knocks.waited = 0;
+    findings->knocks.wait = findings->knocks.max_wait = 0;
     findings->blame = (struct blame){.items = NULL};
     if (window->method == METHOD_DISABLED) {
         findings->reason = gil_is_enabled() ? was_off : gil_is_off;
@@ -434,12 +436,14 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
         put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
         put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0 ||
-        put(raw, keys, KEY_BLAME_OMITTED, Py_BuildValue("idd", 0, 0.0, 0.0)) < 0 ||
+        put(raw, keys, KEY_BLAME_OMITTED,
+            Py_BuildValue("idd", findings->blame.omitted, 0.0,
+                          clock_seconds(findings->blame.omitted_waited))) < 0 ||
         put(raw, keys, KEY_VICTIMS, PyList_New(0)) < 0 ||
         put(raw, keys, KEY_BLAME_METHOD,
             PyUnicode_FromString(method == METHOD_DISABLED ? "none" : "released")) < 0 ||
         put(raw, keys, KEY_BLAME_REASON, PyUnicode_FromString("only knocks are watched")) < 0 ||
-        put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(blame_sum(&findings->blame))) < 0 ||
+        put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(clock_seconds(knocks->wait))) < 0 ||
         put(raw, keys, KEY_MACHINE, machine(window, now)) < 0) {
         Py_CLEAR(raw);
     }

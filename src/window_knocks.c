@@ -59,8 +59,10 @@ static struct {
     struct histogram latency;
     struct knock_hold held[KNOCK_HOLDS]; /* guarded by the GIL's own mutex, and by the GIL */
     size_t held_count;
-    uint64_t untold;   /* ticks of the holds after these; for whom there was no room */
-    uint64_t knocking; /* ticks for which the knocker had the GIL */
+    uint64_t untold; /* ticks of the holds after these; for whom there was no room */
+    uint64_t lost_asked, lost_until; /* of the knock that was under way when the process was forked;
+                                        0: none was */
+    uint64_t knocking;               /* ticks for which the knocker had the GIL */
 
     /* Atomic: between the knocker and the windows. */
     int open;
@@ -214,19 +216,34 @@ static void enter_knock(uint64_t asked, uint64_t now, bool accounted, bool waite
     office.waited += waited ? count : 0;
     if (accounted) {
         names_learn(false);
-        blame_holders(asked);
+        if (waited) {
+            blame_holders(asked);
+        }
+        forget_holders();
     } else if (waited) {
         blame_seen(asked, now);
     }
     for (struct knock_window *window = office.newest; window != NULL && waited;
          window = window->older) {
         uint64_t inside = clock_elapsed(window->opened > asked ? window->opened : asked, now);
+        window->wait += inside;
         if (inside > latency) {
             inside = latency;
         }
         if (inside > window->max_wait) {
             window->max_wait = inside;
         }
+    }
+}
+
+/* In a child whose parent's knock was under way: it has waited until the fork. The GIL is held; here,
+ * as in the child's first moment no lock may be had. */
+static void enter_lost_knock(void) {
+    uint64_t asked = office.lost_asked;
+    if (asked != 0) {
+        office.lost_asked = 0;
+        enter_knock(asked, office.lost_until, accounting_active() && accounting_intact(), true,
+                    clock_elapsed(asked, office.lost_until));
     }
 }
 
@@ -256,6 +273,7 @@ static void knock(void *context) {
     PyEval_RestoreThread(office.knocker_state);
     uint64_t now = clock_ticks();
     STORE(office.knock_asked, 0);
+    enter_lost_knock();
     if (LOAD(office.open) != 0) {
         bool accounted = accounting_active() && accounting_intact();
         uint64_t latency = accounted ? accounting_own_wait() : clock_elapsed(asked, now);
@@ -320,10 +338,10 @@ static void after_fork_in_child(void) {
     office.ending = false;
     office.knocker = NULL;
     office.knocker_state = NULL;
-    for (size_t i = 0; i < office.held_count; i++) {
-        office.held[i].held = 0; /* of a knock that nobody answers */
+    if (office.lost_asked == 0) {
+        office.lost_asked = LOAD(office.knock_asked);
+        office.lost_until = clock_ticks();
     }
-    office.untold = 0;
     STORE(office.knock_asked, 0);
     unlisted_after_fork_in_child();
     knocker_after_fork();
@@ -407,6 +425,7 @@ void knocking_set_up(const struct gil *gil) {
 }
 
 void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool curious) {
+    enter_lost_knock();
     memset(window, 0, offsetof(struct knock_window, latency_base));
     window->older = office.newest;
     window->opened = opened;
@@ -439,15 +458,18 @@ static void add_knock_under_way(const struct knock_window *window, uint64_t now,
     uint64_t count = count_knock(&reading->latency, true, inside);
     reading->count += count;
     reading->waited += count;
+    reading->wait += inside;
     if (inside > reading->max_wait) {
         reading->max_wait = inside;
     }
 }
 
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading) {
+    enter_lost_knock();
     blame_holders(LOAD(office.knock_asked));
     reading->count = office.count - window->count_base;
     reading->waited = office.waited - window->waited_base;
+    reading->wait = window->wait;
     reading->max_wait = window->max_wait;
     if (window->saw_knock) {
         reading->latency = office.latency;

@@ -17,6 +17,7 @@ struct knock_window {
     bool sampled;    /* it tells what the knocks alone saw */
     bool curious;    /* it has a use for knocks */
     uint64_t count_base, waited_base;
+    uint64_t wait;     /* of the answered knocks that had to, as far as it lies in the window */
     uint64_t max_wait; /* the longest part of an answered knock that lies in the window */
     struct blame blame;
     bool saw_knock;                /* one was answered since the opening */
@@ -25,7 +26,7 @@ struct knock_window {
 
 struct knock_reading {
     uint64_t count, waited;
-    uint64_t max_wait;        /* ticks */
+    uint64_t wait, max_wait;  /* ticks */
     struct histogram latency; /* not set where count is 0 */
 };
 

@@ -24,6 +24,7 @@ from scripting import (
     measured,
     not_here,
     nothing_is_open,
+    one_of_many,
     opened,
     until_a_knock_waits,
 )
@@ -367,6 +368,29 @@ def blame_counts_the_knocks_that_waited(count: int) -> None:
         raw = checked(window.end())
         for *_, knock_looks in raw["blame"]:
             assert 1 <= knock_looks <= raw["knocks_waited"], raw
+
+
+@case(usual=1, nightly=100)
+def blame_of_many_threads(count: int) -> None:
+    """While one knock waits, more of them hold the GIL than a few, on more than a few lines."""
+    if METHOD != "exact":
+        not_here("who holds the GIL while a knock waits is told by the exact method only")
+    _core.set_knock_interval(1e-3)
+    sys.setswitchinterval(1e-6)
+
+    def briefly() -> None:
+        sum(range(100))
+        let_go(0)
+
+    def attempt() -> None:
+        with measured() as raw:
+            time.sleep(0.5)
+        blamed = sum(row[5] for row in raw["blame"]) + raw["blame_omitted"][2]
+        assert blamed >= 0.75 * raw["knock_wait"] * raw["held"] / raw["wall"], raw
+
+    in_background(64, briefly)
+    for _ in range(count):
+        one_of_many(attempt)
 
 
 # --- greenlets ---
