@@ -70,20 +70,23 @@ const char *clock_name(void) {
 #define DECISIVE_BASELINE_NS UINT64_C(20000000)
 #define LONGEST_BASELINE_NS (10 * NS_PER_SECOND)
 #define BRACKETS 16
+#define SLEEP_LOOKS 4
 #define ANCHORS 16
 #define RATE_TOLERANCE 1e-3
 #define SLEEP_TOLERANCE_NS UINT64_C(1000000)
 
-/* The same moment on both clocks, and how long the machine had been asleep by then: the monotonic
-   clock stops meanwhile, the counter may run on, stop, or begin anew. */
+/* The same moment on both clocks, and how long the machine had been asleep by
+   then: the monotonic clock stops meanwhile, the counter may run on, stop, or
+   begin anew. */
 struct clock_pair {
     uint64_t ticks;
     uint64_t ns;
     uint64_t asleep; /* ns */
 };
 
-/* Where the rate is measured from: the latest one. Each is written by one thread, before it becomes
-   the latest, and no more until all others have been used. */
+/* Where the rate is measured from: the latest one. Each is written by one
+   thread, before it becomes the latest, and no more until all others have been
+   used. */
 static struct clock_pair anchors[ANCHORS];
 static unsigned latest_anchor; /* atomic */
 static unsigned anchors_begun; /* atomic */
@@ -91,8 +94,9 @@ static unsigned anchors_begun; /* atomic */
 /* The tick from which on a new rate is worth having. Atomic. */
 static uint64_t calibration_due;
 
-/* The system clock is read between two reads of the counter. The narrowest of several such brackets
-   is the one no interrupt fell into, and its middle is the moment of the system's reading. */
+/* The system clock is read between two reads of the counter. The narrowest of
+   several such brackets is the one no interrupt fell into, and its middle is
+   the moment of the system's reading. */
 static struct clock_pair read_both(void) {
     struct clock_pair pair = {0, 0, 0};
     uint64_t narrowest = UINT64_MAX;
@@ -106,13 +110,18 @@ static struct clock_pair read_both(void) {
             pair.ns = ns;
         }
     }
-    uint64_t since_boot = system_ns(CLOCK_BOOTTIME), awake = clock_system_ns();
-    pair.asleep = since_boot > awake ? since_boot - awake : 0;
+    for (int i = 0; i < SLEEP_LOOKS; i++) { /* what passes between the two clocks counts off */
+        uint64_t since_boot = system_ns(CLOCK_BOOTTIME), awake = clock_system_ns();
+        if (since_boot > awake && since_boot - awake > pair.asleep) {
+            pair.asleep = since_boot - awake;
+        }
+    }
     return pair;
 }
 
-/* The kernel keeps its own time by this counter, so it has found it steady and equal on all cores.
-   It watches for the opposite as long as it runs, and changes the clocksource then. */
+/* The kernel keeps its own time by this counter, so it has found it steady and
+   equal on all cores. It watches for the opposite as long as it runs, and
+   changes the clocksource then. */
 static bool is_kernel_clocksource(const char *name) {
     char current[32] = "";
     FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");
@@ -126,8 +135,9 @@ static bool is_kernel_clocksource(const char *name) {
 }
 
 #ifdef __x86_64__
-/* "Invariant TSC", CPUID.80000007H:EDX[8]: the rate is the same in all power states (Intel SDM
-   volume 3, "Invariant TSC"; AMD APM volume 3, appendix E.4.7). */
+/* "Invariant TSC", CPUID.80000007H:EDX[8]: the rate is the same in all power
+   states (Intel SDM volume 3, "Invariant TSC"; AMD APM volume 3, appendix
+   E.4.7). */
 static bool counter_is_steady(void) {
     unsigned eax, ebx, ecx, edx;
     return __get_cpuid(0x80000007, &eax, &ebx, &ecx, &edx) && (edx & (1u << 8)) != 0 &&
@@ -184,7 +194,8 @@ static bool is_due(void) {
     return clock_counter() >= __atomic_load_n(&calibration_due, __ATOMIC_RELAXED);
 }
 
-/* Whether the machine has not slept from one moment to another, nor the counter been set back. */
+/* Whether the machine has not slept from one moment to another, nor the counter
+ * been set back. */
 static bool ran_on(const struct clock_pair *from, const struct clock_pair *to) {
     uint64_t slept =
         to->asleep > from->asleep ? to->asleep - from->asleep : from->asleep - to->asleep;
@@ -195,18 +206,30 @@ static bool is_near(double one, double other) {
     return one < other * (1.0 + RATE_TOLERANCE) && other < one * (1.0 + RATE_TOLERANCE);
 }
 
-/* Measure from `now` on instead. The rate in use, if any, stays until a baseline of about that length
-   is there. */
+/* Whether a rate may be used from now on. One that is not near the one in use
+   has to be found twice in a row: either of the two may be wrong. */
+static bool is_settled(double measured, double known) {
+    static double suspect; /* atomic; 0: none */
+    double former;
+    __atomic_load(&suspect, &former, __ATOMIC_RELAXED);
+    bool settled = is_near(measured, known) || (former != 0.0 && is_near(measured, former));
+    double next = settled ? 0.0 : measured;
+    __atomic_store(&suspect, &next, __ATOMIC_RELAXED);
+    return settled;
+}
+
+/* Measure from `now` on instead. The rate in use, if any, stays until a
+   baseline of about that length is there. */
 static void begin_anew(struct clock_pair now, uint64_t baseline_ns, double guessed_rate) {
     double ticks = guessed_rate != 0.0 ? (double)baseline_ns * 1e-9 / guessed_rate : 0.0;
     set_anchor(now);
     set_due(ticks < 0x1p62 ? now.ticks + (uint64_t)ticks : UINT64_MAX);
 }
 
-/* Threads may do so at the same time: each of them finds a good rate, and the last one's stays. */
+/* Threads may do so at the same time: each of them finds a good rate, and the
+ * last one's stays. */
 void clock_calibrate(void) {
     static uint64_t known_baseline; /* ns; atomic: what the rate in use was measured over */
-    static int unsure;              /* atomic: the rate in use may be the wrong one */
     if (clock_source != CLOCK_COUNTER || !is_due()) {
         return;
     }
@@ -223,13 +246,10 @@ void clock_calibrate(void) {
         return; /* just begun anew */
     }
     double measured = (double)ns * 1e-9 / (double)ticks, known = rate();
-    if (known != 0.0 && !is_near(measured, known) &&
-        !__atomic_exchange_n(&unsure, 1, __ATOMIC_RELAXED)) {
-        /* One of the two is wrong. The next rate decides. */
+    if (known != 0.0 && !is_settled(measured, known)) {
         begin_anew(now, DECISIVE_BASELINE_NS, measured > known ? measured : known);
         return;
     }
-    __atomic_store_n(&unsure, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&known_baseline, ns, __ATOMIC_RELAXED);
     set_rate(measured);
     set_due(ns < LONGEST_BASELINE_NS ? now.ticks + ticks : UINT64_MAX);
