@@ -5,7 +5,6 @@ Ratios only, with room: the machine may be busy.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import threading
 import time
 
 import pytest
+from support.machine import hogs, run_delay_of_this_thread
 
 from pytest_gilknock import _core
 from pytest_gilknock.model.reading import GilReading
@@ -328,22 +328,8 @@ assert reading["held"] > 0.9 * reading["wall"] > 0.09, reading
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
-@contextlib.contextmanager
 def busy_machine():
-    hogs = [
-        subprocess.Popen(
-            [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
-        )
-        for _ in range(3 * (os.cpu_count() or 1))
-    ]
-    try:
-        for hog in hogs:
-            hog.stdout.readline()  # it is at work
-        yield
-    finally:
-        for hog in hogs:
-            hog.kill()
-            hog.communicate()
+    return hogs(3 * (os.cpu_count() or 1))
 
 
 @with_gil
@@ -365,8 +351,7 @@ def test_run_delay_counts_threads_that_lived_within_the_window():
 
     def spin_and_tell():
         loads.spin(0.2)
-        with open("/proc/thread-self/schedstat") as file:
-            truths.append(int(file.read().split()[1]) * 1e-9)
+        truths.append(run_delay_of_this_thread())
 
     with busy_machine(), Measured() as m:
         for _ in range(3):

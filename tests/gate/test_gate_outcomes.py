@@ -1,6 +1,7 @@
 """Each kind of test under a gate: how it fails, under which id, and in JUnit."""
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 
 import pytest
 from support.gate_samples import BUSY, FREE, FULL, GATE, read, run, write
@@ -140,28 +141,35 @@ def test_a_group_of_xdist_is_no_part_of_a_tests_id(project: pytest.Pytester) -> 
     assert set(read(project.path / "base.json").tests) == {"test_a.py::test_one[a@b]"}
 
 
-def test_a_rerun_by_another_plugin_is_judged_again(project: pytest.Pytester) -> None:
+@pytest.fixture
+def rerun_project(project: pytest.Pytester) -> Callable[[str], pytest.Pytester]:
+    """Write one test, whose body may look at RUNS: it has an entry for each run so far."""
     pytest.importorskip("pytest_rerunfailures")
-    project.makepyfile(
-        test_a=BUSY
-        + "RUNS = []\ndef test_one():\n    RUNS.append(0)\n"
-        + "    busy(len(RUNS) == 1)\n"
-    )
-    write(project.path / "base.json", test_one=FREE)
+
+    def write_test(body: str) -> pytest.Pytester:
+        project.makepyfile(
+            test_a=f"{BUSY}\nRUNS = []\ndef test_one():\n    RUNS.append(0)\n    {body}\n"
+        )
+        write(project.path / "base.json", test_one=FREE)
+        return project
+
+    return write_test
+
+
+def test_a_rerun_by_another_plugin_is_judged_again(
+    rerun_project: Callable[[str], pytest.Pytester],
+) -> None:
+    project = rerun_project("busy(len(RUNS) == 1)")
     for retries in ([], ["--gil-compare-retries=3"]):
         result = project.runpytest("--gil-compare=base.json", GATE, "--reruns=1", *retries)
         assert result.parseoutcomes() == {"rerun": 1, "passed": 1}
         result.stdout.fnmatch_lines(["1 test of this run compared with base.json: 1 steady"])
 
 
-def test_a_rerun_that_fails_by_itself_leaves_nothing_to_compare(project: pytest.Pytester) -> None:
-    pytest.importorskip("pytest_rerunfailures")
-    project.makepyfile(
-        test_a=BUSY
-        + "RUNS = []\ndef test_one():\n    RUNS.append(0)\n"
-        + "    busy()\n    assert len(RUNS) == 1\n"
-    )
-    write(project.path / "base.json", test_one=FREE)
+def test_a_rerun_that_fails_by_itself_leaves_nothing_to_compare(
+    rerun_project: Callable[[str], pytest.Pytester],
+) -> None:
+    project = rerun_project("busy(); assert len(RUNS) == 1")
     result = project.runpytest("--gil-compare=base.json", GATE, "--reruns=1")
     assert result.parseoutcomes() == {"rerun": 1, "failed": 1}
     result.stdout.fnmatch_lines(["0 tests of this run compared with base.json: nothing *"])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import scripting
 from pytest_runs import PLUGIN, pytest
 from scripting import METHOD, case, not_here
+from support.machine import hogs
 
 SUITE = """
 import ctypes, threading, time, pytest
@@ -84,21 +81,6 @@ BREAKS = {
 }
 
 
-@contextlib.contextmanager
-def hogs() -> Iterator[None]:
-    """As many processes as there are processors, each of which takes what it gets of one."""
-    processes = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        for _ in range(os.cpu_count() or 1)
-    ]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
 def not_judged(document: Path) -> set[str]:
     """The tests with a limit of which the reading could not tell whether it is kept."""
     tests = json.loads(document.read_text(encoding="utf-8"))["tests"]
@@ -139,7 +121,7 @@ def exact_on_an_idle_machine(count: int) -> None:
 
 @case(usual=2, nightly=200)
 def exact_beside_hogs(count: int) -> None:
-    with hogs():
+    with hogs(os.cpu_count() or 1):
         repeat(count, "exact")
 
 
@@ -150,7 +132,7 @@ def sampled_on_an_idle_machine(count: int) -> None:
 
 @case(usual=1, nightly=200)
 def sampled_beside_hogs(count: int) -> None:
-    with hogs():
+    with hogs(os.cpu_count() or 1):
         repeat(count, "sampled")
 
 

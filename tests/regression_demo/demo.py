@@ -16,23 +16,16 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
+sys.path.insert(1, str(HERE.parent))
+
+from support import machine  # noqa: E402
 
 SAVED_RUNS = 3
 GATES = ("wait:50ms&50%", "contention:0.25")
-
-
-HOG = """
-import os
-parent = os.getppid()
-while os.getppid() == parent:
-    sum(range(100_000))
-"""
 
 
 class Change(NamedTuple):
@@ -101,18 +94,6 @@ def is_wrong(change: Change | None, done: "subprocess.CompletedProcess[str]") ->
     return done.returncode != 1 or not failed or any(one not in done.stdout for one in change.words)
 
 
-@contextmanager
-def busy_machine(hogs: int) -> Iterator[None]:
-    """Keep processors busy with processes that have nothing to do with the tests."""
-    processes = [subprocess.Popen([sys.executable, "-c", HOG]) for _ in range(hogs)]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1, help="runs of each row (default: 1)")
@@ -133,7 +114,7 @@ def main() -> int:
             for hogs in options.hogs:
                 for name, change in CHANGES.items():
                     apply(project, change)
-                    with busy_machine(hogs):
+                    with machine.hogs(hogs):
                         done = run_tests(project, *gate)
                     if is_wrong(change, done):
                         wrong[name, hogs] += 1
