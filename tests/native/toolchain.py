@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-COMPILER = shlex.split(os.environ.get("CC", "cc"))
+COMPILER = shlex.split(os.environ.get("CC", "cc")) + shlex.split(os.environ.get("CFLAGS", ""))
 
 PLAIN = ""
 ADDRESS = "address,undefined"

@@ -1,0 +1,133 @@
+"""What is checked, each in an environment of its own: ``nox -l``, ``nox -s lint``."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "coverage", "coverage_c", "core"]
+
+# The tests without those that judge numbers by the clock, or run for long in other processes.
+LOGIC = [f"--ignore=tests/{name}" for name in ("core", "isolated", "native", "test_benchmarks.py")]
+
+# Says "X.Y[t]" of a CPython that can build the extension and be tested with it.
+VERSION = """
+import ensurepip, os, sys, sysconfig, venv
+headers = os.path.join(sysconfig.get_path("include"), "Python.h")
+if sys.implementation.name == "cpython" and sys.version_info >= (3, 10) and os.path.exists(headers):
+    free_threaded = sysconfig.get_config_var("Py_GIL_DISABLED")
+    print("%d.%d" % sys.version_info[:2] + ("t" if free_threaded else ""))
+"""
+
+
+def interpreters() -> dict[str, str]:
+    """Every CPython at hand, this one, on the path or of pyenv: its version and where it is."""
+    pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+    candidates = [sys.executable]
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        found = sorted(glob.glob(f"{glob.escape(folder)}/python3.*"))
+        candidates += [python for python in found if re.search(r"python3\.\d+t?$", python)]
+    candidates += sorted(glob.glob(f"{glob.escape(pyenv)}/versions/3.*/bin/python3"))
+    versions: dict[str, str] = {}
+    for python in candidates:
+        done = subprocess.run([python, "-c", VERSION], capture_output=True, text=True)
+        if version := done.stdout.strip():
+            versions.setdefault(version, python)
+    return versions
+
+
+INTERPRETERS = [nox.param(path, id=version) for version, path in interpreters().items()]
+
+
+def run_tests(session: nox.Session, *arguments: object, **environment: str) -> None:
+    """From another folder, so that the installed package is tested and not this tree."""
+    with session.chdir(session.create_tmp()):
+        session.run(
+            *("python", "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)),
+            *map(str, arguments),
+            env=environment,
+        )
+
+
+@nox.session
+@nox.parametrize("python", INTERPRETERS)
+def tests(session: nox.Session) -> None:
+    """All tests, or those named after --."""
+    session.install(".[test]")
+    run_tests(session, *(session.posargs or [str(ROOT / "tests")]))
+
+
+@nox.session
+@nox.parametrize("python", INTERPRETERS)
+def core(session: nox.Session) -> None:
+    """The tests of the C core, which need nothing but pytest."""
+    session.install(".", "pytest")
+    run_tests(session, str(ROOT / "tests" / "core"), *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, the stub against the extension, and what the workflows may do."""
+    session.install("-e", ".[test,lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.c", "*.h"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    session.run("clang-format", "--dry-run", "-Werror", *tracked.stdout.split())
+    session.run("mypy")
+    session.run("python", "-m", "mypy.stubtest", "pytest_gilknock._core")
+    session.run("zizmor", "--offline", "--quiet", ".github")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Which lines of the Python the tests run, in this process and in those they start."""
+    session.install("-e", ".[test,coverage]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-q", "-nauto", *LOGIC, *session.posargs)
+    session.run("coverage", "combine", "--quiet", silent=True)
+    for unreadable in ROOT.glob(".coverage.*"):  # of a process whose disk was full
+        unreadable.unlink()
+    session.run("coverage", "report", "--fail-under=90")
+
+
+@nox.session
+def coverage_c(session: nox.Session) -> None:
+    """Which lines of the C run in the native tests and in those of the core."""
+    session.install(".[test,coverage]", "setuptools>=80")
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    flags = {"CFLAGS": "--coverage -fprofile-update=atomic", "LDFLAGS": "--coverage"}
+    built = folder / "built"
+    session.run(
+        *("python", "setup.py", "--quiet", "build_ext"),
+        *("--build-lib", str(built), "--build-temp", str(folder / "objects")),
+        env=flags,
+    )
+    shutil.copytree(
+        ROOT / "pytest_gilknock",
+        built / "pytest_gilknock",
+        ignore=shutil.ignore_patterns("*.so", "__pycache__"),
+        dirs_exist_ok=True,
+    )
+    run_tests(
+        session,
+        *("-q", ROOT / "tests" / "core", ROOT / "tests" / "native" / "test_native.py"),
+        *("-k", "not (native and (address or thread))", f"--basetemp={folder / 'native'}"),
+        **flags,
+        PYTHONPATH=str(built),
+    )
+    report = ["gcovr", "--root", str(ROOT), "--filter", "src/", str(folder)]
+    merging = ["--merge-lines", "--merge-mode-functions=separate"]
+    session.run(*report, *merging, "--txt-summary", "--fail-under-line=80")
