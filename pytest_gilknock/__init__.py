@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_gilknock.api import GilNotMeasuredWarning, assert_releases_gil, measure
     from pytest_gilknock.knockknock import KnockKnock
-    from pytest_gilknock.model.reading import Blame, GilReading, Latency, ThreadReading
+    from pytest_gilknock.model.blame import Blame, LongestWait, Victim
+    from pytest_gilknock.model.reading import GilReading, Latency, ThreadReading
+    from pytest_gilknock.model.stack import Frame
     from pytest_gilknock.model.trace import Trace, TraceEvent, TraceThread
 
 __all__ = [
     "Blame",
+    "Frame",
     "GilNotMeasuredWarning",
     "GilReading",
     "KnockKnock",
     "Latency",
+    "LongestWait",
     "ThreadReading",
     "Trace",
     "TraceEvent",
     "TraceThread",
+    "Victim",
     "assert_releases_gil",
     "measure",
 ]
@@ -32,7 +37,10 @@ _MODULES = {
     "GilNotMeasuredWarning": "api",
     "assert_releases_gil": "api",
     "measure": "api",
-    "Blame": "model.reading",
+    "Blame": "model.blame",
+    "Frame": "model.stack",
+    "LongestWait": "model.blame",
+    "Victim": "model.blame",
     "GilReading": "model.reading",
     "Latency": "model.reading",
     "ThreadReading": "model.reading",

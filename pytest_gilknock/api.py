@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from types import TracebackType
@@ -174,7 +175,7 @@ def judge_release(
     raise AssertionError(
         f"the GIL was released for {released:.3f} of the block, at least {min_share:g} was"
         f" asked for: this thread held it for {units.seconds(own.held)}"
-        f" of {units.seconds(reading.wall)}\n" + "\n".join(facts(reading))
+        f" of {units.seconds(reading.wall)}\n" + "\n".join(facts(reading, os.getcwd()))
     )
 
 
@@ -189,7 +190,7 @@ def _judge_knocks(reading: GilReading, min_share: float) -> None:
     if high < min_share:
         raise AssertionError(
             f"the GIL was free for {answered / reading.knocks:.3f} of {reading.knocks} knocks,"
-            f" at least {min_share:g} was asked for\n" + "\n".join(facts(reading))
+            f" at least {min_share:g} was asked for\n" + "\n".join(facts(reading, os.getcwd()))
         )
 
 

@@ -106,7 +106,7 @@ class Gatekeeper:
         breaches = [change for change in changes if change.breached]
         failure = None
         if breaches:
-            words = breach_text(breaches, self._before.names, reading)
+            words = breach_text(breaches, self._before.names, reading, str(item.config.rootpath))
             failure = pytest.fail.Exception(words, pytrace=False)
         note: Note = {
             "nodeid": nodeid,

@@ -151,7 +151,9 @@ def cautions(comparison: Comparison) -> Iterator[str]:
         yield f"Warning: {what} {'not judged by the gate' if gated else 'not compared'}: {reason}"
 
 
-def breach_text(changes: Iterable[Change], names: Sequence[str], reading: GilReading) -> str:
+def breach_text(
+    changes: Iterable[Change], names: Sequence[str], reading: GilReading, root: str = ""
+) -> str:
     """Return why a test fails: each metric over its gate, then what was measured now."""
     lines: list[str] = []
     for change in changes:
@@ -159,7 +161,7 @@ def breach_text(changes: Iterable[Change], names: Sequence[str], reading: GilRea
             f"GIL contention regression: {summary(change)}, set by --gil-compare-fail={change.gate}"
         )
         lines.append(f"  before      {_spread(change, names)}")
-    return "\n".join([*lines, *facts(reading)])
+    return "\n".join([*lines, *facts(reading, root)])
 
 
 def summary(change: Change) -> str:

@@ -99,7 +99,7 @@ class Meter:
         measured: Measured = {"phase": phase, "raw": raw}
         if raw["gil_enabled"] != self._gil_enabled:
             self._gil_enabled = measured["gil_turned_on"] = raw["gil_enabled"]
-        failure = _judge(measured, limits) if limits else None
+        failure = _judge(measured, limits, str(item.config.rootpath)) if limits else None
         self.handover.expect(item, phase, measured, failure)
         junit = self._settings.junit
         if phase == "call" and (junit == "all" or (junit == "limited" and limits)):
@@ -128,7 +128,7 @@ def gil_enabled() -> bool:
     return is_enabled is None or is_enabled()
 
 
-def _judge(measured: Measured, limits: tuple[Limit, ...]) -> BaseException | None:
+def _judge(measured: Measured, limits: tuple[Limit, ...], root: str) -> BaseException | None:
     reading = GilReading.from_raw(measured["raw"])
     verdicts = [verdict for limit in limits if (verdict := judge(reading, limit)) is not None]
     # A report may travel to another process, and only plain data can go with it.
@@ -136,7 +136,8 @@ def _judge(measured: Measured, limits: tuple[Limit, ...]) -> BaseException | Non
     measured["verdicts"] = [(_plain(limit), breached, fact) for limit, breached, fact in verdicts]
     if not any(verdict.breached for verdict in verdicts):
         return None
-    return pytest.fail.Exception(breach_text(reading, verdicts, measured["phase"]), pytrace=False)
+    words = breach_text(reading, verdicts, measured["phase"], root=root)
+    return pytest.fail.Exception(words, pytrace=False)
 
 
 def _plain(limit: Limit) -> PlainLimit:

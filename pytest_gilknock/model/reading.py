@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_gilknock.model.blame import (
+    Blame,
+    LongestWait,
+    Victim,
+    blame_of,
+    longest_wait_of,
+    thread_label,
+    victims_of,
+)
 from pytest_gilknock.model.machine import MachineLoad
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import Method, RawReading
+    from pytest_gilknock.model.wire import BlameMethod, Method, RawReading
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of what :meth:`GilReading.as_dict` returns; raised when a key changes its meaning."""
 
 AskedMethod = Literal["auto", "exact", "sampled"]
@@ -30,11 +39,6 @@ def machine_was_busy(run_delay: float, thread_time: float) -> bool:
     That is more than 10 % of ``thread_time``, the wall time of all threads together (s).
     """
     return run_delay > 0.1 * thread_time > 0.0
-
-
-def thread_label(name: str | None, native_id: int) -> str:
-    """Return what a thread is called in reports; the id 0 stands for an unknown one."""
-    return name or (f"thread {native_id}" if native_id else "an unknown thread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,42 +90,6 @@ class ThreadReading:
     def label(self) -> str:
         """The thread's name, or its native id where it has none."""
         return thread_label(self.name, self.native_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Blame:
-    """A line of Python whose thread held the GIL while knocks waited for it."""
-
-    file: str
-    """The file's path as the code object has it; empty if the thread had no Python frame."""
-
-    line: int
-    """Line number, 1 for the first."""
-
-    function: str
-    """The name of the function (qualified from Python 3.11 on)."""
-
-    native_id: int
-    """The kernel's id of the thread that held the GIL; 0 where unknown."""
-
-    thread_name: str | None
-    """The name of that thread; None where it could not be learned."""
-
-    waited: float
-    """How long (s) knocks waited because of this line, summed over them."""
-
-    knocks: int
-    """How many knocks waited because of it."""
-
-    @property
-    def place(self) -> str:
-        """``file:line function``; a thread may hold the GIL with no Python frame at all."""
-        return f"{self.file}:{self.line} {self.function}" if self.file else "(no Python frame)"
-
-    @property
-    def thread_label(self) -> str:
-        """The thread's name, or its native id where it has none."""
-        return thread_label(self.thread_name, self.native_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +145,34 @@ class GilReading:
     """The threads that took the GIL or waited for it; empty unless exact."""
 
     blame: tuple[Blame, ...]
-    """The lines whose threads held the GIL while knocks waited; empty if no knock had to wait."""
+    """The places whose threads held the GIL while others waited, the one most waited for first."""
+
+    blame_method: BlameMethod
+    """How those places are found: ``"looked"`` (at random moments of waiting time the waiters look
+    where the holder stands), ``"released"`` (the line on which the holder let the GIL go) or
+    ``"none"``."""
+
+    blame_reason: str | None
+    """Why the blame method is not ``"looked"``; None when it is."""
+
+    blame_omitted: tuple[int, float, float]
+    """Rows, wait (s) and knock wait (s) for which ``blame`` had no room."""
+
+    hand_over: float | None
+    """Wait (s) during which no thread of the program held the GIL: the next one was waking up. None
+    unless exact. ``blame``, ``blame_omitted``, this and ``unlooked`` sum up to ``wait``."""
+
+    unlooked: float | None
+    """Wait (s) whose holder nobody saw; None unless exact."""
+
+    victims: tuple[Victim, ...]
+    """The places whose threads waited, the one where most was waited first; empty unless exact."""
+
+    knock_wait: float
+    """Time (s) the knocks waited, summed over them; never a part of ``wait``."""
+
+    longest_wait: LongestWait | None
+    """Whose ``max_wait`` is, and who held the GIL meanwhile; None without any wait."""
 
     run_delay: float | None
     """Time (s) threads were ready to run without a processor, summed over threads; None where the
@@ -209,16 +204,15 @@ class GilReading:
             knock_latency=None if knock_latency is None else Latency(*knock_latency),
             wait_latency=None if wait_latency is None else Latency(*wait_latency),
             threads=tuple(ThreadReading(*thread) for thread in raw["threads"]),
-            blame=tuple(
-                Blame(
-                    *(stack[0][:3] if stack else ("", 0, "")),
-                    thread,
-                    name or names.get(thread),
-                    waited or knock_waited,
-                    looks or knock_looks,
-                )
-                for stack, thread, name, waited, looks, knock_waited, knock_looks in raw["blame"]
-            ),
+            blame=blame_of(raw["blame"], names),
+            blame_method=raw["blame_method"],
+            blame_reason=raw["blame_reason"],
+            blame_omitted=raw["blame_omitted"],
+            hand_over=raw["hand_over"],
+            unlooked=raw["unlooked"],
+            victims=victims_of(raw["victims"], names),
+            knock_wait=raw["knock_wait"],
+            longest_wait=longest_wait_of(raw["longest_wait"], names),
             run_delay=raw["run_delay"],
             machine=None if machine is None else MachineLoad(*machine),
         )
@@ -233,18 +227,17 @@ class GilReading:
         return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
 
     @property
-    def worst_blame(self) -> list[Blame]:
-        """The blamed lines, the one that kept others waiting longest first."""
-        return sorted(self.blame, key=lambda blame: blame.waited, reverse=True)
-
-    @property
     def busiest_threads(self) -> list[ThreadReading]:
         """The threads, the one that held the GIL longest first."""
         return sorted(self.threads, key=lambda thread: thread.held, reverse=True)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the reading as JSON-ready data; ``schema`` is :data:`SCHEMA_VERSION`."""
+        """Return the reading as JSON-ready data; ``schema`` is :data:`SCHEMA_VERSION`.
+
+        A frame of a stack is ``[file, line, function, callee]``, innermost first.
+        """
         data = asdict(self)
         data["threads"] = list(data["threads"])
-        data["blame"] = list(data["blame"])
+        data["blame"] = [blame.as_dict() for blame in self.blame]
+        data["victims"] = [victim.as_dict() for victim in self.victims]
         return {"schema": SCHEMA_VERSION, "contention": self.contention, **data}

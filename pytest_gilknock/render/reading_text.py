@@ -2,50 +2,71 @@
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.limits import Verdict
 from pytest_gilknock.model.reading import machine_was_busy
-from pytest_gilknock.render import format as text
+from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.places import blame_lines, longest_wait_text, victim_lines
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.reading import Blame, GilReading
+    from pytest_gilknock.model.reading import GilReading
 
 
-def breach_text(reading: GilReading, verdicts: Iterable[Verdict], phase: str = "call") -> str:
-    """Return why a test fails: each broken limit, where it comes from, and what was measured."""
+def breach_text(
+    reading: GilReading, verdicts: Iterable[Verdict], phase: str = "call", *, root: str = ""
+) -> str:
+    """Return why a test fails: each broken limit, where it comes from, and what was measured.
+
+    Paths are printed relative to ``root``.
+    """
     breaches = [verdict for verdict in verdicts if verdict.breached]
     during = "" if phase == "call" else f" during {phase}"
     head = [
         f"GIL limit exceeded{during}: {verdict.fact}, set by {verdict.limit.source}"
         for verdict in breaches
     ]
-    return "\n".join([*head, *facts(reading)])
+    return "\n".join([*head, *facts(reading, root)])
 
 
-def facts(reading: GilReading) -> Iterator[str]:
-    """Yield what was measured in indented lines: times, the busiest threads, the blamed lines."""
+def facts(reading: GilReading, root: str = "") -> Iterator[str]:
+    """Yield what was measured in indented lines: times, who waited longest, the busiest threads,
+    and the places that kept others waiting, with paths relative to ``root``.
+    """
     yield from _times(reading)
+    if reading.longest_wait is not None:
+        yield f"  longest     {longest_wait_text(reading.longest_wait, root)}"
     threads = reading.busiest_threads[:3]
     if threads:
         total = units.count(len(reading.threads), "thread")
         yield f"  threads     {total} took the GIL, busiest first:"
     for thread in threads:
         yield (
-            f"              {text.printable(thread.label)}: held {units.seconds(thread.held)},"
+            f"              {printable(thread.label)}: held {units.seconds(thread.held)},"
             f" waited {units.seconds(thread.wait)}"
         )
     if machine_was_busy(reading.run_delay or 0.0, reading.wall * len(reading.threads)):
         delay = units.seconds(reading.run_delay)
         yield f"  machine     busy: threads stood ready for {delay} without a processor"
-    blames = reading.worst_blame[:3]
-    if blames:
-        yield "  blame       lines that held the GIL while others waited:"
-    for blame in blames:
-        yield from _blame(blame)
+    yield from _indented(_BLAME_HEADS[reading.blame_method], blame_lines(reading, root, most=3))
+    yield from _indented("  waited      where threads waited:", victim_lines(reading, root, most=3))
+
+
+_BLAME_HEADS = {
+    "looked": "  blame       where the GIL was held while others waited:",
+    "released": "  blame       where the GIL was let go while others waited:",
+    "none": "",
+}
+
+
+def _indented(head: str, lines: Iterator[str]) -> Iterator[str]:
+    first = next(lines, None)
+    if first is not None:
+        yield head
+        for line in (first, *lines):
+            yield f"              {line}"
 
 
 def _times(reading: GilReading) -> Iterator[str]:
@@ -54,7 +75,7 @@ def _times(reading: GilReading) -> Iterator[str]:
         waited = f"{reading.knocks_waited} of {units.count(reading.knocks, 'knock')} waited"
         yield f"  contention  {units.share(reading.contention)} ({waited} in {wall})"
         yield f"  wait        {units.NOT_MEASURED}; longest knock {units.seconds(reading.max_wait)}"
-        yield f"  method      {reading.method}: {text.printable(reading.reason or 'asked for')}"
+        yield f"  method      {reading.method}: {printable(reading.reason or 'asked for')}"
         return
     held = units.seconds(reading.held)
     yield f"  contention  {units.share(reading.contention)} (the GIL was held {held} of {wall})"
@@ -62,13 +83,3 @@ def _times(reading: GilReading) -> Iterator[str]:
         f"  wait        {units.seconds(reading.wait)} over all threads;"
         f" longest single wait {units.seconds(reading.max_wait)}"
     )
-
-
-def _blame(blame: Blame) -> Iterator[str]:
-    yield (
-        f"              {text.printable(blame.place)} in {text.printable(blame.thread_label)}:"
-        f" knocks waited {units.seconds(blame.waited)}"
-    )
-    source = linecache.getline(blame.file, blame.line).strip()
-    if source:
-        yield f"                  {text.printable(source)}"

@@ -82,6 +82,7 @@ class Reporter:
                 self.results,
                 width=self._config.get_terminal_writer().fullwidth,
                 verbosity=self._settings.verbosity,
+                root=str(self._config.rootpath),
             )
         else:
             lines = list(table.unjudged(self.results))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model import units
+from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render import format as text
+from pytest_gilknock.render.places import (
+    blame_lines,
+    fit_place,
+    longest_wait_text,
+    place_text,
+    victim_lines,
+)
 from pytest_gilknock.reporting.results import WORTH_A_ROW, Entry, Results, Whole
 
 if TYPE_CHECKING:
@@ -37,22 +43,22 @@ class _Column(NamedTuple):
         return max(map(len, (self.head, *self.cells)))
 
 
-def section(results: Results, *, width: int, verbosity: int) -> list[Line]:
+def section(results: Results, *, width: int, verbosity: int, root: str = "") -> list[Line]:
     """Return the lines of the section; the table is at most ``width`` wide, from 80 up.
 
     A negative ``verbosity`` leaves only breaches and the closing line; 1 adds the threads and the
-    blamed lines of each row.
+    blamed places of each row, 2 whole stacks. Paths are printed relative to ``root``.
     """
     quiet = verbosity < 0
     entries = results.breaches if quiet else results.rows()
-    lines = list(_table(entries, width, details=verbosity > 0))
+    lines = list(_table(entries, width, root, verbosity))
     if not quiet:
         lines += _left_out(results, len(entries))
     lines += _closing(results, quiet=quiet)
     return lines
 
 
-def _table(entries: list[Entry], width: int, *, details: bool) -> Iterator[Line]:
+def _table(entries: list[Entry], width: int, root: str, verbosity: int) -> Iterator[Line]:
     if not entries:
         return
     readings = [entry.reading for entry in entries]
@@ -65,13 +71,13 @@ def _table(entries: list[Entry], width: int, *, details: bool) -> Iterator[Line]
     if any(entry.limits for entry in entries):
         columns.append(_Column("limit", [_limits(entry) for entry in entries]))
     room = width - sum(column.width + 2 for column in columns)
-    columns += _names(entries, readings, room)
+    columns += _names(entries, readings, room, root)
     yield Line(_row(columns, [column.head for column in columns]), bold=True)
     for entry, reading, *cells in zip(entries, readings, *(c.cells for c in columns), strict=True):
         yield Line(_row(columns, cells), red=entry.breached)
-        if details:
-            for line in _details(reading):
-                yield Line(text.keep_start(line, width))
+        if verbosity > 0:
+            for line in _details(reading, root, width, stacks=verbosity > 1):
+                yield Line(line)
 
 
 def _row(columns: list[_Column], cells: Iterable[str]) -> str:
@@ -82,18 +88,21 @@ def _row(columns: list[_Column], cells: Iterable[str]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def _names(entries: list[Entry], readings: list[GilReading], room: int) -> list[_Column]:
+def _names(entries: list[Entry], readings: list[GilReading], room: int, root: str) -> list[_Column]:
     """Return the columns blame and test, shortened where they do not fit into ``room``."""
     ids = [text.printable(entry.name) for entry in entries]
-    blames = [_blame(reading) for reading in readings]
+    rows = [listed(reading.blame, reading.wait) for reading in readings]
+    places = [blame[0].place if blame else None for blame in rows]
+    blames = ["-" if place is None else place_text(place, root) for place in places]
     id_width = max(map(len, ids))
     blame_width = max(map(len, ("blame", *blames)))
     room -= 2
     if id_width + blame_width > room:
         blame_width = min(blame_width, max(room // 2, room - id_width))
-        id_width = room - blame_width
+        blames = ["-" if place is None else fit_place(place, root, blame_width) for place in places]
+        id_width = room - max(map(len, ("blame", *blames)))
     return [
-        _Column("blame", [text.keep_start(blame, blame_width) for blame in blames], right=False),
+        _Column("blame", blames, right=False),
         _Column("test", [text.keep_end(name, id_width) for name in ids], right=False),
     ]
 
@@ -106,24 +115,19 @@ def _limits(entry: Entry) -> str:
     return ", ".join(limit.bound_text for limit in entry.limits) or "-"
 
 
-def _blame(reading: GilReading) -> str:
-    if not reading.blame:
-        return "-"
-    blame = reading.worst_blame[0]
-    return text.printable(replace(blame, file=os.path.basename(blame.file)).place)
-
-
-def _details(reading: GilReading) -> Iterator[str]:
+def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Iterator[str]:
+    if reading.longest_wait is not None:
+        yield f"    longest: {longest_wait_text(reading.longest_wait, root)}"
     for thread in reading.busiest_threads[:3]:
         yield (
             f"    thread {text.printable(thread.label)}: held {units.seconds(thread.held)},"
             f" waited {units.seconds(thread.wait)}"
         )
-    for blame in reading.worst_blame[:3]:
-        yield (
-            f"    blame {text.printable(blame.place)} in {text.printable(blame.thread_label)}:"
-            f" knocks waited {units.seconds(blame.waited)}"
-        )
+    room = width - len("    victim ")
+    for line in blame_lines(reading, root, most=3, stacks=stacks, width=room):
+        yield f"    {line}" if line.startswith(("(", " ")) else f"    blame {line}"
+    for line in victim_lines(reading, root, most=3, stacks=stacks, width=room):
+        yield f"    {line}" if line.startswith(" ") else f"    victim {line}"
 
 
 def _left_out(results: Results, shown: int) -> Iterator[Line]:

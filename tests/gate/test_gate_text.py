@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 from support.gate_samples import BASELINE, ENTRY, reading
+from support.scripted import blamed
 
 from pytest_gilknock.baseline.model import Entry
 from pytest_gilknock.gate.compare import Before, Comparison, compare_runs, compare_test
 from pytest_gilknock.gate.expression import parse_gates
 from pytest_gilknock.gate.formats import as_json, as_markdown, code, prose
 from pytest_gilknock.gate.text import breach_text, section
-from pytest_gilknock.model.reading import Blame
+from pytest_gilknock.model.blame import blame_of
 
 AFTER = {
     "test_a.py::test_worst": replace(ENTRY, wait=2.0, max_wait=0.1),
@@ -173,11 +174,11 @@ def test_the_text_of_a_failing_test_needs_no_manual() -> None:
         replace(ENTRY, wait=2.0),
         parse_gates(["wait:20ms&25%", "contention:0.1"]),
     )
-    blame = Blame("a.py", 3, "f", 1, "worker", 0.1, 5)
+    blame = blame_of([blamed("a.py", 3, "f", 1, "worker", 0.1, 5)], {})
     text = breach_text(
         [change for change in changes if change.breached],
         ["0001_main.json", "0002_main.json"],
-        reading(blame=(blame,)),
+        reading(blame=blame),
     )
     assert text.splitlines() == [
         "GIL contention regression: wait 2.00 s, was 250 ms (+1.75 s, +700%),"
@@ -186,8 +187,8 @@ def test_the_text_of_a_failing_test_needs_no_manual() -> None:
         " (0001_main.json, 0002_main.json)",
         "  contention  0.333 (the GIL was held 1.00 s of 3.00 s)",
         "  wait        123 ms over all threads; longest single wait 5.00 ms",
-        "  blame       lines that held the GIL while others waited:",
-        "              a.py:3 f in worker: knocks waited 100 ms",
+        "  blame       where the GIL was held while others waited:",
+        "              a.py:3 f in worker: threads waited 100 ms (5 looks)",
     ]
 
 

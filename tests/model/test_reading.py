@@ -1,9 +1,9 @@
 import json
 import pickle
 
-from support.scripted import blamed, disabled, raw, reading, sampled
+from support.scripted import disabled, raw, reading, sampled
 
-from pytest_gilknock.model.reading import SCHEMA_VERSION, Blame, GilReading
+from pytest_gilknock.model.reading import SCHEMA_VERSION, GilReading
 
 
 def test_contention_is_the_share_of_time_held():
@@ -29,18 +29,9 @@ def test_as_dict_is_json_with_a_schema_and_every_field():
     assert data["schema"] == SCHEMA_VERSION
     assert data["contention"] == 0.5
     assert data["threads"][1]["name"] == "worker"
-    assert data["blame"][0] == {
-        "file": "/src/app/pool.py",
-        "line": 31,
-        "function": "burn",
-        "native_id": 12,
-        "thread_name": "worker",
-        "waited": 0.1,
-        "knocks": 25,
-    }
-    later = {"blame_omitted", "blame_method", "blame_reason", "hand_over", "unlooked"}
-    later |= {"victims", "knock_wait", "longest_wait"}
-    assert data.keys() == {"schema", "contention", *raw()} - later
+    assert data["blame"][0]["function"] == "burn"
+    assert data["victims"][0]["function"] == "run"
+    assert data.keys() == {"schema", "contention", *raw()}
 
 
 def test_reading_survives_pickle():
@@ -48,14 +39,6 @@ def test_reading_survives_pickle():
 
 
 def test_worst_first():
-    blame = [blamed("a.py", 1, "f", 1, None, 0.1, 1), blamed("b.py", 2, "g", 2, None, 0.3, 1)]
     threads = [(1, None, 0.1, 0.0, 1, 0, 0.0), (2, "w", 0.3, 0.0, 1, 0, 0.0)]
-    one = reading(blame=blame, threads=threads)
-    assert [blame.place for blame in one.worst_blame] == ["b.py:2 g", "a.py:1 f"]
+    one = reading(threads=threads)
     assert [thread.label for thread in one.busiest_threads] == ["w", "thread 1"]
-
-
-def test_blame_without_a_frame_or_a_thread():
-    nowhere = Blame("", 0, "", 0, None, 0.1, 1)
-    assert nowhere.place == "(no Python frame)"
-    assert nowhere.thread_label == "an unknown thread"

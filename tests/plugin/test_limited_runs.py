@@ -37,7 +37,7 @@ def test_a_breach_names_the_line_to_blame(pytester):
     )
     inner.run(pytester, "--gil-max-wait=1ms").stdout.fnmatch_lines(
         [
-            "  blame       lines that held the GIL while others waited:",
+            "  blame       where the GIL was * while others waited:",
             "              *test_a_breach_names_the_line_to_blame.py:4 hold in MainThread: *",
             "                  ctypes.PyDLL(None).usleep(60_000)",
         ]

@@ -85,7 +85,7 @@ def test_verbose_shows_threads_and_blame_of_each_row():
     assert lines[2:5] == [
         "    thread worker: held 400 ms, waited 50.0 ms",
         "    thread MainThread: held 100 ms, waited 200 ms",
-        "    blame /src/app/pool.py:31 burn in worker: knocks waited 100 ms",
+        "    blame /src/app/pool.py:31 burn in worker: threads waited 100 ms (25 looks)",
     ]
 
 
@@ -109,7 +109,7 @@ def test_what_is_hidden_is_told_in_the_words_of_the_order(sort, hidden):
 def test_sampled_numbers_that_were_not_measured_are_told_so():
     run = sampled(40, 10)
     lines = texts(results_of(("a", measured(sampled(10, 5))), run=run))
-    assert lines[1].split()[:6] == ["0.500", "n/a", "5.10", "ms", "n/a", "pool.py:31"]
+    assert lines[1].split()[:6] == ["0.500", "n/a", "5.10", "ms", "n/a", "/src/app/pool.py:31"]
     assert "Whole run: contention 0.250, wait n/a in 1.00 s" in lines
     assert "1 test measured, method sampled, GIL enabled" in lines
     assert "Not exact: the self-test failed" in lines

@@ -1,0 +1,316 @@
+"""Who held the GIL while others waited, and who waited: grouped by place. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gilknock.model.stack import Frame, Place, Stack, place_of, stack_of
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.wire import RawBlame, RawLongestWait, RawStack, RawVictim
+
+LEAST_SHARE = 0.01
+"""A place below this share of the wait is counted, not listed."""
+
+LEAST_LOOKS = 3
+"""A place that fewer looks fell on is counted, not listed: its time is a guess."""
+
+
+def thread_label(name: str | None, native_id: int) -> str:
+    """Return what a thread is called in reports; the id 0 stands for an unknown one."""
+    return name or (f"thread {native_id}" if native_id else "an unknown thread")
+
+
+class ThreadPart(NamedTuple):
+    """A thread's part in a place."""
+
+    native_id: int
+    """The kernel's id of the thread; 0 where unknown."""
+
+    name: str | None
+    """The name of its :class:`threading.Thread`; None where it could not be learned."""
+
+    waited: float
+    """Time (s) that threads waited for it, or that it waited itself."""
+
+    knock_waited: float = 0.0
+    """Time (s) that knocks waited for it."""
+
+    @property
+    def label(self) -> str:
+        """The thread's name, or its native id where it has none."""
+        return thread_label(self.name, self.native_id)
+
+
+class StackPart(NamedTuple):
+    """A stack's part in a place."""
+
+    frames: Stack
+    waited: float
+    knock_waited: float = 0.0
+
+
+class _AtPlace:
+    """What a row of blame and a victim have in common."""
+
+    __slots__ = ()
+    place: Place
+    threads: tuple[ThreadPart, ...]
+    stacks: tuple[StackPart, ...]
+
+    @property
+    def frame(self) -> Frame | None:
+        """The frame the row is named by; None for a thread without any Python frame."""
+        return self.place.frame
+
+    @property
+    def file(self) -> str:
+        """The path of that frame's file; empty without a frame."""
+        return self.place.frame.file if self.place.frame else ""
+
+    @property
+    def line(self) -> int:
+        """The line it stands on, 1 for the first; 0 without a frame."""
+        return self.place.frame.line if self.place.frame else 0
+
+    @property
+    def function(self) -> str:
+        """The name of its function; empty without a frame."""
+        return self.place.frame.function if self.place.frame else ""
+
+    @property
+    def where(self) -> dict[str, object]:
+        """The frame the row is named by, its threads and its stacks, JSON-ready."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "function": self.function,
+            "inside": self.place.inside,
+            "threads": [thread._asdict() for thread in self.threads],
+            "stacks": [stack._asdict() for stack in self.stacks],
+        }
+
+    @property
+    def thread_label(self) -> str:
+        """The thread with the largest part, and how many others there are."""
+        others = len(self.threads) - 1
+        label = self.threads[0].label
+        return f"{label} and {others} more" if others else label
+
+
+@dataclass(frozen=True, slots=True)
+class Blame(_AtPlace):
+    """A place whose threads held the GIL while others waited for it."""
+
+    place: Place
+    """The first frame outside the standard library and installed packages, and what it calls."""
+
+    waited: float
+    """Time (s) that threads of the program waited because of it, a part of ``wait``."""
+
+    looks: int
+    """How many looks found the holder there while threads waited. Below three, ``waited`` is a
+    rough guess. With ``blame_method`` ``"released"``: how often the GIL was let go there."""
+
+    knock_waited: float
+    """Time (s) that knocks waited because of it; never a part of ``wait``."""
+
+    knock_looks: int
+    """How many looks found the holder there while a knock waited."""
+
+    threads: tuple[ThreadPart, ...]
+    """The threads that held it, the one most waited for first."""
+
+    stacks: tuple[StackPart, ...]
+    """The whole stacks, frames innermost first, the one most waited for first."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the row as JSON-ready data; a frame is ``[file, line, function, callee]``."""
+        return {
+            "waited": self.waited,
+            "looks": self.looks,
+            "knock_waited": self.knock_waited,
+            "knock_looks": self.knock_looks,
+            **self.where,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Victim(_AtPlace):
+    """A place whose threads waited for the GIL."""
+
+    place: Place
+    """The first frame outside the standard library and installed packages, and what it calls."""
+
+    waited: float
+    """Time (s) they waited there, summed over threads."""
+
+    longest: float
+    """The longest single wait there (s)."""
+
+    waits: int
+    """How many waits were seen there; of many short ones only a part is."""
+
+    threads: tuple[ThreadPart, ...]
+    """The threads that waited, the one that waited longest first."""
+
+    stacks: tuple[StackPart, ...]
+    """The whole stacks, frames innermost first, the one most waited in first."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the row as JSON-ready data; a frame is ``[file, line, function, callee]``."""
+        return {
+            "waited": self.waited,
+            "longest": self.longest,
+            "waits": self.waits,
+            **self.where,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LongestWait:
+    """Whose the longest single wait was, and who held the GIL meanwhile."""
+
+    waited: float
+    """How long it was (s), as far as it lies in the window."""
+
+    began: float
+    """When it began, in seconds after the window opened; 0 if that was before."""
+
+    is_knock: bool
+    """Whether it was a knock of the plugin's, not a thread of the program."""
+
+    native_id: int
+    """The kernel's id of the thread that waited."""
+
+    thread_name: str | None
+    """The name of that thread; None where it could not be learned."""
+
+    stack: Stack
+    """Where it waited; empty where that is not known, and for a knock."""
+
+    holder_stack: Stack
+    """Where the holder of the GIL stood; empty where nobody looked."""
+
+    holder_native_id: int
+    """The kernel's id of the holder; 0 where unknown."""
+
+    holder_thread_name: str | None
+    """The name of the holder's thread; None where it could not be learned."""
+
+    @property
+    def thread_label(self) -> str:
+        """Who waited."""
+        return "a knock" if self.is_knock else thread_label(self.thread_name, self.native_id)
+
+    @property
+    def holder_label(self) -> str:
+        """The holder's thread."""
+        return thread_label(self.holder_thread_name, self.holder_native_id)
+
+
+Names = dict[int, str | None]
+"""Names of threads by native id; some are learned only after a row was made."""
+
+
+def blame_of(rows: Iterable[RawBlame], names: Names) -> tuple[Blame, ...]:
+    """Group rows of blame by place; the place most waited for first."""
+    grouped: dict[Place, list[RawBlame]] = {}
+    for row in rows:
+        grouped.setdefault(place_of(stack_of(row[0])), []).append(row)
+    found = [
+        Blame(
+            place,
+            sum(row[3] for row in part),
+            sum(row[4] for row in part),
+            sum(row[5] for row in part),
+            sum(row[6] for row in part),
+            _threads(((row[1], row[2], row[3], row[5]) for row in part), names),
+            _stacks((row[0], row[3], row[5]) for row in part),
+        )
+        for place, part in grouped.items()
+    ]
+    return tuple(sorted(found, key=lambda blame: (-blame.waited, -blame.knock_waited)))
+
+
+def victims_of(rows: Iterable[RawVictim], names: Names) -> tuple[Victim, ...]:
+    """Group victims by place; the place where most was waited first."""
+    grouped: dict[Place, list[RawVictim]] = {}
+    for row in rows:
+        grouped.setdefault(place_of(stack_of(row[0])), []).append(row)
+    found = [
+        Victim(
+            place,
+            sum(row[3] for row in part),
+            max(row[4] for row in part),
+            sum(row[5] for row in part),
+            _threads(((row[1], row[2], row[3], 0.0) for row in part), names),
+            _stacks((row[0], row[3], 0.0) for row in part),
+        )
+        for place, part in grouped.items()
+    ]
+    return tuple(sorted(found, key=lambda victim: -victim.waited))
+
+
+def longest_wait_of(raw: RawLongestWait | None, names: Names) -> LongestWait | None:
+    """Return whose the longest wait was; None without any."""
+    if raw is None:
+        return None
+    waited, began, is_knock, thread, name, stack, holder_stack, holder, holder_name = raw
+    return LongestWait(
+        waited=waited,
+        began=began,
+        is_knock=is_knock,
+        native_id=thread,
+        thread_name=name or names.get(thread),
+        stack=stack_of(stack),
+        holder_stack=stack_of(holder_stack),
+        holder_native_id=holder,
+        holder_thread_name=holder_name or names.get(holder),
+    )
+
+
+def listed(blame: Iterable[Blame], wait: float | None) -> list[Blame]:
+    """Return the rows worth a line: three looks or more, and 1 % of the wait.
+
+    Where threads of the program hardly waited, or the sums are not exact, the knocks' looks count.
+    Where no row has as much, it is the worst one.
+    """
+    rows = list(blame)
+    by_threads = [
+        row
+        for row in rows
+        if row.looks >= LEAST_LOOKS and wait is not None and row.waited >= LEAST_SHARE * wait > 0.0
+    ]
+    if by_threads:
+        return by_threads
+    knocks = sum(row.knock_waited for row in rows)
+    found = [
+        row
+        for row in rows
+        if row.knock_looks >= LEAST_LOOKS and row.knock_waited >= LEAST_SHARE * knocks > 0.0
+    ]
+    return sorted(found, key=lambda row: -row.knock_waited) or rows[:1]
+
+
+def _threads(
+    parts: Iterable[tuple[int, str | None, float, float]], names: Names
+) -> tuple[ThreadPart, ...]:
+    sums: dict[int, ThreadPart] = {}
+    for native_id, name, waited, knock_waited in parts:
+        before = sums.get(native_id, ThreadPart(native_id, name or names.get(native_id), 0.0))
+        sums[native_id] = before._replace(
+            waited=before.waited + waited, knock_waited=before.knock_waited + knock_waited
+        )
+    return tuple(sorted(sums.values(), key=lambda part: (-part.waited, -part.knock_waited)))
+
+
+def _stacks(parts: Iterable[tuple[RawStack, float, float]]) -> tuple[StackPart, ...]:
+    sums: dict[Stack, StackPart] = {}
+    for raw, waited, knock_waited in parts:
+        frames = stack_of(raw)
+        before = sums.get(frames, StackPart(frames, 0.0))
+        sums[frames] = StackPart(frames, before.waited + waited, before.knock_waited + knock_waited)
+    return tuple(sorted(sums.values(), key=lambda part: (-part.waited, -part.knock_waited)))

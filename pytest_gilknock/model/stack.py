@@ -1,0 +1,119 @@
+"""Stacks of Python frames, and which of their frames a reader wants to see. Pure.
+
+The innermost frame of a thread that runs ``json.dumps`` stands in ``json/encoder.py``: true, and of
+no use to somebody who looks for a line to change. So a stack has a *place*: its first frame, from
+the inside, that belongs neither to the standard library nor to an installed package.
+"""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.wire import RawFrame, RawStack
+
+_SEPARATORS = re.compile(r"[\\/]")
+_INSTALLED = ("site-packages", "dist-packages")
+# `lib/python3.12/` of any interpreter: a file of readings may come from another machine.
+_STANDARD_LIBRARY = re.compile(r".*[\\/]lib(?:64)?[\\/]python\d+\.\d+t?[\\/](.+)", re.IGNORECASE)
+_OWN_STANDARD_LIBRARY = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
+# An installed program's code has a file; these are made by the interpreter or by `exec`.
+_NO_FILE = re.compile(r"<.*>")
+_THIS_PACKAGE = __file__[: -len("model/stack.py")]
+
+
+class Frame(NamedTuple):
+    """Where one function of a stack stands."""
+
+    file: str
+    """The file's path as the code object has it; empty for the special frames ``<GC>`` (garbage is
+    being collected) and ``<more>`` (the stack is deeper than it was read)."""
+
+    line: int
+    """Line number, 1 for the first; 0 for a special frame."""
+
+    function: str
+    """The function's qualified name (its plain name up to Python 3.10)."""
+
+    callee: str | None = None
+    """The native function it is calling, such as ``zlib.compress``; None where not known."""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the program's: neither of the standard library nor of a package."""
+        return bool(self.file) and _is_own(self.file)
+
+
+Stack = tuple[Frame, ...]
+"""Frames, innermost first; empty for a thread that runs no Python code."""
+
+
+class Place(NamedTuple):
+    """What a stack is called in a row: its first own frame, and what that one waits for inside."""
+
+    frame: Frame | None
+    """The first frame, from the inside, that is the program's; without one the innermost; None for
+    an empty stack."""
+
+    inside: str | None
+    """What runs at the inner end: a native function, ``<GC>``, or the innermost function if that is
+    another frame; None where it is the frame itself."""
+
+
+def stack_of(raw: RawStack) -> Stack:
+    """Return the frames of a stack as it travels."""
+    return tuple(map(_frame, raw))
+
+
+@lru_cache(maxsize=4096)
+def _frame(raw: RawFrame) -> Frame:
+    return Frame(*raw)
+
+
+def place_of(stack: Stack) -> Place:
+    """Return the place of a stack."""
+    python = [frame for frame in stack if frame.file]
+    special = next((frame.function for frame in stack[:1] if not frame.file), None)
+    if not python:
+        return Place(None, special)
+    innermost = python[0]
+    shown = next((frame for frame in python if frame.own), innermost)
+    inside = special or innermost.callee
+    if inside is None and shown is not innermost:
+        inside = _inner_name(innermost)
+    return Place(shown._replace(callee=None), inside)
+
+
+def _inner_name(frame: Frame) -> str:
+    """``json.encoder.JSONEncoder.encode``, shortened to module and function."""
+    module = re.sub(r"([\\/]__init__)?\.py$", "", frame.file)
+    return f"{_SEPARATORS.split(module)[-1]}.{frame.function}"
+
+
+def shorten(file: str, root: str) -> str:
+    """Return a path as it is printed: from ``site-packages`` on, relative to ``root``, or as the
+    standard library's modules are found; else whole.
+    """
+    parts = _SEPARATORS.split(file)
+    for folder in _INSTALLED:
+        if folder in parts:
+            return "/".join(parts[len(parts) - 1 - parts[::-1].index(folder) :])
+    if root and file.startswith(_with_separator(root)):
+        return file[len(_with_separator(root)) :]
+    inside = _STANDARD_LIBRARY.match(file)
+    return inside[1] if inside else file
+
+
+def _with_separator(folder: str) -> str:
+    return folder if folder.endswith(("/", "\\")) else folder + ("\\" if "\\" in folder else "/")
+
+
+@lru_cache(maxsize=4096)
+def _is_own(file: str) -> bool:
+    if _NO_FILE.fullmatch(file) or file.startswith((_THIS_PACKAGE, *_OWN_STANDARD_LIBRARY)):
+        return False
+    installed = not {*_INSTALLED}.isdisjoint(_SEPARATORS.split(file))
+    return not installed and _STANDARD_LIBRARY.match(file) is None

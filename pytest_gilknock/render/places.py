@@ -1,0 +1,126 @@
+"""How places in the code are printed: ``store.py:14 archive > zlib.compress``. Pure.
+
+``root`` is the directory that paths are printed relative to.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pytest_gilknock.model import units
+from pytest_gilknock.model.blame import listed
+from pytest_gilknock.model.stack import Frame, Place, Stack, place_of, shorten
+from pytest_gilknock.render.format import keep_end, keep_start, printable
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.blame import Blame, LongestWait
+    from pytest_gilknock.model.reading import GilReading
+
+NO_FRAME = "(no Python frame)"
+WIDE = 1_000
+"""Room for any line: nothing is shortened."""
+
+_THREAD_WIDTH = 32
+
+
+def frame_text(frame: Frame, root: str) -> str:
+    """Return ``file:line function``, or the name of a special frame."""
+    if not frame.file:
+        return printable(frame.function)
+    return printable(f"{shorten(frame.file, root)}:{frame.line} {frame.function}")
+
+
+def place_text(place: Place, root: str) -> str:
+    """Return ``file:line function > what it calls``."""
+    shown = NO_FRAME if place.frame is None else frame_text(place.frame, root)
+    return shown if place.inside is None else f"{shown} > {printable(place.inside)}"
+
+
+def fit_place(place: Place, root: str, width: int) -> str:
+    """Return a place in at most ``width`` characters, from some 20 up; the line number stays.
+
+    What it calls goes first, then folders, then the end of the function's name, then the start of
+    the file's.
+    """
+    text = place_text(place, root)
+    if len(text) <= width or place.frame is None:
+        return keep_start(text, width)
+    frame = place.frame
+    path = shorten(frame.file, root)
+    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    for file, inside in ((path, None), (name, place.inside), (name, None)):
+        short = place_text(Place(frame._replace(file=file), inside), "")
+        if len(short) <= width:
+            return short
+    where = keep_end(printable(f"{name}:{frame.line}"), width)
+    room = width - len(where) - 1
+    return f"{where} {keep_start(printable(frame.function), room)}" if room > 5 else where
+
+
+def blame_lines(
+    reading: GilReading, root: str, *, most: int, stacks: bool = False, width: int = WIDE
+) -> Iterator[str]:
+    """Yield the worst ``most`` places that kept others waiting, then how many more there are.
+
+    Each has its source line below it, or with ``stacks`` its whole stack. The first line of each is
+    at most ``width`` long; its line number and its time are never cut off.
+    """
+    rows = listed(reading.blame, reading.wait)
+    for blame in rows[:most]:
+        known = f" in {_label(blame.thread_label)}: {_weight(blame)}"
+        yield fit_place(blame.place, root, width - len(known)) + known
+        if stacks:
+            yield from _stack_lines(blame.stacks[0].frames, root)
+        elif blame.frame is not None:
+            source = linecache.getline(blame.file, blame.line).strip()
+            if source:
+                yield keep_start(f"    {printable(source)}", width)
+    left = len(reading.blame) + reading.blame_omitted[0] - len(rows[:most])
+    if left and rows:
+        yield f"({units.count(left, 'more place')} with less, or fewer than 3 looks)"
+
+
+def victim_lines(
+    reading: GilReading, root: str, *, most: int, stacks: bool = False, width: int = WIDE
+) -> Iterator[str]:
+    """Yield the worst ``most`` places whose threads waited, as :func:`blame_lines` does."""
+    for victim in reading.victims[:most]:
+        who = f"{_label(victim.thread_label)} in "
+        times = f": waited {units.seconds(victim.waited)}, longest {units.seconds(victim.longest)}"
+        yield who + fit_place(victim.place, root, width - len(who) - len(times)) + times
+        if stacks:
+            yield from _stack_lines(victim.stacks[0].frames, root)
+
+
+def longest_wait_text(longest: LongestWait, root: str) -> str:
+    """Return who waited longest, where, and who kept it: one sentence without its full stop."""
+    text = f"{printable(longest.thread_label)} waited {units.seconds(longest.waited)}"
+    if longest.stack:
+        text += f" in {place_text(place_of(longest.stack), root)}"
+    if longest.holder_stack:
+        holder = place_text(place_of(longest.holder_stack), root)
+        text += f", kept by {holder} in {printable(longest.holder_label)}"
+    elif longest.holder_native_id:
+        text += f", kept by {printable(longest.holder_label)}"
+    return text
+
+
+def _label(thread: str) -> str:
+    return keep_start(printable(thread), _THREAD_WIDTH)
+
+
+def _weight(blame: Blame) -> str:
+    """Return how long others waited for it, and how well that is known."""
+    if blame.waited:
+        looks = units.count(blame.looks, "look")
+        return f"threads waited {units.seconds(blame.waited)} ({looks})"
+    looks = units.count(blame.knock_looks, "look")
+    return f"knocks waited {units.seconds(blame.knock_waited)} ({looks})"
+
+
+def _stack_lines(stack: Stack, root: str) -> Iterator[str]:
+    for frame in stack:
+        calls = f" > {printable(frame.callee)}" if frame.callee else ""
+        yield f"    {frame_text(frame, root)}{calls}"

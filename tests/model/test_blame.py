@@ -1,0 +1,136 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.scripted import blamed
+
+from pytest_gilknock.model.blame import (
+    ThreadPart,
+    blame_of,
+    listed,
+    longest_wait_of,
+    thread_label,
+    victims_of,
+)
+from pytest_gilknock.model.stack import Frame
+
+PARSE = ("/src/svc/parsing.py", 9, "parse_batch", None)
+STORE = ("/src/svc/store.py", 14, "archive", "zlib.compress")
+TEST = ("/src/tests/test_svc.py", 3, "test_batch", None)
+
+
+def test_stacks_of_one_place_are_one_row_with_its_threads_and_stacks():
+    rows = [
+        ((PARSE, TEST), 11, None, 0.1, 4, 0.0, 0),
+        ((PARSE,), 12, "worker", 0.3, 9, 0.02, 1),
+        ((PARSE,), 11, None, 0.1, 3, 0.0, 0),
+        ((STORE,), 11, None, 0.2, 5, 0.0, 0),
+    ]
+    first, second = blame_of(rows, {11: "MainThread"})
+    assert (first.function, first.looks, first.knock_looks) == ("parse_batch", 16, 1)
+    assert first.waited == 0.5
+    assert [part.label for part in first.threads] == ["worker", "MainThread"]
+    assert first.threads[1] == ThreadPart(11, "MainThread", 0.2, 0.0)
+    assert [len(part.frames) for part in first.stacks] == [1, 2]
+    assert first.thread_label == "worker and 1 more"
+    assert second.place.inside == "zlib.compress"
+
+
+def test_the_same_line_with_another_callee_is_another_place():
+    rows = [((STORE,), 1, "a", 0.1, 3, 0.0, 0), (((*STORE[:3], None),), 1, "a", 0.2, 3, 0.0, 0)]
+    assert [blame.place.inside for blame in blame_of(rows, {})] == [None, "zlib.compress"]
+
+
+def test_blame_without_a_frame_or_a_thread():
+    (nowhere,) = blame_of([((), 0, None, 0.1, 1, 0.0, 0)], {})
+    assert (nowhere.frame, nowhere.file, nowhere.line, nowhere.function) == (None, "", 0, "")
+    assert nowhere.thread_label == "an unknown thread"
+
+
+def test_rows_with_few_looks_or_little_of_the_wait_are_not_listed():
+    rows = [
+        blamed("a.py", 1, "a", 1, "t", 0.5, 20),
+        blamed("b.py", 2, "b", 1, "t", 0.4, 2),
+        blamed("c.py", 3, "c", 1, "t", 0.009, 3),
+    ]
+    assert [row.function for row in listed(blame_of(rows, {}), 1.0)] == ["a"]
+
+
+def test_where_threads_did_not_wait_the_knocks_say_who_held_it():
+    rows = [
+        ((("a.py", 1, "a", None),), 1, "t", 0.0, 0, 0.1, 3),
+        ((("b.py", 1, "b", None),), 1, "t", 0.0, 0, 0.3, 8),
+        ((("c.py", 1, "c", None),), 1, "t", 1e-5, 1, 0.0, 0),
+    ]
+    assert [row.function for row in listed(blame_of(rows, {}), 1e-4)] == ["b", "a"]
+    assert [row.function for row in listed(blame_of(rows, {}), None)] == ["b", "a"]
+
+
+def test_the_worst_row_is_listed_whatever_it_rests_on():
+    rows = blame_of([blamed("a.py", 1, "a", 1, "t", 0.5, 1)], {})
+    assert listed(rows, 1.0) == list(rows)
+    assert listed((), 1.0) == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([PARSE, STORE, TEST]), max_size=3).map(tuple),
+            st.integers(0, 3),
+            st.none(),
+            st.integers(0, 1000),
+            st.integers(1, 9),
+            st.integers(0, 1000),
+            st.integers(0, 9),
+        )
+    )
+)
+def test_grouping_loses_nothing(rows):
+    found = blame_of(rows, {})
+    assert len({blame.place for blame in found}) == len(found)
+    for column, name in ((3, "waited"), (4, "looks"), (5, "knock_waited"), (6, "knock_looks")):
+        assert sum(getattr(blame, name) for blame in found) == sum(row[column] for row in rows)
+    for blame in found:
+        for parts in (blame.threads, blame.stacks):
+            assert sum(part.waited for part in parts) == blame.waited
+            assert sum(part.knock_waited for part in parts) == blame.knock_waited
+
+
+def test_victims_keep_the_longest_wait_of_all():
+    rows = [
+        ((TEST,), 11, "MainThread", 0.2, 0.05, 9),
+        ((TEST,), 12, "worker", 0.3, 0.04, 11),
+        ((PARSE,), 12, "worker", 0.1, 0.1, 1),
+    ]
+    first, second = victims_of(rows, {})
+    assert (first.waited, first.longest, first.waits) == (0.5, 0.05, 20)
+    assert first.thread_label == "worker and 1 more"
+    assert second.function == "parse_batch"
+
+
+def test_the_longest_wait_names_both_sides():
+    raw = (0.067, 0.2, False, 11, None, (TEST,), (PARSE, TEST), 12, "worker")
+    longest = longest_wait_of(raw, {11: "MainThread"})
+    assert longest is not None
+    assert (longest.thread_label, longest.holder_label) == ("MainThread", "worker")
+    assert longest.holder_stack[0] == Frame(*PARSE)
+    knock = longest_wait_of((0.01, 0.0, True, 0, None, (), (), 0, None), {})
+    assert knock is not None
+    assert knock.thread_label == "a knock"
+    assert longest_wait_of(None, {}) is None
+
+
+def test_rows_are_json_ready():
+    (blame,) = blame_of([((STORE, TEST), 11, "MainThread", 0.1, 4, 0.0, 0)], {})
+    data = json.loads(json.dumps(blame.as_dict()))
+    assert data["inside"] == "zlib.compress"
+    assert data["stacks"][0]["frames"] == [list(STORE), list(TEST)]
+    assert data["threads"] == [
+        {"native_id": 11, "name": "MainThread", "waited": 0.1, "knock_waited": 0.0}
+    ]
+
+
+def test_threads_have_a_label():
+    assert thread_label("worker", 7) == "worker"
+    assert thread_label(None, 7) == "thread 7"
+    assert thread_label(None, 0) == "an unknown thread"

@@ -1,0 +1,78 @@
+import sysconfig
+
+import pytest
+
+import pytest_gilknock
+from pytest_gilknock.model.stack import Frame, Place, place_of, shorten, stack_of
+
+JSON = f"{sysconfig.get_path('stdlib')}/json/encoder.py"
+LIBRARY = f"{sysconfig.get_path('purelib')}/anyio/_threads.py"
+
+ENCODE = (JSON, 200, "JSONEncoder.encode", None)
+ARCHIVE = ("/src/svc/store.py", 14, "archive", None)
+
+
+def frame(raw):
+    return Frame(*raw)
+
+
+@pytest.mark.parametrize(
+    ("stack", "place"),
+    [
+        ([ARCHIVE], Place(frame(ARCHIVE), None)),
+        ([(*ARCHIVE[:3], "zlib.compress")], Place(frame(ARCHIVE), "zlib.compress")),
+        ([ENCODE, ARCHIVE], Place(frame(ARCHIVE), "encoder.JSONEncoder.encode")),
+        ([(*ENCODE[:3], "str.join"), ARCHIVE], Place(frame(ARCHIVE), "str.join")),
+        ([("", 0, "<GC>", None), ENCODE, ARCHIVE], Place(frame(ARCHIVE), "<GC>")),
+        ([("", 0, "<GC>", None)], Place(None, "<GC>")),
+        ([ENCODE, ("", 0, "<more>", None)], Place(frame(ENCODE), None)),
+        ([(LIBRARY, 3, "run", None), ENCODE], Place(Frame(LIBRARY, 3, "run"), None)),
+        ([], Place(None, None)),
+    ],
+)
+def test_a_stack_is_named_by_its_first_own_frame(stack, place):
+    assert place_of(stack_of(tuple(stack))) == place
+
+
+@pytest.mark.parametrize(
+    ("file", "own"),
+    [
+        ("/src/svc/store.py", True),
+        ("tests/test_a.py", True),
+        (JSON, False),
+        (LIBRARY, False),
+        ("/usr/lib/python3/dist-packages/yaml/reader.py", False),
+        ("/opt/other/lib/python3.12/threading.py", False),
+        ("C:\\Python312\\Lib\\site-packages\\x.py", False),
+        ("<frozen importlib._bootstrap>", False),
+        ("<string>", False),
+        ("", False),
+    ],
+)
+def test_own_frames_are_of_neither_the_standard_library_nor_a_package(file, own):
+    assert Frame(file, 1, "f").own is own
+
+
+def test_this_package_is_never_the_program():
+    assert not Frame(pytest_gilknock.__file__, 1, "f").own
+
+
+@pytest.mark.parametrize(
+    ("file", "short"),
+    [
+        ("/work/project/svc/store.py", "svc/store.py"),
+        ("/work/project2/svc/store.py", "/work/project2/svc/store.py"),
+        ("/work/project/.venv/lib/python3.12/site-packages/x/y.py", "site-packages/x/y.py"),
+        ("/usr/lib/python3.12/json/encoder.py", "json/encoder.py"),
+        ("/usr/lib/python3/dist-packages/yaml/reader.py", "dist-packages/yaml/reader.py"),
+        ("svc/store.py", "svc/store.py"),
+        ("<string>", "<string>"),
+    ],
+)
+def test_paths_are_printed_from_where_they_mean_something(file, short):
+    assert shorten(file, "/work/project") == short
+
+
+def test_a_path_without_a_root_stays():
+    assert shorten("/src/a.py", "") == "/src/a.py"
+    assert shorten("/a.py", "/") == "a.py"

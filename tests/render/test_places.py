@@ -1,0 +1,94 @@
+import pytest
+from support.scripted import blamed, reading
+
+from pytest_gilknock.model.blame import longest_wait_of
+from pytest_gilknock.model.stack import place_of, stack_of
+from pytest_gilknock.render.places import (
+    blame_lines,
+    fit_place,
+    longest_wait_text,
+    place_text,
+    victim_lines,
+)
+
+ROOT = "/work/project"
+STORE = (f"{ROOT}/svc/store.py", 14, "archive", "zlib.compress")
+PLACE = place_of(stack_of((STORE,)))
+LONG = place_of(stack_of(((f"{ROOT}/{'d' * 50}/{'f' * 30}.py", 12345, "g" * 40, "x" * 30),)))
+
+
+def test_a_place_is_a_line_of_the_project_and_what_it_calls():
+    assert place_text(PLACE, ROOT) == "svc/store.py:14 archive > zlib.compress"
+
+
+def test_a_place_without_a_frame():
+    assert place_text(place_of(()), ROOT) == "(no Python frame)"
+    collecting = place_of(stack_of((("", 0, "<GC>", None),)))
+    assert place_text(collecting, ROOT) == "(no Python frame) > <GC>"
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (80, "svc/store.py:14 archive > zlib.compress"),
+        (38, "svc/store.py:14 archive"),
+        (24, "svc/store.py:14 archive"),
+        (22, "store.py:14 archive"),
+        (18, "store.py:14 arc..."),
+        (14, "store.py:14"),
+    ],
+)
+def test_a_narrow_place_keeps_its_line_number(width, text):
+    assert fit_place(PLACE, ROOT, width) == text
+
+
+@pytest.mark.parametrize("width", range(20, 200))
+def test_no_place_is_wider_than_its_room_or_without_its_line_number(width):
+    text = fit_place(LONG, ROOT, width)
+    assert len(text) <= width
+    assert ":12345" in text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_lines_of_blame_keep_line_number_and_time(width):
+    row = (((LONG.frame.file, 12345, "g" * 40, "x" * 30),), 1, "w" * 70, 0.1, 25, 0.0, 0)
+    victim = (((LONG.frame.file, 12345, "g" * 40, None),), 1, "w" * 70, 0.1, 0.05, 9)
+    one = reading(blame=[row], victims=[victim])
+    (line,) = blame_lines(one, ROOT, most=3, width=width)
+    assert ":12345" in line
+    assert line.endswith("threads waited 100 ms (25 looks)")
+    (waited,) = victim_lines(one, ROOT, most=3, width=width)
+    assert ":12345" in waited
+    assert waited.endswith("waited 100 ms, longest 50.0 ms")
+    assert max(len(line), len(waited)) <= width
+
+
+def test_what_is_not_listed_is_counted():
+    rows = [blamed(f"/{n}.py", n, "f", 1, "w", 0.05, 5) for n in range(1, 6)]
+    rows.append(blamed("/few.py", 1, "f", 1, "w", 0.05, 2))
+    lines = list(blame_lines(reading(blame=rows, blame_omitted=(7, 0.0, 0.0)), ROOT, most=3))
+    assert len(lines) == 4
+    assert lines[-1] == "(10 more places with less, or fewer than 3 looks)"
+
+
+def test_whole_stacks_where_they_are_wanted():
+    row = ((STORE, (f"{ROOT}/tests/test_svc.py", 3, "test", None)), 1, "w", 0.1, 5, 0.0, 0)
+    assert list(blame_lines(reading(blame=[row]), ROOT, most=3, stacks=True))[1:] == [
+        "    svc/store.py:14 archive > zlib.compress",
+        "    tests/test_svc.py:3 test",
+    ]
+
+
+def test_the_longest_wait_is_a_sentence():
+    select = (f"{ROOT}/svc/loop.py", 7, "run", "select.epoll.poll")
+    parse = (f"{ROOT}/svc/parsing.py", 9, "parse_batch", None)
+    raw = (0.067, 0.2, False, 11, "MainThread", (select,), (parse,), 12, "AnyIO worker thread")
+    longest = longest_wait_of(raw, {})
+    assert longest is not None
+    assert longest_wait_text(longest, ROOT) == (
+        "MainThread waited 67.0 ms in svc/loop.py:7 run > select.epoll.poll,"
+        " kept by svc/parsing.py:9 parse_batch in AnyIO worker thread"
+    )
+    unseen = longest_wait_of((0.01, 0.0, True, 0, None, (), (), 0, None), {})
+    assert unseen is not None
+    assert longest_wait_text(unseen, ROOT) == "a knock waited 10.0 ms"
