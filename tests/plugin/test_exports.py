@@ -14,7 +14,7 @@ def test_json(two_tests, workers):
     result.stdout.fnmatch_lines(["GIL readings written to *out.json"])
     assert section(result) == []
     written = json.loads(two_tests.path.joinpath("out.json").read_text())
-    assert written["schema"] == 1
+    assert written["schema"] == 2
     assert written["run"]["processes"] == max(1, workers)
     assert [test["nodeid"].split("::")[1] for test in written["tests"]] == [
         "test_calm",
@@ -71,7 +71,7 @@ def test_an_export_that_cannot_be_written_keeps_no_other_back(pytester):
     result.stdout.fnmatch_lines(
         ["--gil-export: *No such file or directory*", "GIL readings written to *b"]
     )
-    assert json.loads(pytester.path.joinpath("b").read_text())["schema"] == 1
+    assert json.loads(pytester.path.joinpath("b").read_text())["schema"] == 2
 
 
 def test_a_run_that_exports_nothing_imports_no_export(pytester):
