@@ -1,11 +1,14 @@
 import ctypes
+import re
 import threading
 import time
 import warnings
 
 import pytest
+from support import inner
 from support.inner import exact
 from support.scripted import disabled, reading, sampled
+from support.scripted import raw as scripted_raw
 
 import pytest_gilknock
 from pytest_gilknock import GilNotMeasuredWarning, GilReading, assert_releases_gil, measure
@@ -13,6 +16,7 @@ from pytest_gilknock.api import _own_run_delay, judge_release
 
 HOLDS = ctypes.PyDLL(None).usleep
 RELEASES = ctypes.CDLL(None).usleep
+FROM_RAW = GilReading.from_raw
 
 
 def spin(seconds):
@@ -135,10 +139,107 @@ def test_an_exception_in_the_block_is_not_replaced():
         hold_and_fail()
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), float("inf"), "101%", "most", None])
 def test_min_share_out_of_range(share):
-    with pytest.raises(ValueError, match="is not a share from 0 to 1"):
+    with pytest.raises(ValueError, match=r"min_share: .* is not a share from 0 to 1"):
         assert_releases_gil(share)
+
+
+@exact
+def test_min_share_as_a_marker_takes_it():
+    with assert_releases_gil("90%"):
+        RELEASES(30_000)
+    with pytest.raises(AssertionError, match=r"at least 0\.75 was asked for"):  # noqa: SIM117
+        with assert_releases_gil("75%"):
+            HOLDS(30_000)
+
+
+BROKEN_BLOCKS = """
+import ctypes
+import pytest
+from pytest_gilknock import assert_releases_gil, measure
+
+def test_block():
+    with assert_releases_gil():
+        ctypes.PyDLL(None).usleep(30_000)
+
+def test_share():
+    with assert_releases_gil("much"):
+        pass
+
+def test_open():
+    m = measure()
+    with m:
+        m.__enter__()
+
+def test_nothing():
+    measure().reading
+
+@pytest.mark.filterwarnings("error")
+def test_warning():
+    with assert_releases_gil(method="sampled"):
+        pass
+"""
+
+
+@exact
+@pytest.mark.parametrize("style", ["auto", "long", "short", "line"])
+def test_a_failure_shows_nothing_of_this_package(pytester, style):
+    pytester.makepyfile(test_blocks=BROKEN_BLOCKS)
+    result = inner.run(pytester, f"--tb={style}", "--show-capture=no")
+    result.assert_outcomes(failed=5)
+    ours = [line for line in result.outlines if "pytest_gilknock/" in line or "api.py" in line]
+    assert ours == []
+    if style == "line":
+        path = re.escape(str(pytester.path / "test_blocks.py"))
+        lines = re.findall(rf"^{path}:(\d+): ", result.stdout.str(), re.MULTILINE)
+        assert lines == ["6", "10", "16", "19", "23"]
+
+
+@exact
+def test_the_debugger_stops_at_the_block(pytester):
+    pytester.makepyfile(test_blocks=BROKEN_BLOCKS)
+    result = pytester.run(
+        *pytester._getpytestargs(),
+        *("--pdb", "-x", "-k", "test_block"),
+        stdin=b"where\nargs\nquit\n",
+    )
+    assert "api.py" not in result.stdout.str().split("entering PDB")[1].split("(Pdb)")[0]
+
+
+@pytest.mark.parametrize(
+    ("wall", "held", "outcome"),
+    [
+        (200e-6, 27e-6, "passes"),
+        (900e-6, 99e-6, "passes"),
+        (900e-6, 101e-6, "fails"),
+        (190e-6, 99e-6, "warns"),
+        (80e-6, 79e-6, "warns"),
+        (150e-6, 149e-6, "fails"),
+    ],
+)
+def test_a_block_too_short_to_judge_is_no_failure(wall, held, outcome):
+    judged = reading(wall=wall, threads=[own(held, 0.0)])
+    if outcome == "warns":
+        with pytest.warns(GilNotMeasuredWarning, match="the block is too short: the GIL was held"):
+            judge_release(judged, 0.9, 11)
+    elif outcome == "fails":
+        with pytest.raises(AssertionError, match="of which 100 us would be allowed in any block"):
+            judge_release(judged, 0.9, 11)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            judge_release(judged, 0.9, 11)
+
+
+@pytest.mark.parametrize("method", ["exact", "sampled"])
+def test_a_warning_points_at_the_block(monkeypatch, method):
+    """Exact: no thread of its own in the reading; sampled: too few knocks for a verdict."""
+    raw = sampled(0, 0) if method == "sampled" else scripted_raw(threads=[])
+    monkeypatch.setattr(GilReading, "from_raw", lambda _: FROM_RAW(raw))
+    with pytest.warns(GilNotMeasuredWarning) as warned, assert_releases_gil():
+        pass
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def own(held, wait):
