@@ -190,8 +190,8 @@ def judge_release(
         if released < 0.5:
             _not_measured(
                 f"the block is too short: the GIL was held for {units.seconds(own.held)} of"
-                f" {units.seconds(reading.wall)}, and up to {units.exact_seconds(CALLS_MAY_HOLD)} are"
-                " put down to the calls around the native one"
+                f" {units.seconds(reading.wall)}, and the calls around the native one may hold it"
+                f" for up to {units.exact_seconds(CALLS_MAY_HOLD)}"
             )
         return
     if own.held - delayed <= allowed:

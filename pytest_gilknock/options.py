@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+# What an ini key may be in pytest's native TOML, where this pytest can be told so.
+_TEXT_OR_NUMBER: Any = str | int | float if pytest.version_tuple >= (9, 2) else None
+
 METHODS = ("auto", "exact", "sampled")
 SORTS = ("wait", "max_wait", "held", "contention")
 JUNIT = ("all", "limited", "none")
@@ -68,7 +71,7 @@ def declare(parser: pytest.Parser) -> None:
     parser.addini("gil_report", "see --gil-report: true or false", type="bool", default=None)
     for name, metavar, text in _OPTIONS:
         group.addoption(_flag(name), metavar=metavar, default=None, help=text)
-        parser.addini(name, f"see {_flag(name)}", default=None)
+        parser.addini(name, f"see {_flag(name)}", type=_TEXT_OR_NUMBER, default=None)
     group.addoption(
         "--gil-export",
         metavar="FORMAT:PATH",
@@ -87,7 +90,7 @@ def declare(parser: pytest.Parser) -> None:
     )
     group.addoption("--gil-json-format", default=None, help=argparse.SUPPRESS)
     for name, text in _INI_ONLY:
-        parser.addini(name, text, default=None)
+        parser.addini(name, text, type=_TEXT_OR_NUMBER, default=None)
 
 
 def given(config: pytest.Config) -> dict[str, tuple[str, Any]]:
@@ -117,8 +120,20 @@ def _given(config: pytest.Config, name: str) -> tuple[str, Any] | None:
         return None
     place = f"ini key {name}"
     try:
-        value = config.getini(name)
+        value = _ini_value(config, name)
     except (ValueError, TypeError, pytest.UsageError) as error:
         form = "true or false" if name == "gil_report" else "it as text, in quotes"
         raise pytest.UsageError(f"{place}: {error}; write {form}") from None
     return None if value in (None, "", []) else (place, value)
+
+
+def _ini_value(config: pytest.Config, name: str) -> Any:
+    """Return an ini key's value; pytest 9.0 and 9.1 take numbers in native TOML for a mistake."""
+    try:
+        return config.getini(name)
+    except TypeError:
+        written = getattr(config, "_inicfg", {}).get(name)
+        value = getattr(written, "value", None)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise
+        return value

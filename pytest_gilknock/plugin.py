@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ _MARKERS = {
     "max_gil_contention": "max_gil_contention(limit, *, phase='call'): fail the test if the GIL is "
     "held for more than this share of its time (0.3 or '30%').",
     "max_gil_wait": "max_gil_wait(limit, *, phase='call'): fail the test if a thread waits "
-    "longer than this for the GIL at once (seconds, or '20ms').",
+    "longer than this for the GIL at once (such as '20ms').",
 }
 
 
@@ -45,10 +44,6 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_gilknock.session import start
 
         start(config)
-    if os.environ.get("GITHUB_ACTIONS") == "true" and not hasattr(config, "workerinput"):
-        from pytest_gilknock.reporting.github_annotator import Annotator
-
-        config.pluginmanager.register(Annotator(config))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING, NoReturn
@@ -11,6 +12,7 @@ import pytest
 from pytest_gilknock.measurement.distributed import Controller, WorkerOutlet, fail_worker, is_worker
 from pytest_gilknock.measurement.meter import Meter, OuterPhases
 from pytest_gilknock.measurement.settings import Settings, read
+from pytest_gilknock.reporting import github
 from pytest_gilknock.reporting.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def start(config: pytest.Config) -> None:
     settings = settings_of(config)
     if settings.switch_interval is not None:
         config.pluginmanager.register(SwitchInterval(settings.switch_interval))
+    if config.option.collectonly:
+        return
     if not is_worker(config):
         _check_exports(settings)
     if settings.gate is not None:
@@ -102,6 +106,10 @@ def _reporter(config: pytest.Config) -> Reporter:
     if reporter is None:
         reporter = Reporter(config, settings_of(config))
         config.pluginmanager.register(reporter, _REPORTER)
+        if github.is_running(os.environ):
+            from pytest_gilknock.reporting.github_annotator import Annotator
+
+            config.pluginmanager.register(Annotator(config))
     return reporter
 
 

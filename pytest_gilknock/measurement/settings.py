@@ -73,12 +73,13 @@ def read(config: pytest.Config) -> Settings:
         return None if bound is None else Limit(kind, bound, asked[name][0])
 
     report = value("gil_report", bool, False)
+    gate = gate_options.read(config)
     limits = (
         limit("gil_max_contention", "contention", parse_share),
         limit("gil_max_wait", "max_wait", parse_duration),
     )
     everything = report and bool(config.getoption("xmlpath", None))
-    return Settings(
+    settings = Settings(
         report=report,
         top=value("gil_top", _parse_count, DEFAULT_TOP),
         sort=value("gil_sort", _one_of(SORTS), "wait"),
@@ -88,9 +89,11 @@ def read(config: pytest.Config) -> Settings:
         switch_interval=value("gil_switch_interval", _between("1us", "1min"), None),
         exports=_exports(config, asked),
         junit=value("gil_junit", _one_of(JUNIT), "all" if everything else "limited"),
-        gate=gate_options.read(config),
+        gate=gate,
         verbosity=config.getoption("verbose", 0),
     )
+    _check_table_options(config, settings)
+    return settings
 
 
 def _exports(config: pytest.Config, asked: dict[str, tuple[str, Any]]) -> tuple[Export, ...]:
@@ -120,17 +123,30 @@ def _exports(config: pytest.Config, asked: dict[str, tuple[str, Any]]) -> tuple[
     return tuple(exports)
 
 
-def _parse_count(value: str) -> int:
-    if not (value.isascii() and value.isdigit()):
+def _check_table_options(config: pytest.Config, settings: Settings) -> None:
+    """Refuse an option that says how to print a table, where none is printed.
+
+    An ini key may stand there for the runs that print one.
+    """
+    compare = settings.gate is not None and settings.gate.compare is not None
+    if config.option.gil_sort is not None and not settings.report:
+        raise pytest.UsageError("--gil-sort has no effect without --gil-report")
+    if config.option.gil_top is not None and not (settings.report or compare):
+        raise pytest.UsageError("--gil-top has no effect without --gil-report or --gil-compare=REF")
+
+
+def _parse_count(value: Any) -> int:
+    written = str(value)
+    if not (written.isascii() and written.isdigit() and len(written) < 10):
         raise ValueError(f"{value!r} is not a number of rows: 0 for all, or a count such as 10")
-    return int(value)
+    return int(written)
 
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
-    def parse(value: str) -> str:
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
         if value not in choices:
             raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
-        return value
+        return str(value)
 
     return parse
 

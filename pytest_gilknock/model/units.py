@@ -13,7 +13,9 @@ from dataclasses import dataclass
 NOT_MEASURED = "n/a"
 
 SHARE_FORM = "a share from 0 to 1, such as 0.3 or '30%'"
-DURATION_FORM = "a number of seconds, or a time with its unit: '300us', '20ms', '1.5s', '2min'"
+DURATION_FORM = (
+    "a time with its unit ('300us', '20ms', '1.5s', '2min'), or a number of seconds below 1"
+)
 
 _PRINTED_UNITS = ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"))
 _PARSED_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
@@ -78,15 +80,19 @@ def parse_share(value: object) -> float:
 
 
 def parse_duration(value: object) -> float:
-    """Return seconds from a number of seconds or a text such as ``"20ms"``.
+    """Return seconds from a text such as ``"20ms"``, or from a number of seconds below 1.
 
-    Raises ValueError, with the value and the accepted form in its text.
+    A larger number needs its unit: who writes 20 more likely means milliseconds. Raises
+    ValueError, with the value and the accepted form in its text.
     """
-    number = _number(value)
+    number, unit = _number(value), None
     if number is None and isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        number = float(match[1]) * _PARSED_UNITS[match[2] or "s"]
+        unit = match[2]
+        number = float(match[1]) * _PARSED_UNITS[unit or "s"]
     if number is None or not 0.0 <= number < math.inf:
         raise ValueError(f"{value!r} is not {DURATION_FORM}")
+    if unit is None and number >= 1.0:
+        raise ValueError(f"{value!r} has no unit; write '{number:g}ms' or '{number:g}s'")
     return number
 
 

@@ -76,8 +76,7 @@ class Reporter:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""
-        ran = self.results.measured or self.results.totals
-        if self._settings.report and ran:
+        if self._settings.report and self.results.measured:
             lines = table.section(
                 self.results,
                 width=self._config.get_terminal_writer().fullwidth,

@@ -26,8 +26,9 @@ def test_parse_share(written, share):
     ("written", "seconds"),
     [
         (0, 0.0),
-        (2, 2.0),
         (0.02, 0.02),
+        (0.999, 0.999),
+        ("0.999", 0.999),
         ("0.02", 0.02),
         ("300us", 300e-6),
         ("20ms", 0.02),
@@ -77,7 +78,17 @@ def test_not_a_share(written):
 
 @pytest.mark.parametrize("written", [*NEITHER, "20 parsecs", "20%", "20 m", "20MS", "ms"])
 def test_not_a_duration(written):
-    with pytest.raises(ValueError, match="is not a number of seconds, or a time") as error:
+    with pytest.raises(ValueError, match="is not a time with its unit") as error:
+        parse_duration(written)
+    assert repr(written) in str(error.value)
+
+
+@pytest.mark.parametrize("written", [1, 1.0, 20, "20", "1", " 20 ", "1.0"])
+def test_a_duration_of_1_or_more_needs_its_unit(written):
+    number = f"{float(written):g}"
+    with pytest.raises(
+        ValueError, match=f"has no unit; write '{number}ms' or '{number}s'"
+    ) as error:
         parse_duration(written)
     assert repr(written) in str(error.value)
 

@@ -9,7 +9,7 @@ from pytest_gilknock import _core
 
 SHARE_FORM = "is not a share from 0 to 1, such as 0.3 or '30%'"
 DURATION_FORM = (
-    "is not a number of seconds, or a time with its unit: '300us', '20ms', '1.5s', '2min'"
+    "is not a time with its unit ('300us', '20ms', '1.5s', '2min'), or a number of seconds below 1"
 )
 
 TEST = """
@@ -49,6 +49,8 @@ def _a_test(pytester):
             ("gil_max_wait", value, f"{value!r} {DURATION_FORM}")
             for value in ["20 parsecs", "nan", "inf", "-1ms", "30%", "1e9"]
         ],
+        ("gil_max_wait", "20", "'20' has no unit; write '20ms' or '20s'"),
+        ("gil_switch_interval", "5", "'5' has no unit; write '5ms' or '5s'"),
         ("gil_top", "-1", "'-1' is not a number of rows: 0 for all, or a count such as 10"),
         ("gil_top", "ten", "'ten' is not a number of rows"),
         ("gil_sort", "name", "'name' is not one of wait, max_wait, held, contention"),
@@ -74,6 +76,7 @@ def test_option_or_ini_key(pytester, option, value, form, where):
     [
         ("gil_junit", "some", "'some' is not one of all, limited, none"),
         ("gil_knock_interval", "1us", "'1us' is not a time from 100us to 10s, or 'off'"),
+        ("gil_knock_interval", "50", "'50' has no unit; write '50ms' or '50s', or 'off'"),
         ("gil_knock_interval", "often", f"'often' {DURATION_FORM}, or 'off'"),
         (
             "gil_report",
@@ -114,6 +117,7 @@ MARKERS = [
     ("max_gil_contention(0.1, phase='run')", "phase 'run' is not one of setup, call, teardown"),
     ("max_gil_contention(0.1, phase=[])", "phase [] is not one of"),
     ('max_gil_wait("20 parsecs")', f"'20 parsecs' {DURATION_FORM}"),
+    ("max_gil_wait(20)", "20 has no unit; write '20ms' or '20s'"),
     ("max_gil_wait(-1)", f"-1 {DURATION_FORM}"),
     ("max_gil_wait()", 'the limit is missing; write @pytest.mark.max_gil_wait("20ms")'),
 ]
@@ -288,8 +292,57 @@ def test_json_path_in_a_folder_that_is_not_writable(pytester):
     assert_refused(pytester, "is not writable: Permission denied", "--gil-json=locked/out.json")
 
 
+typed_toml = pytest.mark.skipif(
+    pytest.version_tuple < (9,), reason="pytest 9 came to read typed TOML"
+)
+
+
+@typed_toml
 @pytest.mark.usefixtures("_a_test")
-@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 9 came to read typed TOML")
 def test_a_toml_value_of_another_type(pytester):
-    pytester.makepyprojecttoml("[tool.pytest]\ngil_top = 5\n")
-    assert_refused(pytester, "expects a string, got int: 5; write it as text, in quotes")
+    pytester.makepyprojecttoml("[tool.pytest]\ngil_top = true\n")
+    assert_refused(pytester, "got bool: True; write it as text, in quotes")
+
+
+@typed_toml
+@pytest.mark.usefixtures("_a_test")
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("gil_top = -5", "ini key gil_top: -5 is not a number of rows"),
+        ("gil_sort = 5", "ini key gil_sort: 5 is not one of wait, max_wait, held, contention"),
+        ("gil_max_wait = 20", "ini key gil_max_wait: 20 has no unit; write '20ms' or '20s'"),
+        ("gil_max_contention = 1.5", f"ini key gil_max_contention: 1.5 {SHARE_FORM}"),
+    ],
+)
+def test_a_toml_number_that_cannot_be_used(pytester, line, message):
+    pytester.makepyprojecttoml(f"[tool.pytest]\n{line}\n")
+    assert_refused(pytester, message)
+
+
+@typed_toml
+@pytest.mark.usefixtures("_a_test")
+def test_toml_numbers(pytester):
+    pytester.makepyprojecttoml(
+        "[tool.pytest]\ngil_top = 5\ngil_max_wait = 0.5\ngil_max_contention = 1\n"
+        "gil_knock_interval = 0.05\ngil_switch_interval = 0.005\n"
+    )
+    inner.run(pytester).assert_outcomes(passed=1)
+
+
+@pytest.mark.usefixtures("_a_test")
+@pytest.mark.parametrize("option", ["--gil-top=5", "--gil-sort=held"])
+def test_an_option_of_the_table_without_a_table(pytester, option):
+    flag = option.partition("=")[0]
+    assert_refused(pytester, f"{flag} has no effect without --gil-report", option)
+    assert_refused(pytester, f"{flag} has no effect", option, "--gil-max-wait=10s")
+
+
+@pytest.mark.usefixtures("_a_test")
+def test_the_table_of_a_comparison_has_rows_too(pytester):
+    assert inner.run(pytester, "--gil-save=base.json").ret == 0
+    assert inner.run(pytester, "--gil-compare=base.json", "--gil-top=5").ret == 0
+    pytester.path.joinpath("it_ran").unlink()
+    assert_refused(
+        pytester, "--gil-sort has no effect", "--gil-compare=base.json", "--gil-sort=held"
+    )

@@ -53,7 +53,7 @@ def test_a_breach_names_the_line_to_blame(pytester):
         ("0", ["--gil-max-contention=1"], "", None),
         ("1", ["--gil-max-contention=1"], "@max_gil_contention(0)", "@pytest.mark.max_gil_cont"),
         ("0", ["--gil-max-contention=0"], "@max_gil_contention(1)", None),
-        ("0", [], "@max_gil_wait('1h' and 3600)", "ini key gil_max_contention"),
+        ("0", [], "@max_gil_wait('3600s')", "ini key gil_max_contention"),
         ("0", [], "@max_gil_contention(1, phase='setup')", "ini key gil_max_contention"),
     ],
 )

@@ -45,7 +45,7 @@ def test_markers_are_registered(pytester):
         import pytest
 
         @pytest.mark.max_gil_contention(1)
-        @pytest.mark.max_gil_wait(3600)
+        @pytest.mark.max_gil_wait("1min")
         def test_limited(): pass
         """
     )

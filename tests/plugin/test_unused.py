@@ -28,7 +28,9 @@ EARLY = {
 STARTS_NO_THREAD = [f"-pno:{name}" for name in (*inner.WITHOUT, "xdist")]
 
 
-def test_unused_loads_nothing_and_starts_nothing(pytester):
+@pytest.mark.parametrize("github", [False, True], ids=["anywhere", "github"])
+def test_unused_loads_nothing_and_starts_nothing(pytester, monkeypatch, github):
+    monkeypatch.setenv("GITHUB_ACTIONS", str(github).lower())
     pytester.makepyfile(PROBE.format(early=EARLY))
     pytester.runpytest_subprocess(*STARTS_NO_THREAD).assert_outcomes(passed=1)
 
@@ -50,6 +52,25 @@ def test_collect_only_measures_nothing(pytester):
     pytester.makepyfile("def test_a(): pass\ndef test_b(): pass\n")
     result = inner.run(pytester, "--collect-only", "-q")
     result.stdout.fnmatch_lines(["*::test_a", "*::test_b"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_collect_only_writes_nothing_and_prints_no_section(pytester, workers):
+    pytester.makepyfile("def test_a(): pass\n")
+    options = ["--gil-report", "--gil-json=out.json", "--gil-save=base.json", f"-n{workers}"]
+    result = inner.run(pytester, "--collect-only", *options)
+    assert result.ret == 0
+    assert inner.section(result) == []
+    assert not list(pytester.path.glob("*.json"))
+    result.stdout.no_fnmatch_line("*gilknock: *")
+
+
+@pytest.mark.parametrize("args", [("-k", "zzz"), ("-m", "skip")], ids=["none", "skipped"])
+def test_nothing_is_said_of_a_run_that_measured_no_test(pytester, args):
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.skip\ndef test_a(): pass\ndef test_b(): pass\n"
+    )
+    assert inner.section(inner.run(pytester, "--gil-report", *args)) == []
 
 
 @pytest.mark.parametrize("option", ["--gil-report", "--gil-max-wait=10s"])
