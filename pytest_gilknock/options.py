@@ -50,8 +50,8 @@ _INI_ONLY: tuple[tuple[str, str], ...] = (
     ),
     (
         "gil_junit",
-        "tests that get JUnit properties: all|limited|none (default: all with --gil-report and "
-        "--junit-xml, otherwise those with a limit)",
+        "tests that get properties, in JUnit files and other reports: all|limited|none (default: "
+        "all with --gil-report, otherwise those with a limit)",
     ),
 )
 

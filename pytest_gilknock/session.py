@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_gilknock.measurement.distributed import Controller, WorkerOutlet, fail_worker, is_worker
 from pytest_gilknock.measurement.meter import Meter, OuterPhases
 from pytest_gilknock.measurement.settings import Settings, read
+from pytest_gilknock.measurement.transport import (
+    Controller,
+    ReportWriter,
+    WorkerSink,
+    fail_worker,
+    is_worker,
+)
 from pytest_gilknock.reporting import github
 from pytest_gilknock.reporting.reporter import Reporter
 
@@ -43,7 +49,7 @@ def start(config: pytest.Config) -> None:
     if settings.gate is not None:
         from pytest_gilknock.gate import setup as gate_plugin
 
-        gate_plugin.install(config, settings, settings.gate, lambda: _meter(config))
+        gate_plugin.install(config, settings, settings.gate)
     if settings.measures_all:
         _meter(config)
 
@@ -81,6 +87,7 @@ class SwitchInterval:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
+        __tracebackhide__ = True
         before = sys.getswitchinterval()
         sys.setswitchinterval(self._seconds)
         try:
@@ -93,10 +100,10 @@ def _meter(config: pytest.Config) -> Meter:
     """Return the meter of this process; makes it, and what listens to it, when first asked."""
     meter: Meter | None = config.pluginmanager.get_plugin(_METER)
     if meter is None:
-        outlet = WorkerOutlet(config) if is_worker(config) else _reporter(config)
-        meter = Meter(settings_of(config), outlet)
+        sink = WorkerSink(config) if is_worker(config) else _reporter(config)
+        meter = Meter(settings_of(config), sink)
         config.pluginmanager.register(meter, _METER)
-        config.pluginmanager.register(meter.handover)
+        config.pluginmanager.register(ReportWriter())
     return meter
 
 

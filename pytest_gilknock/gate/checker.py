@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import astuple
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import pytest
 
@@ -14,12 +14,10 @@ from pytest_gilknock.baseline.model import Entry
 from pytest_gilknock.gate.compare import Before, Change, compare_test
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.text import breach_text, runs
-from pytest_gilknock.measurement.distributed import fail_worker, is_worker
+from pytest_gilknock.measurement.tracebacks import at_test
+from pytest_gilknock.measurement.transport import PENDING, fail_worker, is_worker
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
-
-if TYPE_CHECKING:
-    from pytest_gilknock.measurement.meter import Meter
 
 
 class Note(TypedDict):
@@ -36,36 +34,28 @@ class Note(TypedDict):
     attempts: int
 
 
-class _Latest(NamedTuple):
-    """The test that ran last to its own end, until its report is made."""
-
-    item: pytest.Item
-    note: Note
-    failure: BaseException | None
+NOTE = "gilknock_gate"
+"""Attribute of a test report that has a :class:`Note`."""
 
 
 class Gatekeeper:
     """Fails the tests that are over a gate, and puts each test's entry on its report.
 
-    ``meter`` returns the one that measures in this process. With ``strict``, a baseline measured by
-    another method is a usage error.
+    With ``strict``, a baseline measured by another method is a usage error.
     """
 
     def __init__(
         self,
         before: Before,
         gates: Sequence[Gate],
-        meter: Callable[[], Meter],
         *,
         strict: bool,
         junit: bool,
     ) -> None:
         self._before = before
         self._gates = gates
-        self._meter = meter
         self._strict = strict
         self._junit = junit
-        self._latest: _Latest | None = None
 
     def knows(self, item: pytest.Item) -> bool:
         """Return whether a gate can fail this test."""
@@ -92,12 +82,12 @@ class Gatekeeper:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Judge the reading of a test that passed, and fail it by raising as it would itself."""
-        self._latest = None
+        __tracebackhide__ = True
         result = yield
-        raw = self._meter().handover.reading_of(item)
-        if raw is None:
+        pending = item.stash.get(PENDING, None)
+        if pending is None or pending.record is None or pending.phase != "call":
             return result
-        reading = GilReading.from_raw(raw)
+        reading = GilReading.from_raw(pending.record["raw"])
         entry = Entry.from_reading(reading)
         nodeid = id_of(item)
         changes = self._changes(nodeid, entry)
@@ -107,7 +97,7 @@ class Gatekeeper:
         failure = None
         if breaches:
             words = breach_text(breaches, self._before.names, reading, str(item.config.rootpath))
-            failure = pytest.fail.Exception(words, pytrace=False)
+            failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
         note: Note = {
             "nodeid": nodeid,
             "entry": list(astuple(entry)),
@@ -115,30 +105,15 @@ class Gatekeeper:
             "extent": max((change.extent for change in breaches), default=0.0),
             "attempts": 1,
         }
-        self._latest = _Latest(item, note, failure)
+        pending.attributes[NOTE] = note
         if failure is not None:
+            pending.failure = failure
             raise failure
         return result
 
     def _changes(self, nodeid: str, entry: Entry) -> list[Change]:
         before = self._before.entries.get(nodeid)
         return compare_test(nodeid, before, entry, self._gates)[0] if before else []
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put the entry on the report, unless the test failed by itself.
-
-        unittest keeps a test's own failure to itself until now.
-        """
-        report = yield
-        latest = self._latest
-        if latest is not None and latest.item is item and call.when == "call":
-            self._latest = None
-            if call.excinfo is None or call.excinfo.value is latest.failure:
-                report.gilknock_gate = latest.note  # type: ignore[attr-defined]
-        return report
 
 
 def id_of(item: pytest.Item) -> str:

@@ -12,11 +12,14 @@ from pytest_gilknock.baseline import environment as origin
 from pytest_gilknock.baseline.model import Baseline, BaselineError, Entry
 from pytest_gilknock.baseline.storage import is_path
 from pytest_gilknock.gate import io as gate_files
+from pytest_gilknock.gate.checker import NOTE
 from pytest_gilknock.gate.compare import Before, Comparison, compare_runs
 from pytest_gilknock.gate.formats import as_markdown
+from pytest_gilknock.gate.retries import reason_against
 from pytest_gilknock.gate.text import runs, section
 from pytest_gilknock.render import format as text
 from pytest_gilknock.reporting import github
+from pytest_gilknock.reporting.reporter import OUTCOMES
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.checker import Note
@@ -65,17 +68,21 @@ class GateReporter:
         line = f"gilknock: compared with {runs(self._before.names)}" + (
             f"; gate {gates}" if gates else ""
         )
-        return [line, *(f"gilknock: warning: {warning}" for warning in self._warnings)]
+        warnings = [*self._warnings]
+        if self._settings.retries and (reason := reason_against(self._config)) is not None:
+            warnings.append(f"--gil-compare-retries has no effect: {reason}")
+        return [line, *(f"gilknock: warning: {warning}" for warning in warnings)]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Give a worker what it compares with."""
         node.workerinput[BEFORE] = self._before.dumps()
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the test's entry off its report."""
-        note: Note | None = report.__dict__.pop("gilknock_gate", None)
-        if note is None or report.outcome == "rerun":  # type: ignore[comparison-overlap]
+        """Take the test's entry off its report, unless the test is run again."""
+        note: Note | None = report.__dict__.pop(NOTE, None)
+        if note is None or report.outcome not in OUTCOMES:
             return
         nodeid = note["nodeid"]
         self._measured[nodeid] = Entry(*note["entry"])

@@ -6,23 +6,24 @@ shares with others (fixtures of a class, a module, the session) stays as it is i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from _pytest.runner import call_and_report
 
+from pytest_gilknock.gate.checker import NOTE
+from pytest_gilknock.render import format as text
+
 if TYPE_CHECKING:
     from pytest_gilknock.gate.checker import Note
-    from pytest_gilknock.measurement.handover import Pending
-    from pytest_gilknock.measurement.meter import Meter
 
 
 class _Attempt(NamedTuple):
     """A run of a test. Without a note it failed by itself, and that outcome stands."""
 
     reports: list[pytest.TestReport]
-    readings: dict[str, Pending]
     note: Note | None
     repeat: bool
 
@@ -30,12 +31,9 @@ class _Attempt(NamedTuple):
 class Retries:
     """Takes over the tests that ``may_fail`` by a gate; runs them up to ``retries`` times more."""
 
-    def __init__(
-        self, retries: int, may_fail: Callable[[pytest.Item], bool], meter: Callable[[], Meter]
-    ) -> None:
+    def __init__(self, retries: int, may_fail: Callable[[pytest.Item], bool]) -> None:
         self._retries = retries
         self._may_fail = may_fail
-        self._meter = meter
         self._running: str | None = None
         self._has_subtests = False
 
@@ -53,7 +51,6 @@ class Retries:
         finally:
             self._running = None
         chosen = _outcome(attempts)
-        self._meter().handover.pending = chosen.readings
         for report in chosen.reports:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -74,7 +71,7 @@ class Retries:
         reports = [call_and_report(item, "setup", log=False)]
         if reports[0].passed:
             reports.append(call_and_report(item, "call", log=False))
-        note: Note | None = getattr(reports[-1], "gilknock_gate", None)
+        note: Note | None = getattr(reports[-1], NOTE, None)
         stopping = session.shouldfail or session.shouldstop
         repeat = (
             note is not None
@@ -91,31 +88,98 @@ class Retries:
         if hasattr(item, "_request"):
             item._request = False
             item.funcargs = None
-        return _Attempt(reports, dict(self._meter().handover.pending), note, repeat)
+        return _Attempt(reports, note, repeat)
 
 
 def _repeatable(item: pytest.Item) -> bool:
-    """Return whether a test is run by pytest's own protocol, and nobody looks at its steps."""
+    """Return whether no other plugin runs this test in its own way, and nobody looks at its steps.
+
+    To a plugin that runs failed tests again, a test over its gate is a failed one.
+    """
     option = item.config.option
     return not (
         getattr(option, "usepdb", False)
         or getattr(option, "setupshow", False)
         or getattr(option, "setuponly", False)
-        or _has_reruns(item)
+        or _is_flaky(item)
+        or _foreign_protocols(item.ihook)
     )
 
 
-def _has_reruns(item: pytest.Item) -> bool:
-    """Return whether pytest-rerunfailures runs this test again; a breach is a failure to it."""
-    if not item.config.pluginmanager.has_plugin("rerunfailures"):
-        return False
-    option = item.config.option
-    return bool(
-        getattr(option, "reruns", None)
-        or getattr(option, "force_reruns", None)
-        or item.config.getini("reruns")
-        or item.get_closest_marker("flaky")
+_REPEATING = {
+    "rerunfailures": ("pytest_rerunfailures", ("reruns", "force_reruns")),
+    "flaky": ("flaky", ("force_flaky",)),
+    "pytest-retry": ("pytest_retry", ("retries",)),
+}
+"""Plugins that run failed tests again: their packages, and their settings for every test."""
+
+_FORKED = "pytest_forked"
+
+
+def _repeats_every_test(config: pytest.Config) -> str | None:
+    """Return the plugin that is asked to run every failed test again, if there is one."""
+    for plugin, (_, settings) in _REPEATING.items():
+        if any(_is_set(config, setting) for setting in settings):
+            return plugin
+    return None
+
+
+def _is_set(config: pytest.Config, name: str) -> bool:
+    if getattr(config.option, name, None):
+        return True
+    try:
+        return config.getini(name) not in (None, "", "0", 0)
+    except (ValueError, TypeError, pytest.UsageError):
+        return False  # the plugin is not there, or has no such ini key
+
+
+def _is_flaky(item: pytest.Item) -> bool:
+    """Return whether another plugin is asked to run this test again when it fails."""
+    return (
+        _repeats_every_test(item.config) is not None
+        or (_marks_flaky(item.config) and item.get_closest_marker("flaky") is not None)
+        or _is_decorated(item)
     )
+
+
+def _marks_flaky(config: pytest.Config) -> bool:
+    """Return whether there is a plugin to which the marker ``flaky`` means something."""
+    has_plugin = config.pluginmanager.has_plugin
+    names = {name for plugin, (package, _) in _REPEATING.items() for name in (plugin, package)}
+    return any(map(has_plugin, {*names, "flaky.flaky_pytest_plugin", "pytest_retry.retry_plugin"}))
+
+
+def _is_decorated(item: pytest.Item) -> bool:
+    """Return whether ``@flaky`` of the plugin flaky stands at the test or its class."""
+    places = (getattr(item, name, None) for name in ("function", "cls"))
+    return any(hasattr(place, "_flaky_max_runs") for place in places)
+
+
+def _foreign_protocols(hooks: Any) -> list[str]:
+    """Return the plugins that may run a test in their own way instead of pytest's.
+
+    Those of :data:`_REPEATING` do so only with the tests they are asked to run again, or change
+    nothing by it.
+    """
+    known = {package for package, _ in _REPEATING.values()} | {"_pytest", "pytest_gilknock"}
+    return [
+        implementation.plugin_name
+        for implementation in hooks.pytest_runtest_protocol.get_hookimpls()
+        if not (implementation.wrapper or implementation.hookwrapper)
+        and implementation.function.__module__.partition(".")[0] not in {*known, _FORKED}
+    ]
+
+
+def reason_against(config: pytest.Config) -> str | None:
+    """Return why no test can be measured again in this run, None if some can."""
+    if (plugin := _repeats_every_test(config)) is not None:
+        return f"{plugin} runs every failed test again itself"
+    if getattr(config.option, "forked", False):
+        return "pytest-forked runs every test in a process of its own"
+    if foreign := _foreign_protocols(config.hook):
+        names = ", ".join(text.printable(os.path.basename(name)) for name in foreign)
+        return f"{names} may run tests in a way of its own (pytest_runtest_protocol)"
+    return None
 
 
 def _discard_instance(item: Any) -> None:

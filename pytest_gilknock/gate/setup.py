@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,10 @@ from pytest_gilknock.gate import io as gate_files
 from pytest_gilknock.gate.checker import Gatekeeper
 from pytest_gilknock.gate.compare import Before
 from pytest_gilknock.gate.reporter import BEFORE, GateReporter
-from pytest_gilknock.measurement.distributed import is_worker
+from pytest_gilknock.measurement.transport import is_worker
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.settings import GateSettings
-    from pytest_gilknock.measurement.meter import Meter
     from pytest_gilknock.measurement.settings import Settings
 
 
@@ -26,12 +24,11 @@ def install(
     config: pytest.Config,
     settings: Settings,
     gate: GateSettings,
-    meter: Callable[[], Meter],
 ) -> None:
     """Register what this process needs: to judge where tests run, to report where they are told.
 
-    ``meter`` returns the meter, registered after this so that its window stays the innermost.
-    Raises pytest.UsageError before any test runs.
+    Before the meter is registered, so that its window stays the innermost. Raises
+    pytest.UsageError before any test runs.
     """
     if config.option.collectonly:
         return
@@ -39,14 +36,12 @@ def install(
         before = Before.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
     else:
         before = _report(config, settings, gate)
-    gatekeeper = Gatekeeper(
-        before, gate.gates, meter, strict=gate.strict, junit=settings.junit != "none"
-    )
+    gatekeeper = Gatekeeper(before, gate.gates, strict=gate.strict, junit=settings.junit != "none")
     config.pluginmanager.register(gatekeeper)
     if gate.retries and gate.gates:
         from pytest_gilknock.gate.retries import Retries
 
-        config.pluginmanager.register(Retries(gate.retries, gatekeeper.knows, meter))
+        config.pluginmanager.register(Retries(gate.retries, gatekeeper.knows))
 
 
 def _report(config: pytest.Config, settings: Settings, gate: GateSettings) -> Before:

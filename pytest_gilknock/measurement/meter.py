@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gilknock import _core
-from pytest_gilknock.measurement.distributed import is_controller
-from pytest_gilknock.measurement.handover import Handover
+from pytest_gilknock.measurement.tracebacks import at_test
+from pytest_gilknock.measurement.transport import PENDING, Pending, is_controller
 from pytest_gilknock.model import units
 from pytest_gilknock.model.limits import Limit, judge
 from pytest_gilknock.model.reading import GilReading, contention_of
@@ -19,22 +19,22 @@ from pytest_gilknock.reporting.results import WORTH_A_ROW
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.markers import PhaseLimits
-    from pytest_gilknock.measurement.outlet import Outlet
     from pytest_gilknock.measurement.settings import Settings
-    from pytest_gilknock.model.wire import Measured, PlainLimit, RawReading
+    from pytest_gilknock.measurement.transport import Sink
+    from pytest_gilknock.model.wire import PhaseRecord, PlainLimit, RawReading
 
 
 class Meter:
-    """Measures the tests that ask for it, judges them by their limits, and passes both on.
+    """Measures the tests that ask for it and judges them by their limits.
 
-    Tests without limits that are too short for a row are only counted, unless all are to be told.
+    Leaves each reading in the stash of its item, and the totals of this process in ``sink``. Tests
+    without limits that are too short for a row are only counted, unless every test is reported.
     """
 
-    def __init__(self, settings: Settings, outlet: Outlet) -> None:
+    def __init__(self, settings: Settings, sink: Sink) -> None:
         self._settings = settings
         self._shortest = 0.0 if settings.tells_all else WORTH_A_ROW
-        self._outlet = outlet
-        self.handover = Handover(outlet)
+        self._sink = sink
         self._default: PhaseLimits = settings.limits_of_all
         self.limits: dict[pytest.Item, PhaseLimits] = {}  # of the tests with markers
         self._gil_enabled = gil_enabled()
@@ -42,6 +42,7 @@ class Meter:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Hold one window open over all tests, for waits that outlast the test they begin in."""
+        __tracebackhide__ = True
         if is_controller(session):
             return (yield)  # the tests run in other processes
         if self._settings.knock_interval is not None:
@@ -56,28 +57,30 @@ class Meter:
         finally:
             raw = window.end()
             now = _core.cost()
-            self._outlet.take_run(
+            self._sink.add_run(
                 {
                     "raw": raw,
                     "windows_cost": now[0] - windows_cost,
                     "knocks_held": now[1] - knocks_held,
                     "gil_turned_on": turned_on,
-                    "short": self.handover.short,
                 }
             )
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Measure innermost, so that the window holds the test and nothing of other plugins."""
+        __tracebackhide__ = True
         return (yield from self.measure(item, "call"))
 
     def measure(self, item: pytest.Item, phase: str) -> Generator[None, object, object]:
         """Run a phase of a test, in a window if it is to be measured; raise at a broken limit."""
+        __tracebackhide__ = True
         phases = self.limits.get(item, self._default) if self.limits else self._default
         limits = phases.get(phase)
         if limits is None:
             return (yield)
-        self.handover.forget(phase)
+        if PENDING in item.stash:  # of a run that nobody reported
+            del item.stash[PENDING]
         window = _core.Window(method=self._settings.method)
         window.begin()
         try:
@@ -87,7 +90,7 @@ class Meter:
             raise
         raw = window.end(0.0 if limits else self._shortest)
         if raw is None:
-            self.handover.expect(item, phase, None)
+            item.stash[PENDING] = Pending(phase, None)
         elif (failure := self._note(item, phase, raw, limits)) is not None:
             raise failure
         return result
@@ -96,13 +99,13 @@ class Meter:
         self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
     ) -> BaseException | None:
         """Keep a reading for its report; return the failure if it breaks one of ``limits``."""
-        measured: Measured = {"phase": phase, "raw": raw}
+        record: PhaseRecord = {"phase": phase, "raw": raw}
         if raw["gil_enabled"] != self._gil_enabled:
-            self._gil_enabled = measured["gil_turned_on"] = raw["gil_enabled"]
-        failure = _judge(measured, limits, str(item.config.rootpath)) if limits else None
-        self.handover.expect(item, phase, measured, failure)
+            self._gil_enabled = record["gil_turned_on"] = raw["gil_enabled"]
+        failure = _judge(item, record, limits) if limits else None
+        item.stash[PENDING] = Pending(phase, record, failure)
         junit = self._settings.junit
-        if phase == "call" and (junit == "all" or (junit == "limited" and limits)):
+        if phase == "call" and (limits if junit == "limited" else junit != "none"):
             _set_properties(item, raw)
         return failure
 
@@ -115,10 +118,12 @@ class OuterPhases:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        __tracebackhide__ = True
         return (yield from self._meter.measure(item, "setup"))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        __tracebackhide__ = True
         return (yield from self._meter.measure(item, "teardown"))
 
 
@@ -128,16 +133,18 @@ def gil_enabled() -> bool:
     return is_enabled is None or is_enabled()
 
 
-def _judge(measured: Measured, limits: tuple[Limit, ...], root: str) -> BaseException | None:
-    reading = GilReading.from_raw(measured["raw"])
+def _judge(
+    item: pytest.Item, record: PhaseRecord, limits: tuple[Limit, ...]
+) -> BaseException | None:
+    reading = GilReading.from_raw(record["raw"])
     verdicts = [verdict for limit in limits if (verdict := judge(reading, limit)) is not None]
     # A report may travel to another process, and only plain data can go with it.
-    measured["limits"] = [_plain(limit) for limit in limits]
-    measured["verdicts"] = [(_plain(limit), breached, fact) for limit, breached, fact in verdicts]
+    record["limits"] = [_plain(limit) for limit in limits]
+    record["verdicts"] = [(_plain(limit), breached, fact) for limit, breached, fact in verdicts]
     if not any(verdict.breached for verdict in verdicts):
         return None
-    words = breach_text(reading, verdicts, measured["phase"], root=root)
-    return pytest.fail.Exception(words, pytrace=False)
+    words = breach_text(reading, verdicts, record["phase"], root=str(item.config.rootpath))
+    return at_test(item, pytest.fail.Exception(words, pytrace=False))
 
 
 def _plain(limit: Limit) -> PlainLimit:

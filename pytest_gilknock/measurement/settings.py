@@ -78,7 +78,6 @@ def read(config: pytest.Config) -> Settings:
         limit("gil_max_contention", "contention", parse_share),
         limit("gil_max_wait", "max_wait", parse_duration),
     )
-    everything = report and bool(config.getoption("xmlpath", None))
     settings = Settings(
         report=report,
         top=value("gil_top", _parse_count, DEFAULT_TOP),
@@ -88,7 +87,7 @@ def read(config: pytest.Config) -> Settings:
         knock_interval=value("gil_knock_interval", _parse_knock_interval, None),
         switch_interval=value("gil_switch_interval", _between("1us", "1min"), None),
         exports=_exports(config, asked),
-        junit=value("gil_junit", _one_of(JUNIT), "all" if everything else "limited"),
+        junit=value("gil_junit", _one_of(JUNIT), _default_junit(config, report=report)),
         gate=gate,
         verbosity=config.getoption("verbose", 0),
     )
@@ -121,6 +120,19 @@ def _exports(config: pytest.Config, asked: dict[str, tuple[str, Any]]) -> tuple[
     except ValueError as error:
         raise pytest.UsageError(f"{place}: {error}") from None
     return tuple(exports)
+
+
+_FILE_REPORTS = ("xmlpath", "htmlpath", "json_report", "report_log", "allure_report_dir")
+"""Options of plugins whose files show properties: pytest's own, pytest-html and the like."""
+
+
+def _default_junit(config: pytest.Config, *, report: bool) -> str:
+    """Return which tests get properties; ``measured``: those whose reading is taken anyway."""
+    if not report:
+        return "limited"
+    return (
+        "all" if any(getattr(config.option, name, None) for name in _FILE_REPORTS) else "measured"
+    )
 
 
 def _check_table_options(config: pytest.Config, settings: Settings) -> None:

@@ -95,7 +95,7 @@ class _Judged(TypedDict, total=False):
     gil_turned_on: bool
 
 
-class Measured(_Judged):
+class PhaseRecord(_Judged):
     """What a test report carries from where it was measured to where it is printed: plain data."""
 
     phase: str
@@ -103,14 +103,19 @@ class Measured(_Judged):
 
 
 class RunTotals(TypedDict):
-    """What a measuring process tells at its end: one window over all tests, and costs (s).
+    """What a process measured as a whole: one window over all of its tests, and costs (s).
 
-    ``gil_turned_on`` says that it came to have a GIL before its first test, by an import; ``short``
-    how many tests it measured that were too short to tell of.
+    ``gil_turned_on`` says that it came to have a GIL before its first test, by an import.
     """
 
     raw: RawReading
     windows_cost: float
     knocks_held: float
     gil_turned_on: bool
-    short: int
+
+
+# Attributes of a test report.
+RECORD = "gilknock"  # a PhaseRecord
+SHORT = "gilknock_short"  # True where the phase was measured, but too short for a record
+FORKED = "gilknock_forked"  # True where a process forked for this test alone measured it
+BREACH = "gilknock_breach"  # True where the test fails by a limit or a gate

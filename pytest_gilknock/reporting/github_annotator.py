@@ -6,11 +6,9 @@ import os
 
 import pytest
 
+from pytest_gilknock.model import wire
 from pytest_gilknock.render import format as text
 from pytest_gilknock.reporting.github import Annotation, workflow_commands
-
-BREACHES = ("GIL limit exceeded", "GIL contention regression")
-"""How the texts of tests begin that fail by a limit or a gate, and of no other ones."""
 
 ANNOTATES_FAILURES = "pytest_github_actions_annotate_failures"
 """The plugin that annotates every failed test; with it ours would be the second."""
@@ -28,9 +26,9 @@ class Annotator:
         self._annotations: list[Annotation] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        words = str(report.longrepr)
-        if not report.failed or not words.startswith(BREACHES):
+        if not report.failed or not getattr(report, wire.BREACH, False):
             return
+        words = str(report.longrepr)
         file, line, name = report.location
         self._annotations.append(
             Annotation(

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_gilknock.model import wire
 from pytest_gilknock.render import format as text
 from pytest_gilknock.reporting import terminal as table
 from pytest_gilknock.reporting.results import WORTH_A_ROW, Results
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.settings import Settings
-    from pytest_gilknock.model.wire import Measured, RunTotals
+    from pytest_gilknock.model.wire import PhaseRecord, RunTotals
+
+
+OUTCOMES = ("passed", "failed", "skipped")
+"""Of tests that are over; plugins that run a test again have words of their own for what was."""
 
 
 class Reporter:
@@ -50,14 +55,31 @@ class Reporter:
             return "method sampled, as asked for"
         return f"method {method}" + (f" ({text.printable(reason)})" if reason else "")
 
-    def take_test(self, report: pytest.TestReport, measured: Measured) -> None:
-        """Count one measured phase of a test, unless the test is going to be run again."""
-        if report.outcome != "rerun":  # type: ignore[comparison-overlap]
-            self.results.add(report.nodeid, report.outcome, measured)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take a phase's reading off its report, and count it unless the test is run again.
 
-    def take_run(self, totals: RunTotals) -> None:
+        First, as others may keep the report until the end, or write down all that it has.
+        """
+        attributes = report.__dict__
+        record: PhaseRecord | None = attributes.pop(wire.RECORD, None)
+        short = attributes.pop(wire.SHORT, False)
+        forked = attributes.pop(wire.FORKED, False)
+        if (record is None and not short) or report.outcome not in OUTCOMES:
+            return
+        if record is not None:
+            self.results.add(report.nodeid, report.outcome, record)
+        else:
+            self.results.add_short()
+        self.results.forked += forked
+
+    def add_run(self, totals: RunTotals) -> None:
         """Count one measuring process."""
         self.results.add_process(totals)
+
+    def add_crash(self) -> None:
+        """Count a measuring process that crashed."""
+        self.results.crashed += 1
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the files that were asked for; one that cannot be written keeps no other back."""

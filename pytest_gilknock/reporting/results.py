@@ -12,7 +12,7 @@ from pytest_gilknock.reporting.compact_list import Packed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilknock.model.wire import Measured, RawReading, RunTotals
+    from pytest_gilknock.model.wire import PhaseRecord, RawReading, RunTotals
 
 WORTH_A_ROW = 1e-3
 """Seconds: a test that is shorter, or below in the measure it is sorted by, gets no row."""
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
     nodeid: str
     outcome: str
-    measured: Measured
+    measured: PhaseRecord
 
     @property
     def name(self) -> str:
@@ -72,6 +72,10 @@ class Results:
         self.extent_measure = "held" if sort == "contention" else sort
         """The measure in seconds that decides whether a test is worth a row."""
         self.measured = 0
+        self.forked = 0
+        """How many tests a process forked for them alone measured."""
+        self.crashed = 0
+        """How many processes did not live to leave their totals."""
         self.with_row = 0
         self.unjudged = 0
         self.first_unjudged: Entry | None = None
@@ -83,7 +87,7 @@ class Results:
         """Wall time (s) of all threads of the tests whose ``run_delay`` is known."""
         self._worst: list[Entry] = []
 
-    def add(self, nodeid: str, outcome: str, measured: Measured) -> None:
+    def add(self, nodeid: str, outcome: str, measured: PhaseRecord) -> None:
         """Count one measured phase of a test, and keep it where it may be shown."""
         raw = measured["raw"]
         self.measured += 1
@@ -113,10 +117,13 @@ class Results:
             self.unjudged += 1
             self.first_unjudged = self.first_unjudged or entry
 
+    def add_short(self) -> None:
+        """Count one measured phase of a test that was too short for a reading."""
+        self.measured += 1
+
     def add_process(self, totals: RunTotals) -> None:
-        """Count what a measuring process tells at its end."""
+        """Count what a process measured as a whole."""
         self.totals.append(totals)
-        self.measured += totals["short"]
 
     def everything(self) -> Iterator[Entry]:
         """Yield every measured phase of every test, if they were kept, sorted by id."""

@@ -191,6 +191,15 @@ def unjudged(results: Results) -> Iterator[Line]:
 
 def _doubts(results: Results) -> Iterator[Line]:
     """Yield what makes the numbers less than they seem."""
+    if results.crashed:
+        number = "1 process" if results.crashed == 1 else f"{results.crashed} processes"
+        yield Line(f"{number} crashed, whose totals are not in the whole run.", yellow=True)
+    if results.forked:
+        tests = units.count(results.forked, "test")
+        yield Line(
+            f"{tests} ran in forked processes: what they did there is not in the whole run.",
+            yellow=True,
+        )
     if machine_was_busy(results.run_delay, results.thread_time):
         yield Line(
             f"The machine was busy: threads stood ready for {units.seconds(results.run_delay)}"

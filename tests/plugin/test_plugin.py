@@ -65,7 +65,8 @@ def test_a_run_inside_a_measured_test(pytester):
         """
         def test_outer(pytester):
             pytester.makepyfile("def test_inner(): pass")
-            pytester.runpytest_inprocess("--gil-report").assert_outcomes(passed=1)
+            result = pytester.runpytest_inprocess("--gil-report", "-pno:pytest-retry")
+            result.assert_outcomes(passed=1)
         """
     )
     inner.run(pytester, "--gil-report").assert_outcomes(passed=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import Measured, RawBlame, RawReading, RunTotals
+    from pytest_gilknock.model.wire import PhaseRecord, RawBlame, RawReading, RunTotals
 
 UNMEASURED: dict[str, Any] = {
     "held": None,
@@ -115,23 +115,22 @@ def reading(**changes: Any) -> GilReading:
     return GilReading.from_raw(raw(**changes))
 
 
-def measured(raw_reading: RawReading, **changes: Any) -> Measured:
+def measured(raw_reading: RawReading, **changes: Any) -> PhaseRecord:
     """What a test report carries."""
     return {"phase": "call", "raw": raw_reading, **changes}  # type: ignore[typeddict-item]
 
 
-def breach(raw_reading: RawReading) -> Measured:
+def breach(raw_reading: RawReading) -> PhaseRecord:
     """A test that failed by a limit of 1 ms on its longest wait."""
     limit = ("max_wait", 0.001, "--gil-max-wait")
     return measured(raw_reading, limits=[limit], verdicts=[(limit, True, "max wait 5 ms")])
 
 
-def totals(raw_reading: RawReading, *, gil_turned_on: bool = False, short: int = 0) -> RunTotals:
+def totals(raw_reading: RawReading, *, gil_turned_on: bool = False) -> RunTotals:
     """What one measuring process tells at its end."""
     return {
         "raw": raw_reading,
         "windows_cost": 0.021,
         "knocks_held": 0.0012,
         "gil_turned_on": gil_turned_on,
-        "short": short,
     }

@@ -1,0 +1,157 @@
+"""How a reading gets from where its test runs to where it is printed.
+
+A measured phase leaves its reading in the stash of its item. When pytest makes the report of that
+phase, the reading moves on to the report, as an attribute of plain data. So it goes wherever the
+report goes: to the controller of pytest-xdist, out of a process that pytest-forked made for one
+test, or nowhere at all, because a plugin drops the report and runs the test again. What a process
+measured as a whole goes out with the last message of an xdist worker.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import pytest
+
+from pytest_gilknock.measurement.tracebacks import remove_own_frames
+from pytest_gilknock.model import wire
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.wire import PhaseRecord, RunTotals
+
+_TOTALS = "gilknock_totals"  # in the last message of an xdist worker, as is the next
+_USAGE_ERROR = "gilknock_usage_error"
+
+
+@dataclass(slots=True)
+class Pending:
+    """A measured phase whose report is still to be made.
+
+    ``record`` is None where the phase was too short for one. ``failure`` is what was raised for a
+    limit or a gate. ``attributes`` are put on the report unless the test failed by itself.
+    """
+
+    phase: str
+    record: PhaseRecord | None
+    failure: BaseException | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+PENDING: pytest.StashKey[Pending] = pytest.StashKey()
+
+
+class Sink(Protocol):
+    """Where measuring processes leave what they measured as a whole."""
+
+    def add_run(self, totals: RunTotals) -> None:
+        """Take the totals of a process whose last test has run."""
+
+    def add_crash(self) -> None:
+        """Take note of a process that crashed, and its totals with it."""
+
+
+class ReportWriter:
+    """Plugin object that puts readings on reports, in the process that runs the tests."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Outermost: within it pytest-retry runs a test again, and changes the report's outcome.
+
+        Reports of subtests are made while their test is still being measured: nothing is pending.
+        """
+        if isinstance(call.excinfo, pytest.ExceptionInfo):
+            remove_own_frames(call.excinfo.tb)
+        before = item.stash.get(PENDING, None)
+        report = yield
+        pending = item.stash.get(PENDING, None)
+        if pending is not None and pending.phase == call.when:
+            del item.stash[PENDING]
+            again = pending is not before
+            if again:
+                report.user_properties[:] = item.user_properties
+            self._write(report, pending, own_failure=not again and _is_own_failure(call, pending))
+        return report
+
+    def _write(self, report: pytest.TestReport, pending: Pending, *, own_failure: bool) -> None:
+        attributes = report.__dict__
+        if os.getpid() != self._pid:
+            attributes[wire.FORKED] = True
+        if pending.record is None:
+            attributes[wire.SHORT] = True
+            return
+        attributes[wire.RECORD] = pending.record
+        if own_failure:
+            pending.record.pop("limits", None)
+            pending.record.pop("verdicts", None)
+            return
+        if pending.failure is not None:
+            attributes[wire.BREACH] = True
+        attributes.update(pending.attributes)
+
+
+def _is_own_failure(call: pytest.CallInfo[None], pending: Pending) -> bool:
+    """Return whether the test failed by something else than a limit or a gate.
+
+    unittest keeps a test's own failure to itself until the report is made: it wins.
+    """
+    return call.excinfo is not None and call.excinfo.value is not pending.failure
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Return whether this process runs tests for another one."""
+    return hasattr(config, "workerinput")
+
+
+def is_controller(session: pytest.Session) -> bool:
+    """Return whether this process has others run its tests."""
+    return session.config.pluginmanager.has_plugin("dsession")
+
+
+def fail_worker(config: pytest.Config, text: str) -> NoReturn:
+    """End this worker before it runs a test, and have its controller end with a usage error."""
+    _last_message(config)[_USAGE_ERROR] = text
+    pytest.exit(text, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+class WorkerSink:
+    """Sends a worker's totals to the controller."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._last_message = _last_message(config)
+
+    def add_run(self, totals: RunTotals) -> None:
+        self._last_message[_TOTALS] = totals
+
+    def add_crash(self) -> None:
+        raise AssertionError("a worker has no workers")
+
+
+class Controller:
+    """Plugin object that passes what workers measured as a whole to ``sink``."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take a worker's last message; one that crashed has sent none."""
+        message: dict[str, Any] | None = getattr(node, "workeroutput", None)
+        if message is None:
+            self._sink.add_crash()
+        elif _USAGE_ERROR in message:
+            raise pytest.UsageError(message[_USAGE_ERROR])
+        elif _TOTALS in message:
+            self._sink.add_run(message[_TOTALS])
+
+
+def _last_message(config: pytest.Config) -> dict[str, Any]:
+    output: dict[str, Any] = config.workeroutput  # type: ignore[attr-defined]
+    return output
