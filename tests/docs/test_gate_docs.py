@@ -17,6 +17,7 @@ from pytest_gilknock import _core
 from pytest_gilknock.gate.expression import parse_gate
 
 PAGE = Path(__file__).parents[2].joinpath("docs", "ci.md").read_text(encoding="utf-8")
+PROJECT = next(project for project in demo.PROJECTS if project.name == "native")
 
 
 def test_its_gates_are_gates() -> None:
@@ -77,8 +78,7 @@ class Repository:
         self.temp.mkdir()
         self.upstream.mkdir()
         self.git("init", "--quiet", "--initial-branch=main", ".", at=self.upstream)
-        for name in ("service.py", "test_service.py"):
-            self.upstream.joinpath(name).write_text(demo.HERE.joinpath(name).read_text())
+        demo.write_project(PROJECT, self.upstream)
         self.git("add", ".", at=self.upstream)
         self.git("commit", "--quiet", "--message=The service", at=self.upstream)
         self.git("clone", "--quiet", str(self.upstream), str(self.path), at=folder)
@@ -101,7 +101,7 @@ class Repository:
         return done.stdout.strip()
 
     def commit(self, change: demo.Change | None) -> None:
-        demo.apply(self.path, change)
+        demo.apply(PROJECT, self.path, change)
         self.git("commit", "--quiet", "--allow-empty", "--all", "--message=A change")
 
     def run(self, jobs: list[list[str]]) -> "subprocess.CompletedProcess[str]":
@@ -153,20 +153,20 @@ def test_its_workflows_pass_a_harmless_change_and_fail_a_regression(
     repository.commit(None)
     green = repository.run(jobs)
     assert green.returncode == 0, green.stdout
-    assert "3 tests of this run compared with 0001_target.json, 0002_target.json" in green.stdout
+    assert "2 tests of this run compared with 0001_target.json, 0002_target.json" in green.stdout
 
     # The same workspace again, as a runner keeps it.
     if ci is github:
         subprocess.run(["rm", "-rf", str(repository.temp / "runner")], check=True)
-    repository.commit(demo.CHANGES["native call holds the GIL"])
+    repository.commit(PROJECT.large)
     red = repository.run(jobs)
     assert red.returncode == 1, red.stdout
-    assert "GIL contention regression: contention" in red.stdout
+    assert "GIL contention regression: wait" in red.stdout
     if ci is github:
         assert re.search(
             r"^::error file=test_service\.py,line=\d+,title=", red.stdout, re.MULTILINE
         )
-        assert "| **!** | contention |" in (repository.temp / "summary.md").read_text()
+        assert "| **!** | wait |" in (repository.temp / "summary.md").read_text()
         return
     (failed,) = [
         case
@@ -179,5 +179,5 @@ def test_its_workflows_pass_a_harmless_change_and_fail_a_regression(
     if ci is gitlab:
         assert failed.get("file") == "test_service.py"
     properties = {one.get("name"): one.get("value") for one in failed.iter("property")}
-    assert {"gil_baseline_contention", "gil_change_contention"} <= properties.keys()
+    assert {"gil_baseline_wait_s", "gil_change_wait_s"} <= properties.keys()
     assert properties["gil_attempts"] == "3"

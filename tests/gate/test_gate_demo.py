@@ -1,25 +1,79 @@
-"""The acceptance demonstration, a round of it: regress, be told, and be left alone otherwise."""
+"""The demonstration of the gate, a round of it: regress, be told, and be left alone otherwise."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from regression_demo import demo
 
 from pytest_gilknock import _core
 
-DEMO = Path(__file__).parents[1] / "regression_demo" / "demo.py"
+PROJECT = demo.PROJECTS[0]
+CELL = demo.Cell(PROJECT, "large", 1)
 
 
-@pytest.mark.skipif(_core.status()[0] != "exact", reason="its gates are for exact readings")
-def test_the_gate_is_red_for_each_regression_and_green_without_one() -> None:
-    done = subprocess.run(
-        [sys.executable, str(DEMO), "--rounds=1", "--verbose"],
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, demo.__file__, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         timeout=300,
         check=False,
     )
+
+
+@pytest.mark.skipif(_core.status()[0] != "exact", reason="its gates are for exact readings")
+def test_the_gate_is_red_for_a_regression_and_green_without_one(tmp_path: Path) -> None:
+    cells = ["--projects", "native", "--hogs", "0", "--changes", "none", "large"]
+    results = ["--results", str(tmp_path / "rounds")]
+    done = run("--rounds=1", "--verbose", *cells, *results)
     assert done.returncode == 0, done.stdout
-    rows = [line.split() for line in done.stdout.splitlines()[-6:]]
-    assert [row[-2:] for row in rows] == 2 * [["0", "-"], ["-", "0"], ["-", "0"]]
+    table = done.stdout.splitlines()[-2:]
+    assert [row.split() for row in table] == [
+        ["native", "none", "0", "1", "0", "-"],
+        ["native", "large", "0", "1", "-", "0"],
+    ]
+    again = run("--rounds=1", *cells, *results)  # has nothing left to run
+    assert again.stdout.splitlines()[-2:] == table
+
+
+@pytest.mark.parametrize("project", demo.PROJECTS, ids=lambda project: project.name)
+def test_each_change_changes_its_service(project: demo.Project, tmp_path: Path) -> None:
+    demo.write_project(project, tmp_path)
+    service = tmp_path / "service.py"
+    sources = set()
+    for size in demo.SIZES:
+        demo.apply(project, tmp_path, project.change(size))
+        compile(service.read_text(), service.name, "exec")
+        sources.add(service.read_text())
+    assert len(sources) == len(demo.SIZES)
+    assert f"def {project.test}(" in (tmp_path / "test_service.py").read_text()
+
+
+def test_rounds_are_kept_by_cell_and_conditions(tmp_path: Path) -> None:
+    path = tmp_path / "rounds"
+    first = demo.Results(path, "wait:50ms")
+    first.add(CELL, wrong=True)
+    first.add(CELL._replace(hogs=2), wrong=False)
+    assert demo.Results(path, "wait:50ms").of(CELL) == [True]
+    assert demo.Results(path, "wait:20ms").of(CELL) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "output", "wrong"),
+    [
+        ("none", 0, "", False),
+        ("none", 1, "", True),
+        ("none", 4, "", True),
+        ("large", 1, "{failed}\nGIL contention regression: wait\n  service.py:3 store", False),
+        ("large", 1, "{failed}\nGIL contention regression: wait", True),
+        ("large", 1, "GIL contention regression: wait\n  service.py:3 store", True),
+        ("large", 0, "", True),
+        ("large", 2, "{failed}\nGIL contention regression: wait\n  service.py:3 store", True),
+    ],
+)
+def test_what_counts_as_wrong(size: str, code: int, output: str, wrong: bool) -> None:
+    output = output.format(failed=f"FAILED test_service.py::{PROJECT.test} - Failed")
+    done = subprocess.CompletedProcess([], code, output)
+    assert demo.is_wrong(CELL._replace(size=size), done) == wrong

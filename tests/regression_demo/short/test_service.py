@@ -1,0 +1,12 @@
+import pytest
+import service
+
+
+@pytest.mark.parametrize("number", range(15))
+def test_documents_are_read_at_once(number):
+    service.read_all(documents=8)
+
+
+@pytest.mark.parametrize("number", range(15))
+def test_a_document_is_read(number):
+    assert service.words(service.unpack())
