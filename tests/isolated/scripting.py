@@ -27,6 +27,8 @@ NOT_HERE = 77
 
 METHOD, _ = _core.status()
 
+Reading = Any  # what a window returns; that it has numbers is for the checks below to find
+
 
 @dataclass(frozen=True)
 class Case:
@@ -74,7 +76,7 @@ def opened(**options: Any) -> _core.Window:
     return window
 
 
-def checked(raw: _core.RawReading) -> _core.RawReading:
+def checked(raw: Reading) -> Reading:
     """Return the reading, if nothing in it contradicts anything else."""
     wall = raw["wall"]
     assert wall > 0, raw
@@ -104,7 +106,7 @@ def checked(raw: _core.RawReading) -> _core.RawReading:
     return raw
 
 
-def check_blame(raw: _core.RawReading) -> None:
+def check_blame(raw: Reading) -> None:
     """The parts of the blame add up, and its frames are well formed."""
     most = raw["wall"] * (1 + 1e-6) + 1e-6
     stacks = [row[0] for row in raw["blame"]] + [row[0] for row in raw["victims"]]
@@ -134,7 +136,7 @@ def check_blame(raw: _core.RawReading) -> None:
         assert 0 <= raw["longest_wait"][1] <= most, raw
 
 
-def checked_threads(raw: _core.RawReading) -> _core.RawReading:
+def checked_threads(raw: Reading) -> Reading:
     """Likewise, and the threads' parts make up the whole."""
     checked(raw)
     if raw["method"] != "exact":
