@@ -62,13 +62,12 @@ PyObject *trace_hand_over(struct trace *trace) {
     PyObject *threads = threads_as_list(record);
     PyObject *raw = NULL;
     if (threads != NULL) {
-        raw = Py_BuildValue("{sy#sNsKsKsKs(KKd)}", "events", (const char *)record->events,
-                            (Py_ssize_t)(record->count * sizeof *record->events), "threads",
-                            threads, "dropped", (unsigned long long)record->dropped, "opened",
-                            (unsigned long long)trace->opened, "ended",
-                            (unsigned long long)trace->ended, "clock", (unsigned long long)ticks,
-                            (unsigned long long)monotonic,
-                            clock_seconds(many) * 1e9 / (double)many);
+        raw = Py_BuildValue(
+            "{sy#sNsKsKsKs(KKd)}", "events", (const char *)record->events,
+            (Py_ssize_t)(record->count * sizeof *record->events), "threads", threads, "dropped",
+            (unsigned long long)record->dropped, "opened", (unsigned long long)trace->opened,
+            "ended", (unsigned long long)trace->ended, "clock", (unsigned long long)ticks,
+            (unsigned long long)monotonic, clock_seconds(many) * 1e9 / (double)many);
     }
     accounting_free_record(record);
     return raw;

@@ -11,8 +11,8 @@
 struct trace {
     size_t capacity; /* of the ring that is made for it, in events; 0: no trace is asked for */
     bool recording;
-    bool taken;     /* the record is set */
-    uint64_t first; /* the number of the first event */
+    bool taken;             /* the record is set */
+    uint64_t first;         /* the number of the first event */
     uint64_t opened, ended; /* ticks */
     struct accounting_record record;
 };

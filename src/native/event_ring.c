@@ -14,8 +14,7 @@ int event_ring_init(struct event_ring *ring, size_t capacity) {
         return -1;
     }
     size_t size = capacity * sizeof *ring->events;
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         return -1;
     }

@@ -251,8 +251,8 @@ bool machine_files_pressure(const char *root, uint64_t *nanoseconds) {
         return false;
     }
     uint64_t microseconds;
-    bool found = fscanf(file, "some avg10=%*s avg60=%*s avg300=%*s total=%" SCNu64,
-                        &microseconds) == 1;
+    bool found =
+        fscanf(file, "some avg10=%*s avg60=%*s avg300=%*s total=%" SCNu64, &microseconds) == 1;
     fclose(file);
     *nanoseconds = found ? microseconds * 1000 : 0;
     return found;
