@@ -1,6 +1,6 @@
 """The C core. Times are seconds unless a name says otherwise."""
 
-from typing import Final, Literal, final, overload
+from typing import Literal, final, overload
 
 from pytest_gilknock.model.wire import Method as _Method
 from pytest_gilknock.model.wire import RawReading as _RawReading
@@ -41,5 +41,3 @@ def status() -> tuple[_Method, str | None]: ...
 def set_knock_interval(seconds: float, /) -> None: ...
 def cost() -> tuple[float, float]: ...
 def ticks() -> int: ...
-
-CLOCK: Final[str]

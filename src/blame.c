@@ -12,22 +12,22 @@ int blame_line(PyCodeObject *code, int offset) {
     return line > 0 ? line : code->co_firstlineno;
 }
 
-bool blame_find(struct culprit *culprit, const PyThreadState *wanted) {
-    memset(culprit, 0, sizeof *culprit);
+bool blame_find(struct blamed_frame *frame, const PyThreadState *wanted) {
+    memset(frame, 0, sizeof *frame);
     PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
     while (state != NULL && state != wanted) {
         state = PyThreadState_Next(state);
     }
-    struct place place;
-    if (state == NULL || !frame_find(state, &place)) {
+    struct code_position position;
+    if (state == NULL || !frame_find(state, &position)) {
         return false;
     }
-    culprit->code = (PyCodeObject *)Py_NewRef((PyObject *)place.code);
-    culprit->line = blame_line(place.code, place.offset);
+    frame->code = (PyCodeObject *)Py_NewRef((PyObject *)position.code);
+    frame->line = blame_line(position.code, position.offset);
 #if PY_VERSION_HEX >= 0x030B0000
-    culprit->native_id = state->native_thread_id;
+    frame->native_id = state->native_thread_id;
 #endif
-    names_find(state->thread_id, culprit->thread, sizeof culprit->thread);
+    names_find(state->thread_id, frame->thread, sizeof frame->thread);
     return true;
 }
 
@@ -74,9 +74,9 @@ static void keep_dead(PyCodeObject *code) {
     }
 }
 
-void blame_release(struct culprit *culprit) {
-    PyCodeObject *code = culprit->code;
-    culprit->code = NULL;
+void blame_release(struct blamed_frame *frame) {
+    PyCodeObject *code = frame->code;
+    frame->code = NULL;
     if (code != NULL && Py_REFCNT(code) > 1) {
         Py_DECREF(code);
     } else if (code != NULL) {
@@ -84,11 +84,11 @@ void blame_release(struct culprit *culprit) {
     }
 }
 
-static struct blame_item *find_item(struct blame *blame, const struct culprit *culprit) {
+static struct blame_item *find_item(struct blame *blame, const struct blamed_frame *frame) {
     for (size_t i = 0; i < blame->count; i++) {
-        const struct culprit *known = &blame->items[i].culprit;
-        if (known->code == culprit->code && known->line == culprit->line &&
-            known->native_id == culprit->native_id) {
+        const struct blamed_frame *known = &blame->items[i].frame;
+        if (known->code == frame->code && known->line == frame->line &&
+            known->native_id == frame->native_id) {
             return &blame->items[i];
         }
     }
@@ -105,13 +105,13 @@ static struct blame_item *least_item(struct blame *blame) {
     return least;
 }
 
-void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited,
+void blame_enter(struct blame *blame, const struct blamed_frame *frame, uint64_t waited,
                  uint64_t knock) {
     if (blame->items == NULL &&
         (blame->items = malloc(BLAME_ITEMS * sizeof *blame->items)) == NULL) {
         return;
     }
-    struct blame_item *item = find_item(blame, culprit);
+    struct blame_item *item = find_item(blame, frame);
     if (item == NULL) {
         if (blame->count < BLAME_ITEMS) {
             item = &blame->items[blame->count++];
@@ -119,10 +119,10 @@ void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t wa
             item = least_item(blame);
             blame->omitted++;
             blame->omitted_waited += item->waited;
-            blame_release(&item->culprit);
+            blame_release(&item->frame);
         }
-        *item = (struct blame_item){.culprit = *culprit};
-        Py_XINCREF(culprit->code);
+        *item = (struct blame_item){.frame = *frame};
+        Py_XINCREF(frame->code);
     }
     item->waited += waited;
     item->knocks += item->latest_knock != knock;
@@ -139,7 +139,7 @@ void blame_copy(struct blame *copy, const struct blame *blame) {
     memcpy(copy->items, blame->items, blame->count * sizeof *copy->items);
     copy->count = blame->count;
     for (size_t i = 0; i < copy->count; i++) {
-        Py_XINCREF(copy->items[i].culprit.code);
+        Py_XINCREF(copy->items[i].frame.code);
     }
 }
 
@@ -150,25 +150,25 @@ static int by_waited(const void *left, const void *right) {
 
 /* A new tuple for one item, or NULL with an exception set. */
 static PyObject *item_as_tuple(const struct blame_item *item) {
-    const struct culprit *culprit = &item->culprit;
+    const struct blamed_frame *frame = &item->frame;
     PyObject *file = NULL, *function = NULL, *tuple = NULL;
-    PyObject *thread = names_as_object(culprit->thread);
-    if (culprit->code != NULL) {
-        file = Py_NewRef(culprit->code->co_filename);
+    PyObject *thread = names_as_object(frame->thread);
+    if (frame->code != NULL) {
+        file = Py_NewRef(frame->code->co_filename);
 #if PY_VERSION_HEX >= 0x030B0000
-        function = PyObject_GetAttrString((PyObject *)culprit->code, "co_qualname");
+        function = PyObject_GetAttrString((PyObject *)frame->code, "co_qualname");
 #else
-        function = PyObject_GetAttrString((PyObject *)culprit->code, "co_name");
+        function = PyObject_GetAttrString((PyObject *)frame->code, "co_name");
 #endif
     } else {
         file = PyUnicode_FromString("");
         function = PyUnicode_FromString("");
     }
     if (file != NULL && function != NULL && thread != NULL) {
-        PyObject *stack = culprit->code == NULL
+        PyObject *stack = frame->code == NULL
                               ? PyTuple_New(0)
-                              : Py_BuildValue("((OiOO))", file, culprit->line, function, Py_None);
-        tuple = Py_BuildValue("NKOdKdK", stack, (unsigned long long)culprit->native_id, thread, 0.0,
+                              : Py_BuildValue("((OiOO))", file, frame->line, function, Py_None);
+        tuple = Py_BuildValue("NKOdKdK", stack, (unsigned long long)frame->native_id, thread, 0.0,
                               0ULL, clock_seconds(item->waited), (unsigned long long)item->knocks);
     }
     Py_XDECREF(file);
@@ -196,7 +196,7 @@ PyObject *blame_as_list(const struct blame *blame) {
 
 void blame_clear(struct blame *blame) {
     for (size_t i = 0; i < blame->count; i++) {
-        blame_release(&blame->items[i].culprit);
+        blame_release(&blame->items[i].frame);
     }
     free(blame->items);
     *blame = (struct blame){.items = NULL};

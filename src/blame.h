@@ -8,8 +8,8 @@
 
 #include "native/ledger.h"
 
-/* The former holder's place. `code` is NULL when its thread has ended or runs no Python code. */
-struct culprit {
+/* Where the former holder of the GIL stood. `code` is NULL when its thread has ended or runs no Python code. */
+struct blamed_frame {
     PyCodeObject *code; /* owned */
     int line;
     uint64_t native_id;
@@ -17,7 +17,7 @@ struct culprit {
 };
 
 struct blame_item {
-    struct culprit culprit;
+    struct blamed_frame frame;
     uint64_t waited; /* ticks */
     uint64_t knocks;
     uint64_t latest_knock; /* the number of the latest one that counts in `knocks` */
@@ -39,12 +39,12 @@ int blame_line(PyCodeObject *code, int offset);
 
 /* Find where the thread of `state` stands, if that state is still in the interpreter's list. The GIL
  * is held by another thread than that. Returns false when there is nobody to blame; else the caller
- * owns culprit->code. Sets no exception. */
-bool blame_find(struct culprit *culprit, const PyThreadState *state);
+ * owns frame->code. Sets no exception. */
+bool blame_find(struct blamed_frame *frame, const PyThreadState *state);
 
 /* Release what blame_find gave. The GIL is held; no code of the program runs: a reference that
  * turns out to be the last one is kept for blame_drop_dead. */
-void blame_release(struct culprit *culprit);
+void blame_release(struct blamed_frame *frame);
 
 /* Drop the last references to code. Only in a thread of the program, where nothing is walked that
  * other threads may change: weak references call back, and the GIL may be let go. It is also called
@@ -54,9 +54,9 @@ void blame_drop_dead(void);
 /* Whether there is room for more of them: else no new reference to code may be taken. */
 bool blame_may_take(void);
 
-/* Enter a part of the wait of the knock with that number under the culprit, who stays the caller's.
+/* Enter a part of the wait of the knock with that number under the frame, who stays the caller's.
  * The GIL is held. Without memory nothing is entered. */
-void blame_enter(struct blame *blame, const struct culprit *culprit, uint64_t waited,
+void blame_enter(struct blame *blame, const struct blamed_frame *frame, uint64_t waited,
                  uint64_t knock);
 
 /* Make a copy, which the caller owns and clears. The GIL is held. Without memory it is empty. */

@@ -3,23 +3,23 @@
  * is not treated like one that has slept: on Linux 6.18, with both processors busy, its knocks are
  * answered a quarter later.
  *
- * Its metric is time waiting / time sampling. Both are told up to the moment of the question: the
+ * Its metric is time waiting / time sampling. Both are read up to the moment of the question: the
  * sampling phase under way and the knock under way count. The state is shared by the owner and the
  * knocking thread, and lives until both are done with it; so stopping waits for nobody.
  */
-#include <Python.h>
+#include "gilknocker_compat.h"
+
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "cpython/gil.h"
 #include "cpython/hidden_tstate.h"
-#include "module.h"
 #include "native/accounting.h"
 #include "native/clock.h"
 #include "native/knocker.h"
 #include "native/sync.h"
 
-struct duty {
+struct compat {
     struct sync_event guard; /* of all below; held for moments, never while asking for the GIL */
     uint64_t polling, sampling, sleeping; /* ns */
     int owners;
@@ -36,134 +36,134 @@ struct duty {
 typedef struct {
     PyObject head;
     uint64_t polling, sampling, sleeping; /* ns */
-    struct duty *duty;                    /* owned share; NULL before the first start */
+    struct compat *compat;                /* owned share; NULL before the first start */
     struct knocker *knocker;              /* owned; NULL when not running */
     unsigned generation;                  /* knocker_generation() at the start */
 } Knocker;
 
-static void release_duty(struct duty *duty) {
-    sync_lock(&duty->guard);
-    int left = --duty->owners;
-    sync_unlock(&duty->guard);
+static void release_compat(struct compat *compat) {
+    sync_lock(&compat->guard);
+    int left = --compat->owners;
+    sync_unlock(&compat->guard);
     if (left == 0) {
-        sync_destroy(&duty->guard);
-        free(duty);
+        sync_destroy(&compat->guard);
+        free(compat);
     }
 }
 
 /* Bring the sums up to now. The guard is held. */
-static void settle(struct duty *duty, uint64_t now) {
-    if (duty->sampling_since != 0 && !duty->stopped) {
-        duty->sampled += clock_elapsed(duty->sampling_since, now);
-        duty->sampling_since = now;
+static void accrue(struct compat *compat, uint64_t now) {
+    if (compat->sampling_since != 0 && !compat->stopped) {
+        compat->sampled += clock_elapsed(compat->sampling_since, now);
+        compat->sampling_since = now;
     }
-    if (duty->asked != 0 && !duty->stopped) {
-        duty->waited += clock_elapsed(duty->asked, now);
-        duty->asked = now;
+    if (compat->asked != 0 && !compat->stopped) {
+        compat->waited += clock_elapsed(compat->asked, now);
+        compat->asked = now;
     }
 }
 
 /* --- the thread's side --- */
 
-static void duty_begin(void *context) {
-    struct duty *duty = context;
+static void compat_begin(void *context) {
+    struct compat *compat = context;
     accounting_disown_self();
-    duty->state = unlisted_new();
-    sync_lock(&duty->guard);
-    if (duty->phase_start == 0) {
-        duty->phase_start = duty->sampling_since = clock_ticks();
+    compat->state = hidden_tstate_new();
+    sync_lock(&compat->guard);
+    if (compat->phase_start == 0) {
+        compat->phase_start = compat->sampling_since = clock_ticks();
     }
-    sync_unlock(&duty->guard);
+    sync_unlock(&compat->guard);
 }
 
-static uint64_t duty_pace(void *context) {
-    struct duty *duty = context;
-    if (duty->renewing) {
-        duty->renewing = false;
+static uint64_t compat_pace(void *context) {
+    struct compat *compat = context;
+    if (compat->renewing) {
+        compat->renewing = false;
         return KNOCKER_ANEW;
     }
-    uint64_t pause = duty->polling;
-    sync_lock(&duty->guard);
+    uint64_t pause = compat->polling;
+    sync_lock(&compat->guard);
     uint64_t now = clock_ticks();
-    uint64_t lasted = (uint64_t)(clock_seconds(clock_elapsed(duty->phase_start, now)) * 1e9);
-    if (duty->sleeping != 0 && duty->sampling_since != 0 && lasted >= duty->sampling) {
-        settle(duty, now);
-        duty->sampling_since = 0;
-        duty->asleep = true;
-        pause = duty->sleeping;
+    uint64_t lasted = (uint64_t)(clock_seconds(clock_elapsed(compat->phase_start, now)) * 1e9);
+    if (compat->sleeping != 0 && compat->sampling_since != 0 && lasted >= compat->sampling) {
+        accrue(compat, now);
+        compat->sampling_since = 0;
+        compat->asleep = true;
+        pause = compat->sleeping;
     }
-    sync_unlock(&duty->guard);
+    sync_unlock(&compat->guard);
     return pause;
 }
 
-static void duty_look(void *context) { (void)context; }
+static void compat_sample(void *context) { (void)context; }
 
 /* Before it samples again: leave that to a new thread, unless that cannot have a thread state now. */
-static void retire(struct duty *duty) {
-    if (duty->state == NULL) {
+static void restart_in_new_thread(struct compat *compat) {
+    if (compat->state == NULL) {
         return;
     }
-    PyEval_RestoreThread(duty->state);
-    duty->renewing = gil_admits_new_thread();
-    if (duty->renewing) {
-        unlisted_delete(duty->state);
-        duty->state = NULL;
+    PyEval_RestoreThread(compat->state);
+    compat->renewing = gil_admits_new_thread();
+    if (compat->renewing) {
+        hidden_tstate_delete(compat->state);
+        compat->state = NULL;
     } else {
         PyEval_SaveThread();
     }
 }
 
-static void duty_knock(void *context) {
-    struct duty *duty = context;
-    if (duty->asleep) {
-        duty->asleep = false;
-        retire(duty);
+static void compat_knock(void *context) {
+    struct compat *compat = context;
+    if (compat->asleep) {
+        compat->asleep = false;
+        restart_in_new_thread(compat);
         return;
     }
-    sync_lock(&duty->guard);
+    sync_lock(&compat->guard);
     uint64_t asked = clock_ticks();
-    if (duty->sampling_since == 0) {
-        duty->phase_start = duty->sampling_since = asked;
+    if (compat->sampling_since == 0) {
+        compat->phase_start = compat->sampling_since = asked;
     }
-    duty->asked = asked;
-    sync_unlock(&duty->guard);
-    if (duty->state == NULL) {
-        duty->state = unlisted_new();
+    compat->asked = asked;
+    sync_unlock(&compat->guard);
+    if (compat->state == NULL) {
+        compat->state = hidden_tstate_new();
     }
-    if (duty->state != NULL) { /* else no memory: this knock is not made */
-        PyEval_RestoreThread(duty->state);
+    if (compat->state != NULL) { /* else no memory: this knock is not made */
+        PyEval_RestoreThread(compat->state);
     }
-    sync_lock(&duty->guard);
-    settle(duty, clock_ticks());
-    duty->asked = 0;
-    sync_unlock(&duty->guard);
-    if (duty->state != NULL) {
+    sync_lock(&compat->guard);
+    accrue(compat, clock_ticks());
+    compat->asked = 0;
+    sync_unlock(&compat->guard);
+    if (compat->state != NULL) {
         PyEval_SaveThread();
     }
 }
 
-static void duty_end(void *context) {
-    struct duty *duty = context;
-    if (duty->state != NULL) {
-        PyEval_RestoreThread(duty->state);
-        unlisted_delete(duty->state);
+static void compat_end(void *context) {
+    struct compat *compat = context;
+    if (compat->state != NULL) {
+        PyEval_RestoreThread(compat->state);
+        hidden_tstate_delete(compat->state);
     }
-    release_duty(duty);
+    release_compat(compat);
 }
 
 /* --- the owner's side; the GIL is held --- */
 
-/* In a forked child the thread is gone, perhaps with the guard locked: what it told stays. */
+/* In a forked child the thread is gone, perhaps with the guard locked: what it has measured stays. */
 static void notice_fork(Knocker *self) {
     if (self->knocker != NULL && self->generation != knocker_generation()) {
         self->knocker = NULL;
-        self->duty->stopped = true;
-        self->duty->owners = 1;
-        sync_init(&self->duty->guard);
+        self->compat->stopped = true;
+        self->compat->owners = 1;
+        sync_init(&self->compat->guard);
     }
 }
 
-static PyObject *duty_start(PyObject *object, PyObject *unused) {
+static PyObject *compat_start(PyObject *object, PyObject *unused) {
     (void)unused;
     Knocker *self = (Knocker *)object;
     notice_fork(self);
@@ -176,28 +176,29 @@ static PyObject *duty_start(PyObject *object, PyObject *unused) {
         return NULL;
     }
     clock_init();
-    struct duty *duty = calloc(1, sizeof *duty);
-    if (duty == NULL) {
+    struct compat *compat = calloc(1, sizeof *compat);
+    if (compat == NULL) {
         return PyErr_NoMemory();
     }
-    sync_init(&duty->guard);
-    duty->polling = self->polling;
-    duty->sampling = self->sampling;
-    duty->sleeping = self->sleeping;
-    duty->owners = 2;
-    const struct knocker_work work = {duty_begin, duty_pace, duty_look, duty_knock, duty_end, duty};
+    sync_init(&compat->guard);
+    compat->polling = self->polling;
+    compat->sampling = self->sampling;
+    compat->sleeping = self->sleeping;
+    compat->owners = 2;
+    const struct knocker_work work = {compat_begin, compat_pace, compat_sample,
+                                      compat_knock, compat_end,  compat};
     self->generation = knocker_generation();
     self->knocker = knocker_start(&work);
     if (self->knocker == NULL) {
-        sync_destroy(&duty->guard);
-        free(duty);
+        sync_destroy(&compat->guard);
+        free(compat);
         PyErr_SetString(PyExc_RuntimeError, "no thread can be started");
         return NULL;
     }
-    if (self->duty != NULL) {
-        release_duty(self->duty);
+    if (self->compat != NULL) {
+        release_compat(self->compat);
     }
-    self->duty = duty;
+    self->compat = compat;
     Py_RETURN_NONE;
 }
 
@@ -206,55 +207,55 @@ static void stop_knocking(Knocker *self) {
     if (self->knocker == NULL) {
         return;
     }
-    sync_lock(&self->duty->guard);
-    settle(self->duty, clock_ticks());
-    self->duty->stopped = true;
-    sync_unlock(&self->duty->guard);
+    sync_lock(&self->compat->guard);
+    accrue(self->compat, clock_ticks());
+    self->compat->stopped = true;
+    sync_unlock(&self->compat->guard);
     knocker_stop(self->knocker);
     self->knocker = NULL;
 }
 
-static PyObject *duty_stop(PyObject *object, PyObject *unused) {
+static PyObject *compat_stop(PyObject *object, PyObject *unused) {
     (void)unused;
     stop_knocking((Knocker *)object);
     Py_RETURN_NONE;
 }
 
-static PyObject *duty_reset(PyObject *object, PyObject *unused) {
+static PyObject *compat_reset(PyObject *object, PyObject *unused) {
     (void)unused;
     notice_fork((Knocker *)object);
-    struct duty *duty = ((Knocker *)object)->duty;
-    if (duty != NULL) {
-        sync_lock(&duty->guard);
-        settle(duty, clock_ticks());
-        duty->waited = duty->sampled = 0;
-        sync_unlock(&duty->guard);
+    struct compat *compat = ((Knocker *)object)->compat;
+    if (compat != NULL) {
+        sync_lock(&compat->guard);
+        accrue(compat, clock_ticks());
+        compat->waited = compat->sampled = 0;
+        sync_unlock(&compat->guard);
     }
     Py_RETURN_NONE;
 }
 
-static PyObject *duty_times(PyObject *object, PyObject *unused) {
+static PyObject *compat_times(PyObject *object, PyObject *unused) {
     (void)unused;
     notice_fork((Knocker *)object);
-    struct duty *duty = ((Knocker *)object)->duty;
+    struct compat *compat = ((Knocker *)object)->compat;
     uint64_t waited = 0, sampled = 0;
-    if (duty != NULL) {
-        sync_lock(&duty->guard);
-        settle(duty, clock_ticks());
-        waited = duty->waited;
-        sampled = duty->sampled;
-        sync_unlock(&duty->guard);
+    if (compat != NULL) {
+        sync_lock(&compat->guard);
+        accrue(compat, clock_ticks());
+        waited = compat->waited;
+        sampled = compat->sampled;
+        sync_unlock(&compat->guard);
     }
     return Py_BuildValue("dd", clock_seconds(waited), clock_seconds(sampled));
 }
 
-static PyObject *duty_is_running(PyObject *object, void *closure) {
+static PyObject *compat_is_running(PyObject *object, void *closure) {
     (void)closure;
     notice_fork((Knocker *)object);
     return PyBool_FromLong(((Knocker *)object)->knocker != NULL);
 }
 
-static int duty_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
+static int compat_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"polling_us", "sampling_us", "sleeping_us", NULL};
     Knocker *self = (Knocker *)object;
     long long polling, sampling, sleeping;
@@ -274,46 +275,47 @@ static int duty_init(PyObject *object, PyObject *arguments, PyObject *keywords) 
     return 0;
 }
 
-static void duty_dealloc(PyObject *object) {
+static void compat_dealloc(PyObject *object) {
     Knocker *self = (Knocker *)object;
     PyTypeObject *type = Py_TYPE(object);
     stop_knocking(self);
-    if (self->duty != NULL) {
-        release_duty(self->duty);
+    if (self->compat != NULL) {
+        release_compat(self->compat);
     }
     type->tp_free(object);
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(duty_doc, "Knocker(polling_us, sampling_us, sleeping_us)\n--\n\n"
-                       "A knocking thread with the duty cycle of gilknocker.");
+PyDoc_STRVAR(compat_doc, "Knocker(polling_us, sampling_us, sleeping_us)\n--\n\n"
+                         "A knocking thread with the compat cycle of gilknocker.");
 PyDoc_STRVAR(start_doc, "start($self, /)\n--\n\nStart knocking; does nothing when it runs.");
 PyDoc_STRVAR(stop_doc, "stop($self, /)\n--\n\nStop knocking, without waiting; the times stay.");
 PyDoc_STRVAR(reset_doc, "reset($self, /)\n--\n\nBegin both times anew.");
 PyDoc_STRVAR(times_doc,
              "times($self, /)\n--\n\nReturn (seconds waiting, seconds sampling) up to now.");
 
-static PyMethodDef duty_methods[] = {
-    {"start", duty_start, METH_NOARGS, start_doc},
-    {"stop", duty_stop, METH_NOARGS, stop_doc},
-    {"reset", duty_reset, METH_NOARGS, reset_doc},
-    {"times", duty_times, METH_NOARGS, times_doc},
+static PyMethodDef compat_methods[] = {
+    {"start", compat_start, METH_NOARGS, start_doc},
+    {"stop", compat_stop, METH_NOARGS, stop_doc},
+    {"reset", compat_reset, METH_NOARGS, reset_doc},
+    {"times", compat_times, METH_NOARGS, times_doc},
     {NULL, NULL, 0, NULL},
 };
 
-static PyGetSetDef duty_properties[] = {
-    {"is_running", duty_is_running, NULL, "Whether it was started and not stopped since.", NULL},
+static PyGetSetDef compat_properties[] = {
+    {"is_running", compat_is_running, NULL, "Whether it was started and not stopped since.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyType_Slot duty_slots[] = {
-    {Py_tp_doc, (void *)duty_doc}, {Py_tp_init, duty_init},         {Py_tp_dealloc, duty_dealloc},
-    {Py_tp_methods, duty_methods}, {Py_tp_getset, duty_properties}, {0, NULL},
+static PyType_Slot compat_slots[] = {
+    {Py_tp_doc, (void *)compat_doc},   {Py_tp_init, compat_init},
+    {Py_tp_dealloc, compat_dealloc},   {Py_tp_methods, compat_methods},
+    {Py_tp_getset, compat_properties}, {0, NULL},
 };
 
-PyType_Spec duty_spec = {
+PyType_Spec gilknocker_compat_spec = {
     .name = "pytest_gilknock._core.Knocker",
     .basicsize = sizeof(Knocker),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = duty_slots,
+    .slots = compat_slots,
 };

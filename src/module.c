@@ -1,9 +1,11 @@
-/* Registers the extension module pytest_gilknock._core; what it does stands in window.c and duty.c.
- */
-#include "module.h"
+/* Registers the extension module pytest_gilknock._core. What it offers is in window.c and
+ * gilknocker_compat.c. */
+#include <Python.h>
 
+#include "gilknocker_compat.h"
 #include "native/clock.h"
 #include "native/knocker.h"
+#include "state.h"
 #include "trace.h"
 #include "window.h"
 #include "window_knocks.h"
@@ -58,9 +60,11 @@ static int add_at_fork(PyObject *module) {
     return error;
 }
 
-static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
-    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    return *type != NULL ? PyModule_AddType(module, *type) : -1;
+static int add_type(PyObject *module, PyType_Spec *spec) {
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    int error = type != NULL ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+    Py_XDECREF(type);
+    return error;
 }
 
 static int module_exec(PyObject *module) {
@@ -74,25 +78,24 @@ static int module_exec(PyObject *module) {
     if ((state->blank = PyDict_New()) == NULL) {
         return -1;
     }
-    for (int i = 0; i < MODULE_KEYS; i++) {
+    for (int i = 0; i < STATE_KEYS; i++) {
         if ((state->keys[i] = PyUnicode_InternFromString(window_key_names[i])) == NULL ||
             PyDict_SetItem(state->blank, state->keys[i], Py_None) < 0) {
             return -1;
         }
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < STATE_METHODS; i++) {
         if ((state->methods[i] = PyUnicode_InternFromString(window_method_names[i])) == NULL) {
             return -1;
         }
     }
-    if (add_type(module, &window_spec, &state->window_type) < 0 ||
-        add_type(module, &duty_spec, &state->knocker_type) < 0) {
+    if (add_type(module, &window_spec) < 0 || add_type(module, &gilknocker_compat_spec) < 0) {
         return -1;
     }
     clock_init();
     knocker_init();
     window_startup();
-    if (PyModule_AddStringConstant(module, "CLOCK", clock_name()) < 0 || add_atexit(module) < 0) {
+    if (add_atexit(module) < 0) {
         return -1;
     }
     return add_at_fork(module);
@@ -100,21 +103,17 @@ static int module_exec(PyObject *module) {
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     struct module_state *state = PyModule_GetState(module);
-    Py_VISIT(state->window_type);
-    Py_VISIT(state->knocker_type);
     Py_VISIT(state->blank);
     return 0;
 }
 
 static int module_clear(PyObject *module) {
     struct module_state *state = PyModule_GetState(module);
-    Py_CLEAR(state->window_type);
-    Py_CLEAR(state->knocker_type);
     Py_CLEAR(state->blank);
-    for (int i = 0; i < MODULE_KEYS; i++) {
+    for (int i = 0; i < STATE_KEYS; i++) {
         Py_CLEAR(state->keys[i]);
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < STATE_METHODS; i++) {
         Py_CLEAR(state->methods[i]);
     }
     return 0;

@@ -1,6 +1,6 @@
 /* A window: opened, read and closed. It brings the instruments together, the accounting and the
- * knocks, and turns what they tell into a raw reading. With the GIL off (free-threaded) it touches
- * neither, and only tells its wall time. */
+ * knocks, and makes a raw reading of what they have counted. With the GIL off (free-threaded) it
+ * touches neither, and only measures its wall time. */
 #include "window.h"
 
 #include <stdbool.h>
@@ -55,7 +55,7 @@ enum key {
  * it must be open to tell of them: looks that often cost 0.3 % of the time. */
 #define LOOK_AGE_NS 50000000u
 
-const char *const window_key_names[MODULE_KEYS] = {
+const char *const window_key_names[STATE_KEYS] = {
     "method",  "reason",        "gil_enabled",   "switch_interval", "wall",
     "held",    "wait",          "acquisitions",  "contended",       "max_wait",
     "knocks",  "knocks_waited", "knock_latency", "wait_latency",    "threads",
@@ -64,7 +64,7 @@ const char *const window_key_names[MODULE_KEYS] = {
     "machine",
 };
 
-const char *const window_method_names[3] = {"exact", "sampled", "disabled"};
+const char *const window_method_names[STATE_METHODS] = {"exact", "sampled", "disabled"};
 
 enum window_state { WINDOW_NEW, WINDOW_OPENING, WINDOW_OPEN, WINDOW_CLOSED };
 
@@ -73,13 +73,13 @@ typedef struct {
     enum window_state state;
     enum method method; /* from the opening on */
     const char *asked_method;
-    const char *reason; /* why not exact; static or of `means` */
+    const char *reason; /* why not exact; static or of `capability` */
     bool by_thread;
     uint64_t opened;           /* ticks */
     uint64_t run_delay_base;   /* ns */
     uint64_t run_delay_looked; /* ticks; when that was looked at */
     struct machine_counters machine_base;
-    struct ledger_window book; /* if exact */
+    struct ledger_window ledger_window; /* if exact */
     struct trace trace;
     struct knock_window knocks; /* unless disabled */
 } Window;
@@ -99,15 +99,15 @@ static struct {
     char reason[GIL_REASON_SIZE];
     struct gil gil;
     uint64_t handling; /* ticks spent opening and closing */
-} means;
+} capability;
 
 /* --- how to measure --- */
 
 /* Wait while another thread examines. The GIL is held, and let go meanwhile. */
 static void await_examination(void) {
     const struct timespec moment = {0, 200000};
-    while (means.state == EXAMINING && means.examiner != PyThread_get_thread_ident() &&
-           means.process == (long)getpid()) {
+    while (capability.state == EXAMINING && capability.examiner != PyThread_get_thread_ident() &&
+           capability.process == (long)getpid()) {
         Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
         Py_END_ALLOW_THREADS
     }
@@ -118,18 +118,20 @@ static void await_examination(void) {
  * about to, nor in a child that another thread than the examining one has forked. */
 static bool examine(void) {
     await_examination();
-    if (means.state == NOT_EXAMINED) {
-        means.state = EXAMINING;
-        means.examiner = PyThread_get_thread_ident();
-        means.process = (long)getpid();
+    if (capability.state == NOT_EXAMINED) {
+        capability.state = EXAMINING;
+        capability.examiner = PyThread_get_thread_ident();
+        capability.process = (long)getpid();
         clock_init();
-        means.located = gil_find(&means.gil, means.reason, sizeof means.reason) == 0;
-        knocking_set_up(means.located ? &means.gil : NULL);
-        means.exact = means.located &&
-                      gil_prove_accounting(&means.gil, means.reason, sizeof means.reason) == 0;
-        means.state = EXAMINED;
+        capability.located =
+            gil_find(&capability.gil, capability.reason, sizeof capability.reason) == 0;
+        knocking_set_up(capability.located ? &capability.gil : NULL);
+        capability.exact =
+            capability.located &&
+            gil_prove_accounting(&capability.gil, capability.reason, sizeof capability.reason) == 0;
+        capability.state = EXAMINED;
     }
-    return means.state == EXAMINED;
+    return capability.state == EXAMINED;
 }
 
 static const char gil_is_off[] = "the GIL is off";
@@ -146,15 +148,15 @@ static int choose_method(const char *asked, enum method *method, const char **re
         *reason = gil_is_off;
     } else {
         bool examined = examine();
-        if (examined && means.exact && !accounting_intact()) {
-            means.exact = false;
-            snprintf(means.reason, sizeof means.reason, "%s", was_redirected);
+        if (examined && capability.exact && !accounting_intact()) {
+            capability.exact = false;
+            snprintf(capability.reason, sizeof capability.reason, "%s", was_redirected);
         }
         bool sampled = strcmp(asked, "sampled") == 0;
-        *method = examined && means.exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
+        *method = examined && capability.exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
         *reason = *method == METHOD_EXACT ? NULL
                   : sampled               ? "asked for"
-                  : examined              ? means.reason
+                  : examined              ? capability.reason
                                           : is_examined;
     }
     if (*method != METHOD_EXACT && strcmp(asked, "exact") == 0) {
@@ -172,7 +174,7 @@ static void close_window(Window *window) {
     window->state = WINDOW_CLOSED;
     if (window->method == METHOD_EXACT) {
         trace_close(&window->trace);
-        accounting_close(&window->book);
+        accounting_close(&window->ledger_window);
     }
     if (window->method != METHOD_DISABLED) {
         knocking_close(&window->knocks);
@@ -196,12 +198,12 @@ static int open_window(Window *window) {
     window->machine_base = *machine_load_counters();
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
-        accounting_open(&window->book, window->by_thread, window->opened) < 0) {
+        accounting_open(&window->ledger_window, window->by_thread, window->opened) < 0) {
         PyErr_NoMemory();
         return -1;
     }
     if (window->method == METHOD_EXACT && trace_open(&window->trace, window->opened) < 0) {
-        accounting_close(&window->book);
+        accounting_close(&window->ledger_window);
         PyErr_NoMemory();
         return -1;
     }
@@ -230,7 +232,7 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
         names_learn(false);
     }
     if (method != METHOD_DISABLED) {
-        means.handling += clock_elapsed(entered, clock_ticks());
+        capability.handling += clock_elapsed(entered, clock_ticks());
     }
     blame_drop_dead();
     Py_RETURN_NONE;
@@ -338,7 +340,8 @@ static PyObject *machine(const Window *window, uint64_t now) {
 }
 
 static double switch_interval(void) {
-    return means.located ? gil_switch_interval(&means.gil) : gil_switch_interval_by_call();
+    return capability.located ? gil_switch_interval(&capability.gil)
+                              : gil_switch_interval_by_call();
 }
 
 /* What a window has seen up to a moment. */
@@ -346,7 +349,7 @@ struct findings {
     enum method method;
     const char *reason;
     uint64_t now;
-    struct ledger_reading book; /* if exact; its threads are owned */
+    struct ledger_reading ledger; /* if exact; its threads are owned */
     struct knock_reading knocks;
     struct blame blame; /* owned */
 };
@@ -373,9 +376,9 @@ static int read_window(Window *window, struct findings *findings) {
     findings->method = window->method;
     findings->reason = window->reason;
     findings->now = now;
-    findings->book.sums = (struct ledger_sums){0}; /* the histograms are large: not cleared */
-    findings->book.max_wait = 0;
-    findings->book.threads = NULL;
+    findings->ledger.sums = (struct ledger_sums){0}; /* the histograms are large: not cleared */
+    findings->ledger.max_wait = 0;
+    findings->ledger.threads = NULL;
     findings->knocks.count = findings->knocks.waited = 0;
     findings->knocks.wait = findings->knocks.max_wait = 0;
     findings->blame = (struct blame){.items = NULL};
@@ -384,12 +387,12 @@ static int read_window(Window *window, struct findings *findings) {
         return 0;
     }
     if (window->method == METHOD_EXACT) {
-        if (accounting_read(&window->book, now, &findings->book) < 0) {
+        if (accounting_read(&window->ledger_window, now, &findings->ledger) < 0) {
             return -1;
         }
-        if (!accounting_intact() || means.ended) {
+        if (!accounting_intact() || capability.ended) {
             findings->method = METHOD_SAMPLED;
-            findings->reason = means.ended ? "the interpreter is ending" : was_redirected;
+            findings->reason = capability.ended ? "the interpreter is ending" : was_redirected;
         }
     }
     knocking_read(&window->knocks, now, &findings->knocks);
@@ -405,15 +408,15 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
     enum method method = findings->method;
     const char *reason = findings->reason;
     uint64_t now = findings->now;
-    const struct ledger_reading *book = &findings->book;
+    const struct ledger_reading *ledger = &findings->ledger;
     const struct knock_reading *knocks = &findings->knocks;
     bool exact = method == METHOD_EXACT;
     uint64_t max_wait =
-        exact && book->max_wait > knocks->max_wait ? book->max_wait : knocks->max_wait;
+        exact && ledger->max_wait > knocks->max_wait ? ledger->max_wait : knocks->max_wait;
 
     PyObject *raw = PyDict_Copy(state->blank); /* has room for all keys */
     PyObject *blame = blame_as_list(&findings->blame);
-    PyObject *threads = exact ? threads_list(book) : PyList_New(0);
+    PyObject *threads = exact ? threads_list(ledger) : PyList_New(0);
     if (raw == NULL || put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[method])) < 0 ||
         put(raw, keys, KEY_REASON,
             reason != NULL ? PyUnicode_FromString(reason) : Py_NewRef(Py_None)) < 0 ||
@@ -421,17 +424,17 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_SWITCH_INTERVAL, PyFloat_FromDouble(switch_interval())) < 0 ||
         put(raw, keys, KEY_WALL,
             PyFloat_FromDouble(clock_seconds(clock_elapsed(window->opened, now)))) < 0 ||
-        put(raw, keys, KEY_HELD, optional_seconds(exact, book->sums.held)) < 0 ||
-        put(raw, keys, KEY_WAIT, optional_seconds(exact, book->sums.wait)) < 0 ||
-        put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, book->sums.acquisitions)) < 0 ||
-        put(raw, keys, KEY_CONTENDED, optional_count(exact, book->sums.contended)) < 0 ||
+        put(raw, keys, KEY_HELD, optional_seconds(exact, ledger->sums.held)) < 0 ||
+        put(raw, keys, KEY_WAIT, optional_seconds(exact, ledger->sums.wait)) < 0 ||
+        put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, ledger->sums.acquisitions)) < 0 ||
+        put(raw, keys, KEY_CONTENDED, optional_count(exact, ledger->sums.contended)) < 0 ||
         put(raw, keys, KEY_MAX_WAIT, optional_seconds(exact || knocks->count != 0, max_wait)) < 0 ||
         put(raw, keys, KEY_KNOCKS, PyLong_FromUnsignedLongLong(knocks->count)) < 0 ||
         put(raw, keys, KEY_KNOCKS_WAITED, PyLong_FromUnsignedLongLong(knocks->waited)) < 0 ||
         put(raw, keys, KEY_KNOCK_LATENCY,
             latency_tuple(knocks->count, &knocks->latency, knocks->max_wait)) < 0 ||
         put(raw, keys, KEY_WAIT_LATENCY,
-            exact ? latency_tuple(book->sums.contended, &book->waits, book->max_wait)
+            exact ? latency_tuple(ledger->sums.contended, &ledger->waits, ledger->max_wait)
                   : Py_NewRef(Py_None)) < 0 ||
         put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
         put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
@@ -449,7 +452,7 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
     }
     Py_XDECREF(blame);
     Py_XDECREF(threads);
-    free(findings->book.threads);
+    free(findings->ledger.threads);
     blame_clear(&findings->blame);
     return raw;
 }
@@ -486,7 +489,7 @@ static PyObject *window_end(PyObject *object, PyObject *const *arguments, Py_ssi
         return NULL;
     }
     if (window->method != METHOD_DISABLED) {
-        means.handling += clock_elapsed(entered, clock_ticks());
+        capability.handling += clock_elapsed(entered, clock_ticks());
     }
     blame_drop_dead();
     return raw;
@@ -648,20 +651,20 @@ PyObject *window_set_knock_interval(PyObject *module, PyObject *argument) {
 PyObject *window_cost(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     clock_init();
-    return Py_BuildValue("dd", clock_seconds(means.handling), clock_seconds(knocking_held()));
+    return Py_BuildValue("dd", clock_seconds(capability.handling), clock_seconds(knocking_held()));
 }
 
 PyObject *window_shutdown(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
-    means.ended = true;
+    capability.ended = true;
     knocking_end();
-    if (means.exact) {
+    if (capability.exact) {
         accounting_stop();
     }
     Py_RETURN_NONE;
 }
 
 void window_startup(void) {
-    means.ended = false;
+    capability.ended = false;
     knocking_begin();
 }

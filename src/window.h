@@ -4,12 +4,13 @@
 
 #include <Python.h>
 
-#include "module.h"
+#include "state.h"
 
 enum method { METHOD_EXACT, METHOD_SAMPLED, METHOD_DISABLED };
 
-extern const char *const window_key_names[MODULE_KEYS];
-extern const char *const window_method_names[3];
+extern const char *const window_key_names[STATE_KEYS];
+extern const char *const window_method_names[STATE_METHODS];
+extern PyType_Spec window_spec;
 
 /* The functions of the module, with the GIL held; each returns a new reference or NULL with an
  * exception set. */

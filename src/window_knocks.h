@@ -1,6 +1,6 @@
 /* The knocks of the windows: the one knocker that they share, and what it has seen in each. */
-#ifndef GILKNOCK_KNOCKING_H
-#define GILKNOCK_KNOCKING_H
+#ifndef GILKNOCK_WINDOW_KNOCKS_H
+#define GILKNOCK_WINDOW_KNOCKS_H
 
 #include <Python.h>
 #include <stdbool.h>
@@ -10,12 +10,12 @@
 #include "cpython/gil.h"
 #include "native/histogram.h"
 
-/* What a window keeps of them; in place from knocking_open to knocking_close. */
+/* What a window keeps of them; it must not move between knocking_open and knocking_close. */
 struct knock_window {
     struct knock_window *older, *newer;
-    uint64_t opened; /* ticks */
-    bool sampled;    /* it tells what the knocks alone saw */
-    bool curious;    /* it has a use for knocks */
+    uint64_t opened;   /* ticks */
+    bool sampled;      /* it reports what the knocks alone saw */
+    bool wants_knocks; /* always where it is sampled */
     uint64_t count_base, waited_base;
     uint64_t wait;     /* of the answered knocks that had to, as far as it lies in the window */
     uint64_t max_wait; /* the longest part of an answered knock that lies in the window */
@@ -35,8 +35,8 @@ struct knock_reading {
 void knocking_set_up(const struct gil *gil);
 
 /* Count a window in, and have a knocker that is awake. Without one (no thread can be had) there are
- * no knocks to tell of. While no window is curious nor sampled, none are made. */
-void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool curious);
+ * no knocks. None are made while no window wants any. */
+void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks);
 
 /* What the knocks saw in an open window up to `now`, a knock under way included. Brings the
  * window's blame up to date. */

@@ -52,29 +52,29 @@ static _PyInterpreterFrame *running_frame(PyThreadState *state) {
     return frame;
 }
 
-bool frame_find(PyThreadState *state, struct place *place) {
+bool frame_find(PyThreadState *state, struct code_position *position) {
     _PyInterpreterFrame *frame = running_frame(state);
     if (frame == NULL) {
         return false;
     }
 #if PY_VERSION_HEX >= 0x030D0000
-    place->code = _PyFrame_GetCode(frame);
+    position->code = _PyFrame_GetCode(frame);
 #else
-    place->code = frame->f_code;
+    position->code = frame->f_code;
 #endif
-    place->offset = _PyInterpreterFrame_LASTI(frame) * (int)sizeof(_Py_CODEUNIT);
+    position->offset = _PyInterpreterFrame_LASTI(frame) * (int)sizeof(_Py_CODEUNIT);
     return true;
 }
 
 #else
 
-bool frame_find(PyThreadState *state, struct place *place) {
+bool frame_find(PyThreadState *state, struct code_position *position) {
     PyFrameObject *frame = state->frame;
     if (frame == NULL) {
         return false;
     }
-    place->code = frame->f_code;
-    place->offset = frame->f_lasti * (int)sizeof(_Py_CODEUNIT);
+    position->code = frame->f_code;
+    position->offset = frame->f_lasti * (int)sizeof(_Py_CODEUNIT);
     return true;
 }
 

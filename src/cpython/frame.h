@@ -5,7 +5,7 @@
 #include <Python.h>
 #include <stdbool.h>
 
-struct place {
+struct code_position {
     PyCodeObject *code;
     int offset; /* in bytes, as PyCode_Addr2Line takes it */
 };
@@ -15,7 +15,7 @@ bool frame_is_known(void);
 
 /* Find where the thread of `state` stands. That thread is in the interpreter's list of threads and
  * does not run meanwhile: it is the caller, or the caller has the GIL. Neither allocates nor needs
- * a current thread state. place->code is borrowed. Returns false when no Python code runs there. */
-bool frame_find(PyThreadState *state, struct place *place);
+ * a current thread state. position->code is borrowed. Returns false when no Python code runs there. */
+bool frame_find(PyThreadState *state, struct code_position *position);
 
 #endif

@@ -85,7 +85,7 @@ static bool is_listed(PyThreadState *const *head, const PyThreadState *state) {
  * finished yet (new_threadstate in Python/pystate.c, _PyGC_ImmortalizeDeferredObjects). A knocker
  * that makes it waits for whoever has the GIL, and meanwhile faulthandler sees a state in ruins. So
  * one is made and deleted by a thread that has the GIL. */
-void unlisted_prepare(void) {
+void hidden_tstate_prepare(void) {
 #if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030E0000
     PyThreadState *second = PyThreadState_New(PyInterpreterState_Main());
     if (second != NULL) {
@@ -99,7 +99,7 @@ void unlisted_prepare(void) {
  * it does, then looks at the other. */
 static int making, forking; /* atomic: how many are */
 
-void unlisted_before_fork(void) {
+void hidden_tstate_before_fork(void) {
     __atomic_add_fetch(&forking, 1, __ATOMIC_SEQ_CST);
     const struct timespec moment = {0, 20000};
     while (__atomic_load_n(&making, __ATOMIC_SEQ_CST) != 0) {
@@ -108,9 +108,9 @@ void unlisted_before_fork(void) {
     }
 }
 
-void unlisted_after_fork_in_parent(void) { __atomic_sub_fetch(&forking, 1, __ATOMIC_SEQ_CST); }
+void hidden_tstate_after_fork_in_parent(void) { __atomic_sub_fetch(&forking, 1, __ATOMIC_SEQ_CST); }
 
-void unlisted_after_fork_in_child(void) { making = forking = 0; }
+void hidden_tstate_after_fork_in_child(void) { making = forking = 0; }
 
 static PyThreadState *make_state(void) {
     void *room = PyMem_RawMalloc(STATE_SIZE); /* 3.11 crashes where there is none */
@@ -125,14 +125,14 @@ static PyThreadState *make_state(void) {
     return state;
 }
 
-PyThreadState *unlisted_new(void) {
+PyThreadState *hidden_tstate_new(void) {
     __atomic_add_fetch(&making, 1, __ATOMIC_SEQ_CST);
     PyThreadState *state = __atomic_load_n(&forking, __ATOMIC_SEQ_CST) == 0 ? make_state() : NULL;
     __atomic_sub_fetch(&making, 1, __ATOMIC_SEQ_CST);
     return state;
 }
 
-void unlisted_delete(PyThreadState *state) {
+void hidden_tstate_delete(PyThreadState *state) {
     PyThreadState **head = find_head();
     if (head != NULL) {
         lock_list();

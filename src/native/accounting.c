@@ -112,7 +112,7 @@ static struct {
     bool prepared;                          /* the ledger, the key and the fork handler are there */
     pthread_key_t key;
     const uint64_t *knock_asked; /* since when a knock waits for the GIL; NULL: nobody asks */
-    void (*tell)(const struct accounting_hold *hold);
+    void (*at_release)(const struct accounting_hold *hold);
     struct interpose calls;
     int (*lock)(pthread_mutex_t *);
     int (*unlock)(pthread_mutex_t *);
@@ -276,13 +276,13 @@ static inline uint64_t knock_asked(void) {
 }
 
 /* The calling thread has just released the GIL, for which a knock waits since `asked`. */
-NEVER_INLINE static void tell_witness(const struct ledger_slot *slot, uint64_t asked) {
+NEVER_INLINE static void call_back_at_release(const struct ledger_slot *slot, uint64_t asked) {
     struct accounting_hold hold = {
         .from = asked > ledger.held_since ? asked : ledger.held_since,
         .until = self.leaving,
     };
     describe(&hold.thread, slot);
-    tap.tell(&hold);
+    tap.at_release(&hold);
 }
 
 NEVER_INLINE static void released_as_asked(void) {
@@ -311,7 +311,7 @@ static inline void quick_unlocking(void) {
         self.phase = PHASE_RELEASED;
         uint64_t asked = knock_asked();
         if (asked != 0 && !slot->own) {
-            tell_witness(slot, asked);
+            call_back_at_release(slot, asked);
         }
         if (drop_is_requested()) {
             released_as_asked();
@@ -588,11 +588,12 @@ void accounting_disown_self(void) {
 
 uint64_t accounting_own_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
 
-void accounting_bear_witness(const uint64_t *asked, void (*tell)(const struct accounting_hold *)) {
+void accounting_set_release_callback(const uint64_t *asked,
+                                     void (*at_release)(const struct accounting_hold *)) {
     if (tap.installed) {
         lock_ledger();
         tap.knock_asked = asked;
-        tap.tell = tell;
+        tap.at_release = at_release;
         unlock_ledger();
     }
 }
@@ -655,8 +656,9 @@ int accounting_record(uint64_t first, uint64_t now, struct accounting_record *re
 void accounting_free_record(struct accounting_record *record) { (void)record; }
 void accounting_disown_self(void) {}
 uint64_t accounting_own_wait(void) { return 0; }
-void accounting_bear_witness(const uint64_t *asked, void (*tell)(const struct accounting_hold *)) {
-    (void)asked, (void)tell;
+void accounting_set_release_callback(const uint64_t *asked,
+                                     void (*at_release)(const struct accounting_hold *)) {
+    (void)asked, (void)at_release;
 }
 size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
     (void)threads, (void)size;

@@ -92,10 +92,12 @@ struct accounting_hold {
     uint64_t from, until; /* ticks */
 };
 
-/* Have `tell` called at every release while `*asked`, the moment (ticks) at which a knocker asked for
- * the GIL, is not 0. It is called by the releasing thread, which has no current thread state any
- * more, before any other can take the GIL, and must be quick. NULL ends it. No lock is held. */
-void accounting_bear_witness(const uint64_t *asked, void (*tell)(const struct accounting_hold *));
+/* Register a callback, run at each release of the GIL by a thread of the program while `*asked` is
+ * not 0: that is when (ticks) a knocker asked for the GIL. It runs in the releasing thread, which has
+ * no current thread state any more, before any other thread can take the GIL, and must be quick. NULL
+ * ends it. No lock is held. */
+void accounting_set_release_callback(const uint64_t *asked,
+                                     void (*at_release)(const struct accounting_hold *));
 
 /* Fill `threads` with up to `size` threads without a name; returns how many. The GIL is held. */
 size_t accounting_nameless(struct accounting_thread *threads, size_t size);

@@ -53,9 +53,7 @@ void knocker_init(void) {
     if (!initialized) {
         initialized = true;
         sync_init(&registry.event);
-#ifndef _WIN32
         pthread_atfork(NULL, NULL, knocker_after_fork);
-#endif
     }
 }
 
@@ -136,7 +134,7 @@ static void *run(void *argument) {
         }
         bool due = !woken && pause != KNOCKER_ASLEEP;
         if (due) {
-            work->look(work->context);
+            work->sample(work->context);
         }
         ask_for_slice(0);
         if (due) {

@@ -15,7 +15,7 @@
 struct knocker_work {
     void (*begin)(void *context);
     uint64_t (*pace)(void *context); /* nanoseconds until the next knock */
-    void (*look)(void *context);     /* as it wakes, before anything that may wait */
+    void (*sample)(void *context);   /* as it wakes, before anything that may wait */
     void (*knock)(void *context);
     void (*end)(void *context);
     void *context;

@@ -1,47 +1,8 @@
-/* A mutex, a condition with a monotonic timeout and a detached thread, of POSIX or Windows. */
+/* A mutex, a condition with a monotonic timeout and a detached thread, on Linux and macOS. */
 #ifndef GILKNOCK_SYNC_H
 #define GILKNOCK_SYNC_H
 
 #include <stdint.h>
-
-#ifdef _WIN32
-
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-
-struct sync_event {
-    CRITICAL_SECTION mutex;
-    CONDITION_VARIABLE condition;
-};
-
-static inline void sync_init(struct sync_event *event) {
-    InitializeCriticalSection(&event->mutex);
-    InitializeConditionVariable(&event->condition);
-}
-static inline void sync_destroy(struct sync_event *event) { DeleteCriticalSection(&event->mutex); }
-static inline void sync_lock(struct sync_event *event) { EnterCriticalSection(&event->mutex); }
-static inline void sync_unlock(struct sync_event *event) { LeaveCriticalSection(&event->mutex); }
-static inline void sync_wait(struct sync_event *event) {
-    SleepConditionVariableCS(&event->condition, &event->mutex, INFINITE);
-}
-static inline void sync_wait_for(struct sync_event *event, uint64_t nanoseconds) {
-    SleepConditionVariableCS(&event->condition, &event->mutex,
-                             (DWORD)((nanoseconds + 999999) / 1000000));
-}
-static inline void sync_signal(struct sync_event *event) {
-    WakeAllConditionVariable(&event->condition);
-}
-
-static inline int sync_detached_thread(void *(*run)(void *), void *argument) {
-    HANDLE thread = CreateThread(NULL, 0, (LPTHREAD_START_ROUTINE)(void *)run, argument, 0, NULL);
-    if (thread == NULL) {
-        return -1;
-    }
-    CloseHandle(thread);
-    return 0;
-}
-
-#else
 
 #include <pthread.h>
 #include <signal.h>
@@ -93,8 +54,9 @@ static inline void sync_wait_for(struct sync_event *event, uint64_t nanoseconds)
 #endif
 }
 
-/* Start a thread that nobody joins. It takes no signal but those that tell of a fault of its own:
- * blocked, they would kill the process without a word of its handlers. Returns 0, or -1. */
+/* Start a thread that nobody joins. All signals are blocked in it but the synchronous ones, which
+ * report a fault of the thread itself: blocked, they kill the process without calling their
+ * handlers. Returns 0, or -1. */
 static inline int sync_detached_thread(void *(*run)(void *), void *argument) {
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0) {
@@ -115,5 +77,4 @@ static inline int sync_detached_thread(void *(*run)(void *), void *argument) {
     return error == 0 ? 0 : -1;
 }
 
-#endif
 #endif

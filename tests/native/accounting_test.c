@@ -356,7 +356,7 @@ static void *knock(void *unused) {
     static struct diary knocks;
     diary_begin(&knocks, &gil);
     accounting_disown_self();
-    accounting_bear_witness(&knock_asked, be_told);
+    accounting_set_release_callback(&knock_asked, be_told);
     while (knocks.count < KNOCKS) {
         sleep_for(300 * MICROSECOND);
         uint64_t asked = clock_ticks();
@@ -370,7 +370,7 @@ static void *knock(void *unused) {
         is_answered = knocks.count == KNOCKS;
         diary_drop(&knocks);
     }
-    accounting_bear_witness(NULL, NULL);
+    accounting_set_release_callback(NULL, NULL);
     return unused;
 }
 
