@@ -42,6 +42,7 @@ CASES = [
     ("threads", "windows_closed_by_other_threads", 50),
     ("threads", "windows_amid_contention", 40),
     ("hazards", "signals_every_millisecond", 20),
+    ("storms", "windows_without_forks", 300),
 ]
 MANY = 20  # times as often with GILKNOCK_NIGHTLY=1
 
