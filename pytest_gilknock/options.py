@@ -49,6 +49,11 @@ _INI_ONLY: tuple[tuple[str, str], ...] = (
         "are only knocks)",
     ),
     (
+        "gil_stall_timeout",
+        "when no thread can get the GIL for so long, print all stacks to stderr and tell of it: "
+        "10ms to 60min, or 0 for never (default: 1s)",
+    ),
+    (
         "gil_junit",
         "tests that get properties, in JUnit files and other reports: all|limited|none (default: "
         "all with --gil-report, otherwise those with a limit)",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_gilknock.measurement.meter import Meter, OuterPhases
+from pytest_gilknock.measurement.meter import Meter, OuterPhases, gil_enabled
 from pytest_gilknock.measurement.settings import Settings, read
 from pytest_gilknock.measurement.transport import (
     Controller,
@@ -104,7 +104,17 @@ def _meter(config: pytest.Config) -> Meter:
         meter = Meter(settings_of(config), sink)
         config.pluginmanager.register(meter, _METER)
         config.pluginmanager.register(ReportWriter())
+        _watch_for_stalls(config, meter)
     return meter
+
+
+def _watch_for_stalls(config: pytest.Config, meter: Meter) -> None:
+    """Have stalls watched where there are knocks: without the GIL, or by choice, there are none."""
+    settings = settings_of(config)
+    if settings.stall_timeout and settings.knock_interval != 0.0 and gil_enabled():
+        from pytest_gilknock.measurement.stalls import StallWatch
+
+        config.pluginmanager.register(StallWatch(config, settings.stall_timeout, meter.extras))
 
 
 def _reporter(config: pytest.Config) -> Reporter:

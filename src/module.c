@@ -5,6 +5,7 @@
 #include "gilknocker_compat.h"
 #include "native/clock.h"
 #include "native/knocker.h"
+#include "stalls.h"
 #include "state.h"
 #include "trace.h"
 #include "window.h"
@@ -139,11 +140,34 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(ticks_doc, "ticks($module, /)\n--\n\n"
                         "Return the time now, by the clock of the traces.");
 
+PyDoc_STRVAR(
+    watch_stalls_doc,
+    "watch_stalls(timeout, report, scratch, signal, /)\n--\n\n"
+    "Watch for knocks that are not answered for `timeout` seconds: write of each to the file "
+    "descriptor `report`, with what the handler of `signal` (0: none) writes to the file "
+    "`scratch`.");
+PyDoc_STRVAR(unwatch_stalls_doc,
+             "unwatch_stalls($module, /)\n--\n\nEnd what watch_stalls() began.");
+PyDoc_STRVAR(label_stalls_doc, "label_stalls($module, label, /)\n--\n\n"
+                               "Name what is running, for the stalls from now on.");
+PyDoc_STRVAR(take_stalls_doc,
+             "take_stalls($module, /)\n--\n\n"
+             "Return the stalls noted since the last call, and how many more there were: "
+             "([(label, seconds, thread name or None, ident or 0, stacks)], omitted).");
+PyDoc_STRVAR(free_signal_doc,
+             "free_signal($module, /)\n--\n\n"
+             "Return the number of a real-time signal that nobody handles; 0: there is none.");
+
 static PyMethodDef module_methods[] = {
     {"status", window_status, METH_NOARGS, status_doc},
     {"set_knock_interval", window_set_knock_interval, METH_O, set_knock_interval_doc},
     {"cost", window_cost, METH_NOARGS, cost_doc},
     {"ticks", trace_ticks, METH_NOARGS, ticks_doc},
+    {"watch_stalls", stalls_watch, METH_VARARGS, watch_stalls_doc},
+    {"unwatch_stalls", stalls_unwatch, METH_NOARGS, unwatch_stalls_doc},
+    {"label_stalls", stalls_label, METH_O, label_stalls_doc},
+    {"take_stalls", stalls_take, METH_NOARGS, take_stalls_doc},
+    {"free_signal", stalls_free_signal, METH_NOARGS, free_signal_doc},
     {"_shutdown", window_shutdown, METH_NOARGS, NULL},
     {"_before_fork", before_fork, METH_NOARGS, NULL},
     {"_after_fork_in_parent", after_fork_in_parent, METH_NOARGS, NULL},

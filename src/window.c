@@ -19,6 +19,7 @@
 #include "native/histogram.h"
 #include "native/machine_load.h"
 #include "native/run_delay.h"
+#include "native/stall_watch.h"
 #include "trace.h"
 #include "window_knocks.h"
 
@@ -657,7 +658,8 @@ PyObject *window_cost(PyObject *module, PyObject *unused) {
 PyObject *window_shutdown(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     capability.ended = true;
-    knocking_end();
+    Py_BEGIN_ALLOW_THREADS stall_watch_stop();
+    Py_END_ALLOW_THREADS knocking_end();
     if (capability.exact) {
         accounting_stop();
     }

@@ -22,6 +22,7 @@
 #include "native/knocker.h"
 #include "native/machine_load.h"
 #include "native/run_delay.h"
+#include "native/stall_watch.h"
 
 /* The mean time between knocks, and that at the start of a window, from which it doubles. A knock
  * costs a thread that computes two wake-ups, some 200 us on a virtual machine. Where the accounting
@@ -271,6 +272,7 @@ static void knock(void *context) {
     PyEval_RestoreThread(knock_state.knocker_state);
     uint64_t now = clock_ticks();
     STORE(knock_state.knock_asked, 0);
+    stall_watch_answered(asked, now);
     enter_lost_knock();
     if (LOAD(knock_state.open) != 0) {
         bool accounted = accounting_active() && accounting_intact();
@@ -383,6 +385,7 @@ static bool python_warns_of_knocker(void) {
 /* A knocker whom the warning is not about stays: to end it takes a turn at the GIL, for which the
  * program's other threads make the forking one wait. */
 void knocking_before_fork(void) {
+    stall_watch_pause();
     hidden_tstate_before_fork();
     struct knocker *knocker = knock_state.knocker;
     if (knocker == NULL || !python_warns_of_knocker()) {
@@ -397,14 +400,18 @@ void knocking_before_fork(void) {
 static int resume_knocking(void *unused) {
     (void)unused;
     rouse_knocker();
+    stall_watch_resume();
     return 0;
 }
 
-/* 3.13.0 counts the threads after this, so the knocker waits until os.fork() is over. Only the main
- * thread makes pending calls (Py_AddPendingCall): it is the one that has forked, as there was none
- * beside it. */
+/* 3.13.0 counts the threads after this, so ours wait until os.fork() is over. Only the main thread
+ * makes pending calls (Py_AddPendingCall): it is the one that has forked, as there was none beside
+ * it. */
 void knocking_after_fork_in_parent(void) {
     hidden_tstate_after_fork_in_parent();
+    if (knock_state.knocker != NULL) {
+        stall_watch_resume();
+    }
     if (LOAD(knock_state.open) != 0 && knock_state.knocker == NULL) {
         Py_AddPendingCall(resume_knocking, NULL);
     }
@@ -491,6 +498,8 @@ void knocking_set_gap(double seconds) {
     STORE(knock_state.asked_gap, (uint64_t)(seconds * 1e9));
     STORE(knock_state.knocks_off, seconds == 0.0);
 }
+
+const uint64_t *knocking_asked(void) { return &knock_state.knock_asked; }
 
 uint64_t knocking_held(void) { return knock_state.knocking; }
 

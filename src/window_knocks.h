@@ -48,6 +48,10 @@ void knocking_close(struct knock_window *window);
 /* Set the mean time between two knocks, 0 for none. */
 void knocking_set_gap(double seconds);
 
+/* Where the moment stands (ticks, atomic) at which the knock under way asked for the GIL; 0 while none
+ * is. Any thread. */
+const uint64_t *knocking_asked(void);
+
 /* Ticks for which the knocker had the GIL. */
 uint64_t knocking_held(void);
 

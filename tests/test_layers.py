@@ -18,6 +18,7 @@ LAYERS = [
         "model.statistics",
         "model.machine",
         "model.stack",
+        "model.stalls",
         "reporting.compact_list",
     },
     {"render.format", "atomic_file", "model.blame", "measurement.tracebacks"},
@@ -44,6 +45,7 @@ LAYERS = [
     },
     {"baseline.table"},
     {"measurement.transport", "cli"},
+    {"measurement.stalls"},
     {
         "measurement.meter",
         "reporting.reporter",

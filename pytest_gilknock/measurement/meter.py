@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.measurement.markers import PhaseLimits
     from pytest_gilknock.measurement.settings import Settings
     from pytest_gilknock.measurement.transport import Sink
-    from pytest_gilknock.model.wire import PhaseRecord, PlainLimit, RawReading
+    from pytest_gilknock.model.wire import PhaseRecord, PlainLimit, RawReading, RunExtras
 
 
 class Meter:
@@ -38,6 +38,7 @@ class Meter:
         self._default: PhaseLimits = settings.limits_of_all
         self.limits: dict[pytest.Item, PhaseLimits] = {}  # of the tests with markers
         self._gil_enabled = gil_enabled()
+        self.extras: RunExtras = {}  # filled while the tests run, by what is asked for
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -63,6 +64,7 @@ class Meter:
                     "windows_cost": now[0] - windows_cost,
                     "knocks_held": now[1] - knocks_held,
                     "gil_turned_on": turned_on,
+                    **self.extras,
                 }
             )
 

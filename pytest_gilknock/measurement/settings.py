@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     method: AskedMethod = "auto"
     knock_interval: float | None = None
     switch_interval: float | None = None
+    stall_timeout: float = 1.0
     exports: tuple[Export, ...] = ()
     junit: str = "limited"
     gate: GateSettings | None = None
@@ -84,8 +85,9 @@ def read(config: pytest.Config) -> Settings:
         sort=value("gil_sort", _one_of(SORTS), "wait"),
         limits=tuple(limit for limit in limits if limit is not None),
         method=cast("AskedMethod", value("gil_method", _one_of(METHODS), "auto")),
-        knock_interval=value("gil_knock_interval", _parse_knock_interval, None),
+        knock_interval=value("gil_knock_interval", _or_off(_between("100us", "10s"), "off"), None),
         switch_interval=value("gil_switch_interval", _between("1us", "1min"), None),
+        stall_timeout=value("gil_stall_timeout", _or_off(_between("10ms", "60min"), "0"), 1.0),
         exports=_exports(config, asked),
         junit=value("gil_junit", _one_of(JUNIT), _default_junit(config, report=report)),
         gate=gate,
@@ -163,15 +165,21 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
-def _parse_knock_interval(value: Any) -> float | None:
-    """Return seconds; 0 for "off"."""
-    try:
-        return 0.0 if value == "off" else _between("100us", "10s")(value)
-    except ValueError as error:
-        raise ValueError(f"{error}, or 'off'") from None
+def _or_off(parse: Callable[[Any], float], *off: str) -> Callable[[Any], float]:
+    """Return a parser that takes these values for 0 seconds."""
+
+    def parse_or_off(value: Any) -> float:
+        if str(value) in off:
+            return 0.0
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or {' or '.join(map(repr, off))}") from None
+
+    return parse_or_off
 
 
-def _between(low: str, high: str) -> Callable[[Any], float | None]:
+def _between(low: str, high: str) -> Callable[[Any], float]:
     def parse(value: Any) -> float:
         number = parse_duration(value)
         if not parse_duration(low) <= number <= parse_duration(high):

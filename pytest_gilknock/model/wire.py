@@ -85,6 +85,11 @@ class RawTrace(TypedDict):
     clock: tuple[int, int, float]  # a moment, the same in ns of the monotonic clock, ns per tick
 
 
+# (what ran, seconds, name of the thread that had the GIL or None, its ident or 0, the stacks of all
+# threads as faulthandler writes them, or "")
+RawStall = tuple[str, float, str | None, int, str]
+
+
 # (kind, bound, source)
 PlainLimit = tuple[Kind, float, str]
 
@@ -102,7 +107,14 @@ class PhaseRecord(_Judged):
     raw: RawReading
 
 
-class RunTotals(TypedDict):
+class RunExtras(TypedDict, total=False):
+    """What else a measuring process tells at its end, if it was asked for."""
+
+    stalls: list[RawStall]
+    stalls_omitted: int  # more stalls than were kept
+
+
+class RunTotals(RunExtras):
     """What a process measured as a whole: one window over all of its tests, and costs (s).
 
     ``gil_turned_on`` says that it came to have a GIL before its first test, by an import.

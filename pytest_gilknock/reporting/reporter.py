@@ -106,7 +106,7 @@ class Reporter:
                 root=str(self._config.rootpath),
             )
         else:
-            lines = list(table.unjudged(self.results))
+            lines = list(table.warnings(self.results))
         if lines:
             terminalreporter.write_sep("=", "GIL contention")
         for line, *markup in lines + self._file_news:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model.limits import Limit, Verdict
 from pytest_gilknock.model.reading import GilReading, contention_of
+from pytest_gilknock.model.stalls import Stall
 from pytest_gilknock.reporting.compact_list import Packed
 
 if TYPE_CHECKING:
@@ -124,6 +125,16 @@ class Results:
     def add_process(self, totals: RunTotals) -> None:
         """Count what a process measured as a whole."""
         self.totals.append(totals)
+
+    @property
+    def stalls(self) -> list[Stall]:
+        """The times in which no thread could get the GIL, process by process."""
+        return [Stall.from_raw(raw) for totals in self.totals for raw in totals.get("stalls", [])]
+
+    @property
+    def stalls_omitted(self) -> int:
+        """How many more there were than are kept."""
+        return sum(totals.get("stalls_omitted", 0) for totals in self.totals)
 
     def everything(self) -> Iterator[Entry]:
         """Yield every measured phase of every test, if they were kept, sorted by id."""

@@ -21,6 +21,7 @@ from pytest_gilknock.reporting.results import WORTH_A_ROW, Entry, Results, Whole
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
 
+STALLS_SHOWN = 10
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
 
@@ -166,7 +167,7 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
             yield Line(f"Not exact: {text.printable(reason)}")
         cost, held = units.seconds(whole.windows_cost), units.seconds(whole.knocks_held)
         yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
-    yield from unjudged(results)
+    yield from warnings(results)
     yield from _doubts(results)
 
 
@@ -178,7 +179,28 @@ def _method(whole: Whole) -> str:
     return method if whole.processes == 1 else f"{method}, {whole.processes} processes"
 
 
-def unjudged(results: Results) -> Iterator[Line]:
+def warnings(results: Results) -> Iterator[Line]:
+    """Yield what must be known even where no table was asked for."""
+    yield from _unjudged(results)
+    yield from _stalled(results)
+
+
+def _stalled(results: Results) -> Iterator[Line]:
+    """Yield where the GIL was not to be had for long; the stacks are on stderr."""
+    for stall in results.stalls[:STALLS_SHOWN]:
+        test = f" in {stall.test}" if stall.test else ""
+        held = f", held at {text.printable(stall.place)}" if stall.place else ""
+        by = f" by {text.printable(stall.thread)}" if held and stall.thread else ""
+        yield Line(
+            f"Stall: no thread could get the GIL for {units.seconds(stall.lasted)}{test}{held}{by}",
+            yellow=True,
+        )
+    more = len(results.stalls[STALLS_SHOWN:]) + results.stalls_omitted
+    if more:
+        yield Line(f"({units.count(more, 'more stall')})", yellow=True)
+
+
+def _unjudged(results: Results) -> Iterator[Line]:
     """Yield that tests passed because their limits could not be judged, if any did."""
     if results.first_unjudged is not None:
         entry = results.first_unjudged

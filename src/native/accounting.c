@@ -598,6 +598,21 @@ void accounting_set_release_callback(const uint64_t *asked,
     }
 }
 
+bool accounting_holder(struct accounting_thread *thread) {
+    bool locked = false, found = false;
+    for (int i = 0; i < 100 && tap.installed && !locked; i++) {
+        locked = pthread_mutex_trylock(tap.target.mutex) == 0;
+    }
+    if (locked) {
+        found = ledger.active && ledger.holder != NULL;
+        if (found) {
+            describe(thread, ledger.holder);
+        }
+        unlock_ledger();
+    }
+    return found;
+}
+
 size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
     size_t count = 0;
     lock_ledger();
@@ -660,6 +675,7 @@ void accounting_set_release_callback(const uint64_t *asked,
                                      void (*at_release)(const struct accounting_hold *)) {
     (void)asked, (void)at_release;
 }
+bool accounting_holder(struct accounting_thread *thread) { return (void)thread, false; }
 size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
     (void)threads, (void)size;
     return 0;

@@ -99,6 +99,10 @@ struct accounting_hold {
 void accounting_set_release_callback(const uint64_t *asked,
                                      void (*at_release)(const struct accounting_hold *));
 
+/* Find out who has the GIL. Any thread, with the GIL or without; takes the GIL's mutex for a moment.
+ * Returns false where nobody is on record, or the mutex is not to be had. */
+bool accounting_holder(struct accounting_thread *thread);
+
 /* Fill `threads` with up to `size` threads without a name; returns how many. The GIL is held. */
 size_t accounting_nameless(struct accounting_thread *threads, size_t size);
 

@@ -54,8 +54,9 @@ def test_the_events_are_the_readings_sums_thread_by_thread():
         assert wait[thread.label] == pytest.approx(thread.wait, rel=1e-3, abs=1e-6)
     waits = [e for e in m.trace if e.kind == "wait" and e.thread is not None and not e.unfinished]
     assert len(waits) == m.reading.contended
-    holds = [e for e in m.trace if e.kind == "hold" and e.thread is not None and not e.lent]
-    assert len(holds) == m.reading.acquisitions + 1  # the one in which the block began
+    holds = [e for e in m.trace if e.kind == "hold" and e.thread is not None]
+    unbroken = len(holds) - 2 * sum(event.lent for event in holds)
+    assert unbroken == m.reading.acquisitions + 1  # the one in which the block began
 
 
 @exact_only
@@ -85,8 +86,8 @@ def test_a_drop_on_request_is_told_from_one_of_free_will():
             thread.join()
     spins = [e for e in by_thread(m.trace, "spinner") if e.kind == "hold"]
     sleeps = [e for e in by_thread(m.trace, "sleeper") if e.kind == "hold"]
-    assert sum(event.forced for event in spins) > 0.7 * (len(spins) - 1)
-    assert sum(event.forced for event in sleeps) < 0.3 * len(sleeps)
+    assert sum(event.forced for event in spins) > 0.4 * (len(spins) - 1)
+    assert sum(event.forced for event in sleeps) < 0.2 * len(sleeps)
 
 
 @exact_only

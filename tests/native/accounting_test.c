@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "native/clock.h"
 #include "diary.h"
+#include "native/clock.h"
 #include "toy_gil.h"
 
 #define WORKERS 4
@@ -214,8 +214,7 @@ static void check_record(uint64_t first, const struct ledger_window *window,
             }
         }
         CHECK(sums.held == thread->sums.held);
-        CHECK(sums.wait == thread->sums.wait ||
-              sums.wait - unfinished_wait == thread->sums.wait);
+        CHECK(sums.wait == thread->sums.wait || sums.wait - unfinished_wait == thread->sums.wait);
         CHECK(sums.contended == thread->sums.contended);
     }
     accounting_free_record(&record);

@@ -12,8 +12,8 @@
 #define ACTORS 8
 #define KNOCKERS 2 /* the first of them */
 #define WINDOWS 6
-#define EVENTS 2000 /* in one go, from a first opening to a last closing */
-#define PEOPLE 2000 /* native ids in one go */
+#define EVENTS 2000           /* in one go, from a first opening to a last closing */
+#define PEOPLE 2000           /* native ids in one go */
 #define RECORDED (3 * EVENTS) /* of the ledger's own events, the knockers' included */
 
 enum doing { AWAY, DROPPED, WAITING };
@@ -264,7 +264,8 @@ static void open_window(struct open *open) {
         first_serial = UINT64_MAX;
         for (size_t i = 0; i < ACTORS; i++) {
             const struct ledger_slot *slot = actors[i].slot;
-            first_serial = slot != NULL && slot->serial < first_serial ? slot->serial : first_serial;
+            first_serial =
+                slot != NULL && slot->serial < first_serial ? slot->serial : first_serial;
         }
         first_serial = first_serial == UINT64_MAX ? book.serial + 1 : first_serial;
         for (size_t i = 0; i < ACTORS; i++) {

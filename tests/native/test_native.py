@@ -75,6 +75,12 @@ PROGRAMS = [
         builds=(PLAIN, ADDRESS, THREAD),
     ),
     Program(
+        "stall_watch",
+        "stall_watch knocker clock run_delay",
+        builds=(PLAIN, ADDRESS, THREAD),
+        linux_only=True,
+    ),
+    Program(
         "accounting",
         "accounting ledger event_ring interpose elf_object clock histogram run_delay",
         target=(),

@@ -27,6 +27,7 @@ class JsonReport(FileReport):
             "python": platform.python_version(),
             "platform": sys.platform,
             "run": {"contention": whole.contention, **whole._asdict()},
+            "stalls": [{**stall._asdict(), "place": stall.place} for stall in results.stalls],
         }
         yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "tests": ['
         separator = "\n  "

@@ -1,0 +1,88 @@
+"""The plugin object that has stalls watched: the GIL not to be had for a second, say.
+
+The stacks are written by faulthandler, which needs no GIL for it: at a signal of its own, that the
+watching thread sends to itself. pytest's own use of faulthandler (its watchdog, and the handlers of
+fatal signals) is left alone.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_gilknock import _core
+from pytest_gilknock.measurement.transport import is_controller
+from pytest_gilknock.render import format as text
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.wire import RunExtras
+
+
+class StallWatch:
+    """Has knocks watched that nobody answers, and adds the stalls to what the run tells."""
+
+    def __init__(self, config: pytest.Config, timeout: float, extras: RunExtras) -> None:
+        self._timeout = timeout
+        self._extras = extras
+        self._stderr = _real_stderr(config)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Watch while the tests run."""
+        if is_controller(session):
+            return (yield)
+        with self._watching():
+            return (yield)
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            scratch = stack.enter_context(tempfile.TemporaryFile())
+            number = _core.free_signal()
+            # Without chain: the signal's default action would end the process.
+            if number:
+                faulthandler.register(number, file=scratch, all_threads=True, chain=False)
+                stack.callback(faulthandler.unregister, number)
+            try:
+                _core.watch_stalls(self._timeout, self._stderr, scratch.fileno(), number)
+            except RuntimeError:  # no thread can be had
+                yield
+                return
+            try:
+                yield
+            finally:
+                _core.unwatch_stalls()
+                self._extras["stalls"], self._extras["stalls_omitted"] = _core.take_stalls()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Name the test that runs."""
+        _core.label_stalls(text.printable(nodeid))
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Name none."""
+        _core.label_stalls("")
+
+    def pytest_unconfigure(self) -> None:
+        """Give up the copy of stderr."""
+        os.close(self._stderr)
+
+
+def _real_stderr(config: pytest.Config) -> int:
+    """Return a copy of the descriptor of stderr as it is without pytest's capturing."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+        try:
+            descriptor = sys.stderr.fileno()
+        except (AttributeError, ValueError, OSError):  # somebody's own object
+            descriptor = 2
+        try:
+            return os.dup(descriptor)
+        except OSError:  # closed
+            return os.open(os.devnull, os.O_WRONLY)

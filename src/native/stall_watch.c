@@ -1,0 +1,280 @@
+#define _GNU_SOURCE
+#include "native/stall_watch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "native/clock.h"
+#include "native/knocker.h"
+#include "native/run_delay.h"
+
+/* A process that was stopped for longer than the timeout is given so much time to answer. */
+#define SECOND_LOOK_NS 20000000u
+
+static struct {
+    struct stall_watch_options options;
+    uint64_t timeout; /* ticks */
+    void (*handler)(int);
+    struct knocker *thread; /* owned; a knocker that looks and does not knock */
+    uint64_t suspected;     /* when the knock asked that was overdue at the latest look */
+    uint64_t reported;      /* when the knock asked whose stall was reported last */
+
+    pthread_mutex_t mutex; /* guards what follows */
+    char label[STALL_LABEL_SIZE];
+    struct stall stalls[STALLS];
+    size_t count, omitted;
+} watch = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static uint64_t asked(void) { return __atomic_load_n(watch.options.asked, __ATOMIC_RELAXED); }
+
+static double nanoseconds(uint64_t ticks) { return clock_seconds(ticks) * 1e9; }
+
+static void (*handler_of(int number))(int) {
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 ? action.sa_handler : SIG_ERR;
+}
+
+int stall_watch_free_signal(void) {
+#ifdef SIGRTMAX
+    for (int number = SIGRTMAX; number >= SIGRTMIN; number--) {
+        if (handler_of(number) == SIG_DFL) {
+            return number;
+        }
+    }
+#endif
+    return 0;
+}
+
+/* --- what is noted; the mutex is held --- */
+
+static struct stall *find(uint64_t when_asked) {
+    for (size_t i = watch.count; i > 0; i--) {
+        if (watch.stalls[i - 1].asked == when_asked) {
+            return &watch.stalls[i - 1];
+        }
+    }
+    return NULL;
+}
+
+/* The stall of the knock that asked then, new or not; NULL without room. */
+static struct stall *note(uint64_t when_asked) {
+    struct stall *stall = find(when_asked);
+    if (stall == NULL && watch.count < STALLS) {
+        stall = &watch.stalls[watch.count++];
+        *stall = (struct stall){.asked = when_asked};
+        memcpy(stall->label, watch.label, sizeof stall->label);
+    }
+    return stall;
+}
+
+/* --- the report; on the watching thread --- */
+
+static void write_all(int descriptor, const char *text, size_t size) {
+    while (size > 0) {
+        ssize_t written = write(descriptor, text, size);
+        if (written <= 0 && errno != EINTR) {
+            return;
+        }
+        text += written > 0 ? written : 0;
+        size -= written > 0 ? (size_t)written : 0;
+    }
+}
+
+/* Have the stacks written to the scratch file. Returns whether they were: without the handler that
+ * was there at the start, the signal would end the process. */
+static bool write_stacks(void) {
+    int number = watch.options.signal;
+    if (number == 0 || handler_of(number) != watch.handler ||
+        lseek(watch.options.scratch, 0, SEEK_SET) != 0 ||
+        ftruncate(watch.options.scratch, 0) != 0) {
+        return false;
+    }
+    sigset_t only, before;
+    sigemptyset(&only);
+    sigaddset(&only, number);
+    pthread_sigmask(SIG_UNBLOCK, &only, &before);
+    bool sent = pthread_kill(pthread_self(), number) == 0; /* handled before this returns */
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return sent;
+}
+
+/* Copy the scratch file to the report, and return its beginning, which the caller owns; NULL without
+ * memory. */
+static char *pass_stacks_on(size_t *size) {
+    char piece[4096], *kept = malloc(STALL_STACKS_SIZE);
+    off_t at = 0;
+    *size = 0;
+    for (ssize_t count; (count = pread(watch.options.scratch, piece, sizeof piece, at)) > 0;
+         at += count) {
+        write_all(watch.options.report, piece, (size_t)count);
+        size_t room = kept != NULL ? STALL_STACKS_SIZE - *size : 0;
+        size_t fits = (size_t)count < room ? (size_t)count : room;
+        if (fits > 0) {
+            memcpy(kept + *size, piece, fits);
+            *size += fits;
+        }
+    }
+    return kept;
+}
+
+static void report(uint64_t when_asked, uint64_t now) {
+    struct stall_holder holder = {.ident = 0};
+    char label[STALL_LABEL_SIZE], line[STALL_LABEL_SIZE + STALL_THREAD_SIZE + 200];
+    watch.options.find_holder(&holder);
+    pthread_mutex_lock(&watch.mutex);
+    struct stall *stall = note(when_asked);
+    memcpy(label, watch.label, sizeof label);
+    pthread_mutex_unlock(&watch.mutex);
+
+    int length =
+        snprintf(line, sizeof line, "\ngilknock: the GIL was not to be had for %.1f s%s%s",
+                 nanoseconds(now - when_asked) * 1e-9, label[0] != '\0' ? ", in " : "", label);
+    if (holder.ident != 0) {
+        length +=
+            snprintf(line + length, sizeof line - (size_t)length, "; thread 0x%016llx%s%s%s has it",
+                     (unsigned long long)holder.ident, holder.name[0] != '\0' ? " (" : "",
+                     holder.name, holder.name[0] != '\0' ? ")" : "");
+    }
+    length += snprintf(line + length, sizeof line - (size_t)length, "\n");
+    write_all(watch.options.report, line, (size_t)length);
+    size_t size = 0;
+    char *stacks = write_stacks() ? pass_stacks_on(&size) : NULL;
+
+    pthread_mutex_lock(&watch.mutex);
+    stall = stall != NULL ? find(when_asked) : NULL; /* not if it was taken meanwhile */
+    if (stall != NULL) {
+        stall->holder = holder;
+        stall->stacks = stacks;
+        stall->stacks_size = size;
+        stacks = NULL;
+    }
+    pthread_mutex_unlock(&watch.mutex);
+    free(stacks);
+}
+
+/* --- the thread --- */
+
+static void begin(void *unused) {
+    (void)unused;
+    run_delay_leave_out_self();
+}
+
+static uint64_t pace(void *unused) {
+    (void)unused;
+    uint64_t when = asked(), now = clock_ticks();
+    if (when == 0 || when == watch.reported) {
+        return watch.options.timeout / 2;
+    }
+    uint64_t waited = clock_elapsed(when, now);
+    if (waited >= watch.timeout) {
+        return when == watch.suspected ? SECOND_LOOK_NS : 0;
+    }
+    return (uint64_t)nanoseconds(watch.timeout - waited) + 1;
+}
+
+static void look(void *unused) {
+    (void)unused;
+    uint64_t when = asked(), now = clock_ticks();
+    if (when == 0 || when == watch.reported || clock_elapsed(when, now) < watch.timeout) {
+        return;
+    }
+    if (when != watch.suspected) {
+        watch.suspected = when;
+        return;
+    }
+    watch.reported = when;
+    report(when, now);
+}
+
+static void nothing(void *unused) { (void)unused; }
+
+static int start_thread(void) {
+    const struct knocker_work work = {begin, pace, look, nothing, nothing, NULL};
+    watch.thread = knocker_start(&work);
+    return watch.thread != NULL ? 0 : -1;
+}
+
+static void stop_thread(void) {
+    if (watch.thread != NULL) {
+        knocker_stop_and_wait(watch.thread);
+        watch.thread = NULL;
+    }
+}
+
+/* The watching thread is not in the child, which nobody watches. */
+static void after_fork_in_child(void) {
+    watch.thread = NULL;
+    watch.options.asked = NULL;
+    pthread_mutex_init(&watch.mutex, NULL);
+}
+
+int stall_watch_start(const struct stall_watch_options *options) {
+    static bool prepared;
+    if (!prepared) {
+        prepared = true;
+        pthread_atfork(NULL, NULL, after_fork_in_child);
+    }
+    stop_thread();
+    watch.options = *options;
+    watch.timeout = (uint64_t)((double)options->timeout / nanoseconds(1000000) * 1e6);
+    watch.handler = options->signal != 0 ? handler_of(options->signal) : NULL;
+    watch.suspected = watch.reported = 0;
+    return start_thread();
+}
+
+void stall_watch_stop(void) {
+    stop_thread();
+    watch.options.asked = NULL;
+}
+
+void stall_watch_pause(void) { stop_thread(); }
+
+void stall_watch_resume(void) {
+    if (watch.options.asked != NULL && watch.thread == NULL) {
+        start_thread();
+    }
+}
+
+/* --- what the program tells and asks --- */
+
+void stall_watch_label(const char *label, size_t size) {
+    size = size < STALL_LABEL_SIZE ? size : STALL_LABEL_SIZE - 1;
+    pthread_mutex_lock(&watch.mutex);
+    memcpy(watch.label, label, size);
+    watch.label[size] = '\0';
+    pthread_mutex_unlock(&watch.mutex);
+}
+
+void stall_watch_answered(uint64_t when_asked, uint64_t now) {
+    if (watch.options.asked == NULL || clock_elapsed(when_asked, now) < watch.timeout) {
+        return;
+    }
+    pthread_mutex_lock(&watch.mutex);
+    struct stall *stall = note(when_asked);
+    if (stall != NULL) {
+        stall->lasted = now - when_asked;
+    } else {
+        watch.omitted++;
+    }
+    pthread_mutex_unlock(&watch.mutex);
+}
+
+size_t stall_watch_take(struct stall *stalls, uint64_t now, size_t *omitted) {
+    pthread_mutex_lock(&watch.mutex);
+    size_t count = watch.count;
+    memcpy(stalls, watch.stalls, count * sizeof *stalls);
+    *omitted = watch.omitted;
+    watch.count = watch.omitted = 0;
+    pthread_mutex_unlock(&watch.mutex);
+    for (size_t i = 0; i < count; i++) {
+        if (stalls[i].lasted == 0) {
+            stalls[i].lasted = clock_elapsed(stalls[i].asked, now);
+        }
+    }
+    return count;
+}

@@ -1,0 +1,257 @@
+/* The watch for stalls, on a made-up knock. It is waited for what should come; only what must not come
+ * is given some time. */
+
+#define _GNU_SOURCE
+
+#include "native/stall_watch.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "native/clock.h"
+#include "native/knocker.h"
+
+#define MILLISECOND UINT64_C(1000000)
+#define TIMEOUT (20 * MILLISECOND)
+#define STACKS "Thread 0x1 (most recent call first):\n"
+
+static uint64_t asked;                   /* atomic: the knock under way */
+static int report = -1, scratch, number; /* descriptors of files, and the signal */
+static struct stall stalls[STALLS];
+static size_t omitted;
+static uint64_t timeout; /* ticks */
+
+static void sleep_for(uint64_t nanoseconds) {
+    nanosleep(
+        &(struct timespec){(time_t)(nanoseconds / 1000000000), (long)(nanoseconds % 1000000000)},
+        NULL);
+}
+
+static void knock_asks(uint64_t when) { __atomic_store_n(&asked, when, __ATOMIC_RELAXED); }
+
+static int temporary_file(void) {
+    char name[] = "/tmp/stall_watch_test.XXXXXX";
+    int descriptor = mkstemp(name);
+    CHECK(descriptor >= 0 && unlink(name) == 0);
+    return descriptor;
+}
+
+static void write_stacks(int unused) {
+    (void)unused;
+    CHECK(write(scratch, STACKS, strlen(STACKS)) == (ssize_t)strlen(STACKS));
+}
+
+static void find_holder(struct stall_holder *holder) {
+    holder->ident = 0xabc;
+    strcpy(holder->name, "hog");
+}
+
+static void find_nobody(struct stall_holder *holder) { (void)holder; }
+
+static void start(void (*finder)(struct stall_holder *), int with_signal) {
+    if (report >= 0) {
+        close(report);
+    }
+    report = temporary_file();
+    knock_asks(0);
+    const struct stall_watch_options options = {TIMEOUT, &asked,      report,
+                                                scratch, with_signal, finder};
+    CHECK(stall_watch_start(&options) == 0);
+}
+
+static const char *reported(void) {
+    static char text[4096];
+    ssize_t size = pread(report, text, sizeof text - 1, 0);
+    CHECK(size >= 0);
+    text[size] = '\0';
+    return text;
+}
+
+static void await_report(const char *what) {
+    for (int i = 0; i < 10000 && strstr(reported(), what) == NULL; i++) {
+        sleep_for(MILLISECOND);
+    }
+    CHECK(strstr(reported(), what) != NULL);
+}
+
+static size_t take(void) { return stall_watch_take(stalls, clock_ticks(), &omitted); }
+
+static void free_stacks(size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        free(stalls[i].stacks);
+    }
+}
+
+static void test_a_stall_is_reported_once_while_it_lasts(void) {
+    start(find_holder, number);
+    stall_watch_label("tests/a.py::test_b", 18);
+    uint64_t when = clock_ticks();
+    knock_asks(when);
+    await_report(STACKS);
+    sleep_for(5 * TIMEOUT);
+    CHECK(strstr(reported(), "gilknock: the GIL was not to be had for") != NULL);
+    CHECK(strstr(reported(), "s, in tests/a.py::test_b; thread 0x0000000000000abc (hog) has it\n"));
+    CHECK(strstr(strstr(reported(), STACKS) + 1, STACKS) == NULL);
+
+    knock_asks(0);
+    stall_watch_answered(when, when + 3 * timeout);
+    stall_watch_stop();
+    CHECK(take() == 1 && omitted == 0);
+    CHECK(strcmp(stalls[0].label, "tests/a.py::test_b") == 0);
+    CHECK(stalls[0].asked == when && stalls[0].lasted == 3 * timeout);
+    CHECK(stalls[0].holder.ident == 0xabc && strcmp(stalls[0].holder.name, "hog") == 0);
+    CHECK(stalls[0].stacks_size == strlen(STACKS));
+    CHECK(memcmp(stalls[0].stacks, STACKS, strlen(STACKS)) == 0);
+    free_stacks(1);
+    CHECK(take() == 0);
+}
+
+static void test_the_next_stall_is_reported_as_well(void) {
+    start(find_nobody, number);
+    stall_watch_label("", 0);
+    for (int i = 1; i <= 3; i++) {
+        uint64_t when = clock_ticks();
+        knock_asks(when);
+        for (const char *at = reported();; at = reported()) {
+            int found = 0;
+            for (; (at = strstr(at, STACKS)) != NULL; at++) {
+                found++;
+            }
+            if (found == i) {
+                break;
+            }
+            sleep_for(MILLISECOND);
+        }
+        knock_asks(0);
+        stall_watch_answered(when, clock_ticks());
+    }
+    stall_watch_stop();
+    CHECK(strstr(reported(), ", in") == NULL && strstr(reported(), "has it") == NULL);
+    CHECK(take() == 3);
+    free_stacks(3);
+}
+
+static void test_knocks_that_are_answered_in_time_are_no_stalls(void) {
+    bool in_time = true; /* unless the machine lets this thread wait */
+    start(find_holder, number);
+    for (int i = 0; i < 40; i++) {
+        uint64_t when = clock_ticks();
+        knock_asks(when);
+        sleep_for(MILLISECOND);
+        knock_asks(0);
+        in_time = in_time && clock_elapsed(when, clock_ticks()) < timeout;
+        stall_watch_answered(when, when + timeout / 2);
+    }
+    stall_watch_stop();
+    size_t count = take();
+    CHECK(count == 0 || !in_time);
+    free_stacks(count);
+}
+
+static void test_a_stall_that_goes_on_is_taken_with_what_it_lasted_so_far(void) {
+    start(find_holder, number);
+    uint64_t when = clock_ticks();
+    knock_asks(when);
+    await_report(STACKS);
+    stall_watch_stop();
+    uint64_t now = clock_ticks();
+    CHECK(stall_watch_take(stalls, now, &omitted) == 1);
+    CHECK(stalls[0].lasted == now - when);
+    free_stacks(1);
+}
+
+static void test_a_stall_that_the_thread_came_too_late_for_is_noted(void) {
+    start(find_holder, number);
+    stall_watch_answered(1000, 1000 + 2 * timeout);
+    stall_watch_stop();
+    CHECK(take() == 1);
+    CHECK(stalls[0].lasted == 2 * timeout && stalls[0].stacks == NULL);
+}
+
+static void test_what_has_no_room_is_counted(void) {
+    start(find_holder, number);
+    for (uint64_t i = 1; i <= STALLS + 5; i++) {
+        stall_watch_answered(i, i + 2 * timeout);
+    }
+    stall_watch_stop();
+    CHECK(take() == STALLS && omitted == 5);
+    CHECK(take() == 0 && omitted == 0);
+}
+
+static void test_a_label_is_cut_off(void) {
+    char label[2 * STALL_LABEL_SIZE];
+    memset(label, 'x', sizeof label);
+    start(find_holder, number);
+    stall_watch_label(label, sizeof label);
+    stall_watch_answered(1000, 1000 + 2 * timeout);
+    stall_watch_stop();
+    CHECK(take() == 1 && strlen(stalls[0].label) == STALL_LABEL_SIZE - 1);
+}
+
+/* The default action of the signal would end the program. */
+static void test_without_the_handler_no_signal_is_sent(void) {
+    for (int with_signal = 0; with_signal <= 1; with_signal++) {
+        start(find_holder, with_signal ? number : 0);
+        CHECK(signal(number, with_signal ? SIG_DFL : write_stacks) != SIG_ERR);
+        uint64_t when = clock_ticks();
+        knock_asks(when);
+        await_report("has it\n");
+        stall_watch_stop();
+        CHECK(strstr(reported(), STACKS) == NULL);
+        CHECK(take() == 1 && stalls[0].stacks == NULL);
+        CHECK(signal(number, write_stacks) != SIG_ERR);
+    }
+}
+
+static void test_it_pauses_around_a_fork_and_the_child_is_not_watched(void) {
+    start(find_holder, number);
+    stall_watch_pause();
+    knock_asks(clock_ticks());
+    sleep_for(5 * TIMEOUT);
+    CHECK(reported()[0] == '\0');
+    pid_t child = fork();
+    if (child == 0) {
+        stall_watch_label("child", 5);
+        stall_watch_answered(1000, 1000 + 2 * timeout);
+        CHECK(take() == 0);
+        stall_watch_resume();
+        stall_watch_stop();
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    stall_watch_resume();
+    await_report(STACKS);
+    stall_watch_stop();
+    CHECK(take() == 1);
+    free_stacks(1);
+    stall_watch_resume();
+    stall_watch_stop();
+}
+
+int main(void) {
+    clock_init();
+    timeout = (uint64_t)(TIMEOUT / (clock_seconds(MILLISECOND) * 1e9) * MILLISECOND);
+    knocker_init();
+    scratch = temporary_file();
+    number = stall_watch_free_signal();
+    CHECK(number >= SIGRTMIN && number <= SIGRTMAX);
+    CHECK(signal(number, write_stacks) != SIG_ERR);
+    CHECK(stall_watch_free_signal() != number);
+    test_a_stall_is_reported_once_while_it_lasts();
+    test_the_next_stall_is_reported_as_well();
+    test_knocks_that_are_answered_in_time_are_no_stalls();
+    test_a_stall_that_goes_on_is_taken_with_what_it_lasted_so_far();
+    test_a_stall_that_the_thread_came_too_late_for_is_noted();
+    test_what_has_no_room_is_counted();
+    test_a_label_is_cut_off();
+    test_without_the_handler_no_signal_is_sent();
+    test_it_pauses_around_a_fork_and_the_child_is_not_watched();
+    return 0;
+}
