@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from support import inner
@@ -6,6 +7,13 @@ from support import inner
 from pytest_gilknock import _core  # noqa: F401 - stays loaded when an inner run ends
 
 pytest_plugins = ["pytester"]
+
+with suppress(ImportError):
+    import hypothesis
+
+    # A busy machine takes its time for any example.
+    hypothesis.settings.register_profile("without deadline", deadline=None)
+    hypothesis.settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)
