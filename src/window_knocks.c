@@ -260,15 +260,14 @@ static void knock(void *context) {
     if (LOAD(knock_state.wants_knocks) == 0) {
         return;
     }
-    uint64_t asked = clock_ticks();
-    STORE(knock_state.knock_asked, asked);
     if (knock_state.knocker_state == NULL) {
         knock_state.knocker_state = hidden_tstate_new();
     }
-    if (knock_state.knocker_state == NULL) { /* no memory: this knock is not made */
-        STORE(knock_state.knock_asked, 0);
+    if (knock_state.knocker_state == NULL) { /* no memory, or a fork: this knock is not made */
         return;
     }
+    uint64_t asked = clock_ticks();
+    STORE(knock_state.knock_asked, asked);
     PyEval_RestoreThread(knock_state.knocker_state);
     uint64_t now = clock_ticks();
     STORE(knock_state.knock_asked, 0);
