@@ -48,6 +48,7 @@ class Storm:
         threads = [threading.Thread(target=self._part, args=(part,)) for part in parts]
         signal.signal(signal.SIGALRM, lambda *_: self.end(opened(threads=False)))
         signal.setitimer(signal.ITIMER_REAL, 2e-3, 2e-3)
+        around = opened(), opened(method="sampled")
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
@@ -55,6 +56,8 @@ class Storm:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for thread in threads:
             thread.join()
+        for window in around:
+            self._attempt(self.end, window)
         if self._failures:
             raise self._failures[0]
 
@@ -111,18 +114,23 @@ class Storm:
         """Code that is blamed dies; its callbacks open windows."""
 
         def dead(_: object) -> None:
-            self._attempt(self.end, opened())
+            self._attempt(self.call_back)
             let_go(1e-5)
 
         references = []
         for i in range(20):
             names: dict[str, Any] = {}
-            text = "\n" * random.randrange(500) + "def work(spin, let_go):\n spin(2e-4)\n let_go(0)"
-            exec(compile(text, f"dies{i}", "exec"), names)
+            text = "\n" * i + "def work(now, until):\n while now() < until: pass"
+            exec(compile(text, "dies", "exec"), names)
             work = names.pop("work")
             references.append(weakref.ref(work.__code__, dead))
-            work(spin, let_go)
+            work(time.monotonic, time.monotonic() + 2e-4)
             del work
+
+    def call_back(self) -> None:
+        thread = threading.current_thread()
+        assert not isinstance(thread, threading._DummyThread), "this is no thread of the program"
+        self.end(opened())
 
     def knock(self) -> None:
         """Knockers of the other interface."""
