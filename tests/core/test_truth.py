@@ -110,8 +110,8 @@ def test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line():
     assert os.path.basename(worst.file) == "test_truth.py"
     assert worst.line == line
     assert worst.function.endswith("test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line")
-    assert worst.thread_name == "MainThread"
-    assert worst.waited > 0.08
+    assert worst.thread_label == "MainThread"
+    assert worst.knock_waited > 0.08
 
 
 @with_gil
@@ -290,7 +290,7 @@ def test_sampled_readings_come_from_knocks_alone():
     assert reading.contention >= 0.5
     assert reading.max_wait > 0.2
     assert reading.blame[0].function == "hold"
-    assert reading.blame[0].thread_name == "MainThread"
+    assert reading.blame[0].thread_label == "MainThread"
 
 
 @with_gil
