@@ -9,6 +9,7 @@ import gc
 import os
 import random
 import sys
+import sysconfig
 import threading
 import time
 import weakref
@@ -280,9 +281,11 @@ def code_that_dies_while_it_is_blamed(count: int) -> None:
 
     The knocker is often the last to know of it, and there are more lines than one window keeps.
     """
+    if METHOD == "disabled":
+        not_here("the GIL is off: nobody is blamed")
     _core.set_knock_interval(1e-4)
     sys.setswitchinterval(1e-5)
-    for method in {METHOD, "sampled"} - {"disabled"}:
+    for method in {METHOD, "sampled"}:
         callers, idents = callers_of_the_dead(count, method)
         assert callers <= idents, callers - idents
 
@@ -320,7 +323,8 @@ def callers_of_the_dead(count: int, method: str) -> tuple[set[int], set[int]]:
     checked(window.end())
     gc.collect()
     checked(opened(method=method).end())
-    assert len(callers) == count, len(callers)
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # where code may live for ever
+        assert len(callers) == count, len(callers)
     return set(callers), idents
 
 
