@@ -230,7 +230,7 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     window->state = WINDOW_OPEN;
     enum method method = window->method; /* others may end it from here on */
     if (method == METHOD_EXACT) {
-        names_learn(false);
+        names_learn();
     }
     if (method != METHOD_DISABLED) {
         capability.handling += clock_elapsed(entered, clock_ticks());
@@ -359,7 +359,7 @@ struct findings {
  * names may run Python code, by which another thread may close the window, so it comes first. */
 static int prepare_reading(Window *window) {
     if (window->state == WINDOW_OPEN && window->method == METHOD_EXACT) {
-        names_learn(window->by_thread);
+        names_learn();
     }
     if (window->state == WINDOW_OPEN) {
         return 0;

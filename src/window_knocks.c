@@ -214,7 +214,7 @@ static void enter_knock(uint64_t asked, uint64_t now, bool accounted, bool waite
     knock_state.count += count;
     knock_state.waited += waited ? count : 0;
     if (accounted) {
-        names_learn(false);
+        names_learn();
         if (waited) {
             blame_holders(asked);
         }

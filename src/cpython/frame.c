@@ -32,6 +32,7 @@ bool frame_is_known(void) {
            offsets->interpreter_frame.previous == offsetof(_PyInterpreterFrame, previous) &&
            offsets->interpreter_frame.executable == offsetof(_PyInterpreterFrame, f_executable) &&
            offsets->interpreter_frame.instr_ptr == offsetof(_PyInterpreterFrame, instr_ptr) &&
+           offsets->interpreter_frame.localsplus == offsetof(_PyInterpreterFrame, localsplus) &&
            offsets->interpreter_frame.owner == offsetof(_PyInterpreterFrame, owner);
 #else
     return true;
@@ -40,16 +41,19 @@ bool frame_is_known(void) {
 
 #if PY_VERSION_HEX >= 0x030B0000
 
-static _PyInterpreterFrame *running_frame(PyThreadState *state) {
-#if PY_VERSION_HEX >= 0x030D0000
-    _PyInterpreterFrame *frame = state->current_frame;
-#else
-    _PyInterpreterFrame *frame = state->cframe->current_frame;
-#endif
+static _PyInterpreterFrame *first_complete(_PyInterpreterFrame *frame) {
     while (frame != NULL && _PyFrame_IsIncomplete(frame)) {
         frame = frame->previous;
     }
     return frame;
+}
+
+static PyCodeObject *code_of(_PyInterpreterFrame *frame) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return _PyFrame_GetCode(frame);
+#else
+    return frame->f_code;
+#endif
 }
 
 bool frame_find(PyThreadState *state, struct code_position *position) {
@@ -57,13 +61,30 @@ bool frame_find(PyThreadState *state, struct code_position *position) {
     if (frame == NULL) {
         return false;
     }
-#if PY_VERSION_HEX >= 0x030D0000
-    position->code = _PyFrame_GetCode(frame);
-#else
-    position->code = frame->f_code;
-#endif
+    position->code = code_of(frame);
     position->offset = _PyInterpreterFrame_LASTI(frame) * (int)sizeof(_Py_CODEUNIT);
     return true;
+}
+
+PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject **code) {
+    _PyInterpreterFrame *frame = running_frame(state);
+    while (frame != NULL && calls_up-- > 0) {
+        frame = first_complete(frame->previous);
+    }
+    if (frame == NULL || !frame_is_known()) {
+        return NULL;
+    }
+    *code = code_of(frame);
+    if ((*code)->co_argcount == 0) {
+        return NULL;
+    }
+#if PY_VERSION_HEX >= 0x030E0000
+    return PyStackRef_IsNull(frame->localsplus[0])
+               ? NULL
+               : PyStackRef_AsPyObjectBorrow(frame->localsplus[0]);
+#else
+    return frame->localsplus[0];
+#endif
 }
 
 #else
@@ -76,6 +97,18 @@ bool frame_find(PyThreadState *state, struct code_position *position) {
     position->code = frame->f_code;
     position->offset = frame->f_lasti * (int)sizeof(_Py_CODEUNIT);
     return true;
+}
+
+PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject **code) {
+    PyFrameObject *frame = state->frame;
+    while (frame != NULL && calls_up-- > 0) {
+        frame = frame->f_back;
+    }
+    if (frame == NULL) {
+        return NULL;
+    }
+    *code = frame->f_code;
+    return frame->f_code->co_argcount != 0 ? frame->f_localsplus[0] : NULL;
 }
 
 #endif

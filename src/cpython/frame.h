@@ -18,4 +18,9 @@ bool frame_is_known(void);
  * a current thread state. position->code is borrowed. Returns false when no Python code runs there. */
 bool frame_find(PyThreadState *state, struct code_position *position);
 
+/* The first parameter of the calling thread's Python function, or of one that called it, that many
+ * calls up; and its code. Both are borrowed. NULL when there is none, or it is not known. `state` is
+ * current. Runs nothing and makes nothing. */
+PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject **code);
+
 #endif

@@ -28,6 +28,7 @@
 #include "internal/pycore_runtime.h"
 #endif
 
+#include "cpython/thread_names.h"
 #include "native/accounting.h"
 #include "native/clock.h"
 
@@ -158,6 +159,8 @@ int gil_prove_accounting(const struct gil *gil, char *reason, size_t reason_size
     if (accounting_install(&target, (const void *)PyEval_SaveThread, reason, reason_size) < 0) {
         return -1;
     }
+    names_watch();
+    names_introduce();
     bool seen = false;
     for (int i = 0; i < PROOF_ATTEMPTS && !seen; i++) {
         seen = rounds_are_seen();

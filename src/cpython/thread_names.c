@@ -1,13 +1,15 @@
 #include "cpython/thread_names.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "cpython/frame.h"
 #include "native/accounting.h"
+#include "native/thread_birth.h"
 
-#define NAMES_AT_ONCE 256
+#define CALLS_UP_TO_START 4 /* a debugger may have put a function of its own between */
 
-/* All of this but look_among_referenced runs in the knocker's thread, too, where no code of the
- * program may: nothing here asks an object of the program's for anything, raises an exception or
+/* Some of this runs in the knocker's thread, where no code of the program may: nothing here asks an object of the program's for anything, raises an exception or
  * makes an object that the garbage collector knows, which could begin a collection. What is
  * looked up is a str or an int among such, in dicts. */
 
@@ -77,18 +79,30 @@ static void copy_text(PyObject *text, char *copy, size_t size) {
     copy[used] = '\0';
 }
 
-/* Take the name of a threading.Thread, if it is the one of that native id: idents are used again. */
-static void take_name(PyObject *object, const struct accounting_thread *thread) {
+/* Copy the native id and the name of a threading.Thread. Returns false when it has not both. */
+static bool describe_thread(PyObject *object, struct accounting_thread *thread) {
     PyObject *native = of_thread(object, "_native_id");
     PyObject *name = of_thread(object, "_name");
-    if (native != NULL && PyLong_Check(native) && name != NULL && PyUnicode_Check(name) &&
-        PyLong_AsUnsignedLongLongMask(native) == thread->native_id) {
-        char text[LEDGER_NAME_SIZE];
-        copy_text(name, text, sizeof text);
-        accounting_name(thread->serial, text);
+    bool known = native != NULL && PyLong_Check(native) && name != NULL && PyUnicode_Check(name);
+    if (known) {
+        thread->native_id = PyLong_AsUnsignedLongLongMask(native);
+        copy_text(name, thread->name, sizeof thread->name);
     }
     Py_XDECREF(name);
     Py_XDECREF(native);
+    return known;
+}
+
+/* Take the name of a threading.Thread (NULL for none), if it is the one of that native id: idents are
+ * used again, and a library may give them to other things than the system's threads. */
+static bool take_name(PyObject *object, const struct accounting_thread *thread) {
+    struct accounting_thread found;
+    if (object == NULL || !describe_thread(object, &found) ||
+        found.native_id != thread->native_id) {
+        return false;
+    }
+    accounting_name(thread, found.name);
+    return true;
 }
 
 /* The Thread of threading._active (ident -> Thread, of the threads that are alive), as a new
@@ -104,17 +118,6 @@ static PyObject *living_thread(PyObject *active, uint64_t ident) {
     return object;
 }
 
-static void look_among_living(const struct accounting_thread *threads, size_t count) {
-    PyObject *active = of_threading("_active");
-    for (size_t i = 0; i < count; i++) {
-        PyObject *object = living_thread(active, threads[i].ident);
-        if (object != NULL) {
-            take_name(object, &threads[i]);
-            Py_DECREF(object);
-        }
-    }
-}
-
 void names_find(uint64_t ident, char *name, size_t size) {
     PyObject *object = living_thread(of_threading("_active"), ident);
     PyObject *value = object != NULL ? of_thread(object, "_name") : NULL;
@@ -126,43 +129,74 @@ void names_find(uint64_t ident, char *name, size_t size) {
     Py_XDECREF(object);
 }
 
-/* threading._dangling: the Thread objects that somebody still refers to, ended or not. */
-static void look_among_referenced(const struct accounting_thread *threads, size_t count) {
-    PyObject *dangling = Py_XNewRef(of_threading("_dangling"));
-    PyObject *objects = dangling != NULL ? PySequence_List(dangling) : NULL;
-    PyErr_Clear();
-    for (Py_ssize_t i = 0; objects != NULL && i < PyList_GET_SIZE(objects); i++) {
-        for (size_t j = 0; j < count; j++) {
-            take_name(PyList_GET_ITEM(objects, i), &threads[j]);
-        }
-    }
-    Py_XDECREF(objects);
-    Py_XDECREF(dangling);
-}
-
-static void learn(struct accounting_thread *threads, bool thorough) {
-    size_t count = accounting_nameless(threads, NAMES_AT_ONCE);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    look_among_living(threads, count);
-    count = thorough ? accounting_nameless(threads, NAMES_AT_ONCE) : 0;
-    if (count != 0) {
-        look_among_referenced(threads, count);
-    }
-    PyErr_Restore(type, value, traceback);
-}
-
-void names_learn(bool thorough) {
-    struct accounting_thread one;
-    if (accounting_nameless(&one, 1) == 0) {
+void names_learn(void) {
+    size_t count;
+    struct accounting_thread *threads = accounting_nameless(&count);
+    if (threads == NULL) {
         return;
     }
-    struct accounting_thread *threads = PyMem_RawMalloc(NAMES_AT_ONCE * sizeof *threads);
-    if (threads != NULL) {
-        learn(threads, thorough);
-        PyMem_RawFree(threads);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *active = of_threading("_active"), *main_thread = of_threading("_main_thread");
+    for (size_t i = 0; i < count; i++) {
+        PyObject *object = living_thread(active, threads[i].ident);
+        if (!take_name(object, &threads[i])) {
+            take_name(main_thread, &threads[i]); /* gevent knows it by another ident */
+        }
+        Py_XDECREF(object);
+    }
+    PyErr_Restore(type, value, traceback);
+    free(threads);
+}
+
+void names_introduce(void) {
+    PyObject *active = of_threading("_active"), *ident, *object;
+    Py_ssize_t position = 0,
+               room = active != NULL && PyDict_Check(active) ? PyDict_Size(active) : 0;
+    struct accounting_thread *threads = room != 0 ? calloc((size_t)room, sizeof *threads) : NULL;
+    size_t count = 0;
+    while (threads != NULL && count < (size_t)room &&
+           PyDict_Next(active, &position, &ident, &object)) {
+        if (PyLong_Check(ident) && describe_thread(object, &threads[count])) {
+            threads[count++].ident = PyLong_AsUnsignedLongLongMask(ident);
+        }
+    }
+    accounting_introduce(threads, count);
+    free(threads);
+}
+
+/* The calling thread starts a thread: if that is a threading.Thread's, its start() is at work. Other
+ * threads may come here, too, with the GIL or without. */
+static void name_thread_to_come(char *name, size_t size) {
+    name[0] = '\0';
+#if PY_VERSION_HEX >= 0x030D0000
+    PyThreadState *state = PyThreadState_GetUnchecked();
+#else
+    PyThreadState *state = _PyThreadState_UncheckedGet();
+#endif
+    /* Up to 3.11 the former is that of whoever has the GIL. */
+    if (state == NULL || !Py_IsInitialized() || state != PyGILState_GetThisThreadState() ||
+        PyThreadState_GetInterpreter(state) != PyInterpreterState_Main()) {
+        return;
+    }
+    PyObject *thread_class = of_threading("Thread");
+    for (int i = 0; i < CALLS_UP_TO_START && thread_class != NULL; i++) {
+        PyCodeObject *code;
+        PyObject *object = frame_first_argument(state, i, &code);
+        if (object != NULL && PyType_Check(thread_class) &&
+            PyType_IsSubtype(Py_TYPE(object), (PyTypeObject *)thread_class) &&
+            PyUnicode_CompareWithASCIIString(code->co_name, "start") == 0) {
+            PyObject *value = of_thread(object, "_name");
+            if (value != NULL && PyUnicode_Check(value)) {
+                copy_text(value, name, size);
+            }
+            Py_XDECREF(value);
+            return;
+        }
     }
 }
+
+void names_watch(void) { birth_watch((const void *)PyEval_SaveThread, name_thread_to_come); }
 
 PyObject *names_as_object(const char *name) {
     return name[0] != '\0' ? PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "replace")

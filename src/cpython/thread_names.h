@@ -6,10 +6,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Give threads that the ledger knows by number only the name that their threading.Thread has: those
- * that are alive, and (thorough) those that have ended, if their Thread object is still there. The
- * GIL is held. Sets no exception and leaves one that is set alone. */
-void names_learn(bool thorough);
+/* Have every thread that a threading.Thread starts from here on known by its name, however soon it
+ * ends. The GIL is held. */
+void names_watch(void);
+
+/* Tell the accounting, which is installed, the names of the threads that are alive. The GIL is held.
+ * Sets no exception. */
+void names_introduce(void);
+
+/* Give threads that the ledger knows by number only the name that their threading.Thread has, if they
+ * are alive: those that C code has started, and the main thread. The GIL is held. Sets no exception
+ * and leaves one that is set alone. */
+void names_learn(void);
 
 /* Copy the name of the living thread with this `ident` (threading.get_ident()), "" if it has none.
  * The GIL is held. Sets no exception. */

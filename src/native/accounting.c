@@ -47,6 +47,7 @@
 
 #if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,7 @@
 #include "native/clock.h"
 #include "native/interpose.h"
 #include "native/run_delay.h"
+#include "native/thread_birth.h"
 
 #define IDLE_NS 30000 /* a thread that used less of the processor has done nothing but switch */
 #define UNKNOWN_SLEEPS (-1)
@@ -94,7 +96,9 @@ struct self {
     struct ledger_slot *slot;
     struct ledger_slot *ended; /* its slot before a destructor of a key came back for the GIL */
     uint64_t ended_serial;
-    bool own; /* a knocker's */
+    bool own;                                   /* a knocker's */
+    bool is_named;                              /* by its creator, or by accounting_introduce */
+    char os_name_at_birth[LEDGER_OS_NAME_SIZE]; /* "": not known */
     enum phase phase;
     uint64_t leaving;  /* when it locked the mutex with the GIL in hand */
     uint64_t released; /* when it last gave up the GIL */
@@ -130,26 +134,100 @@ static bool is_taken(void) { return __atomic_load_n(tap.target.locked, __ATOMIC_
 
 /* --- threads --- */
 
+static void describe(struct accounting_thread *thread, struct ledger_slot *slot) {
+    thread->slot = slot;
+    thread->serial = slot->serial;
+    thread->ident = slot->ident;
+    thread->native_id = slot->native_id;
+    memcpy(thread->name, slot->name, sizeof thread->name);
+}
+
+/* Those of accounting_introduce, by native id. Guarded by the GIL's mutex. */
+static struct {
+    struct accounting_thread *threads; /* owned */
+    size_t count;
+} introduced;
+
+static int compare_native_ids(const void *left, const void *right) {
+    uint64_t a = ((const struct accounting_thread *)left)->native_id;
+    uint64_t b = ((const struct accounting_thread *)right)->native_id;
+    return (a > b) - (a < b);
+}
+
+/* What accounting_introduce told of the thread of a slot; NULL: nothing. */
+static const struct accounting_thread *find_introduced(const struct ledger_slot *slot) {
+    const struct accounting_thread key = {.native_id = slot->native_id};
+    const struct accounting_thread *found =
+        introduced.count != 0
+            ? bsearch(&key, introduced.threads, introduced.count, sizeof key, compare_native_ids)
+            : NULL;
+    return found != NULL && found->ident == slot->ident ? found : NULL;
+}
+
+/* Read what the system calls the main thread. */
+static void read_main_name(char name[LEDGER_OS_NAME_SIZE]) {
+    int file = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+    ssize_t size = file >= 0 ? read(file, name, LEDGER_OS_NAME_SIZE - 1) : 0;
+    if (file >= 0) {
+        close(file);
+    }
+    name[size > 0 ? size : 0] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+}
+
+/* Find what the system calls this thread, if that is a name of its own: threads have that of their
+ * creator unless they are given another. */
+static void find_given_name(char name[LEDGER_OS_NAME_SIZE]) {
+    char inherited[LEDGER_OS_NAME_SIZE];
+    prctl(PR_GET_NAME, name);
+    if (self.os_name_at_birth[0] == '\0') {
+        read_main_name(inherited);
+    } else {
+        memcpy(inherited, self.os_name_at_birth, sizeof inherited);
+    }
+    if (strcmp(name, inherited) == 0 || strcmp(name, tap.process_name) == 0) {
+        name[0] = '\0';
+    }
+}
+
 /* Destructor of the key: the thread of this slot ends. It may still come back for the GIL from the
  * destructor of another key. From 3.14 on, Python gives its name to the system's thread as well. */
 static void thread_ends(void *slot) {
     char name[LEDGER_OS_NAME_SIZE] = "";
-    prctl(PR_GET_NAME, name);
     self.slot = NULL;
     self.ended = slot;
     self.ended_serial = self.ended->serial;
     run_delay_count_self();
-    ledger_ended(slot, strcmp(name, tap.process_name) != 0 ? name : "");
+    if (!self.is_named) {
+        find_given_name(name);
+    }
+    ledger_ended(slot, name);
+}
+
+/* Give the calling thread's new slot the name that is known of it. */
+static void name_new_slot(struct ledger_slot *slot) {
+    const struct birth *birth = birth_of_self();
+    const struct accounting_thread *known = birth == NULL ? find_introduced(slot) : NULL;
+    const char *name = birth != NULL ? birth->name : known != NULL ? known->name : "";
+    self.is_named = name[0] != '\0';
+    if (self.is_named) {
+        ledger_name(&ledger, slot, name);
+    } else if (birth != NULL) {
+        memcpy(self.os_name_at_birth, birth->os_name, sizeof self.os_name_at_birth);
+    }
 }
 
 /* The calling thread's slot; NULL when there is none left. The mutex is held. */
 static struct ledger_slot *own_slot(void) {
     if (self.slot == NULL) {
-        if (self.ended != NULL && ledger_resume(self.ended, self.ended_serial)) {
+        if (self.ended != NULL && ledger_resume(&ledger, self.ended, self.ended_serial)) {
             self.slot = self.ended;
         } else {
             self.slot =
                 ledger_enroll(&ledger, (uint64_t)pthread_self(), (uint64_t)syscall(SYS_gettid));
+            if (self.slot != NULL) {
+                name_new_slot(self.slot);
+            }
         }
         if (self.slot != NULL) {
             pthread_setspecific(tap.key, self.slot);
@@ -159,13 +237,6 @@ static struct ledger_slot *own_slot(void) {
         }
     }
     return self.slot;
-}
-
-static void describe(struct accounting_thread *thread, const struct ledger_slot *slot) {
-    thread->serial = slot->serial;
-    thread->ident = slot->ident;
-    thread->native_id = slot->native_id;
-    memcpy(thread->name, slot->name, sizeof thread->name);
 }
 
 /* The processor time that getrusage tells is only brought up to date now and then. */
@@ -276,7 +347,7 @@ static inline uint64_t knock_asked(void) {
 }
 
 /* The calling thread has just released the GIL, for which a knock waits since `asked`. */
-NEVER_INLINE static void call_back_at_release(const struct ledger_slot *slot, uint64_t asked) {
+NEVER_INLINE static void call_back_at_release(struct ledger_slot *slot, uint64_t asked) {
     struct accounting_hold hold = {
         .from = asked > ledger.held_since ? asked : ledger.held_since,
         .until = self.leaving,
@@ -404,6 +475,7 @@ static void watch(bool on) {
  * GIL once more. */
 static void after_fork_in_child(void) {
     tap.knock_asked = NULL;
+    introduced.count = 0;
     ledger_after_fork(&ledger, self.slot, clock_ticks());
     if (self.slot != NULL) {
         self.slot->native_id = (uint64_t)syscall(SYS_gettid);
@@ -553,8 +625,8 @@ int accounting_record(uint64_t first, uint64_t now, struct accounting_record *re
     lock_ledger();
     size_t unfinished = ledger_unfinished(&ledger, now, record->events + count, room);
     record->count = count + (unfinished < room ? unfinished : room);
-    for (const struct ledger_slot *slot = ledger.oldest;
-         slot != NULL && record->thread_count < room; slot = slot->next) {
+    for (struct ledger_slot *slot = ledger.oldest; slot != NULL && record->thread_count < room;
+         slot = slot->next) {
         struct accounting_thread *thread = &record->threads[record->thread_count++];
         describe(thread, slot);
         if (thread->name[0] == '\0' && ledger_has_ended(slot)) {
@@ -613,28 +685,49 @@ bool accounting_holder(struct accounting_thread *thread) {
     return found;
 }
 
-size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
-    size_t count = 0;
+struct accounting_thread *accounting_nameless(size_t *count) {
+    *count = 0;
     lock_ledger();
-    for (const struct ledger_slot *slot = ledger.oldest; slot != NULL && count < size;
-         slot = slot->next) {
-        if (slot->name[0] == '\0') {
-            describe(&threads[count++], slot);
-        }
-    }
+    size_t room = ledger.nameless_count;
     unlock_ledger();
-    return count;
+    struct accounting_thread *threads = room != 0 ? malloc(room * sizeof *threads) : NULL;
+    struct ledger_slot **slots = room != 0 ? malloc(room * sizeof *slots) : NULL;
+    if (threads != NULL && slots != NULL) {
+        lock_ledger();
+        *count = ledger_take_nameless(&ledger, slots, room);
+        for (size_t i = 0; i < *count; i++) {
+            describe(&threads[i], slots[i]);
+        }
+        unlock_ledger();
+    }
+    free(slots);
+    if (*count == 0) {
+        free(threads);
+        threads = NULL;
+    }
+    return threads;
 }
 
-void accounting_name(uint64_t serial, const char *name) {
+void accounting_name(const struct accounting_thread *thread, const char *name) {
     lock_ledger();
-    for (struct ledger_slot *slot = ledger.latest; slot != NULL && slot->serial >= serial;
-         slot = slot->previous) {
-        if (slot->serial == serial) {
-            snprintf(slot->name, sizeof slot->name, "%s", name);
-        }
+    if (thread->slot->serial == thread->serial) {
+        ledger_name(&ledger, thread->slot, name);
     }
     unlock_ledger();
+}
+
+void accounting_introduce(const struct accounting_thread *threads, size_t count) {
+    struct accounting_thread *copy = count != 0 ? malloc(count * sizeof *copy) : NULL;
+    if (copy != NULL) {
+        memcpy(copy, threads, count * sizeof *copy);
+        qsort(copy, count, sizeof *copy, compare_native_ids);
+    }
+    lock_ledger();
+    struct accounting_thread *former = introduced.threads;
+    introduced.threads = copy;
+    introduced.count = copy != NULL ? count : 0;
+    unlock_ledger();
+    free(former);
 }
 
 #else /* no accounting on this platform */
@@ -676,10 +769,15 @@ void accounting_set_release_callback(const uint64_t *asked,
     (void)asked, (void)at_release;
 }
 bool accounting_holder(struct accounting_thread *thread) { return (void)thread, false; }
-size_t accounting_nameless(struct accounting_thread *threads, size_t size) {
-    (void)threads, (void)size;
-    return 0;
+struct accounting_thread *accounting_nameless(size_t *count) {
+    *count = 0;
+    return NULL;
 }
-void accounting_name(uint64_t serial, const char *name) { (void)serial, (void)name; }
+void accounting_name(const struct accounting_thread *thread, const char *name) {
+    (void)thread, (void)name;
+}
+void accounting_introduce(const struct accounting_thread *threads, size_t count) {
+    (void)threads, (void)count;
+}
 
 #endif

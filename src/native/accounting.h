@@ -21,6 +21,7 @@ struct accounting_target {
 
 /* A thread as the accounting knows it. */
 struct accounting_thread {
+    struct ledger_slot *slot; /* its own while it has that serial */
     uint64_t serial;
     uint64_t ident; /* pthread_self() */
     uint64_t native_id;
@@ -103,10 +104,15 @@ void accounting_set_release_callback(const uint64_t *asked,
  * Returns false where nobody is on record, or the mutex is not to be had. */
 bool accounting_holder(struct accounting_thread *thread);
 
-/* Fill `threads` with up to `size` threads without a name; returns how many. The GIL is held. */
-size_t accounting_nameless(struct accounting_thread *threads, size_t size);
+/* The threads whose name is not known and may have changed, to be freed with free(), or NULL if there
+ * is none. The GIL is held. */
+struct accounting_thread *accounting_nameless(size_t *count);
 
 /* Note the name of a thread, if it is still known. The GIL is held. */
-void accounting_name(uint64_t serial, const char *name);
+void accounting_name(const struct accounting_thread *thread, const char *name);
+
+/* Tell the names of threads that are alive but have not come here yet; `serial` and `slot` mean
+ * nothing. Their names are noted when they do. Replaces what was told before. The GIL is held. */
+void accounting_introduce(const struct accounting_thread *threads, size_t count);
 
 #endif

@@ -18,7 +18,31 @@ int ledger_init(struct ledger *ledger) {
     return ledger->slots == NULL ? -1 : 0;
 }
 
+static void list_as_nameless(struct ledger *ledger, struct ledger_slot *slot) {
+    slot->nameless = true;
+    slot->nameless_previous = NULL;
+    slot->nameless_next = ledger->nameless;
+    if (slot->nameless_next != NULL) {
+        slot->nameless_next->nameless_previous = slot;
+    }
+    ledger->nameless = slot;
+    ledger->nameless_count++;
+}
+
+static void strike_from_nameless(struct ledger *ledger, struct ledger_slot *slot) {
+    if (slot->nameless) {
+        *(slot->nameless_previous ? &slot->nameless_previous->nameless_next : &ledger->nameless) =
+            slot->nameless_next;
+        if (slot->nameless_next != NULL) {
+            slot->nameless_next->nameless_previous = slot->nameless_previous;
+        }
+        slot->nameless = false;
+        ledger->nameless_count--;
+    }
+}
+
 static void unlink_slot(struct ledger *ledger, struct ledger_slot *slot) {
+    strike_from_nameless(ledger, slot);
     *(slot->previous ? &slot->previous->next : &ledger->oldest) = slot->next;
     *(slot->next ? &slot->next->previous : &ledger->latest) = slot->previous;
     slot->next = slot->previous = NULL;
@@ -103,7 +127,33 @@ struct ledger_slot *ledger_enroll(struct ledger *ledger, uint64_t ident, uint64_
     *(ledger->latest ? &ledger->latest->next : &ledger->oldest) = slot;
     ledger->latest = slot;
     ledger->live++;
+    list_as_nameless(ledger, slot);
     return slot;
+}
+
+void ledger_name(struct ledger *ledger, struct ledger_slot *slot, const char *name) {
+    size_t size = strnlen(name, sizeof slot->name - 1);
+    memcpy(slot->name, name, size);
+    slot->name[size] = '\0';
+    strike_from_nameless(ledger, slot);
+}
+
+size_t ledger_take_nameless(struct ledger *ledger, struct ledger_slot **slots, size_t size) {
+    size_t count = 0;
+    for (struct ledger_slot *slot = ledger->nameless, *next; slot != NULL && count < size;
+         slot = next) {
+        next = slot->nameless_next;
+        uint64_t turns = slot->sums.acquisitions + 1;
+        bool ended = ledger_has_ended(slot);
+        if (ended) {
+            strike_from_nameless(ledger, slot);
+        }
+        if (ended || slot->told_nameless != turns) {
+            slot->told_nameless = turns;
+            slots[count++] = slot;
+        }
+    }
+    return count;
 }
 
 void ledger_disown(struct ledger *ledger, struct ledger_slot *slot) {
@@ -120,11 +170,14 @@ void ledger_ended(struct ledger_slot *slot, const char *os_name) {
     __atomic_store_n(&slot->ended, 1, __ATOMIC_RELEASE);
 }
 
-bool ledger_resume(struct ledger_slot *slot, uint64_t serial) {
+bool ledger_resume(struct ledger *ledger, struct ledger_slot *slot, uint64_t serial) {
     if (slot->serial != serial) {
         return false;
     }
     __atomic_store_n(&slot->ended, 0, __ATOMIC_RELEASE);
+    if (slot->name[0] == '\0' && !slot->nameless && !slot->own) {
+        list_as_nameless(ledger, slot);
+    }
     return true;
 }
 
@@ -494,10 +547,11 @@ void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint
     if (ledger->holder != NULL) {
         ledger_release(ledger, ledger->holder, now);
     }
-    ledger->free = ledger->own = ledger->oldest = ledger->latest = NULL;
-    ledger->live = 0;
+    ledger->free = ledger->own = ledger->oldest = ledger->latest = ledger->nameless = NULL;
+    ledger->live = ledger->nameless_count = 0;
     for (size_t i = 0; i < ledger->used; i++) {
         struct ledger_slot *slot = &ledger->slots[i];
+        slot->nameless = false;
         if (slot->serial == 0 || slot->own) {
             give_back(ledger, slot);
             continue;
@@ -505,5 +559,8 @@ void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint
         forget_request(slot);
         slot->ended = slot != survivor;
         link_by_serial(ledger, slot);
+        if (slot->name[0] == '\0') {
+            list_as_nameless(ledger, slot);
+        }
     }
 }

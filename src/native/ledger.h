@@ -71,6 +71,9 @@ struct ledger_slot {
     uint64_t native_id;                /* the kernel's thread id */
     char name[LEDGER_NAME_SIZE];       /* "" until it is known */
     struct ledger_slot *next, *previous;
+    struct ledger_slot *nameless_next, *nameless_previous; /* while it is on that list */
+    bool nameless;
+    uint64_t told_nameless; /* its acquisitions when it was last told of as such, and 1 */
 };
 
 struct ledger_entry {
@@ -100,6 +103,8 @@ struct ledger {
     struct ledger_slot *oldest,
         *latest; /* the live list, ended ones that a window may still tell of included */
     size_t live;
+    struct ledger_slot *nameless; /* those of the live list whose name may still be found */
+    size_t nameless_count;
     uint64_t serial;
     bool active; /* some window is open */
     bool lost;   /* a thread found no slot, or the record met an event that cannot be */
@@ -140,6 +145,14 @@ int ledger_init(struct ledger *ledger);
 /* Give a thread its slot. Returns NULL when LEDGER_SLOTS threads are alive; `lost` is set then. */
 struct ledger_slot *ledger_enroll(struct ledger *ledger, uint64_t ident, uint64_t native_id);
 
+/* Note the name of a thread. */
+void ledger_name(struct ledger *ledger, struct ledger_slot *slot, const char *name);
+
+/* Fill `slots` with up to `size` threads without a name that have got the GIL since they were last
+ * told here, or never were; returns how many. Each is told once more after its end, and then no
+ * more. */
+size_t ledger_take_nameless(struct ledger *ledger, struct ledger_slot **slots, size_t size);
+
 /* Take a slot out of the program's threads for good: it is a knocker's. */
 void ledger_disown(struct ledger *ledger, struct ledger_slot *slot);
 
@@ -149,7 +162,7 @@ void ledger_ended(struct ledger_slot *slot, const char *os_name);
 
 /* The thread that ended comes back from one of its last destructors. Returns false when the slot has
  * been given to another thread since, or to nobody. */
-bool ledger_resume(struct ledger_slot *slot, uint64_t serial);
+bool ledger_resume(struct ledger *ledger, struct ledger_slot *slot, uint64_t serial);
 
 /* Whether it did. Any thread. */
 static inline bool ledger_has_ended(const struct ledger_slot *slot) {

@@ -436,7 +436,6 @@ static void *live_shortly(void *argument) {
 static void test_threads_that_ended_are_told_of_by_their_last_name(void) {
     enum { THREADS = 300 };
     static struct diary diary;
-    struct accounting_thread nameless[THREADS + 2];
     struct ledger_window window;
     open_window(&window, true);
     toy_gil_drop(&gil, &main_diary);
@@ -456,14 +455,58 @@ static void test_threads_that_ended_are_told_of_by_their_last_name(void) {
     CHECK(reading.thread_count == THREADS + 1);
     free(reading.threads);
 
-    CHECK(accounting_nameless(nameless, 10) == 10);
-    CHECK(accounting_nameless(nameless, THREADS + 2) == THREADS + 1);
-    CHECK(nameless[THREADS].native_id == diary.native_id);
-    accounting_name(nameless[THREADS].serial, "the last one");
-    accounting_name(nameless[THREADS].serial + 1, "nobody");
+    size_t count;
+    struct accounting_thread *nameless = accounting_nameless(&count);
+    CHECK(count == THREADS + 1);
+    CHECK(nameless[0].native_id == diary.native_id);
+    struct accounting_thread nobody = nameless[0];
+    nobody.serial++;
+    accounting_name(&nameless[0], "the last one");
+    accounting_name(&nobody, "nobody");
+    free(nameless);
+    CHECK(accounting_nameless(&count) == NULL && count == 0);
     reading = read_and_close(&window);
     CHECK(strcmp(part_of(&reading, &diary)->name, "the last one") == 0);
     free(reading.threads);
+}
+
+static pthread_barrier_t begun;
+
+static void *live_on(void *argument) {
+    struct diary *diary = argument;
+    diary_begin(diary, &gil);
+    pthread_barrier_wait(&begun);
+
+    while (!is_stopping()) {
+        sleep_for(100 * MICROSECOND);
+    }
+    diary_take(diary);
+    diary_drop(diary);
+    return NULL;
+}
+
+static void test_threads_that_are_there_already_are_introduced(void) {
+    static struct diary diary;
+    struct ledger_window window;
+    pthread_t thread;
+    stopping = 0;
+    CHECK(pthread_barrier_init(&begun, NULL, 2) == 0);
+    CHECK(pthread_create(&thread, NULL, live_on, &diary) == 0);
+    pthread_barrier_wait(&begun);
+    const struct accounting_thread others[] = {
+        {.native_id = diary.native_id, .ident = (uint64_t)thread, .name = "introduced"},
+        {.native_id = 1, .ident = 1, .name = "somebody else"},
+    };
+    accounting_introduce(others, 2);
+    open_window(&window, true);
+    toy_gil_drop(&gil, &main_diary);
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+    CHECK(pthread_join(thread, NULL) == 0);
+    toy_gil_take(&gil, &main_diary);
+    struct ledger_reading reading = read_and_close(&window);
+    CHECK(strcmp(part_of(&reading, &diary)->name, "introduced") == 0);
+    free(reading.threads);
+    accounting_introduce(NULL, 0);
 }
 
 enum { COMEBACKS = 3 };
@@ -669,6 +712,7 @@ int main(void) {
         test_windows_open_and_close_while_others_hold_and_wait();
         test_knocks_leave_no_trace_and_are_told_who_keeps_them_waiting();
         test_threads_that_ended_are_told_of_by_their_last_name();
+        test_threads_that_are_there_already_are_introduced();
         test_a_thread_that_comes_back_from_its_destructors_stands_there_once();
         test_a_forked_child_goes_on_with_its_own_gil();
     }

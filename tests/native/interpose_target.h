@@ -9,6 +9,10 @@
 int target_lock(pthread_mutex_t *mutex);
 int target_unlock(pthread_mutex_t *mutex);
 
+/* The target's own call of pthread_create. */
+int target_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                  void *argument);
+
 /* The target's variable that the loader sets to pthread_mutex_trylock. */
 typedef int target_function(pthread_mutex_t *);
 target_function *target_variable(void);

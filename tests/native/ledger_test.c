@@ -677,7 +677,7 @@ static void test_a_thread_that_comes_back_after_its_end_has_its_slot_while_nobod
     take(worker, 110);
     leave(worker, 120);
     end(worker);
-    CHECK(ledger_resume(worker, serial) && !ledger_has_ended(worker));
+    CHECK(ledger_resume(&book, worker, serial) && !ledger_has_ended(worker));
     take(worker, 130);
     leave(worker, 140);
     ledger_ended(worker, "last");
@@ -687,9 +687,46 @@ static void test_a_thread_that_comes_back_after_its_end_has_its_slot_while_nobod
     CHECK(strcmp(part_of(WORKER)->name, "last") == 0);
 
     open_window(&window, main_thread, 160);
-    CHECK(!ledger_resume(worker, serial)); /* nobody's */
+    CHECK(!ledger_resume(&book, worker, serial)); /* nobody's */
     struct ledger_slot *helper = thread(HELPER);
-    CHECK(helper == worker && !ledger_resume(worker, serial));
+    CHECK(helper == worker && !ledger_resume(&book, worker, serial));
+    ledger_close(&book, &window);
+}
+
+static size_t take_nameless(struct ledger_slot **slots) {
+    return ledger_take_nameless(&book, slots, 4);
+}
+
+static void test_a_name_is_asked_for_again_only_after_the_thread_was_at_work(void) {
+    start_anew();
+    struct ledger_slot *main_thread = thread(MAIN), *worker = thread(WORKER);
+    struct ledger_slot *slots[4];
+    open_window(&window, main_thread, 100);
+    CHECK(book.nameless_count == 2);
+    CHECK(ledger_take_nameless(&book, slots, 1) == 1 && slots[0] == worker);
+    CHECK(take_nameless(slots) == 1 && slots[0] == main_thread);
+    CHECK(take_nameless(slots) == 0);
+    ledger_name(&book, main_thread, "MainThread");
+    leave(main_thread, 110);
+    take(worker, 110);
+    leave(worker, 120);
+    take(main_thread, 120);
+    CHECK(take_nameless(slots) == 1 && slots[0] == worker);
+    CHECK(take_nameless(slots) == 0);
+    end(worker);
+    CHECK(take_nameless(slots) == 1 && slots[0] == worker);
+    CHECK(take_nameless(slots) == 0 && book.nameless_count == 0);
+    CHECK(ledger_resume(&book, worker, worker->serial));
+    CHECK(book.nameless_count == 1);
+    ledger_after_fork(&book, main_thread, 125);
+    CHECK(book.nameless_count == 1 && book.nameless == worker);
+    take(main_thread, 130);
+    ledger_close(&book, &window);
+    open_window(&window, main_thread, 140); /* the worker's slot is nobody's any more */
+    CHECK(take_nameless(slots) == 0 && book.nameless_count == 0);
+    ledger_name(&book, main_thread,
+                "a name that has more bytes than there is room for in a slot, as it is");
+    CHECK(strlen(main_thread->name) == LEDGER_NAME_SIZE - 1);
     ledger_close(&book, &window);
 }
 
@@ -955,6 +992,7 @@ int main(void) {
     test_nobody_is_former_holder_but_the_program();
     test_a_thread_that_ended_keeps_its_part_and_gets_its_last_name();
     test_a_thread_that_comes_back_after_its_end_has_its_slot_while_nobody_else_has();
+    test_a_name_is_asked_for_again_only_after_the_thread_was_at_work();
     test_slots_are_used_again_when_no_window_tells_threads_apart();
     test_the_slots_of_knockers_are_used_again();
     test_the_slots_of_knockers_are_used_again_inside_one_window();

@@ -91,6 +91,13 @@ PROGRAMS = [
     ),
     Program("machine_files", "machine_files", linux_only=True),
     Program("machine_load", "machine_load machine_files family_time clock", linux_only=True),
+    Program(
+        "thread_birth",
+        "thread_birth interpose elf_object",
+        target=(),
+        builds=(PLAIN, ADDRESS, THREAD),
+        linux_only=True,
+    ),
     Program("elf_object", "elf_object", target=("-Wl,-z,lazy",), linux_only=True),
     interpose("library lazy", "rw", target=("-Wl,-z,lazy",)),
     interpose("library now", "r", target=("-Wl,-z,now,-z,relro",)),

@@ -1,0 +1,158 @@
+"""Every thread that lived as a threading.Thread inside a window has its own name in the reading."""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import subprocess
+import sys
+import threading
+
+import scripting
+from loads import let_go
+from scripting import METHOD, case, checked_threads, measured, not_here, opened
+
+from pytest_gilknock import _core
+
+PR_SET_NAME = 15
+
+
+def called(name: str) -> None:
+    """Have the system call this thread so, as setproctitle does."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def names(raw: _core.RawReading) -> list[str | None]:
+    return [thread[1] for thread in raw["threads"]]
+
+
+def needs_threads() -> None:
+    if METHOD != "exact":
+        not_here("only exact readings tell threads apart")
+
+
+def run_one(name: str, **options: object) -> threading.Thread:
+    thread = threading.Thread(target=int, name=name, **options)
+    thread.start()
+    thread.join()
+    return thread
+
+
+@case(usual=2000, nightly=15_000)
+def of_threads_that_are_gone(count: int) -> None:
+    """Nobody has their Thread objects any more, and the system calls them all the same."""
+    needs_threads()
+    with measured() as raw:
+        for i in range(count):
+            if i == count // 2:
+                called("a test's title")
+            run_one(f"short {i}")
+    assert set(names(raw)) >= {f"short {i}" for i in range(count)}
+    assert "MainThread" in names(raw)
+
+
+@case(usual=600, nightly=5000)
+def of_threads_whose_objects_are_kept(count: int) -> None:
+    """Beside as many that have no Thread: they do not stand in the way of those that have one."""
+    needs_threads()
+    kept = []
+    with measured() as raw:
+        for i in range(count):
+            ended = threading.Event()
+            _thread.start_new_thread(lambda e: (let_go(1e-6), e.set()), (ended,))
+            assert ended.wait(60)
+            kept.append(run_one(f"kept {i}"))
+    assert set(names(raw)) >= {thread.name for thread in kept}
+    assert set(names(raw)) <= {thread.name for thread in kept} | {"MainThread", None}
+
+
+@case(usual=100, nightly=2000)
+def of_threads_without_a_thread_object(count: int) -> None:
+    """The system's name of such a thread is told only if it is its own."""
+    needs_threads()
+    called("the title")
+    done = threading.Semaphore(0)
+
+    def work(name: str | None) -> None:
+        if name is not None:
+            called(name)
+        let_go(1e-5)
+        done.release()
+
+    window = opened()
+    for i in range(count):
+        _thread.start_new_thread(work, (None if i % 2 else f"own {i}",))
+        done.acquire()
+    for _ in range(1000):  # until the last one has ended
+        let_go(1e-3)
+        found = names(window.peek())
+        if len(set(found)) == count // 2 + 2:
+            break
+    checked_threads(window.end())
+    assert found.count(None) == count // 2, found
+    assert set(found) == {None, "MainThread"} | {f"own {i}" for i in range(0, count, 2)}, found
+
+
+@case(usual=100, nightly=2000)
+def where_a_debugger_starts_the_threads(count: int) -> None:
+    """It puts a function of its own before that of the interpreter."""
+    needs_threads()
+    name = (
+        "_start_joinable_thread"
+        if hasattr(threading, "_start_joinable_thread")
+        else "_start_new_thread"
+    )
+    original = getattr(threading, name)
+
+    def traced(*arguments: object, **options: object) -> object:
+        return original(*arguments, **options)
+
+    setattr(threading, name, traced)
+    with measured() as raw:
+        for i in range(count):
+            run_one(f"traced {i}")
+    assert set(names(raw)) >= {f"traced {i}" for i in range(count)}
+
+
+OLDER = """
+import threading
+go = threading.Event()
+threads = [threading.Thread(target=go.wait, name=f"older {i}") for i in range(300)]
+for thread in threads:
+    thread.start()
+from pytest_gilknock import _core
+window = _core.Window()
+window.begin()
+go.set()
+while threads:
+    threads.pop().join()
+names = {thread[1] for thread in window.end()["threads"]}
+assert names == {"MainThread"} | {f"older {i}" for i in range(300)}, names
+"""
+
+
+@case(usual=3, nightly=100)
+def of_threads_older_than_the_first_window(count: int) -> None:
+    needs_threads()
+    for _ in range(count):
+        subprocess.run([sys.executable, "-c", OLDER], check=True, timeout=60)
+
+
+@case(usual=20, nightly=500)
+def of_gevents_main_thread(count: int) -> None:
+    """Its greenlets have Thread objects that tell the main thread's native id."""
+    needs_threads()
+    try:
+        from gevent import monkey
+    except ImportError:
+        not_here("gevent is not installed")
+    monkey.patch_all()
+    kept = []
+    for i in range(count):
+        window = opened()
+        kept.append(run_one(f"green-{i}"))
+        assert names(window.end()) in ([], ["MainThread"])
+
+
+if __name__ == "__main__":
+    scripting.main()
