@@ -190,6 +190,30 @@ static void find_given_name(char name[LEDGER_OS_NAME_SIZE]) {
     }
 }
 
+/* The processor time that getrusage tells is only brought up to date now and then. */
+static struct usage usage_now(void) {
+    struct timespec used = {0, 0};
+    struct rusage usage = {.ru_nvcsw = 0}; /* a sandbox may answer without a word */
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) != 0 ||
+        getrusage(RUSAGE_THREAD, &usage) != 0) {
+        return (struct usage){0, UNKNOWN_SLEEPS};
+    }
+    return (struct usage){(int64_t)used.tv_sec * 1000000000 + used.tv_nsec, usage.ru_nvcsw};
+}
+
+/* Whether the calling thread, which ends, was off the processor for so long that it is worth asking
+ * for how much of that it was ready to run. Asking is dear: the file in /proc is made for it, and
+ * has to go before the thread can. A thread that runs a short function lives for less. */
+static bool may_have_been_delayed(void) {
+    const uint64_t worth_asking = 200000; /* ns */
+    const struct birth *birth = birth_of_self();
+    if (birth == NULL) {
+        return true;
+    }
+    double lived = clock_seconds(clock_elapsed(birth->born, clock_ticks())) * 1e9;
+    return lived > worth_asking && lived - (double)usage_now().nanoseconds > worth_asking;
+}
+
 /* Destructor of the key: the thread of this slot ends. It may still come back for the GIL from the
  * destructor of another key. From 3.14 on, Python gives its name to the system's thread as well. */
 static void thread_ends(void *slot) {
@@ -197,7 +221,9 @@ static void thread_ends(void *slot) {
     self.slot = NULL;
     self.ended = slot;
     self.ended_serial = self.ended->serial;
-    run_delay_count_self();
+    if (may_have_been_delayed()) {
+        run_delay_count_self();
+    }
     if (!self.is_named) {
         find_given_name(name);
     }
@@ -237,17 +263,6 @@ static struct ledger_slot *own_slot(void) {
         }
     }
     return self.slot;
-}
-
-/* The processor time that getrusage tells is only brought up to date now and then. */
-static struct usage usage_now(void) {
-    struct timespec used = {0, 0};
-    struct rusage usage = {.ru_nvcsw = 0}; /* a sandbox may answer without a word */
-    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) != 0 ||
-        getrusage(RUSAGE_THREAD, &usage) != 0) {
-        return (struct usage){0, UNKNOWN_SLEEPS};
-    }
-    return (struct usage){(int64_t)used.tv_sec * 1000000000 + used.tv_nsec, usage.ru_nvcsw};
 }
 
 /* Whether the calling thread, which asks for the GIL, has done nothing since it dropped it as it was

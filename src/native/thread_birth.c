@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
+#include "native/clock.h"
 #include "native/interpose.h"
 
 /* Handed from the creator to the thread, which owns it then. */
@@ -41,7 +42,7 @@ static int create_hook(pthread_t *thread, const pthread_attr_t *attributes, void
     if (start == NULL) {
         return births.create(thread, attributes, run, argument);
     }
-    *start = (struct start){.run = run, .argument = argument};
+    *start = (struct start){.birth.born = clock_ticks(), .run = run, .argument = argument};
     births.name_thread(start->birth.name, sizeof start->birth.name);
     if (start->birth.name[0] == '\0') {
         prctl(PR_GET_NAME, start->birth.os_name);

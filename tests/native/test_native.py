@@ -93,7 +93,7 @@ PROGRAMS = [
     Program("machine_load", "machine_load machine_files family_time clock", linux_only=True),
     Program(
         "thread_birth",
-        "thread_birth interpose elf_object",
+        "thread_birth interpose elf_object clock",
         target=(),
         builds=(PLAIN, ADDRESS, THREAD),
         linux_only=True,
