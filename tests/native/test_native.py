@@ -82,7 +82,7 @@ PROGRAMS = [
     ),
     Program(
         "accounting",
-        "accounting ledger event_ring interpose elf_object clock histogram run_delay",
+        "accounting thread_birth ledger event_ring interpose elf_object clock histogram run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",
