@@ -16,6 +16,10 @@ Two processes that do the same differ by some percent, which hides what the knoc
 that computes. So the last table compares within a process: a loop in a window with the loops before
 and after it.
 
+So does the table of what test suites do: forks, subprocesses, threads, queues, a lock that many
+want, garbage collections, imports; ``--suite`` shows that one alone. Its last column is the same
+ratio in a process where nothing measures: what the machine alone makes of it.
+
 ``closed`` is our core after its last window was closed: redirected, but not measuring. ``traced``
 is ``exact`` with every hold and wait recorded.
 
@@ -29,7 +33,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
+import importlib
 import os
+import queue
+import subprocess
 import sys
 import threading
 import time
@@ -117,6 +125,77 @@ def echo(count: int) -> None:
     asyncio.run(trips())
 
 
+def forks(count: int) -> None:
+    """Fork, end the child at once, and wait for it."""
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def subprocesses(count: int) -> None:
+    """Run a program that does nothing."""
+    for _ in range(count):
+        subprocess.run(["true"], check=True)
+
+
+def threads(count: int) -> None:
+    """Start a thread that does nothing, and join it."""
+    for _ in range(count):
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+
+def queues(count: int) -> None:
+    """Hand an object to another thread, and get it back."""
+    there: queue.SimpleQueue[object] = queue.SimpleQueue()
+    back: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def answer() -> None:
+        for _ in range(count):
+            back.put(there.get())
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    for _ in range(count):
+        there.put(None)
+        back.get()
+    thread.join()
+
+
+def one_lock(count: int) -> None:
+    """Take and release a lock that 64 threads want; ``count`` in all."""
+    lock = threading.Lock()
+
+    def take() -> None:
+        for _ in range(count // LOCK_THREADS):
+            with lock:
+                pass
+
+    sides = [threading.Thread(target=take) for _ in range(LOCK_THREADS)]
+    for thread in sides:
+        thread.start()
+    for thread in sides:
+        thread.join()
+
+
+def collections(count: int) -> None:
+    """Collect garbage among 100,000 objects."""
+    kept = [[number] for number in range(100_000)]
+    for _ in range(count):
+        gc.collect()
+    kept.clear()
+
+
+def imports(count: int) -> None:
+    """Import a module of the standard library from its file of bytecode."""
+    for _ in range(count):
+        sys.modules.pop("fractions", None)
+        importlib.import_module("fractions")
+
+
 PAIR = "release/take pair"
 LOOP = "pure-Python loop"
 WORKS: dict[str, tuple[Callable[[int], None], int, str]] = {
@@ -129,6 +208,17 @@ WORKS: dict[str, tuple[Callable[[int], None], int, str]] = {
     "thread pool": (thread_pool, 6_000, "task"),
     "asyncio echo": (echo, 2_000, "round trip"),
 }
+SUITE: dict[str, tuple[Callable[[int], None], int, str]] = {
+    "os.fork()": (forks, 100, "fork and wait"),
+    'subprocess.run(["true"])': (subprocesses, 60, "run"),
+    "thread start and join": (threads, 1_000, "thread"),
+    "queue ping-pong": (queues, 4_000, "round trip"),
+    "64 threads on one lock": (one_lock, 64_000, "acquisition"),
+    "gc.collect()": (collections, 40, "collection"),
+    "importing a module": (imports, 150, "import"),
+}
+"""What test suites do, once for each loop of the comparison within one process."""
+LOCK_THREADS = 64
 ALONE = ", alone"
 QUICK_SHARE = 0.2
 
@@ -153,20 +243,33 @@ def timed(do: Callable[[int], None], count: int) -> int:
     return time.perf_counter_ns() - start
 
 
-def alternate(name: str, rounds: int) -> None:
-    """The child's part: answer with the ratios of loops under the instrument to those around."""
+def alternate(name: str, what: str, rounds: int, share: float) -> None:
+    """The child's part: ns for one operation before, under and after the instrument, each round."""
     threading.Thread(target=threading.Event().wait, daemon=True).start()
-    loop, usual, _ = WORKS[LOOP]
-    count = 2 * usual  # knocks come more often in the first 50 ms of a window
-    ratios = []
+    do, usual, _ = (WORKS | SUITE)[what]
+    # Knocks come more often in the first 50 ms of a window, so the loop is longer than that.
+    count = 2 * usual if what == LOOP else max(LOCK_THREADS, round(usual * share))
+    do(count)
+    found = []
     for _ in range(rounds):
-        before = timed(loop, count)
+        before = timed(do, count)
         probe = probe_of(name)
         probe.begin()
-        during = timed(loop, count)
+        during = timed(do, count)
         probe.end()
-        ratios.append(2 * during / (before + timed(loop, count)))
-    harness.reply(ratios)
+        found.append([took / count for took in (before, during, timed(do, count))])
+    harness.reply(found)
+
+
+def measures(count: int) -> None:
+    """The child's part: ns for each of some empty blocks under ``with measure()``."""
+    from pytest_gilknock import measure
+
+    def block(_: int) -> None:
+        with measure():
+            pass
+
+    harness.reply([timed(block, 1) for _ in range(count)])
 
 
 def work(name: str) -> None:
@@ -234,12 +337,56 @@ def collect(names: list[str], rounds: int, share: float) -> Times:
     return times
 
 
-def alternated(name: str, rounds: int) -> list[float]:
-    """Ratios of loops under an instrument to those around them, in one process."""
-    harness.progress(f"{LOOP}, {name}")
-    command = [sys.executable, __file__, "--alternate", name, "--rounds", str(rounds)]
-    ratios: list[float] = harness.ask(command, LIMIT)
-    return ratios
+def alternated(name: str, what: str, rounds: int, share: float) -> list[list[float]]:
+    """ns for one operation before, under and after the instrument, in one process."""
+    harness.progress(f"{what}, {name}")
+    command = [sys.executable, __file__, "--alternate", name, "--what", what]
+    command += ["--rounds", str(rounds), "--share", str(share)]
+    found: list[list[float]] = harness.ask(command, LIMIT)
+    return found
+
+
+def ratio_within(found: list[list[float]]) -> float:
+    """Median of the ratios to what stands before and after, in one process."""
+    return median(2 * during / (before + after) for before, during, after in found)
+
+
+def suite(rounds: int, share: float) -> dict[str, dict[str, list[list[float]]]]:
+    """What :func:`alternated` found for each work of test suites, without and with a window."""
+    return {
+        what: {name: alternated(name, what, rounds, share) for name in (NOTHING, "exact")}
+        for what in SUITE
+    }
+
+
+def suite_table(found: dict[str, dict[str, list[list[float]]]], rounds: int) -> Table:
+    """Bare time, time in a window, ratio, and what the ratio is where nothing measures."""
+    rows = []
+    for what, by_name in found.items():
+        bare = median(took for each in by_name[NOTHING] for took in each)
+        window = median(during for _, during, _ in by_name["exact"])
+        rows.append(
+            [
+                f"{what} ({SUITE[what][2]})",
+                span(bare * 1e-9),
+                span(window * 1e-9),
+                f"{ratio_within(by_name['exact']):.3f}",
+                f"{ratio_within(by_name[NOTHING]):.3f}",
+            ]
+        )
+    title = f"What test suites do (medians of {rounds}; ratios within one process)"
+    return Table(title, ["work", "bare", "window open", "ratio", "ratio of nothing"], rows)
+
+
+def measure_table(processes: int, blocks: int) -> tuple[Table, list[list[float]]]:
+    """What an empty block under ``with measure()`` takes."""
+    harness.progress("with measure()")
+    command = [sys.executable, __file__, "--measures", str(blocks)]
+    found: list[list[float]] = [harness.ask(command, LIMIT) for _ in range(processes)]
+    first = median(each[0] for each in found)
+    later = median(took for each in found for took in each[10:])
+    row = ["with measure(): pass", span(first * 1e-9), span(later * 1e-9)]
+    return Table("An empty block", ["work", "first in a process", "later"], [row]), found
 
 
 def ratios(times: dict[str, list[float]], name: str) -> float:
@@ -253,20 +400,36 @@ def main() -> int:
     parser = harness.parser(__doc__)
     parser.add_argument("--under", help=argparse.SUPPRESS)
     parser.add_argument("--alternate", help=argparse.SUPPRESS)
+    parser.add_argument("--what", help=argparse.SUPPRESS)
+    parser.add_argument("--share", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--measures", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--suite", action="store_true", help="only what test suites do")
     options = harness.start(parser)
     if options.under is not None:
         work(options.under)
         return 0
     if options.alternate is not None:
-        alternate(options.alternate, options.rounds)
+        alternate(options.alternate, options.what, options.rounds, options.share)
+        return 0
+    if options.measures is not None:
+        measures(options.measures)
         return 0
     line = harness.machine_line()
+    share = QUICK_SHARE if options.quick else 1.0
+    suite_rounds = options.rounds or (3 if options.quick else 25)
+    works = suite(suite_rounds, share)
+    blocks, measured = measure_table(3 if options.quick else 9, 200 if options.quick else 2_000)
+    tables = [suite_table(works, suite_rounds), blocks]
+    if options.suite:
+        harness.show(line, *tables)
+        harness.write_json(options.json, {"suite": works, "measure": measured})
+        return 0
     inside = [one.name for one in instruments.here() if not one.outside]
     names = [NOTHING, CLOSED, TRACED, *inside]
     rounds = options.rounds or (3 if options.quick else 11)
-    times = collect(names, rounds, QUICK_SHARE if options.quick else 1.0)
+    times = collect(names, rounds, share)
     repeats = 3 if options.quick else 15
-    loops = {name: alternated(name, repeats) for name in names}
+    loops = {name: ratio_within(alternated(name, LOOP, repeats, 1.0)) for name in names}
     medians = {what: {name: median(of[name]) for name in names} for what, of in times.items()}
     harness.show(
         line,
@@ -291,15 +454,18 @@ def main() -> int:
         Table(
             f"{LOOP}, beside the loops before and after it (medians of {repeats})",
             ["", *names],
-            [["ratio", *(f"{median(loops[name]):.4f}" for name in names)]],
-        )
+            [["ratio", *(f"{loops[name]:.4f}" for name in names)]],
+        ),
+        *tables,
     )
     pairs = medians[PAIR]
     harness.show(
         f"\nadded to a release/take pair by exact: {pairs['exact'] - pairs[NOTHING]:.1f} ns, and"
         f" by tracing it: {pairs[TRACED] - pairs['exact']:.1f} ns"
     )
-    harness.write_json(options.json, {"ns": times, "loops": loops})
+    harness.write_json(
+        options.json, {"ns": times, "loops": loops, "suite": works, "measure": measured}
+    )
     return 0
 
 

@@ -48,6 +48,14 @@ static _PyInterpreterFrame *first_complete(_PyInterpreterFrame *frame) {
     return frame;
 }
 
+static _PyInterpreterFrame *running_frame(PyThreadState *state) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return first_complete(state->current_frame);
+#else
+    return first_complete(state->cframe->current_frame);
+#endif
+}
+
 static PyCodeObject *code_of(_PyInterpreterFrame *frame) {
 #if PY_VERSION_HEX >= 0x030D0000
     return _PyFrame_GetCode(frame);
