@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from pytest_gilknock.model import units
 from pytest_gilknock.model.reading import AskedMethod, GilReading
 from pytest_gilknock.model.statistics import wilson_interval
-from pytest_gilknock.render.reading_text import facts
+from pytest_gilknock.render.reading_text import reading_lines
 
 if TYPE_CHECKING:
     from pytest_gilknock._core import Window
@@ -202,7 +202,7 @@ def judge_release(
         f" asked for: this thread held it for {units.seconds(own.held)}"
         f" of {units.seconds(reading.wall)}, of which"
         f" {units.exact_seconds(CALLS_MAY_HOLD)} would be allowed in any block\n"
-        + "\n".join(facts(reading, os.getcwd()))
+        + "\n".join(reading_lines(reading, os.getcwd()))
     )
 
 
@@ -217,7 +217,8 @@ def _judge_knocks(reading: GilReading, min_share: float) -> str | None:
     if high < min_share:
         raise AssertionError(
             f"the GIL was free for {answered / reading.knocks:.3f} of {reading.knocks} knocks,"
-            f" at least {min_share:g} was asked for\n" + "\n".join(facts(reading, os.getcwd()))
+            f" at least {min_share:g} was asked for\n"
+            + "\n".join(reading_lines(reading, os.getcwd()))
         )
     return None
 

@@ -9,16 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pytest_gilknock.baseline import codec as baseline_json
-from pytest_gilknock.baseline import environment as origin
-from pytest_gilknock.baseline import storage
+from pytest_gilknock.baseline import codec, environment, storage
 from pytest_gilknock.baseline.model import Baseline, BaselineError, differences
 from pytest_gilknock.baseline.table import as_markdown as baseline_markdown
 from pytest_gilknock.baseline.table import as_text as baseline_text
-from pytest_gilknock.gate.compare import Before, Comparison, compare_runs
+from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs
+from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import FORM, parse_gates
-from pytest_gilknock.gate.formats import as_json, as_markdown
-from pytest_gilknock.gate.text import section
+from pytest_gilknock.gate.text import as_markdown, section
 
 T = TypeVar("T")
 
@@ -87,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(reference: str, options: argparse.Namespace) -> list[tuple[str, Baseline]]:
-    saved = storage.Storage(options.storage, origin.machine_kind())
-    return [(path, storage.load(path)) for path in saved.find(reference)]
+    saved = storage.Storage(options.storage, environment.machine_kind())
+    return [(path, codec.load(path)) for path in saved.find(reference)]
 
 
 def _compare(options: argparse.Namespace) -> tuple[str, int]:
@@ -99,7 +97,7 @@ def _compare(options: argparse.Namespace) -> tuple[str, int]:
     before = _load(options.a, options)
     path, after = _load(options.b, options)[-1]
     comparison = compare_runs(
-        Before.of(before),
+        BaselineRuns.of(before),
         after.tests,
         gates,
         name=path,
@@ -125,6 +123,6 @@ def _form(options: argparse.Namespace, comparison: Comparison) -> str:
 def _show(options: argparse.Namespace) -> tuple[str, int]:
     path, baseline = _load(options.file, options)[-1]
     if options.json:
-        return baseline_json.dumps(baseline), OK
+        return codec.dumps(baseline), OK
     form: Callable[[str, Baseline], str] = baseline_markdown if options.markdown else baseline_text
     return form(path, baseline), OK

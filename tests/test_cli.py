@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.gate_samples import BASELINE, ENTRY, MACHINE
+from support.gate_samples import BASELINE, ENTRY, MACHINE, changed
 
-from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps
-from pytest_gilknock.baseline.model import Entry
+from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.baseline.storage import Storage
 from pytest_gilknock.cli import main
 
 
-def saved(path: Path, *, wait: float = 0.25, **changes: Entry) -> str:
-    tests = {"test_a.py::test_one": replace(ENTRY, wait=wait), **changes}
+def saved(path: Path, *, wait: float = 0.25, **changes: BaselineEntry) -> str:
+    tests = {"test_a.py::test_one": changed(ENTRY, wait=wait), **changes}
     path.write_text(dumps(replace(BASELINE, tests=tests)))
     return str(path)
 
@@ -117,9 +117,9 @@ def test_a_wrong_command_line_is_exit_code_2(arguments: list[str]) -> None:
 def test_saved_runs_are_found_by_name_and_make_a_spread(
     tmp_path: Path, worse: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    storage = Storage(str(tmp_path), origin.machine_kind())
+    storage = Storage(str(tmp_path), environment.machine_kind())
     for wait in (0.1, 0.99, 0.2):
-        tests = {"test_a.py::test_one": replace(ENTRY, wait=wait)}
+        tests = {"test_a.py::test_one": changed(ENTRY, wait=wait)}
         storage.save("main", dumps(replace(BASELINE, tests=tests)))
     gate = ["--fail", "wait:20ms", "--storage", str(tmp_path)]
     assert main(["compare", "main", worse, *gate]) == 0, "1 s is within the spread's 20 ms"
@@ -131,8 +131,8 @@ def test_saved_runs_are_found_by_name_and_make_a_spread(
 def test_show_tells_where_a_baseline_is_from_and_who_waited_most(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unmeasured = replace(ENTRY, method="sampled", wait=None, contended=None)
-    path = saved(tmp_path / "b.json", most=replace(ENTRY, wait=9.0), none=unmeasured)
+    unmeasured = changed(ENTRY, method="sampled", wait=None, contended=None)
+    path = saved(tmp_path / "b.json", most=changed(ENTRY, wait=9.0), none=unmeasured)
     assert main(["show", path]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{path}: 3 tests, saved 2025-01-31T12:00:00Z",

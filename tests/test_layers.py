@@ -1,6 +1,7 @@
-"""Imports go one way: what judges and shows readings knows neither pytest nor its callers."""
+"""Imports go one way: from the plugin down through the wings, and no wing knows one beside it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,141 +10,88 @@ import pytest_gilknock
 
 PACKAGE = Path(pytest_gilknock.__file__).parent
 
-# From the bottom up: a module imports only from layers below its own.
-LAYERS = [
-    {
-        "_core",
-        "model.wire",
-        "model.units",
-        "model.statistics",
-        "model.machine",
-        "model.stack",
-        "model.stalls",
-        "reporting.compact_list",
-    },
-    {"render.format", "atomic_file", "model.blame", "measurement.tracebacks"},
-    {"model.reading", "model.metrics"},
-    {"model.limits", "model.trace", "baseline.model", "reporting.github"},
-    {"render.places", "measurement.markers", "gate.expression", "baseline.codec", "options"},
-    {"render.reading_text"},
-    {
-        "reporting.results",
-        "reporting.file_report",
-        "api",
-        "knockknock",
-        "gate.compare",
-        "baseline.storage",
-        "baseline.environment",
-    },
-    {"reporting.terminal", "reporting.export", "gate.settings"},
-    {"gate.text", "gate.io", "measurement.settings"},
-    {
-        "gate.formats",
-        "reporting.export",
-        "reporting.file_reports.json",
-        "reporting.file_reports.github_action_benchmark",
-    },
-    {"baseline.table"},
-    {"measurement.transport", "cli"},
-    {"measurement.stalls"},
-    {
-        "measurement.meter",
-        "reporting.reporter",
-        "reporting.github_annotator",
-        "gate.checker",
-    },
-    {"gate.retries"},
-    {"gate.reporter"},
-    {"gate.setup"},
-    {"session"},
+# From the bottom up. A module imports from its own folder and from steps below its own.
+STEPS = [
+    {"_core", "atomic_file", "options"},
+    {"model"},
+    {"render"},
+    {"baseline"},
+    {"measurement", "reporting"},
+    {"gate"},
+    {"settings"},
+    {"session", "api", "knockknock", "cli"},
     {"plugin"},
 ]
-PURE = {
-    *(
-        "render.format",
-        "atomic_file",
-        "reporting.compact_list",
-        "model.units",
-        "model.statistics",
-        "model.machine",
-        "model.metrics",
-        "model.reading",
-        "model.limits",
-        "model.trace",
-    ),
-    *(
-        "render.reading_text",
-        "reporting.results",
-        "reporting.terminal",
-        "reporting.file_reports.json",
-    ),
-    *(
-        "baseline.model",
-        "baseline.codec",
-        "gate.expression",
-        "gate.compare",
-        "baseline.storage",
-        "baseline.environment",
-        "gate.io",
-    ),
-    *(
-        "gate.text",
-        "gate.formats",
-        "baseline.table",
-        "reporting.github",
-        "reporting.file_reports.github_action_benchmark",
-        "reporting.file_report",
-        "reporting.export",
-        "cli",
-    ),
+STEP_OF = {folder: step for step, folders in enumerate(STEPS) for folder in folders}
+WITHOUT_PYTEST = ("model", "render", "baseline", "atomic_file", "cli")
+MOST_FLOORS = 9
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path.parent != PACKAGE or path.stem not in ("__init__", "__main__")
 }
 
 
-def imports(module: str, *, typing_too: bool) -> set[str]:
-    tree = ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
-    found: set[str] = set()
+def folder_of(module: str) -> str:
+    return "settings" if module == "measurement.settings" else module.partition(".")[0]
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """What a module imports, be it at its top or within a function; not what types alone need."""
+    path = PACKAGE.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped: set[ast.AST] = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not typing_too:
-            skipped.update(ast.walk(node))
-    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            skipped.update(child for statement in node.body for child in ast.walk(statement))
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
-            found.add(node.module or "")
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return found
+            found.add(node.module or "")
+    return frozenset(found)
 
 
-def test_every_module_has_its_layer():
-    modules = {
-        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        for path in PACKAGE.rglob("*.py")
-        if path.stem not in ("__init__", "__main__")
-    }
-    assert modules | {"_core"} == set().union(*LAYERS)
+def own_imports(module: str) -> set[str]:
+    names = {name.removeprefix("pytest_gilknock.") for name in imports(module)}
+    return names & (MODULES | {"_core"}) - {module}
 
 
-@pytest.mark.parametrize("layer", range(1, len(LAYERS)))
-def test_a_module_imports_only_from_below(layer):
-    below = set().union(*LAYERS[:layer])
-    known = set().union(*LAYERS)
-    for module in LAYERS[layer]:
-        own = {
-            name.removeprefix("pytest_gilknock.")
-            for name in imports(module, typing_too=False)
-            if name.startswith("pytest_gilknock.")
-        }
-        assert own & known <= below, module
+def floor_of(module: str, above: tuple[str, ...] = ()) -> int:
+    """The number of modules on the longest way down, this one included."""
+    assert module not in above, f"a circle: {' > '.join([*above, module])}"
+    below = own_imports(module) - {"_core"}
+    return 1 + max((floor_of(name, (*above, module)) for name in below), default=0)
 
 
-@pytest.mark.parametrize("module", sorted(PURE))
-def test_a_pure_module_knows_neither_pytest_nor_the_core(module):
-    assert not [
-        name
-        for name in imports(module, typing_too=False)
-        if name.split(".")[0] in ("pytest", "_pytest") or name.startswith("pytest_gilknock._core")
-    ]
+def test_every_module_has_its_step():
+    assert {folder_of(module) for module in MODULES} <= STEP_OF.keys()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_from_its_folder_and_from_below(module):
+    folder = folder_of(module)
+    for name in own_imports(module):
+        below = STEP_OF[folder_of(name)] < STEP_OF[folder]
+        assert below or (folder_of(name) == folder and "." in module), name
+
+
+def test_the_house_has_few_floors_and_no_circle():
+    floors = {module: floor_of(module) for module in MODULES}
+    assert max(floors.values()) <= MOST_FLOORS, sorted(floors, key=floors.__getitem__)[-10:]
+
+
+@pytest.mark.parametrize("folder", WITHOUT_PYTEST)
+def test_what_is_pure_knows_neither_pytest_nor_the_core(folder):
+    for module in MODULES:
+        if folder_of(module) == folder:
+            roots = {name.partition(".")[0] for name in imports(module)}
+            assert not roots & {"pytest", "_pytest"}, module
+            assert "_core" not in own_imports(module), module

@@ -6,22 +6,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any, NoReturn
 
 from pytest_gilknock.baseline.model import (
-    SECONDS_DIGITS,
     Baseline,
+    BaselineEntry,
     BaselineError,
     Commit,
-    Entry,
     Interpreter,
     Machine,
 )
+from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.units import COUNT, SECONDS, SHARE
+from pytest_gilknock.render.format import shown_path
+from pytest_gilknock.render.json_lines import one_per_line
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = max(metric.since for metric in METRICS.values())
 """Raised when a field is added, removed or changes its meaning."""
 
 KIND = "pytest-gilknock baseline"
@@ -49,21 +54,27 @@ def dumps(baseline: Baseline) -> str:
         "schema": SCHEMA_VERSION,
     }
     head = [f'  "{key}": {_text(document[key])}' for key in sorted(document)]
-    tests = [
-        f"    {_text(nodeid)}: {_text(_members(entry))}"
+    tests = (
+        f"{_text(nodeid)}: {_text(_entry_members(entry))}"
         for nodeid, entry in sorted(baseline.tests.items())
-    ]
-    body = "{\n" + ",\n".join(tests) + "\n  }" if tests else "{}"
-    text = "{\n" + ",\n".join([*head, f'  "tests": {body}']) + "\n}\n"
+    )
+    opened = "{\n" + ",\n".join(head)
+    text = "".join(one_per_line(opened, "tests", tests, brackets="{}", indent=2))
     if len(text) > MAX_BYTES:
-        raise BaselineError(f"with {len(tests)} tests {_TOO_LARGE}")
+        raise BaselineError(f"with {len(baseline.tests)} tests {_TOO_LARGE}")
     return text
 
 
-def _members(value: Commit | Interpreter | Machine | Entry | None) -> dict[str, Any] | None:
+def _members(value: Commit | Interpreter | Machine | BaselineEntry | None) -> dict[str, Any] | None:
     if value is None:
         return None
     return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _entry_members(entry: BaselineEntry) -> dict[str, Any]:
+    conditions = _members(entry) or {}
+    metrics = conditions.pop("metrics")
+    return {**{name: metrics.get(name) for name in METRICS}, **conditions}
 
 
 def _text(value: Any) -> str:
@@ -71,7 +82,7 @@ def _text(value: Any) -> str:
         members = (f"{_text(key)}: {_text(value[key])}" for key in sorted(value))
         return "{" + ", ".join(members) + "}"
     if isinstance(value, float):
-        fixed = f"{value:.{SECONDS_DIGITS}f}".rstrip("0")
+        fixed = f"{value:.{SECONDS.digits}f}".rstrip("0")
         return fixed + "0" if fixed.endswith(".") else fixed
     return json.dumps(value)
 
@@ -85,6 +96,21 @@ def loads(data: bytes, place: str) -> Baseline:
         return _baseline(_json(data))
     except _Fault as fault:
         raise BaselineError(f"{place}: {fault}") from None
+
+
+def load(path: str) -> Baseline:
+    """Read the baseline in a file. Raises BaselineError, which names the file and the reason."""
+    try:
+        # Opening a pipe without a writer would block.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BaselineError(f"{shown_path(path)}: not a regular file")
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise BaselineError(f"{shown_path(path)}: {reason}") from None
+    return loads(data, shown_path(path))
 
 
 class _Fault(Exception):
@@ -131,10 +157,11 @@ Check = Callable[[Any, str], Any]
 def _baseline(document: Any) -> Baseline:
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise _Fault(f'not a baseline: it has no "kind": "{KIND}"')
-    version = document.get("schema")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    version: Any = document.get("schema")
+    if version not in range(1, SCHEMA_VERSION + 1) or isinstance(version, bool):
+        known = "schema 1" if SCHEMA_VERSION == 1 else f"schemas 1 to {SCHEMA_VERSION}"
         raise _Fault(
-            f"has schema {_shown(version)}, this pytest-gilknock reads schema {SCHEMA_VERSION}: "
+            f"has schema {_shown(version)}, this pytest-gilknock reads {known}: "
             "another version of pytest-gilknock made it"
         )
     checked = _object(
@@ -147,31 +174,40 @@ def _baseline(document: Any) -> Baseline:
             "machine": lambda value, place: Machine(**_object(value, place, _MACHINE)),
             "interpreter": lambda value, place: Interpreter(**_object(value, place, _INTERPRETER)),
             "commit": _optional(lambda value, place: Commit(**_object(value, place, _COMMIT))),
-            "tests": _tests,
+            "tests": lambda value, place: _tests(value, place, version),
         },
     )
     del checked["schema"], checked["kind"]
     return Baseline(**checked)
 
 
-def _tests(value: Any, place: str) -> dict[str, Entry]:
+def _tests(value: Any, place: str, version: int) -> dict[str, BaselineEntry]:
     if not isinstance(value, dict):
         raise _wrong(value, place, "an object")
     if "" in value:
         raise _Fault(f'{place} has a test without a name, ""')
     return {
-        nodeid: Entry(**_object(entry, f"the test {_shown(nodeid)}", _ENTRY))
+        nodeid: _entry(entry, f"the test {_shown(nodeid)}", version)
         for nodeid, entry in value.items()
     }
 
 
-def _object(value: Any, place: str, members: dict[str, Check]) -> dict[str, Any]:
+def _entry(value: Any, place: str, version: int) -> BaselineEntry:
+    metrics = {metric.name: _OF_UNIT[metric.unit.name] for metric in METRICS.values()}
+    there = {name: metrics[name] for name in metrics if METRICS[name].since <= version}
+    members = _object(value, place, {**there, **_CONDITIONS}, version)
+    return BaselineEntry(metrics={name: members.pop(name, None) for name in metrics}, **members)
+
+
+def _object(
+    value: Any, place: str, members: dict[str, Check], version: int = SCHEMA_VERSION
+) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _wrong(value, place, "an object")
     if missing := sorted(members.keys() - value.keys()):
         raise _Fault(f"{place} has no {_listed(missing)}")
     if foreign := sorted(value.keys() - members.keys()):
-        raise _Fault(f"{place} has {_listed(foreign)}, which schema {SCHEMA_VERSION} does not know")
+        raise _Fault(f"{place} has {_listed(foreign)}, which schema {version} does not know")
     return {
         name: check(value[name], f"{_shown(name)} of {place}") for name, check in members.items()
     }
@@ -244,12 +280,13 @@ _COMMIT: dict[str, Check] = {
     "branch": _optional(_string),
     "dirty": _optional(_bool),
 }
-_ENTRY: dict[str, Check] = {
+_OF_UNIT: dict[str, Check] = {
+    SHARE.name: _optional(_share),
+    SECONDS.name: _optional(_seconds),
+    COUNT.name: _optional(_count),
+}
+_CONDITIONS: dict[str, Check] = {
     "method": _method,
-    "contention": _optional(_share),
-    "wait": _optional(_seconds),
-    "max_wait": _optional(_seconds),
-    "contended": _optional(_count),
     "held": _optional(_seconds),
     "wall": _seconds,
     "knocks": _count,

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: the machine, the interpreter, the commit. No pytest."""
+"""What a run is measured on: the machine, the interpreter, the commit. No pytest."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterable, Mapping
 
 from pytest_gilknock.baseline.model import (
-    SECONDS_DIGITS,
     Baseline,
+    BaselineEntry,
     Commit,
-    Entry,
     Interpreter,
     Machine,
 )
+from pytest_gilknock.model.units import SECONDS
 
 _GIT_SECONDS = 10.0
 
@@ -26,7 +26,7 @@ _BRANCH_VARIABLES = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME",
 """Of GitHub Actions, GitLab CI and Jenkins, whose checkouts are of a commit and of no branch."""
 
 
-def baseline(tests: Mapping[str, Entry], commit: Commit | None = None) -> Baseline:
+def baseline(tests: Mapping[str, BaselineEntry], commit: Commit | None = None) -> Baseline:
     """Return the entries as a baseline of this process, made now."""
     return Baseline(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -39,7 +39,7 @@ def baseline(tests: Mapping[str, Entry], commit: Commit | None = None) -> Baseli
         interpreter=Interpreter(
             version=platform.python_version(),
             gil_enabled=getattr(sys, "_is_gil_enabled", lambda: True)(),
-            switch_interval=round(sys.getswitchinterval(), SECONDS_DIGITS),
+            switch_interval=round(sys.getswitchinterval(), SECONDS.digits),
         ),
         commit=commit,
         tests=tests,
@@ -67,7 +67,7 @@ def _cpus() -> int:
 
 
 def commit_of(folder: str) -> Commit | None:
-    """Return the commit checked out in ``folder``; None where neither git nor the CI can tell.
+    """Return the commit checked out in ``folder``; None where neither git nor the CI has it.
 
     Never raises: a baseline without its commit is a baseline.
     """

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.units import SECONDS
+
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.wire import Method
-
-SHARE_DIGITS = 4
-SECONDS_DIGITS = 6
 
 
 class BaselineError(Exception):
@@ -19,18 +19,16 @@ class BaselineError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BaselineEntry:
     """One test's numbers, rounded so that files differ only where the numbers do.
 
-    ``contention`` is a share, ``contended``, ``knocks``, ``knocks_waited`` and ``threads`` are
-    counts, the others seconds; ``None`` is what was not measured.
+    ``metrics`` has the value of each metric by its name, in its unit. Of what it was measured
+    under, ``knocks``, ``knocks_waited`` and ``threads`` are counts, the others seconds. ``None`` is
+    what was not measured.
     """
 
     method: Method
-    contention: float | None
-    wait: float | None
-    max_wait: float | None
-    contended: int | None
+    metrics: Mapping[str, float | None]
     held: float | None
     wall: float
     knocks: int
@@ -39,30 +37,25 @@ class Entry:
     run_delay: float | None
 
     @classmethod
-    def from_reading(cls, reading: GilReading) -> Entry:
+    def from_reading(cls, reading: GilReading) -> BaselineEntry:
         """Keep the part of a reading that a later run is compared with."""
         return cls(
             method=reading.method,
-            contention=_rounded(reading.contention, SHARE_DIGITS),
-            wait=_rounded(reading.wait, SECONDS_DIGITS),
-            max_wait=_rounded(reading.max_wait, SECONDS_DIGITS),
-            contended=reading.contended,
-            held=_rounded(reading.held, SECONDS_DIGITS),
-            wall=round(reading.wall, SECONDS_DIGITS),
+            metrics={
+                metric.name: metric.unit.rounded(metric.of(reading)) for metric in METRICS.values()
+            },
+            held=SECONDS.rounded(reading.held),
+            wall=round(reading.wall, SECONDS.digits),
             knocks=reading.knocks,
             knocks_waited=reading.knocks_waited,
             threads=len(reading.threads),
-            run_delay=_rounded(reading.run_delay, SECONDS_DIGITS),
+            run_delay=SECONDS.rounded(reading.run_delay),
         )
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the numbers were measured on. ``kind`` names the folder; see :mod:`.origin`."""
+    """What the numbers were measured on. ``kind`` names the folder; see :mod:`.environment`."""
 
     kind: str
     release: str
@@ -90,7 +83,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """All entries of a run by node id, with what is needed to tell like from unlike.
+    """All entries of a run by node id, and the conditions they were measured under.
 
     ``created`` is in UTC, as ``2025-01-31T12:00:00Z``.
     """
@@ -99,7 +92,7 @@ class Baseline:
     machine: Machine
     interpreter: Interpreter
     commit: Commit | None
-    tests: Mapping[str, Entry]
+    tests: Mapping[str, BaselineEntry]
 
     @property
     def methods(self) -> tuple[Method, ...]:
@@ -108,9 +101,9 @@ class Baseline:
 
 
 def differences(before: Baseline, now: Baseline) -> list[str]:
-    """Say in what two runs differ that their numbers depend on, a line for each difference.
+    """Return the conditions in which two runs differ, a line for each.
 
-    The machine kind tells the interpreter too, up to its minor version. The methods are left out:
+    The machine kind names the interpreter too, up to its minor version. The methods are left out:
     they belong to the entries, and may differ from test to test.
     """
     pairs = [

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from contextlib import suppress
 from typing import NamedTuple
 
-from pytest_gilknock import atomic_file as files
-from pytest_gilknock.baseline import codec as baseline_json
-from pytest_gilknock.baseline.model import Baseline, BaselineError
-from pytest_gilknock.render import format as text
+from pytest_gilknock import atomic_file
+from pytest_gilknock.baseline.model import BaselineError
+from pytest_gilknock.render.format import keep_start, printable
 
 SPREAD_RUNS = 10
 """How many of the latest runs of a name make its spread: older ones describe older sources."""
@@ -57,28 +55,7 @@ def check_target(value: str) -> None:
 
 
 def _quoted(value: str) -> str:
-    return repr(text.keep_start(value, 100))
-
-
-def shown(path: str) -> str:
-    """Return a path from here on where it is below, printable."""
-    below = os.path.join(os.getcwd(), "")
-    return text.printable(path.removeprefix(below))
-
-
-def load(path: str) -> Baseline:
-    """Read the baseline in a file. Raises BaselineError, which names the file and the reason."""
-    try:
-        # Opening a pipe without a writer would block.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise BaselineError(f"{shown(path)}: not a regular file")
-            data = file.read(baseline_json.MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BaselineError(f"{shown(path)}: {reason}") from None
-    return baseline_json.loads(data, shown(path))
+    return repr(keep_start(value, 100))
 
 
 class Storage:
@@ -96,7 +73,7 @@ class Storage:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise BaselineError(f"{text.printable(self._folder)}: {error.strerror}") from None
+            raise BaselineError(f"{printable(self._folder)}: {error.strerror}") from None
         return sorted(
             Run(int(match[1]), match[2], os.path.join(self._folder, name))
             for name in names
@@ -130,7 +107,7 @@ class Storage:
             return None
 
     def _no_such(self, reference: str, runs: list[Run]) -> str:
-        there = f"no saved run {_quoted(reference)} in {text.printable(self._folder)}"
+        there = f"no saved run {_quoted(reference)} in {printable(self._folder)}"
         names = sorted({run.name for run in runs})
         if names:
             listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -146,7 +123,7 @@ class Storage:
         except OSError:
             return []
         return [
-            text.printable(kind)
+            printable(kind)
             for kind in kinds
             if kind != self._kind and os.path.isdir(os.path.join(self._root, kind))
         ]
@@ -176,7 +153,7 @@ class Storage:
                 # Whoever had this number before released it only with the run in its place.
                 if all(run.number != number for run in self.runs()):
                     path = os.path.join(self._folder, f"{number:04}_{name}.json")
-                    files.replace(path, [content])
+                    atomic_file.replace(path, [content])
                     return path
             finally:
                 with suppress(OSError):

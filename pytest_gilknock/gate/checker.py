@@ -10,35 +10,36 @@ from typing import Any, TypedDict
 import pytest
 
 from pytest_gilknock import _core
-from pytest_gilknock.baseline.model import Entry
-from pytest_gilknock.gate.compare import Before, Change, compare_test
+from pytest_gilknock.baseline.model import BaselineEntry
+from pytest_gilknock.gate.compare import BaselineRuns, Change, compare_test
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.text import breach_text, runs
 from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import PENDING, fail_worker, is_worker
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.render import junit
 
 
-class Note(TypedDict):
+class GateResult(TypedDict):
     """What a test report carries from the process that ran the test: plain data.
 
-    ``entry`` has the fields of :class:`~pytest_gilknock.baseline.model.Entry` in their order,
-    ``extent`` that of the worst breach, 0 without one.
+    ``entry`` has the fields of a :class:`~pytest_gilknock.baseline.model.BaselineEntry` in their
+    order, ``severity`` is that of the worst breach, 0 without one.
     """
 
     nodeid: str
     entry: list[Any]
     breached: bool
-    extent: float
+    severity: float
     attempts: int
 
 
-NOTE = "gilknock_gate"
-"""Attribute of a test report that has a :class:`Note`."""
+GATE_RESULT = "gilknock_gate"
+"""Attribute of a test report that has a :class:`GateResult`."""
 
 
-class Gatekeeper:
+class GateChecker:
     """Fails the tests that are over a gate, and puts each test's entry on its report.
 
     With ``strict``, a baseline measured by another method is a usage error.
@@ -46,7 +47,7 @@ class Gatekeeper:
 
     def __init__(
         self,
-        before: Before,
+        before: BaselineRuns,
         gates: Sequence[Gate],
         *,
         strict: bool,
@@ -83,12 +84,12 @@ class Gatekeeper:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Judge the reading of a test that passed, and fail it by raising as it would itself."""
         __tracebackhide__ = True
-        result = yield
+        returned = yield
         pending = item.stash.get(PENDING, None)
         if pending is None or pending.record is None or pending.phase != "call":
-            return result
+            return returned
         reading = GilReading.from_raw(pending.record["raw"])
-        entry = Entry.from_reading(reading)
+        entry = BaselineEntry.from_reading(reading)
         nodeid = id_of(item)
         changes = self._changes(nodeid, entry)
         if self._junit:
@@ -98,20 +99,20 @@ class Gatekeeper:
         if breaches:
             words = breach_text(breaches, self._before.names, reading, str(item.config.rootpath))
             failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
-        note: Note = {
+        result: GateResult = {
             "nodeid": nodeid,
             "entry": list(astuple(entry)),
             "breached": bool(breaches),
-            "extent": max((change.extent for change in breaches), default=0.0),
+            "severity": max((change.severity for change in breaches), default=0.0),
             "attempts": 1,
         }
-        pending.attributes[NOTE] = note
+        pending.attributes[GATE_RESULT] = result
         if failure is not None:
             pending.failure = failure
             raise failure
-        return result
+        return returned
 
-    def _changes(self, nodeid: str, entry: Entry) -> list[Change]:
+    def _changes(self, nodeid: str, entry: BaselineEntry) -> list[Change]:
         before = self._before.entries.get(nodeid)
         return compare_test(nodeid, before, entry, self._gates)[0] if before else []
 
@@ -124,11 +125,10 @@ def id_of(item: pytest.Item) -> str:
 
 
 def _set_properties(item: pytest.Item, changes: Sequence[Change]) -> None:
-    """Set the JUnit properties of a comparison; a rerun replaces those of the run before."""
-    properties = {}
+    """Set the JUnit properties of a comparison."""
+    properties: dict[str, object] = {}
     for change in changes:
         name = METRICS[change.metric].property_name
         properties[f"gil_baseline_{name}"] = change.before
         properties[f"gil_change_{name}"] = round(change.difference, 6)
-    others = [(name, value) for name, value in item.user_properties if name not in properties]
-    item.user_properties[:] = [*others, *properties.items()]
+    junit.set_properties(item.user_properties, properties)

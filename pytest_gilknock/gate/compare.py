@@ -5,12 +5,12 @@ what is measured now exceeds the *worst* of these runs by more than the gate's a
 of its absolute part and its relative part of that worst value), better when it falls as far below
 the best of them. With one saved run the spread is that run alone. A change inside is noise, and
 counts as none. A contention counts only if the GIL was held longer by the metric's slack, too. What
-may be due to a busy machine, as far as the operating system tells it, is not counted as growth.
+may be due to a busy machine, as far as the operating system knows, is not counted as growth.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
-measure, are told and not judged. A sampled contention is a share of few knocks, so its 95 %
+measure, are listed and not judged. A sampled contention is a share of few knocks, so its 95 %
 confidence intervals are compared instead of the shares themselves. A change that is over a gate,
-but not surely, is unsure: it is told, and fails no test.
+but not surely, is inconclusive: it has a row, and fails no test.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal, NamedTuple
 
-from pytest_gilknock.baseline.model import Baseline, Entry
+from pytest_gilknock.baseline.model import Baseline, BaselineEntry
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.model.statistics import wilson_interval
 
-Verdict = Literal["over the gate", "unsure", "worse", "better", "steady"]
+ChangeVerdict = Literal["over the gate", "inconclusive", "worse", "better", "steady"]
 """Unsure: over the gate, but by no more than a busy machine or too few knocks may account for."""
 
-RANK: dict[Verdict, int] = {
+RANK: dict[ChangeVerdict, int] = {
     "over the gate": 0,
-    "unsure": 1,
+    "inconclusive": 1,
     "worse": 2,
     "better": 3,
     "steady": 4,
@@ -38,16 +38,16 @@ RANK: dict[Verdict, int] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class BaselineRuns:
     """The saved runs a run is compared with: their names, and each test's entries in them."""
 
     names: tuple[str, ...]
-    entries: Mapping[str, tuple[Entry, ...]]
+    entries: Mapping[str, tuple[BaselineEntry, ...]]
 
     @classmethod
-    def of(cls, runs: Sequence[tuple[str, Baseline]]) -> Before:
+    def of(cls, runs: Sequence[tuple[str, Baseline]]) -> BaselineRuns:
         """Gather runs, each with the name it is shown by."""
-        entries: dict[str, list[Entry]] = {}
+        entries: dict[str, list[BaselineEntry]] = {}
         for _, baseline in runs:
             for nodeid, entry in baseline.tests.items():
                 entries.setdefault(nodeid, []).append(entry)
@@ -57,20 +57,21 @@ class Before:
         )
 
     def dumps(self) -> str:
-        """Return this as a text, to hand to a worker process on whatever machine."""
+        """Return this as a text, for a worker process, which may run on another machine."""
         entries = {
             nodeid: [astuple(one) for one in found] for nodeid, found in self.entries.items()
         }
         return json.dumps([self.names, entries], separators=(",", ":"))
 
     @classmethod
-    def loads(cls, dumped: str) -> Before:
+    def loads(cls, dumped: str) -> BaselineRuns:
         """Read what :meth:`dumps` returned."""
         names, entries = json.loads(dumped)
         return cls(
             names=tuple(names),
             entries={
-                nodeid: tuple(Entry(*one) for one in found) for nodeid, found in entries.items()
+                nodeid: tuple(BaselineEntry(*one) for one in found)
+                for nodeid, found in entries.items()
             },
         )
 
@@ -90,7 +91,7 @@ class Change(NamedTuple):
     metric: str
     spread: Spread
     after: float
-    verdict: Verdict
+    verdict: ChangeVerdict
     gate: Gate | None
     allowed: float
     delay: float
@@ -111,7 +112,7 @@ class Change(NamedTuple):
         return self.after - self.before
 
     @property
-    def extent(self) -> float:
+    def severity(self) -> float:
         """The amount as a multiple of what is allowed, which ranks changes of any metric.
 
         What is allowed counts as no less than the metric's floor: zero would make all alike.
@@ -124,7 +125,7 @@ class Change(NamedTuple):
         return self.verdict == "over the gate"
 
 
-class Unjudged(NamedTuple):
+class Incomparable(NamedTuple):
     """A metric of a test that has nothing to be compared with, and why."""
 
     nodeid: str
@@ -134,15 +135,15 @@ class Unjudged(NamedTuple):
 
 
 def compare_test(
-    nodeid: str, before: Sequence[Entry], after: Entry, gates: Sequence[Gate]
-) -> tuple[list[Change], list[Unjudged]]:
+    nodeid: str, before: Sequence[BaselineEntry], after: BaselineEntry, gates: Sequence[Gate]
+) -> tuple[list[Change], list[Incomparable]]:
     """Compare a test's entry with those of the saved runs, in every metric gated or shown.
 
     ``before`` has one entry or more.
     """
     gate_of = {gate.metric: gate for gate in gates}
     changes: list[Change] = []
-    unjudged: list[Unjudged] = []
+    incomparable: list[Incomparable] = []
     for metric in METRICS.values():
         gate = gate_of.get(metric.name)
         if gate is None and not metric.shown:
@@ -151,18 +152,22 @@ def compare_test(
         if isinstance(outcome, Change):
             changes.append(outcome)
         else:
-            unjudged.append(Unjudged(nodeid, metric.name, outcome, gate is not None))
-    return changes, unjudged
+            incomparable.append(Incomparable(nodeid, metric.name, outcome, gate is not None))
+    return changes, incomparable
 
 
 def _compare_metric(
-    nodeid: str, metric: Metric, before: Sequence[Entry], after: Entry, gate: Gate | None
+    nodeid: str,
+    metric: Metric,
+    before: Sequence[BaselineEntry],
+    after: BaselineEntry,
+    gate: Gate | None,
 ) -> Change | str:
     alike = [entry for entry in before if entry.method == after.method]
     if not alike:
         return f"{before[-1].method} before, {after.method} now"
-    values = [value for entry in alike if (value := getattr(entry, metric.name)) is not None]
-    now = getattr(after, metric.name)
+    values = [value for entry in alike if (value := entry.metrics[metric.name]) is not None]
+    now = after.metrics[metric.name]
     if after.method == "disabled":
         return "the GIL is disabled"
     if now is None or not values:
@@ -185,11 +190,11 @@ def _compare_metric(
     to_notice = max(noticeable.allowance(spread.worst), floor)
     allowed = to_notice if gate is None else max(gate.allowance(spread.worst), floor)
     growth, gain = max(growth, 0.0), max(gain, 0.0)
-    verdict: Verdict = "steady"
+    verdict: ChangeVerdict = "steady"
     if gate is not None and growth > allowed:
         verdict = "over the gate"
     elif gate is not None and beyond > allowed:
-        verdict = "unsure"
+        verdict = "inconclusive"
     elif growth > to_notice:
         verdict = "worse"
     elif gain > max(noticeable.allowance(spread.best), floor):
@@ -197,7 +202,7 @@ def _compare_metric(
     return Change(nodeid, metric.name, spread, now, verdict, gate, allowed, delay, growth or gain)
 
 
-def _confidence(entries: Iterable[Entry]) -> tuple[float, float]:
+def _confidence(entries: Iterable[BaselineEntry]) -> tuple[float, float]:
     """Return the lowest and highest share that sampled entries leave likely."""
     intervals = [
         wilson_interval(min(entry.knocks_waited, entry.knocks), entry.knocks)
@@ -216,7 +221,7 @@ class Comparison:
     after: str
     gates: tuple[Gate, ...]
     changes: tuple[Change, ...]
-    unjudged: tuple[Unjudged, ...]
+    incomparable: tuple[Incomparable, ...]
     new: tuple[str, ...]
     gone: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -234,8 +239,8 @@ class Comparison:
 
 
 def compare_runs(
-    before: Before,
-    after: Mapping[str, Entry],
+    before: BaselineRuns,
+    after: Mapping[str, BaselineEntry],
     gates: Sequence[Gate],
     *,
     name: str,
@@ -244,18 +249,18 @@ def compare_runs(
 ) -> Comparison:
     """Compare every test of a run, called ``name`` where it is shown."""
     changes: list[Change] = []
-    unjudged: list[Unjudged] = []
+    incomparable: list[Incomparable] = []
     for nodeid in sorted(after.keys() & before.entries.keys()):
         some, others = compare_test(nodeid, before.entries[nodeid], after[nodeid], gates)
         changes += some
-        unjudged += others
-    changes.sort(key=lambda change: (RANK[change.verdict], -change.extent, change.nodeid))
+        incomparable += others
+    changes.sort(key=lambda change: (RANK[change.verdict], -change.severity, change.nodeid))
     return Comparison(
         before=before.names,
         after=name,
         gates=tuple(gates),
         changes=tuple(changes),
-        unjudged=tuple(unjudged),
+        incomparable=tuple(incomparable),
         new=tuple(sorted(after.keys() - before.entries.keys())),
         gone=tuple(sorted(before.entries.keys() - after.keys())),
         warnings=tuple(warnings),

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_gilknock import atomic_file as files
-from pytest_gilknock.baseline import codec as baseline_json
+from pytest_gilknock import atomic_file
+from pytest_gilknock.baseline import codec
 from pytest_gilknock.baseline.model import Baseline, BaselineError, differences, merged
-from pytest_gilknock.baseline.storage import LATEST, Storage, is_path, load, shown
-from pytest_gilknock.gate.compare import Before
+from pytest_gilknock.baseline.storage import LATEST, Storage, is_path
+from pytest_gilknock.gate.compare import BaselineRuns
 from pytest_gilknock.model import units
+from pytest_gilknock.render.format import shown_path
 
 try:
     import fcntl
@@ -28,35 +29,35 @@ LOCK_SECONDS = 10.0
 """How long to wait for other runs that save to the same file: each needs milliseconds."""
 
 
-def read_before(settings: GateSettings, now: Baseline) -> tuple[Before, list[str]]:
-    """Return the runs to compare with, and what a reader must know of them.
+def read_baseline_runs(settings: GateSettings, now: Baseline) -> tuple[BaselineRuns, list[str]]:
+    """Return the runs to compare with, and warnings.
 
-    ``now`` tells what this run is measured on. Never raises for a baseline that is missing or
+    ``now`` has the conditions of this run. Never raises for a baseline that is missing or
     unreadable: without it there is nothing to compare with, and the warning says so.
     """
     if settings.compare is None:
-        return Before.of([]), []
+        return BaselineRuns.of([]), []
     runs: list[tuple[str, Baseline]] = []
     warnings: list[str] = []
     try:
         paths = Storage(settings.storage, now.machine.kind).find(settings.compare)
     except BaselineError as error:
-        return Before.of([]), [f"nothing to compare with: {error}"]
+        return BaselineRuns.of([]), [f"nothing to compare with: {error}"]
     for path in paths:
         try:
-            baseline = load(path)
+            baseline = codec.load(path)
         except BaselineError as error:
             warnings.append(f"not compared with {error}")
             continue
         runs.append((_name_of(path, settings), baseline))
         unlike = differences(baseline, now)
         warnings += [f"compared with {_name_of(path, settings)}, but its {one}" for one in unlike]
-    return Before.of(runs), warnings
+    return BaselineRuns.of(runs), warnings
 
 
 def _name_of(path: str, settings: GateSettings) -> str:
     """Return how a run is called where it is compared with: a numbered one by its file's name."""
-    return shown(path) if path == settings.compare else os.path.basename(path)
+    return shown_path(path) if path == settings.compare else os.path.basename(path)
 
 
 def check_save(settings: GateSettings, now: Baseline) -> None:
@@ -66,28 +67,30 @@ def check_save(settings: GateSettings, now: Baseline) -> None:
     if not is_path(settings.save):
         Storage(settings.storage, now.machine.kind).check_writable()
         return
-    files.check_replaceable(settings.save)
+    atomic_file.check_replaceable(settings.save)
     if os.path.lexists(settings.save):
         _merged_into(settings.save, now)
 
 
 def _merged_into(path: str, new: Baseline) -> Baseline:
-    old = load(path)
+    old = codec.load(path)
     try:
         return merged(old, new)
     except BaselineError as error:
-        raise BaselineError(f"{shown(path)}: {error}") from None
+        raise BaselineError(f"{shown_path(path)}: {error}") from None
 
 
 def save(settings: GateSettings, new: Baseline) -> str:
-    """Write a run, and return what is to be told of it. Raises BaselineError."""
+    """Write a run, and return the line that reports it. Raises BaselineError."""
     target = settings.save or ""
     try:
         path, also = _save_file(target, new) if is_path(target) else _save_run(settings, new)
     except OSError as error:
-        place = shown(target if is_path(target) else settings.storage)
+        place = shown_path(target if is_path(target) else settings.storage)
         raise BaselineError(f"{place}: {error.strerror or error}") from None
-    return f"GIL baseline of {units.count(len(new.tests), 'test')} saved to {shown(path)}{also}"
+    return (
+        f"GIL baseline of {units.count(len(new.tests), 'test')} saved to {shown_path(path)}{also}"
+    )
 
 
 def _save_run(settings: GateSettings, new: Baseline) -> tuple[str, str]:
@@ -99,15 +102,15 @@ def _save_run(settings: GateSettings, new: Baseline) -> tuple[str, str]:
 
 def _text_of(baseline: Baseline, path: str) -> str:
     try:
-        return baseline_json.dumps(baseline)
+        return codec.dumps(baseline)
     except BaselineError as error:
-        raise BaselineError(f"{shown(path)}: {error}") from None
+        raise BaselineError(f"{shown_path(path)}: {error}") from None
 
 
 def _missing(last: str, new: Baseline) -> str:
     """Say how many tests of the run before are not in a new one: it may be a part of them only."""
     try:
-        missing = len(load(last).tests.keys() - new.tests.keys())
+        missing = len(codec.load(last).tests.keys() - new.tests.keys())
     except BaselineError:
         return ""
     return (
@@ -120,7 +123,7 @@ def _save_file(target: str, new: Baseline) -> tuple[str, str]:
     with _alone_in(os.path.dirname(os.path.realpath(target))):
         if os.path.lexists(target):
             whole = _merged_into(target, new)
-        files.replace(target, [_text_of(whole, target)])
+        atomic_file.replace(target, [_text_of(whole, target)])
     kept = len(whole.tests) - len(new.tests)
     also = f"; {units.count(kept, 'test')} did not run or pass, and kept what was there"
     return target, also if kept else ""
@@ -151,7 +154,7 @@ def _lock(descriptor: int, folder: str) -> None:
         except BlockingIOError:
             if time.monotonic() > end:
                 raise OSError(
-                    f"another process has had {shown(folder)} locked for {LOCK_SECONDS:g} s"
+                    f"another process has had {shown_path(folder)} locked for {LOCK_SECONDS:g} s"
                 ) from None
             time.sleep(0.01)
         except OSError:  # a file system without locks

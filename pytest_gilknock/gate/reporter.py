@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gilknock.baseline import environment as origin
-from pytest_gilknock.baseline.model import Baseline, BaselineError, Entry
+from pytest_gilknock.baseline import environment
+from pytest_gilknock.baseline.model import Baseline, BaselineEntry, BaselineError
 from pytest_gilknock.baseline.storage import is_path
-from pytest_gilknock.gate import io as gate_files
-from pytest_gilknock.gate.checker import NOTE
-from pytest_gilknock.gate.compare import Before, Comparison, compare_runs
-from pytest_gilknock.gate.formats import as_markdown
+from pytest_gilknock.gate import io as gate_io
+from pytest_gilknock.gate.checker import GATE_RESULT
+from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs
 from pytest_gilknock.gate.retries import reason_against
-from pytest_gilknock.gate.text import runs, section
-from pytest_gilknock.render import format as text
+from pytest_gilknock.gate.text import as_markdown, runs, section
+from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.lines import write_lines
 from pytest_gilknock.reporting import github
 from pytest_gilknock.reporting.reporter import OUTCOMES
 
 if TYPE_CHECKING:
-    from pytest_gilknock.gate.checker import Note
+    from pytest_gilknock.gate.checker import GateResult
     from pytest_gilknock.gate.settings import GateSettings
 
 BEFORE = "gilknock_before"
@@ -35,7 +35,7 @@ BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 class GateReporter:
     """Lives in the process that prints: the only one, or the controller of pytest-xdist.
 
-    ``now`` is a baseline without tests, which tells what this run is measured on.
+    ``now`` is a baseline without tests: the conditions of this run.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class GateReporter:
         config: pytest.Config,
         settings: GateSettings,
         now: Baseline,
-        before: Before,
+        before: BaselineRuns,
         *,
         warnings: list[str],
         top: int,
@@ -54,9 +54,9 @@ class GateReporter:
         self._before = before
         self._warnings = warnings
         self._top = top
-        self._measured: dict[str, Entry] = {}
+        self._measured: dict[str, BaselineEntry] = {}
         self._passed: set[str] = set()
-        self._repeated: list[Note] = []
+        self._repeated: list[GateResult] = []
         self._saved: str | None = None
         self._save_error: str | None = None
 
@@ -81,15 +81,15 @@ class GateReporter:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the test's entry off its report, unless the test is run again."""
-        note: Note | None = report.__dict__.pop(NOTE, None)
-        if note is None or report.outcome not in OUTCOMES:
+        result: GateResult | None = report.__dict__.pop(GATE_RESULT, None)
+        if result is None or report.outcome not in OUTCOMES:
             return
-        nodeid = note["nodeid"]
-        self._measured[nodeid] = Entry(*note["entry"])
+        nodeid = result["nodeid"]
+        self._measured[nodeid] = BaselineEntry(*result["entry"])
         if report.passed:
             self._passed.add(nodeid)
-        if note["attempts"] > 1:
-            self._repeated.append(note)
+        if result["attempts"] > 1:
+            self._repeated.append(result)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Save the tests that passed: one that failed did not do what a baseline is of."""
@@ -102,9 +102,9 @@ class GateReporter:
             self._save_error = "the run was broken off, and a numbered run is a whole one"
             return
         tests = {nodeid: self._measured[nodeid] for nodeid in self._passed}
-        commit = origin.commit_of(str(self._config.rootpath))
+        commit = environment.commit_of(str(self._config.rootpath))
         try:
-            self._saved = gate_files.save(
+            self._saved = gate_io.save(
                 self._settings, replace(self._now, tests=tests, commit=commit)
             )
         except BaselineError as error:
@@ -114,13 +114,13 @@ class GateReporter:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the comparison, and what became of the save."""
         if self._settings.compare is not None:
-            self._tell_comparison(terminalreporter)
+            self._print_comparison(terminalreporter)
         if self._saved is not None:
             terminalreporter.write_line(self._saved)
         if self._save_error is not None:
             terminalreporter.write_line(f"GIL baseline not saved: {self._save_error}", red=True)
 
-    def _tell_comparison(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def _print_comparison(self, terminalreporter: pytest.TerminalReporter) -> None:
         comparison = compare_runs(
             self._before,
             self._measured,
@@ -137,18 +137,15 @@ class GateReporter:
             everything=verbosity > 1,
         )
         terminalreporter.write_sep("=", "GIL contention compared")
-        for line, *markup in lines:
-            terminalreporter.write_line(
-                line, **dict(zip(("red", "yellow", "bold"), markup, strict=True))
-            )
+        write_lines(terminalreporter, lines)
         if github.is_running(os.environ):
             self._append_summary(terminalreporter, comparison)
 
     def _repetitions(self) -> list[str]:
         return [
-            f"{text.printable(note['nodeid'])} was measured {note['attempts']} times,"
-            f" at its best {'still over' if note['breached'] else 'within'} the gate"
-            for note in self._repeated
+            f"{printable(result['nodeid'])} was measured {result['attempts']} times,"
+            f" at its best {'still over' if result['breached'] else 'within'} the gate"
+            for result in self._repeated
         ]
 
     def _append_summary(
@@ -158,5 +155,5 @@ class GateReporter:
             github.append_summary(as_markdown(comparison), os.environ)
         except OSError as error:
             terminalreporter.write_line(
-                f"GITHUB_STEP_SUMMARY: {text.printable(str(error))}", yellow=True
+                f"GITHUB_STEP_SUMMARY: {printable(str(error))}", yellow=True
             )

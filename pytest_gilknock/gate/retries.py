@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from _pytest.runner import call_and_report
 
-from pytest_gilknock.gate.checker import NOTE
-from pytest_gilknock.render import format as text
+from pytest_gilknock.gate.checker import GATE_RESULT
+from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
-    from pytest_gilknock.gate.checker import Note
+    from pytest_gilknock.gate.checker import GateResult
 
 
 class _Attempt(NamedTuple):
-    """A run of a test. Without a note it failed by itself, and that outcome stands."""
+    """A run of a test. Without a result it failed by itself, and that outcome stands."""
 
     reports: list[pytest.TestReport]
-    note: Note | None
+    result: GateResult | None
     repeat: bool
 
 
@@ -71,11 +71,11 @@ class Retries:
         reports = [call_and_report(item, "setup", log=False)]
         if reports[0].passed:
             reports.append(call_and_report(item, "call", log=False))
-        note: Note | None = getattr(reports[-1], NOTE, None)
+        result: GateResult | None = getattr(reports[-1], GATE_RESULT, None)
         stopping = session.shouldfail or session.shouldstop
         repeat = (
-            note is not None
-            and note["breached"]
+            result is not None
+            and result["breached"]
             and left > 0
             and not self._has_subtests
             and not stopping
@@ -88,7 +88,7 @@ class Retries:
         if hasattr(item, "_request"):
             item._request = False
             item.funcargs = None
-        return _Attempt(reports, note, repeat)
+        return _Attempt(reports, result, repeat)
 
 
 def _repeatable(item: pytest.Item) -> bool:
@@ -177,7 +177,7 @@ def reason_against(config: pytest.Config) -> str | None:
     if getattr(config.option, "forked", False):
         return "pytest-forked runs every test in a process of its own"
     if foreign := _foreign_protocols(config.hook):
-        names = ", ".join(text.printable(os.path.basename(name)) for name in foreign)
+        names = ", ".join(printable(os.path.basename(name)) for name in foreign)
         return f"{names} may run tests in a way of its own (pytest_runtest_protocol)"
     return None
 
@@ -207,12 +207,14 @@ def _outcome(attempts: list[_Attempt]) -> _Attempt:
 
     Only the last one may be within the gate, or have failed by itself.
     """
-    chosen = min(attempts, key=lambda attempt: attempt.note["extent"] if attempt.note else 0.0)
+    chosen = min(
+        attempts, key=lambda attempt: attempt.result["severity"] if attempt.result else 0.0
+    )
     if len(attempts) == 1:
         return chosen
-    if chosen.note is not None:
-        chosen.note["attempts"] = len(attempts)
-    which = "the best" if chosen.note is not None else "the last, which failed by itself"
+    if chosen.result is not None:
+        chosen.result["attempts"] = len(attempts)
+    which = "the best" if chosen.result is not None else "the last, which failed by itself"
     words = f"measured {len(attempts)} times; this is {which}"
     for report in chosen.reports:
         report.user_properties.append(("gil_attempts", len(attempts)))

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gilknock.baseline import environment as origin
-from pytest_gilknock.baseline.model import SECONDS_DIGITS, Baseline, BaselineError
-from pytest_gilknock.gate import io as gate_files
-from pytest_gilknock.gate.checker import Gatekeeper
-from pytest_gilknock.gate.compare import Before
+from pytest_gilknock.baseline import environment
+from pytest_gilknock.baseline.model import Baseline, BaselineError
+from pytest_gilknock.gate import io as gate_io
+from pytest_gilknock.gate.checker import GateChecker
+from pytest_gilknock.gate.compare import BaselineRuns
 from pytest_gilknock.gate.reporter import BEFORE, GateReporter
 from pytest_gilknock.measurement.transport import is_worker
+from pytest_gilknock.model.units import SECONDS
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.settings import GateSettings
@@ -25,7 +26,7 @@ def install(
     settings: Settings,
     gate: GateSettings,
 ) -> None:
-    """Register what this process needs: to judge where tests run, to report where they are told.
+    """Register the checker, and the reporter in the process that prints.
 
     Before the meter is registered, so that its window stays the innermost. Raises
     pytest.UsageError before any test runs.
@@ -33,25 +34,25 @@ def install(
     if config.option.collectonly:
         return
     if is_worker(config):
-        before = Before.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
+        before = BaselineRuns.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
     else:
         before = _report(config, settings, gate)
-    gatekeeper = Gatekeeper(before, gate.gates, strict=gate.strict, junit=settings.junit != "none")
-    config.pluginmanager.register(gatekeeper)
+    checker = GateChecker(before, gate.gates, strict=gate.strict, junit=settings.junit != "none")
+    config.pluginmanager.register(checker)
     if gate.retries and gate.gates:
         from pytest_gilknock.gate.retries import Retries
 
-        config.pluginmanager.register(Retries(gate.retries, gatekeeper.knows))
+        config.pluginmanager.register(Retries(gate.retries, checker.knows))
 
 
-def _report(config: pytest.Config, settings: Settings, gate: GateSettings) -> Before:
-    """Check what is to be saved, read what is compared with, and register who tells of both."""
+def _report(config: pytest.Config, settings: Settings, gate: GateSettings) -> BaselineRuns:
+    """Check the target of the save, read the baseline, and register the reporter of both."""
     now = _now(settings)
     try:
-        gate_files.check_save(gate, now)
+        gate_io.check_save(gate, now)
     except (OSError, BaselineError) as error:
         raise pytest.UsageError(f"--gil-save: {error}") from None
-    before, warnings = gate_files.read_before(gate, now)
+    before, warnings = gate_io.read_baseline_runs(gate, now)
     if gate.strict and warnings:
         raise pytest.UsageError(f"--gil-compare-strict: {'; '.join(warnings)}")
     reporter = GateReporter(config, gate, now, before, warnings=warnings, top=settings.top)
@@ -61,8 +62,8 @@ def _report(config: pytest.Config, settings: Settings, gate: GateSettings) -> Be
 
 def _now(settings: Settings) -> Baseline:
     """Return what this run is measured on, as a baseline without tests."""
-    now = origin.baseline({})
+    now = environment.baseline({})
     if settings.switch_interval is None:
         return now
-    interval = round(settings.switch_interval, SECONDS_DIGITS)
+    interval = round(settings.switch_interval, SECONDS.digits)
     return replace(now, interpreter=replace(now.interpreter, switch_interval=interval))

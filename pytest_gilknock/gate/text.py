@@ -1,59 +1,63 @@
-"""A comparison for people: the table, and the text of a test over its gate. Pure, no pytest."""
+"""A comparison for people: tables, and the text of a test that is over its gate. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from pytest_gilknock.gate.compare import RANK, Change, Comparison, Verdict
+from pytest_gilknock.gate.compare import RANK, Change, ChangeVerdict, Comparison
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
-from pytest_gilknock.render import format as text
-from pytest_gilknock.render.reading_text import facts
-from pytest_gilknock.reporting.terminal import Line
+from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.lines import Line
+from pytest_gilknock.render.markdown import code, markdown_table, prose
+from pytest_gilknock.render.reading_text import reading_lines
+from pytest_gilknock.render.tables import Column, cut_start, text_table
 
-SIGNS: dict[Verdict, str] = {
+SIGNS: dict[ChangeVerdict, str] = {
     "over the gate": "!",
-    "unsure": "?",
+    "inconclusive": "?",
     "worse": "+",
     "better": "-",
     "steady": "=",
 }
 
-HEADS = ("", "metric", "before", "after", "change", "", "test")
-
-MANIFOLD = 10
-"""From where on a relative change is told as a factor."""
+FACTOR_FROM = 10
+"""Ratios from this value up print as ``12x``."""
 
 BUSY = 0.05
-"""Share of what is allowed from which on a delay by the scheduler is worth telling."""
+"""A delay by the scheduler is printed from this share of the allowance up."""
 
-_MIN_ID = 20
+MARKDOWN_ROWS = 50
+"""A CI page is read from the top, and GitHub drops a summary above 1 MiB whole."""
+
 _SHOWN_NAMES = 3
 
 
 def percentage(change: Change) -> str:
-    """Return the relative change, if any; from a baseline of zero it cannot be told."""
+    """Return the relative change; empty without a change, ``from 0`` where there is no ratio."""
     if not change.difference:
         return ""
     if not change.before:
         return "from 0"
     factor = change.after / change.before
-    return f"{factor:.0f}x" if factor >= MANIFOLD else f"{100 * (factor - 1):+.0f}%"
+    return f"{factor:.0f}x" if factor >= FACTOR_FROM else f"{100 * (factor - 1):+.0f}%"
 
 
-def cells(change: Change) -> tuple[str, ...]:
-    """Return the row of a change, as :data:`HEADS` names its columns."""
-    return (
-        SIGNS[change.verdict],
-        change.metric,
-        METRICS[change.metric].unit.printed(change.before),
-        METRICS[change.metric].unit.printed(change.after),
-        METRICS[change.metric].signed(change.difference),
-        percentage(change),
-        text.printable(change.nodeid),
-    )
+def columns(changes: Sequence[Change]) -> list[Column]:
+    """Return the table of changes: what each is, the numbers, and whose."""
+    metrics = [METRICS[change.metric] for change in changes]
+    pairs = list(zip(changes, metrics, strict=True))
+    return [
+        Column("", [SIGNS[change.verdict] for change in changes], right=False),
+        Column("metric", [metric.name for metric in metrics], right=False),
+        Column("before", [metric.unit.printed(change.before) for change, metric in pairs]),
+        Column("after", [metric.unit.printed(change.after) for change, metric in pairs]),
+        Column("change", [metric.signed(change.difference) for change, metric in pairs]),
+        Column("", [percentage(change) for change in changes]),
+        Column("test", [printable(one.nodeid) for one in changes], right=False, cut=cut_start),
+    ]
 
 
 def section(comparison: Comparison, *, width: int, top: int, everything: bool) -> list[Line]:
@@ -78,19 +82,31 @@ def section(comparison: Comparison, *, width: int, top: int, everything: bool) -
 def _table(changes: Sequence[Change], width: int) -> Iterator[Line]:
     if not changes:
         return
-    rows = [cells(change) for change in changes]
-    widths = [max(map(len, column)) for column in zip(HEADS, *rows, strict=True)]
-    room = max(_MIN_ID, width - sum(widths[:-1]) - 2 * (len(widths) - 1))
-    yield Line(_row(HEADS, widths, room), bold=True)
+    head, *rows = text_table(columns(changes), width)
+    yield Line(head, bold=True)
     for change, row in zip(changes, rows, strict=True):
-        yield Line(_row(row, widths, room), red=change.breached)
+        yield Line(row, red=change.breached)
 
 
-def _row(row: Sequence[str], widths: Sequence[int], room: int) -> str:
-    sign, metric, *numbers, nodeid = row
-    left = [sign.ljust(widths[0]), metric.ljust(widths[1])]
-    right = [cell.rjust(space) for cell, space in zip(numbers, widths[2:-1], strict=True)]
-    return "  ".join([*left, *right, text.keep_end(nodeid, room)]).rstrip()
+def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
+    """Return the rows worth showing as a table of GitHub's and GitLab's Markdown."""
+    lines = [f"### GIL contention compared with {code(before(comparison))}", ""]
+    shown = comparison.notable[:rows]
+    if shown:
+        signs, *others, tests = columns(shown)
+        signs = signs._replace(
+            cells=[
+                "**!**" if change.breached else f"\\{sign}"
+                for change, sign in zip(shown, signs.cells, strict=True)
+            ]
+        )
+        tests = tests._replace(cells=list(map(code, tests.cells)))
+        lines += [*markdown_table([signs, *others, tests]), ""]
+    if left := len(comparison.notable) - len(shown):
+        lines += [f"{units.count(left, 'more row')} left out.", ""]
+    for line in [*closing(comparison), *cautions(comparison)]:
+        lines += [prose(line), ""]
+    return "\n".join(lines)
 
 
 def closing(comparison: Comparison) -> Iterator[str]:
@@ -98,7 +114,7 @@ def closing(comparison: Comparison) -> Iterator[str]:
     verdicts = _by_test(comparison)
     counts = [f"{number} {verdict}" for verdict in RANK if (number := verdicts[verdict])]
     yield (
-        f"{units.count(verdicts.total(), 'test')} of {text.printable(comparison.after)}"
+        f"{units.count(verdicts.total(), 'test')} of {printable(comparison.after)}"
         f" compared with {before(comparison)}: {', '.join(counts) or 'nothing to compare'}"
     )
     if comparison.gates:
@@ -119,18 +135,18 @@ def runs(names: Sequence[str]) -> str:
     """Return the names of runs, of many the first and the last."""
     if len(names) > _SHOWN_NAMES:
         names = [f"{len(names)} runs from {names[0]} to {names[-1]}"]
-    return ", ".join(map(text.printable, names)) or "nothing"
+    return ", ".join(map(printable, names)) or "nothing"
 
 
-def _by_test(comparison: Comparison) -> Counter[Verdict]:
-    worst: dict[str, Verdict] = {}
+def _by_test(comparison: Comparison) -> Counter[ChangeVerdict]:
+    worst: dict[str, ChangeVerdict] = {}
     for change in comparison.changes:  # worst first
         worst.setdefault(change.nodeid, change.verdict)
     return Counter(worst.values())
 
 
 def _named(nodeids: Sequence[str]) -> str:
-    names = ", ".join(map(text.printable, nodeids[:_SHOWN_NAMES]))
+    names = ", ".join(map(printable, nodeids[:_SHOWN_NAMES]))
     more = len(nodeids) - _SHOWN_NAMES
     return f"{units.count(len(nodeids), 'test')} ({names}{f', {more} more' if more > 0 else ''})"
 
@@ -139,13 +155,13 @@ def cautions(comparison: Comparison) -> Iterator[str]:
     """Yield what keeps the comparison from being what it seems, in lines."""
     for warning in comparison.warnings:
         yield f"Warning: {warning}"
-    unsure = sum(change.verdict == "unsure" for change in comparison.changes)
-    if unsure:
+    inconclusive = sum(change.verdict == "inconclusive" for change in comparison.changes)
+    if inconclusive:
         yield (
-            f"Warning: {units.count(unsure, 'change')} over the gate, but not surely:"
+            f"Warning: {units.count(inconclusive, 'change')} over the gate, but not surely:"
             " the machine was busy, or the knocks were few"
         )
-    reasons = Counter((one.metric, one.gated, one.reason) for one in comparison.unjudged)
+    reasons = Counter((one.metric, one.gated, one.reason) for one in comparison.incomparable)
     for (metric, gated, reason), number in sorted(reasons.items()):
         what = f"{metric} of {units.count(number, 'test')}"
         yield f"Warning: {what} {'not judged by the gate' if gated else 'not compared'}: {reason}"
@@ -161,7 +177,7 @@ def breach_text(
             f"GIL contention regression: {summary(change)}, set by --gil-compare-fail={change.gate}"
         )
         lines.append(f"  before      {_spread(change, names)}")
-    return "\n".join([*lines, *facts(reading, root)])
+    return "\n".join([*lines, *reading_lines(reading, root)])
 
 
 def summary(change: Change) -> str:

@@ -11,11 +11,10 @@ import pytest
 from pytest_gilknock import _core
 from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import PENDING, Pending, is_controller
-from pytest_gilknock.model import units
 from pytest_gilknock.model.limits import Limit, judge
-from pytest_gilknock.model.reading import GilReading, contention_of
+from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading
+from pytest_gilknock.render import junit
 from pytest_gilknock.render.reading_text import breach_text
-from pytest_gilknock.reporting.results import WORTH_A_ROW
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.markers import PhaseLimits
@@ -106,9 +105,10 @@ class Meter:
             self._gil_enabled = record["gil_turned_on"] = raw["gil_enabled"]
         failure = _judge(item, record, limits) if limits else None
         item.stash[PENDING] = Pending(phase, record, failure)
-        junit = self._settings.junit
-        if phase == "call" and (limits if junit == "limited" else junit != "none"):
-            _set_properties(item, raw)
+        wanted = self._settings.junit
+        if phase == "call" and (limits if wanted == "limited" else wanted != "none"):
+            properties = junit.reading_properties(GilReading.from_raw(raw))
+            junit.set_properties(item.user_properties, properties)
         return failure
 
 
@@ -152,19 +152,3 @@ def _judge(
 def _plain(limit: Limit) -> PlainLimit:
     kind, bound, source = limit
     return kind, bound, source
-
-
-def _set_properties(item: pytest.Item, raw: RawReading) -> None:
-    """Set the JUnit properties of a test; a rerun replaces those of the run before."""
-    properties: dict[str, object] = {
-        "gil_contention": contention_of(
-            raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"]
-        ),
-        "gil_wait_s": raw["wait"],
-        "gil_max_wait_s": raw["max_wait"],
-        "gil_method": raw["method"],
-    }
-    others = [(name, value) for name, value in item.user_properties if name not in properties]
-    item.user_properties[:] = others + [
-        (name, units.NOT_MEASURED if value is None else value) for name, value in properties.items()
-    ]

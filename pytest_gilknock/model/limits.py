@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.wire import Kind
 
+NO_KNOCK = "was not measured: no knock fell into the window"
+
 
 class Limit(NamedTuple):
-    """A bound on one measure. A reading equal to the bound keeps it.
+    """A bound on contention or max wait. A reading equal to the bound keeps it.
 
     ``bound`` is a share (contention) or seconds (max_wait); ``source`` names where the user wrote
     it.
@@ -29,11 +31,11 @@ class Limit(NamedTuple):
         return f"{self.bound:g}" if self.kind == "contention" else units.exact_seconds(self.bound)
 
 
-class Verdict(NamedTuple):
+class LimitVerdict(NamedTuple):
     """What became of a limit that a reading does not surely keep.
 
-    ``breached`` is ``False`` where the reading cannot tell; ``fact`` says what was measured, and
-    why that is or is not enough.
+    ``breached`` is ``False`` where the reading is inconclusive; ``fact`` says what was measured,
+    and why that is or is not enough.
     """
 
     limit: Limit
@@ -41,10 +43,10 @@ class Verdict(NamedTuple):
     fact: str
 
 
-def judge(reading: GilReading, limit: Limit) -> Verdict | None:
+def judge(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     """Return ``None`` if ``reading`` surely keeps ``limit``, else a verdict with its reason."""
     if reading.method == "disabled":
-        return Verdict(limit, False, "the GIL is disabled: there is nothing to judge")
+        return LimitVerdict(limit, False, "the GIL is disabled: there is nothing to judge")
     if limit.kind == "max_wait":
         return _judge_max_wait(reading, limit)
     if reading.held is not None:
@@ -52,32 +54,36 @@ def judge(reading: GilReading, limit: Limit) -> Verdict | None:
     return _judge_sampled_contention(reading, limit)
 
 
-def _judge_max_wait(reading: GilReading, limit: Limit) -> Verdict | None:
+def _judge_max_wait(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     if reading.max_wait is None:
-        return Verdict(limit, False, "max wait was not measured: no knock fell into the window")
+        return LimitVerdict(
+            limit, False, "max wait was not measured: no knock fell into the window"
+        )
     if reading.max_wait <= limit.bound:
         return None
-    return Verdict(
+    return LimitVerdict(
         limit, True, f"max wait {units.seconds(reading.max_wait)}, limit {limit.bound_text}"
     )
 
 
-def _judge_contention(reading: GilReading, limit: Limit) -> Verdict | None:
+def _judge_contention(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     contention = reading.contention
     if contention is None or contention <= limit.bound:
         return None
-    return Verdict(limit, True, f"contention {contention:.3f}, limit {limit.bound_text}")
+    return LimitVerdict(limit, True, f"contention {contention:.3f}, limit {limit.bound_text}")
 
 
-def _judge_sampled_contention(reading: GilReading, limit: Limit) -> Verdict | None:
+def _judge_sampled_contention(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     if reading.knocks == 0:
-        return Verdict(limit, False, "contention was not measured: no knock fell into the window")
+        return LimitVerdict(
+            limit, False, "contention was not measured: no knock fell into the window"
+        )
     low, high = wilson_interval(reading.knocks_waited, reading.knocks)
     if high <= limit.bound or limit.bound == 1.0:
         return None
     breached = low > limit.bound
     enough = "" if breached else ", not enough to judge"
-    return Verdict(
+    return LimitVerdict(
         limit,
         breached,
         f"contention {reading.knocks_waited / reading.knocks:.3f}, limit {limit.bound_text}"

@@ -82,6 +82,9 @@ class Metric:
     knocked: bool = False
     """Whether a sampled reading has it as a share of its knocks, with that share's uncertainty."""
 
+    since: int = 1
+    """The schema of the baselines that have it; older ones have it not measured."""
+
     @property
     def title(self) -> str:
         """The name as a table prints it."""

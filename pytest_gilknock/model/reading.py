@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 """Version of what :meth:`GilReading.as_dict` returns; raised when a key changes its meaning."""
 
+WORTH_A_ROW = 1e-3
+"""Seconds: a test that is shorter, or below in the measure it is sorted by, gets no row."""
+
 AskedMethod = Literal["auto", "exact", "sampled"]
 """How to measure; ``auto`` is ``exact`` where that is possible."""
 

@@ -28,7 +28,7 @@ class TraceThread(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The thread's name, or its native id where no name could be had."""
+        """The thread's name, or its native id where it has none."""
         return thread_label(self.name, self.native_id)
 
 

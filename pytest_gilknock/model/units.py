@@ -131,6 +131,10 @@ class Unit:
     written: Callable[[float], str]
     printed: Callable[[float | None], str]
 
+    def rounded(self, value: float | None) -> float | None:
+        """Return a value as it is saved."""
+        return None if value is None else round(value, self.digits)
+
 
 def _parse_amount_share(written: str) -> float:
     if (number := parse_plain_number(written)) > 1.0:

@@ -1,5 +1,5 @@
-"""Plain data, which may travel to another process: what the C core returns for a window, and what
-is told of a test and of a run. Times in seconds.
+"""Plain data that may travel to another process: what the C core returns for a window, what a test
+report carries, and a process' totals. Times in seconds.
 """
 
 from __future__ import annotations

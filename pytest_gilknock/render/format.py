@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 def printable(text: str) -> str:
     """Return ``text`` with every character escaped that could move a cursor or hide another one."""
@@ -21,3 +23,9 @@ def keep_end(text: str, width: int) -> str:
 def keep_start(text: str, width: int) -> str:
     """Return ``text`` in at most ``width`` characters; what is cut off stands at its end."""
     return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
+
+
+def shown_path(path: str) -> str:
+    """Return a path, relative to this folder where it is below it, printable."""
+    below = os.path.join(os.getcwd(), "")
+    return printable(path.removeprefix(below))

@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
-from pytest_gilknock.model.limits import Verdict
+from pytest_gilknock.model.limits import LimitVerdict
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.places import blame_lines, longest_wait_text, victim_lines
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.reading import GilReading
+    from pytest_gilknock.model.reading import GilReading, ThreadReading
+
+SHOWN = 3
+"""How many threads, blamed places and victims are shown of a reading."""
 
 
 def breach_text(
-    reading: GilReading, verdicts: Iterable[Verdict], phase: str = "call", *, root: str = ""
+    reading: GilReading, verdicts: Iterable[LimitVerdict], phase: str = "call", *, root: str = ""
 ) -> str:
     """Return why a test fails: each broken limit, where it comes from, and what was measured.
 
@@ -28,30 +31,28 @@ def breach_text(
         f"GIL limit exceeded{during}: {verdict.fact}, set by {verdict.limit.source}"
         for verdict in breaches
     ]
-    return "\n".join([*head, *facts(reading, root)])
+    return "\n".join([*head, *reading_lines(reading, root)])
 
 
-def facts(reading: GilReading, root: str = "") -> Iterator[str]:
+def reading_lines(reading: GilReading, root: str = "") -> Iterator[str]:
     """Yield what was measured in indented lines: times, who waited longest, the busiest threads,
     and the places that kept others waiting, with paths relative to ``root``.
     """
     yield from _times(reading)
     if reading.longest_wait is not None:
         yield f"  longest     {longest_wait_text(reading.longest_wait, root)}"
-    threads = reading.busiest_threads[:3]
+    threads = reading.busiest_threads[:SHOWN]
     if threads:
         total = units.count(len(reading.threads), "thread")
         yield f"  threads     {total} took the GIL, busiest first:"
     for thread in threads:
-        yield (
-            f"              {printable(thread.label)}: held {units.seconds(thread.held)},"
-            f" waited {units.seconds(thread.wait)}"
-        )
+        yield f"              {thread_line(thread)}"
     if machine_was_busy(reading.run_delay or 0.0, reading.wall * len(reading.threads)):
         delay = units.seconds(reading.run_delay)
         yield f"  machine     busy: threads stood ready for {delay} without a processor"
-    yield from _indented(_BLAME_HEADS[reading.blame_method], blame_lines(reading, root, most=3))
-    yield from _indented("  waited      where threads waited:", victim_lines(reading, root, most=3))
+    blame, victims = (lines(reading, root, most=SHOWN) for lines in (blame_lines, victim_lines))
+    yield from _indented(_BLAME_HEADS[reading.blame_method], blame)
+    yield from _indented("  waited      where threads waited:", victims)
 
 
 _BLAME_HEADS = {
@@ -59,6 +60,14 @@ _BLAME_HEADS = {
     "released": "  blame       where the GIL was let go while others waited:",
     "none": "",
 }
+
+
+def thread_line(thread: ThreadReading) -> str:
+    """Return ``worker: held 400 ms, waited 50.0 ms``."""
+    return (
+        f"{printable(thread.label)}: held {units.seconds(thread.held)},"
+        f" waited {units.seconds(thread.wait)}"
+    )
 
 
 def _indented(head: str, lines: Iterator[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 _BATCH = 50
 
 
-class Packed:
+class CompactList:
     """Gives back values that are equal to those put in.
 
     A test's reading takes some 1,300 bytes as objects and 300 here: its keys and names are written

@@ -30,7 +30,7 @@ def is_running(environ: Mapping[str, str]) -> bool:
 def workflow_commands(
     annotations: Sequence[Annotation], environ: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield a line for each annotation, no more than GitHub shows; the last tells the rest."""
+    """Yield a line for each annotation, no more than GitHub shows; the last lists the rest."""
     most = MOST_ANNOTATIONS if len(annotations) <= MOST_ANNOTATIONS else MOST_ANNOTATIONS - 1
     for one in annotations[:most]:
         place = [f"file={_property(_in_workspace(one.file, environ))}"]

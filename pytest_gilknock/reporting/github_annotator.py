@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pytest_gilknock.model import wire
-from pytest_gilknock.render import format as text
+from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting.github import Annotation, workflow_commands
 
 ANNOTATES_FAILURES = "pytest_github_actions_annotate_failures"
@@ -34,7 +34,7 @@ class Annotator:
             Annotation(
                 file=os.path.join(self._config.rootpath, file),
                 line=None if line is None else line + 1,
-                title=text.printable(f"{name}: {words.splitlines()[0]}"),
+                title=printable(f"{name}: {words.splitlines()[0]}"),
                 message=words,
             )
         )

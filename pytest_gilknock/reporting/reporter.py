@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gilknock.model import wire
-from pytest_gilknock.render import format as text
-from pytest_gilknock.reporting import terminal as table
-from pytest_gilknock.reporting.results import WORTH_A_ROW, Results
+from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.lines import Line, write_lines
+from pytest_gilknock.reporting import terminal
+from pytest_gilknock.reporting.results import Results
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.settings import Settings
@@ -26,7 +28,7 @@ class Reporter:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config = config
         self._settings = settings
-        self._file_news: list[table.Line] = []
+        self._file_news: list[Line] = []
         self.results = Results(
             top=settings.top,
             sort=settings.sort,
@@ -53,7 +55,7 @@ class Reporter:
             return "the GIL is disabled"
         if self._settings.method == "sampled":
             return "method sampled, as asked for"
-        return f"method {method}" + (f" ({text.printable(reason)})" if reason else "")
+        return f"method {method}" + (f" ({printable(reason)})" if reason else "")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -86,30 +88,27 @@ class Reporter:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         for export in self._settings.exports:
-            path = text.printable(export.path)
+            path = printable(export.path)
             try:
                 export.write(self.results)
             except OSError as error:
-                news = table.Line(f"{export.source}: {path}: {error.strerror}", red=True)
+                news = Line(f"{export.source}: {path}: {error.strerror}", red=True)
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
             else:
-                news = table.Line(f"GIL readings written to {path}")
+                news = Line(f"GIL readings written to {path}")
             self._file_news.append(news)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""
         if self._settings.report and self.results.measured:
-            lines = table.section(
+            lines = terminal.section(
                 self.results,
                 width=self._config.get_terminal_writer().fullwidth,
                 verbosity=self._settings.verbosity,
                 root=str(self._config.rootpath),
             )
         else:
-            lines = list(table.warnings(self.results))
+            lines = list(terminal.warnings(self.results))
         if lines:
             terminalreporter.write_sep("=", "GIL contention")
-        for line, *markup in lines + self._file_news:
-            terminalreporter.write_line(
-                line, **dict(zip(("red", "yellow", "bold"), markup, strict=True))
-            )
+        write_lines(terminalreporter, lines + self._file_news)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilknock.model.limits import Limit, Verdict
-from pytest_gilknock.model.reading import GilReading, contention_of
+from pytest_gilknock.model.limits import Limit, LimitVerdict
+from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading, contention_of
 from pytest_gilknock.model.stalls import Stall
-from pytest_gilknock.reporting.compact_list import Packed
+from pytest_gilknock.reporting.compact_list import CompactList
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_gilknock.model.wire import PhaseRecord, RawReading, RunTotals
 
-WORTH_A_ROW = 1e-3
-"""Seconds: a test that is shorter, or below in the measure it is sorted by, gets no row."""
 
-
-class Entry(NamedTuple):
+class PhaseResult(NamedTuple):
     """One measured phase of one test."""
 
     nodeid: str
@@ -43,10 +40,10 @@ class Entry(NamedTuple):
         return [Limit(*limit) for limit in self.measured.get("limits", [])]
 
     @property
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[LimitVerdict]:
         """The limits it does not surely keep."""
         return [
-            Verdict(Limit(*limit), breached, fact)
+            LimitVerdict(Limit(*limit), breached, fact)
             for limit, breached, fact in self.measured.get("verdicts", [])
         ]
 
@@ -60,7 +57,7 @@ class Results:
     """Counts every test; keeps the worst ``top`` (0: all) of those worth a row, and every breach.
 
     ``sort`` is the measure that says who is worst, ``threshold`` (s) what it reaches in a test
-    worth a row. With ``keep_all``, :meth:`everything` tells of every test.
+    worth a row. With ``keep_all``, :meth:`everything` has every test.
     """
 
     def __init__(
@@ -69,8 +66,8 @@ class Results:
         self.top = top
         self.sort = sort
         self.threshold = threshold
-        self._all = Packed() if keep_all else None
-        self.extent_measure = "held" if sort == "contention" else sort
+        self._all = CompactList() if keep_all else None
+        self.row_measure = "held" if sort == "contention" else sort
         """The measure in seconds that decides whether a test is worth a row."""
         self.measured = 0
         self.forked = 0
@@ -78,15 +75,15 @@ class Results:
         self.crashed = 0
         """How many processes did not live to leave their totals."""
         self.with_row = 0
-        self.unjudged = 0
-        self.first_unjudged: Entry | None = None
-        self.breaches: list[Entry] = []
+        self.inconclusive = 0
+        self.first_inconclusive: PhaseResult | None = None
+        self.breaches: list[PhaseResult] = []
         self.gil_turned_on_by: list[str] = []
         self.totals: list[RunTotals] = []
         self.run_delay = 0.0
         self.thread_time = 0.0
         """Wall time (s) of all threads of the tests whose ``run_delay`` is known."""
-        self._worst: list[Entry] = []
+        self._worst: list[PhaseResult] = []
 
     def add(self, nodeid: str, outcome: str, measured: PhaseRecord) -> None:
         """Count one measured phase of a test, and keep it where it may be shown."""
@@ -97,16 +94,16 @@ class Results:
             self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
         if measured.get("gil_turned_on"):
             self.gil_turned_on_by.append(nodeid)
-        extent: float | None = raw[self.extent_measure]  # type: ignore[literal-required]
-        if extent is None:  # not exact: the longest knock is what there is
-            extent = raw["max_wait"] or 0.0
-        worth_a_row = extent >= self.threshold
+        row_value: float | None = raw[self.row_measure]  # type: ignore[literal-required]
+        if row_value is None:  # not exact: the longest knock is what there is
+            row_value = raw["max_wait"] or 0.0
+        worth_a_row = row_value >= self.threshold
         if self._all is not None:
             self._all.append((nodeid, outcome, measured))
         if worth_a_row or "verdicts" in measured:
-            self._keep(Entry(nodeid, outcome, measured), worth_a_row)
+            self._keep(PhaseResult(nodeid, outcome, measured), worth_a_row)
 
-    def _keep(self, entry: Entry, worth_a_row: bool) -> None:
+    def _keep(self, entry: PhaseResult, worth_a_row: bool) -> None:
         self.with_row += worth_a_row or entry.breached
         if entry.breached:
             self.breaches.append(entry)
@@ -115,8 +112,8 @@ class Results:
             if self.top and len(self._worst) > 2 * self.top + 100:
                 self._worst = heapq.nlargest(self.top, self._worst, key=self._badness)
         if entry.verdicts and not entry.breached:
-            self.unjudged += 1
-            self.first_unjudged = self.first_unjudged or entry
+            self.inconclusive += 1
+            self.first_inconclusive = self.first_inconclusive or entry
 
     def add_short(self) -> None:
         """Count one measured phase of a test that was too short for a reading."""
@@ -136,7 +133,7 @@ class Results:
         """How many more there were than are kept."""
         return sum(totals.get("stalls_omitted", 0) for totals in self.totals)
 
-    def everything(self) -> Iterator[Entry]:
+    def everything(self) -> Iterator[PhaseResult]:
         """Yield every measured phase of every test, if they were kept, sorted by id."""
         kept = self._all
         if kept is None:
@@ -145,9 +142,9 @@ class Results:
             (nodeid, measured["phase"], place) for place, (nodeid, _, measured) in enumerate(kept)
         )
         for _, _, place in places:
-            yield Entry(*kept[place])
+            yield PhaseResult(*kept[place])
 
-    def rows(self) -> list[Entry]:
+    def rows(self) -> list[PhaseResult]:
         """Return the tests to show, worst first: ``top`` of them, and every breach beyond."""
         ranked = sorted(self.breaches + self._worst, key=self._badness, reverse=True)
         return [
@@ -156,10 +153,10 @@ class Results:
             if not self.top or rank < self.top or entry.breached
         ]
 
-    def whole(self) -> Whole:
+    def summary(self) -> RunSummary:
         """Return the run as a whole, over all measuring processes."""
         raws = [totals["raw"] for totals in self.totals]
-        return Whole(
+        return RunSummary(
             processes=len(raws),
             methods=sorted({raw["method"] for raw in raws}),
             reasons=sorted({raw["reason"] for raw in raws if raw["reason"]}),
@@ -173,7 +170,7 @@ class Results:
             knocks_held=sum(totals["knocks_held"] for totals in self.totals),
         )
 
-    def _badness(self, entry: Entry) -> tuple[float, ...]:
+    def _badness(self, entry: PhaseResult) -> tuple[float, ...]:
         raw = entry.measured["raw"]
         return tuple(
             _value(raw, measure)
@@ -181,7 +178,7 @@ class Results:
         )
 
 
-class Whole(NamedTuple):
+class RunSummary(NamedTuple):
     """Sums over the measuring processes of a run; ``None`` for what not all of them measured."""
 
     processes: int

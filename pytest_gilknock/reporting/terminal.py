@@ -1,14 +1,16 @@
-"""The section "GIL contention" of the terminal: the worst tests, and the run as a whole. Pure."""
+"""The section "GIL contention" of the terminal: the worst tests, and the run as a summary. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed
-from pytest_gilknock.model.reading import machine_was_busy
-from pytest_gilknock.render import format as text
+from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.reading import WORTH_A_ROW, machine_was_busy
+from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.places import (
     blame_lines,
     fit_place,
@@ -16,32 +18,15 @@ from pytest_gilknock.render.places import (
     place_text,
     victim_lines,
 )
-from pytest_gilknock.reporting.results import WORTH_A_ROW, Entry, Results, Whole
+from pytest_gilknock.render.reading_text import SHOWN, thread_line
+from pytest_gilknock.render.tables import Column, cut_start, text_table
+from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
 
 STALLS_SHOWN = 10
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
-
-
-class Line(NamedTuple):
-    """One line of the section; the markup is that of pytest's terminal writer."""
-
-    text: str
-    red: bool = False
-    yellow: bool = False
-    bold: bool = False
-
-
-class _Column(NamedTuple):
-    head: str
-    cells: list[str]
-    right: bool = True
-
-    @property
-    def width(self) -> int:
-        return max(map(len, (self.head, *self.cells)))
 
 
 def section(results: Results, *, width: int, verbosity: int, root: str = "") -> list[Line]:
@@ -59,87 +44,71 @@ def section(results: Results, *, width: int, verbosity: int, root: str = "") -> 
     return lines
 
 
-def _table(entries: list[Entry], width: int, root: str, verbosity: int) -> Iterator[Line]:
+def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) -> Iterator[Line]:
     if not entries:
         return
     readings = [entry.reading for entry in entries]
     columns = [
-        _Column("contention", [units.share(reading.contention) for reading in readings]),
-        _Column("wait", [units.seconds(reading.wait) for reading in readings]),
-        _Column("max wait", [units.seconds(reading.max_wait) for reading in readings]),
-        _Column("threads", [_threads(reading) for reading in readings]),
+        Column(metric.title, [metric.unit.printed(metric.of(reading)) for reading in readings])
+        for metric in METRICS.values()
+        if metric.shown
     ]
+    columns.append(Column("threads", [_threads(reading) for reading in readings]))
     if any(entry.limits for entry in entries):
-        columns.append(_Column("limit", [_limits(entry) for entry in entries]))
-    room = width - sum(column.width + 2 for column in columns)
-    columns += _names(entries, readings, room, root)
-    yield Line(_row(columns, [column.head for column in columns]), bold=True)
-    for entry, reading, *cells in zip(entries, readings, *(c.cells for c in columns), strict=True):
-        yield Line(_row(columns, cells), red=entry.breached)
+        columns.append(Column("limit", [_limits(entry) for entry in entries]))
+    columns.append(_blames(readings, root))
+    names = [printable(entry.name) for entry in entries]
+    columns.append(Column("test", names, right=False, cut=cut_start))
+    head, *rows = text_table(columns, width)
+    yield Line(head, bold=True)
+    for row, entry, reading in zip(rows, entries, readings, strict=True):
+        yield Line(row, red=entry.breached)
         if verbosity > 0:
             for line in _details(reading, root, width, stacks=verbosity > 1):
                 yield Line(line)
 
 
-def _row(columns: list[_Column], cells: Iterable[str]) -> str:
-    padded = (
-        cell.rjust(column.width) if column.right else cell.ljust(column.width)
-        for column, cell in zip(columns, cells, strict=True)
-    )
-    return "  ".join(padded).rstrip()
-
-
-def _names(entries: list[Entry], readings: list[GilReading], room: int, root: str) -> list[_Column]:
-    """Return the columns blame and test, shortened where they do not fit into ``room``."""
-    ids = [text.printable(entry.name) for entry in entries]
+def _blames(readings: list[GilReading], root: str) -> Column:
     rows = [listed(reading.blame, reading.wait) for reading in readings]
     places = [blame[0].place if blame else None for blame in rows]
-    blames = ["-" if place is None else place_text(place, root) for place in places]
-    id_width = max(map(len, ids))
-    blame_width = max(map(len, ("blame", *blames)))
-    room -= 2
-    if id_width + blame_width > room:
-        blame_width = min(blame_width, max(room // 2, room - id_width))
-        blames = ["-" if place is None else fit_place(place, root, blame_width) for place in places]
-        id_width = room - max(map(len, ("blame", *blames)))
-    return [
-        _Column("blame", blames, right=False),
-        _Column("test", [text.keep_end(name, id_width) for name in ids], right=False),
-    ]
+
+    def cut(row: int, cell: str, width: int) -> str:
+        place = places[row]
+        return cell if place is None else fit_place(place, root, width)
+
+    cells = ["-" if place is None else place_text(place, root) for place in places]
+    return Column("blame", cells, right=False, cut=cut)
 
 
 def _threads(reading: GilReading) -> str:
     return str(len(reading.threads)) if reading.method == "exact" else units.NOT_MEASURED
 
 
-def _limits(entry: Entry) -> str:
+def _limits(entry: PhaseResult) -> str:
     return ", ".join(limit.bound_text for limit in entry.limits) or "-"
 
 
 def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Iterator[str]:
     if reading.longest_wait is not None:
         yield f"    longest: {longest_wait_text(reading.longest_wait, root)}"
-    for thread in reading.busiest_threads[:3]:
-        yield (
-            f"    thread {text.printable(thread.label)}: held {units.seconds(thread.held)},"
-            f" waited {units.seconds(thread.wait)}"
-        )
+    for thread in reading.busiest_threads[:SHOWN]:
+        yield f"    thread {thread_line(thread)}"
     room = width - len("    victim ")
-    for line in blame_lines(reading, root, most=3, stacks=stacks, width=room):
+    for line in blame_lines(reading, root, most=SHOWN, stacks=stacks, width=room):
         yield f"    {line}" if line.startswith(("(", " ")) else f"    blame {line}"
-    for line in victim_lines(reading, root, most=3, stacks=stacks, width=room):
+    for line in victim_lines(reading, root, most=SHOWN, stacks=stacks, width=room):
         yield f"    {line}" if line.startswith(" ") else f"    victim {line}"
 
 
 def _left_out(results: Results, shown: int) -> Iterator[Line]:
-    whole = results.whole()
+    summary = results.summary()
     below = results.measured - results.with_row
     beyond = results.with_row - shown
     if beyond:
         yield Line(f"({units.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
-    if below and not whole.disabled:
+    if below and not summary.disabled:
         least = units.exact_seconds(results.threshold)
-        measure = results.extent_measure if whole.held is not None else "max_wait"
+        measure = results.row_measure if summary.held is not None else "max_wait"
         measure = measure.replace("_", " ")
         yield Line(
             f"({units.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
@@ -147,36 +116,37 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
 
 
 def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
-    whole = results.whole()
+    summary = results.summary()
+    contention, wait = summary.contention, summary.wait
     numbers = (
-        f"Whole run: contention {units.share(whole.contention)}, wait {units.seconds(whole.wait)}"
-        f" in {units.seconds(whole.wall)}"
+        f"Whole run: contention {units.share(contention)}, wait {units.seconds(wait)}"
+        f" in {units.seconds(summary.wall)}"
     )
-    if whole.disabled:
+    if summary.disabled:
         numbers = "Whole run: the GIL is disabled, so no thread waits for it"
-    how = f"{units.count(results.measured, 'test')} measured, {_method(whole)}"
+    how = f"{units.count(results.measured, 'test')} measured, {_method(summary)}"
     if quiet:
         yield Line(f"{numbers}; {how}")
         return
     yield Line(numbers)
-    if (whole.contention or 0.0) > 0.5 and whole.wait is not None and whole.wait < WORTH_A_ROW:
+    if (contention or 0.0) > 0.5 and wait is not None and wait < WORTH_A_ROW:
         yield Line(BUSY_ALONE)
     yield Line(how)
-    if not whole.disabled:
-        for reason in whole.reasons:
-            yield Line(f"Not exact: {text.printable(reason)}")
-        cost, held = units.seconds(whole.windows_cost), units.seconds(whole.knocks_held)
+    if not summary.disabled:
+        for reason in summary.reasons:
+            yield Line(f"Not exact: {printable(reason)}")
+        cost, held = units.seconds(summary.windows_cost), units.seconds(summary.knocks_held)
         yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
     yield from warnings(results)
     yield from _doubts(results)
 
 
-def _method(whole: Whole) -> str:
-    if not whole.processes:
-        return "but no process told its method"
-    state = "enabled" if whole.gil_enabled else "disabled"
-    method = f"method {'/'.join(whole.methods)}, GIL {state}"
-    return method if whole.processes == 1 else f"{method}, {whole.processes} processes"
+def _method(summary: RunSummary) -> str:
+    if not summary.processes:
+        return "but no process reported its method"
+    state = "enabled" if summary.gil_enabled else "disabled"
+    method = f"method {'/'.join(summary.methods)}, GIL {state}"
+    return method if summary.processes == 1 else f"{method}, {summary.processes} processes"
 
 
 def warnings(results: Results) -> Iterator[Line]:
@@ -202,11 +172,11 @@ def _stalled(results: Results) -> Iterator[Line]:
 
 def _unjudged(results: Results) -> Iterator[Line]:
     """Yield that tests passed because their limits could not be judged, if any did."""
-    if results.first_unjudged is not None:
-        entry = results.first_unjudged
+    if results.first_inconclusive is not None:
+        entry = results.first_inconclusive
         yield Line(
-            f"{units.count(results.unjudged, 'test')} passed with a GIL limit that could not be"
-            f" judged, such as {text.printable(entry.name)}: {entry.verdicts[0].fact}",
+            f"{units.count(results.inconclusive, 'test')} passed with a GIL limit that could not be"
+            f" judged, such as {printable(entry.name)}: {entry.verdicts[0].fact}",
             yellow=True,
         )
 
@@ -231,4 +201,4 @@ def _doubts(results: Results) -> Iterator[Line]:
     if any(totals["gil_turned_on"] for totals in results.totals):
         yield Line("The GIL was turned on before the tests, by an import.", yellow=True)
     for nodeid in results.gil_turned_on_by:
-        yield Line(f"The GIL was turned on during {text.printable(nodeid)}.", yellow=True)
+        yield Line(f"The GIL was turned on during {printable(nodeid)}.", yellow=True)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from support.gate_samples import BASELINE, ENTRY, FUZZ
+from support.gate_samples import BASELINE, ENTRY, FUZZ, changed
 
-from pytest_gilknock.baseline import codec as baseline_json
+from pytest_gilknock.baseline import codec
 from pytest_gilknock.baseline.codec import KIND, MAX_BYTES, dumps, loads
-from pytest_gilknock.baseline.model import Baseline, BaselineError, Entry
+from pytest_gilknock.baseline.model import Baseline, BaselineEntry, BaselineError
+from pytest_gilknock.model.metrics import METRICS
 
 SCHEMA = Draft202012Validator(
     json.loads(
@@ -30,6 +31,13 @@ AWKWARD_IDS = [
     "test_a.py::test[|`<b>`|{}]",
     "__proto__",
 ]
+
+
+def test_the_published_schema_has_every_metric() -> None:
+    entry = SCHEMA.schema["$defs"]["entry"]
+    assert METRICS.keys() <= entry["properties"].keys()
+    assert METRICS.keys() <= set(entry["required"])
+    assert SCHEMA.schema["properties"]["schema"]["const"] == codec.SCHEMA_VERSION
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -48,7 +56,7 @@ def test_a_baseline_reads_back_as_it_was_and_is_written_the_same_again() -> None
 
 
 def test_the_file_has_one_test_per_line_sorted_so_that_a_diff_names_the_test() -> None:
-    tests = {"b": replace(ENTRY, wait=0.00001), "a": ENTRY}
+    tests = {"b": changed(ENTRY, wait=0.00001), "a": ENTRY}
     assert dumps(replace(BASELINE, tests=tests)) == (
         "{\n"
         '  "commit": {"branch": "main", "dirty": false, "id": "3f2a9c1b"},\n'
@@ -153,9 +161,9 @@ def test_a_file_too_large_to_be_a_baseline_is_refused() -> None:
 
 def test_a_run_too_large_to_be_read_back_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(dumps(BASELINE))
-    monkeypatch.setattr(baseline_json, "MAX_BYTES", size)
+    monkeypatch.setattr(codec, "MAX_BYTES", size)
     assert len(dumps(BASELINE)) == size
-    monkeypatch.setattr(baseline_json, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(codec, "MAX_BYTES", size - 1)
     with pytest.raises(BaselineError, match=f"with {len(BASELINE.tests)} tests larger than"):
         dumps(BASELINE)
 
@@ -254,12 +262,16 @@ def test_bytes_of_any_kind_are_refused(data: bytes) -> None:
 
 
 ENTRIES = st.builds(
-    Entry,
+    BaselineEntry,
     method=st.sampled_from(["exact", "sampled", "disabled"]),
-    contention=st.none() | st.floats(0, 1).map(lambda share: round(share, 4)),
-    wait=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
-    max_wait=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
-    contended=st.none() | st.integers(0, 2**63 - 1),
+    metrics=st.fixed_dictionaries(
+        {
+            "contention": st.none() | st.floats(0, 1).map(lambda share: round(share, 4)),
+            "wait": st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
+            "max_wait": st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
+            "contended": st.none() | st.integers(0, 2**63 - 1),
+        }
+    ).map(lambda metrics: {**dict.fromkeys(METRICS), **metrics}),
     held=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
     wall=st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
     knocks=st.integers(0, 2**63 - 1),
@@ -271,7 +283,9 @@ ENTRIES = st.builds(
 
 @FUZZ
 @given(st.dictionaries(st.text(st.characters(), min_size=1), ENTRIES, max_size=4))
-def test_whatever_was_measured_under_whatever_id_reads_back_equal(tests: dict[str, Entry]) -> None:
+def test_whatever_was_measured_under_whatever_id_reads_back_equal(
+    tests: dict[str, BaselineEntry],
+) -> None:
     baseline = replace(BASELINE, tests=tests)
     text = dumps(baseline)
     assert loads(text.encode(), "b.json") == baseline

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps, loads
 from pytest_gilknock.baseline.model import Commit
 
-CI_VARIABLES = [*origin._COMMIT_VARIABLES, *origin._BRANCH_VARIABLES]
+CI_VARIABLES = [*environment._COMMIT_VARIABLES, *environment._BRANCH_VARIABLES]
 
 
 @pytest.fixture(autouse=True)
@@ -41,28 +41,28 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def test_the_machine_kind_names_system_interpreter_and_word_size() -> None:
-    kind = origin.machine_kind()
+    kind = environment.machine_kind()
     major, minor = sys.version_info[:2]
     assert kind.startswith(f"{platform.system()}-CPython-{major}.{minor}-64bit")
 
 
 def test_a_free_threaded_build_is_a_kind_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sysconfig.get_config_var", lambda name: int(name == "Py_GIL_DISABLED"))
-    assert origin.machine_kind().endswith("-freethreaded")
+    assert environment.machine_kind().endswith("-freethreaded")
 
 
 def test_the_baseline_of_this_process_is_one_that_loads() -> None:
-    baseline = origin.baseline({})
+    baseline = environment.baseline({})
     assert loads(dumps(baseline).encode(), "b.json") == baseline
 
 
 def test_commit_branch_and_uncommitted_changes(repository: Path) -> None:
     head = git(repository, "rev-parse", "HEAD")
-    assert origin.commit_of(str(repository)) == Commit(head, "main", dirty=False)
+    assert environment.commit_of(str(repository)) == Commit(head, "main", dirty=False)
     repository.joinpath("untracked.txt").write_text("")
-    assert origin.commit_of(str(repository)) == Commit(head, "main", dirty=False)
+    assert environment.commit_of(str(repository)) == Commit(head, "main", dirty=False)
     repository.joinpath("a.py").write_text("changed")
-    assert origin.commit_of(str(repository)) == Commit(head, "main", dirty=True)
+    assert environment.commit_of(str(repository)) == Commit(head, "main", dirty=True)
 
 
 def test_the_branch_of_a_detached_checkout_is_what_the_ci_says(
@@ -70,23 +70,23 @@ def test_the_branch_of_a_detached_checkout_is_what_the_ci_says(
 ) -> None:
     head = git(repository, "rev-parse", "HEAD")
     git(repository, "checkout", "-q", "--detach")
-    assert origin.commit_of(str(repository)) == Commit(head, None, dirty=False)
+    assert environment.commit_of(str(repository)) == Commit(head, None, dirty=False)
     monkeypatch.setenv("GITHUB_HEAD_REF", "")
     monkeypatch.setenv("CI_COMMIT_REF_NAME", "feature/x")
-    assert origin.commit_of(str(repository)) == Commit(head, "feature/x", dirty=False)
+    assert environment.commit_of(str(repository)) == Commit(head, "feature/x", dirty=False)
 
 
 def test_without_git_the_commit_is_what_the_ci_says_or_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert origin.commit_of(str(tmp_path)) is None
+    assert environment.commit_of(str(tmp_path)) is None
     monkeypatch.setenv("CI_COMMIT_SHA", "3f2a9c1b")
-    assert origin.commit_of(str(tmp_path)) == Commit("3f2a9c1b", None, dirty=None)
+    assert environment.commit_of(str(tmp_path)) == Commit("3f2a9c1b", None, dirty=None)
 
 
 def test_a_repository_without_a_commit_has_none(tmp_path: Path, repository: Path) -> None:
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     git(fresh, "init", "-q")
-    assert origin.commit_of(str(fresh)) is None
+    assert environment.commit_of(str(fresh)) is None

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.gate_samples import BASELINE, FUZZ
 
-from pytest_gilknock.baseline.codec import dumps
+from pytest_gilknock.baseline.codec import dumps, load
 from pytest_gilknock.baseline.model import BaselineError
-from pytest_gilknock.baseline.storage import SPREAD_RUNS, Storage, check_target, is_path, load
+from pytest_gilknock.baseline.storage import SPREAD_RUNS, Storage, check_target, is_path
 
 KIND = "Linux-CPython-3.13-64bit"
 TEXT = dumps(BASELINE)
@@ -182,14 +182,14 @@ SMALL_DISK = """
 import os, subprocess
 from pathlib import Path
 from support.gate_samples import FULL
-from pytest_gilknock.gate import io as gate_files
-from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.gate import io as gate_io
+from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.model import BaselineError
 from pytest_gilknock.gate.settings import GateSettings
 
 to_file = GateSettings("", os.path.abspath("base.json"), None, (), False, 0)
 to_folder = GateSettings(os.path.abspath("runs"), "main", None, (), False, 0)
-new = origin.baseline({f"test_{number}": FULL for number in range(400)})
+new = environment.baseline({f"test_{number}": FULL for number in range(400)})
 
 def files():
     return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
@@ -202,14 +202,14 @@ def refused(step, settings):
     raise AssertionError("nothing was refused")
 
 for settings in (to_file, to_folder):
-    gate_files.save(settings, origin.baseline({"test_0": FULL}))
+    gate_io.save(settings, environment.baseline({"test_0": FULL}))
 before = files()
-told = [refused(gate_files.save, settings) for settings in (to_file, to_folder)]
+told = [refused(gate_io.save, settings) for settings in (to_file, to_folder)]
 assert told == ["base.json: No space left on device", "runs: No space left on device"], told
 assert files() == before
 
 subprocess.run(["mount", "-o", "remount,ro", "."], check=True)
-told = [refused(gate_files.check_save, settings) for settings in (to_file, to_folder)]
+told = [refused(gate_io.check_save, settings) for settings in (to_file, to_folder)]
 assert all("is not writable" in one for one in told), told
 """
 

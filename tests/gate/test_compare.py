@@ -5,26 +5,32 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.gate_samples import BASELINE, ENTRY, FUZZ
+from support.gate_samples import BASELINE, ENTRY, FUZZ, changed
 
-from pytest_gilknock.baseline.model import Entry
-from pytest_gilknock.gate.compare import Before, Change, Unjudged, compare_runs, compare_test
+from pytest_gilknock.baseline.model import BaselineEntry
+from pytest_gilknock.gate.compare import (
+    BaselineRuns,
+    Change,
+    Incomparable,
+    compare_runs,
+    compare_test,
+)
+from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import Gate, parse_gate, parse_gates
-from pytest_gilknock.gate.formats import as_json, as_markdown
-from pytest_gilknock.gate.text import section
+from pytest_gilknock.gate.text import as_markdown, section
 from pytest_gilknock.model.metrics import METRICS
 
 
 def outcome(
     metric: str, before: list[float | None], after: float | None, *gates: str
-) -> Change | Unjudged:
-    changes, unjudged = compare_test(
+) -> Change | Incomparable:
+    changes, incomparable = compare_test(
         "test_x",
-        [replace(ENTRY, **{metric: value}) for value in before],
-        replace(ENTRY, **{metric: after}),
+        [changed(ENTRY, **{metric: value}) for value in before],
+        changed(ENTRY, **{metric: after}),
         parse_gates(gates),
     )
-    (found,) = [one for one in [*changes, *unjudged] if one.metric == metric]
+    (found,) = [one for one in [*changes, *incomparable] if one.metric == metric]
     return found
 
 
@@ -100,34 +106,36 @@ def test_contended_is_compared_only_when_it_has_a_gate() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
-        (ENTRY, replace(ENTRY, method="sampled"), "exact before, sampled now"),
-        (replace(ENTRY, method="sampled"), ENTRY, "sampled before, exact now"),
-        (replace(ENTRY, wait=None), ENTRY, "not measured before"),
-        (ENTRY, replace(ENTRY, wait=None), "not measured now"),
+        (ENTRY, changed(ENTRY, method="sampled"), "exact before, sampled now"),
+        (changed(ENTRY, method="sampled"), ENTRY, "sampled before, exact now"),
+        (changed(ENTRY, wait=None), ENTRY, "not measured before"),
+        (ENTRY, changed(ENTRY, wait=None), "not measured now"),
         (
-            replace(ENTRY, method="disabled"),
-            replace(ENTRY, method="disabled"),
+            changed(ENTRY, method="disabled"),
+            changed(ENTRY, method="disabled"),
             "the GIL is disabled",
         ),
     ],
 )
 def test_unlike_and_unmeasured_are_told_and_not_judged(
-    before: Entry, after: Entry, reason: str
+    before: BaselineEntry, after: BaselineEntry, reason: str
 ) -> None:
-    changes, unjudged = compare_test("x", [before], after, [parse_gate("wait:0ms")])
+    changes, incomparable = compare_test("x", [before], after, [parse_gate("wait:0ms")])
     assert [change for change in changes if change.metric == "wait"] == []
-    assert Unjudged("x", "wait", reason, gated=True) in unjudged
+    assert Incomparable("x", "wait", reason, gated=True) in incomparable
 
 
 def test_of_several_runs_those_by_the_same_method_are_the_spread() -> None:
-    runs = [replace(ENTRY, method="sampled", wait=None), replace(ENTRY, wait=0.1)]
-    changes, unjudged = compare_test("x", runs, replace(ENTRY, wait=0.5), [parse_gate("wait:1ms")])
-    assert unjudged == []
+    runs = [changed(ENTRY, method="sampled", wait=None), changed(ENTRY, wait=0.1)]
+    changes, incomparable = compare_test(
+        "x", runs, changed(ENTRY, wait=0.5), [parse_gate("wait:1ms")]
+    )
+    assert incomparable == []
     assert [change.spread for change in changes if change.breached] == [(0.1, 0.1, 1)]
 
 
-def sampled(knocks_waited: int, knocks: int) -> Entry:
-    return replace(
+def sampled(knocks_waited: int, knocks: int) -> BaselineEntry:
+    return changed(
         ENTRY,
         method="sampled",
         contention=round(knocks_waited / knocks, 4),
@@ -136,27 +144,27 @@ def sampled(knocks_waited: int, knocks: int) -> Entry:
     )
 
 
-def sampled_outcome(before: Entry, after: Entry) -> str:
+def sampled_outcome(before: BaselineEntry, after: BaselineEntry) -> str:
     changes, _ = compare_test("x", [before], after, [parse_gate("contention:0.1")])
     return next(change.verdict for change in changes if change.metric == "contention")
 
 
 def test_a_sampled_contention_is_judged_on_enough_knocks_only() -> None:
-    assert sampled_outcome(sampled(2, 10), sampled(6, 10)) == "unsure"
+    assert sampled_outcome(sampled(2, 10), sampled(6, 10)) == "inconclusive"
     assert sampled_outcome(sampled(200, 1000), sampled(600, 1000)) == "over the gate"
     assert sampled_outcome(sampled(200, 1000), sampled(210, 1000)) == "steady"
     assert sampled_outcome(sampled(600, 1000), sampled(200, 1000)) == "better"
 
 
 def test_a_run_compared_lists_the_worst_first_then_what_is_new_and_gone() -> None:
-    before = Before.of(
+    before = BaselineRuns.of(
         [("0001_main", replace(BASELINE, tests=dict.fromkeys(["a", "b", "c", "d", "gone"], ENTRY)))]
     )
     after = {
-        "a": replace(ENTRY, wait=0.35),  # over the gate by 100 ms
-        "b": replace(ENTRY, wait=2.25),  # over the gate by 2 s
-        "c": replace(ENTRY, contention=0.9),  # worse, without a gate
-        "d": replace(ENTRY, wait=0.0),
+        "a": changed(ENTRY, wait=0.35),  # over the gate by 100 ms
+        "b": changed(ENTRY, wait=2.25),  # over the gate by 2 s
+        "c": changed(ENTRY, contention=0.9),  # worse, without a gate
+        "d": changed(ENTRY, wait=0.0),
         "new": ENTRY,
     }
     comparison = compare_runs(before, after, [parse_gate("wait:20ms")], name="this run")
@@ -173,29 +181,31 @@ def test_a_run_compared_lists_the_worst_first_then_what_is_new_and_gone() -> Non
 
 def test_a_test_that_only_some_of_the_saved_runs_measured_has_its_spread_from_these() -> None:
     full = replace(BASELINE, tests={"a": ENTRY, "b": ENTRY})
-    partial = replace(BASELINE, tests={"a": replace(ENTRY, wait=0.5)})
-    before = Before.of([("0001_main", full), ("0002_main", partial)])
+    partial = replace(BASELINE, tests={"a": changed(ENTRY, wait=0.5)})
+    before = BaselineRuns.of([("0001_main", full), ("0002_main", partial)])
     assert {nodeid: len(entries) for nodeid, entries in before.entries.items()} == {"a": 2, "b": 1}
 
 
 def test_the_baseline_reaches_a_worker_as_plain_text() -> None:
-    tests = {"test[\ud800\n\x00é]": ENTRY, "b": replace(ENTRY, wait=None, method="sampled")}
-    before = Before.of([("0001_main", replace(BASELINE, tests=tests)), ("0002_main", BASELINE)])
+    tests = {"test[\ud800\n\x00é]": ENTRY, "b": changed(ENTRY, wait=None, method="sampled")}
+    before = BaselineRuns.of(
+        [("0001_main", replace(BASELINE, tests=tests)), ("0002_main", BASELINE)]
+    )
     assert before.dumps().isascii()
-    assert Before.loads(before.dumps()) == before
+    assert BaselineRuns.loads(before.dumps()) == before
 
 
-def test_the_extent_ranks_different_metrics_by_what_was_allowed() -> None:
+def test_the_severity_ranks_different_metrics_by_what_was_allowed() -> None:
     gates = [parse_gate("wait:10ms"), parse_gate("contention:0.1")]
-    changes, _ = compare_test("x", [ENTRY], replace(ENTRY, wait=0.35, contention=0.7), gates)
-    assert {change.metric: pytest.approx(change.extent) for change in changes} == {
+    changes, _ = compare_test("x", [ENTRY], changed(ENTRY, wait=0.35, contention=0.7), gates)
+    assert {change.metric: pytest.approx(change.severity) for change in changes} == {
         "wait": 10.0,
         "contention": 2.0,
         "max_wait": 0.0,
     }
     unlimited = outcome("wait", [0.1], 0.2, "wait:0ms")
     assert isinstance(unlimited, Change)
-    assert unlimited.extent == pytest.approx(0.1 / METRICS["wait"].floor)
+    assert unlimited.severity == pytest.approx(0.1 / METRICS["wait"].floor)
     assert Gate("wait", None, 0.0).allowance(0.0) == METRICS["wait"].floor
 
 
@@ -214,7 +224,7 @@ def test_the_extent_ranks_different_metrics_by_what_was_allowed() -> None:
 def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
     wall: float, contention: float, expected: str
 ) -> None:
-    after = replace(ENTRY, wall=wall, contention=contention)
+    after = changed(ENTRY, wall=wall, contention=contention)
     changes, _ = compare_test("x", [ENTRY], after, [parse_gate("contention:0.05")])
     assert next(change.verdict for change in changes if change.metric == "contention") == expected
 
@@ -224,14 +234,20 @@ def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
     [
         ("wait", 0.30, None, 4, "over the gate"),
         ("wait", 0.30, 0.0, 4, "over the gate"),
-        ("wait", 0.30, 0.2, 4, "unsure"),
+        ("wait", 0.30, 0.2, 4, "inconclusive"),
         ("wait", 0.30, 0.05, 4, "over the gate"),
-        ("wait", 2.30, 2.15, 4, "unsure"),  # surely 50 ms more, not surely the 100 that are allowed
-        ("max_wait", 0.30, 0.2, 4, "unsure"),
+        (
+            "wait",
+            2.30,
+            2.15,
+            4,
+            "inconclusive",
+        ),  # surely 50 ms more, not surely the 100 that are allowed
+        ("max_wait", 0.30, 0.2, 4, "inconclusive"),
         # 0.8 s for four threads are 0.2 s for the holder: at least 0.1 of 0.8 s is held.
-        ("contention", 0.30, 0.8, 4, "unsure"),
+        ("contention", 0.30, 0.8, 4, "inconclusive"),
         ("contention", 0.40, 0.8, 4, "over the gate"),
-        ("contention", 0.30, 0.2, 0, "unsure"),
+        ("contention", 0.30, 0.2, 0, "inconclusive"),
         ("contention", 1.00, 0.9, 1, "over the gate"),  # held throughout, however delayed
         ("contention", 1.00, 9.0, 1, "over the gate"),
         ("contended", 1000, 9.0, 4, "over the gate"),  # no wait more, but for longer ones
@@ -243,28 +259,32 @@ def test_what_a_busy_machine_may_have_added_is_not_counted(
     metric: str, after: float, run_delay: float | None, threads: int, expected: str
 ) -> None:
     gates = parse_gates(["wait:100ms", "max_wait:100ms", "contention:0.05", "contended:10"])
-    before = replace(ENTRY, **{metric: 100 if metric == "contended" else 0.1})
-    now = replace(before, run_delay=run_delay, threads=threads, **{metric: after})
-    changes, unjudged = compare_test("x", [before], now, gates)
-    assert unjudged == []
+    before = changed(ENTRY, **{metric: 100 if metric == "contended" else 0.1})
+    now = changed(before, run_delay=run_delay, threads=threads, **{metric: after})
+    changes, incomparable = compare_test("x", [before], now, gates)
+    assert incomparable == []
     assert next(change.verdict for change in changes if change.metric == metric) == expected
 
 
 def test_without_a_gate_what_a_busy_machine_may_have_added_is_no_change() -> None:
     assert verdict("wait", [0.1], 0.3) == "worse"
-    changes, _ = compare_test("x", [ENTRY], replace(ENTRY, wait=0.6, run_delay=0.5), ())
+    changes, _ = compare_test("x", [ENTRY], changed(ENTRY, wait=0.6, run_delay=0.5), ())
     assert {change.verdict for change in changes} == {"steady"}
 
 
 counts = st.integers(0, 2**63 - 1)
 times = st.none() | st.floats(0, 1e9)
 entries = st.builds(
-    Entry,
+    BaselineEntry,
     method=st.sampled_from(["exact", "sampled", "disabled"]),
-    contention=st.none() | st.floats(0, 1),
-    wait=times,
-    max_wait=times,
-    contended=st.none() | counts,
+    metrics=st.fixed_dictionaries(
+        {
+            "contention": st.none() | st.floats(0, 1),
+            "wait": times,
+            "max_wait": times,
+            "contended": st.none() | counts,
+        }
+    ).map(lambda metrics: {**dict.fromkeys(METRICS), **metrics}),
     held=times,
     wall=st.floats(0, 1e9),
     knocks=counts,
@@ -277,12 +297,12 @@ entries = st.builds(
 @FUZZ
 @given(st.lists(entries, min_size=1, max_size=3), entries)
 def test_whatever_a_file_says_is_compared_or_told_and_can_be_shown(
-    before: list[Entry], after: Entry
+    before: list[BaselineEntry], after: BaselineEntry
 ) -> None:
     gates = parse_gates(["wait:0ms", "max_wait:0%", "contention:0&0%", "contended:0"])
-    runs = Before.of([("b", replace(BASELINE, tests={"x": entry})) for entry in before])
+    runs = BaselineRuns.of([("b", replace(BASELINE, tests={"x": entry})) for entry in before])
     comparison = compare_runs(runs, {"x": after}, gates, name="now")
-    assert {one.metric for one in [*comparison.changes, *comparison.unjudged]} == set(METRICS)
+    assert {one.metric for one in [*comparison.changes, *comparison.incomparable]} == set(METRICS)
     assert section(comparison, width=80, top=0, everything=True)
     assert as_json(comparison)
     assert as_markdown(comparison)
@@ -290,7 +310,7 @@ def test_whatever_a_file_says_is_compared_or_told_and_can_be_shown(
 
 @FUZZ
 @given(entries)
-def test_a_run_compared_with_itself_is_steady(entry: Entry) -> None:
+def test_a_run_compared_with_itself_is_steady(entry: BaselineEntry) -> None:
     gates = parse_gates(["wait:0ms", "max_wait:0%", "contention:0", "contended:0"])
     changes, _ = compare_test("x", [entry], entry, gates)
     assert {change.verdict for change in changes} <= {"steady"}

@@ -6,7 +6,7 @@ import pytest
 from support.gate_samples import FREE, FULL, GATE, run, write
 
 from pytest_gilknock import _core
-from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps
 
 pytestmark = [
@@ -55,7 +55,7 @@ def test_a_test_over_its_gate_fails_and_says_why(project: pytest.Pytester) -> No
 
 
 def test_saved_runs_of_a_name_make_a_spread(project: pytest.Pytester) -> None:
-    folder = project.path / ".gilknock" / origin.machine_kind()
+    folder = project.path / ".gilknock" / environment.machine_kind()
     folder.mkdir(parents=True)
     write(folder / "0001_main.json", test_one=FREE)
     write(folder / "0002_main.json", test_one=FULL)
@@ -85,7 +85,7 @@ def test_a_baseline_that_is_missing_unreadable_or_unlike_is_a_warning_and_strict
     project: pytest.Pytester, content: str | tuple[str, object] | None, reason: str
 ) -> None:
     if isinstance(content, tuple):
-        document = json.loads(dumps(origin.baseline({"test_a.py::test_one": FULL})))
+        document = json.loads(dumps(environment.baseline({"test_a.py::test_one": FULL})))
         place = document if content[0] == "schema" else document["machine"]
         place[content[0]] = content[1]
         content = json.dumps(document)

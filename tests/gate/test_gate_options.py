@@ -7,7 +7,7 @@ import pytest
 from support.gate_samples import FREE, run
 
 from pytest_gilknock import _core
-from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps
 
 pytestmark = [
@@ -49,7 +49,7 @@ pytestmark = [
 def test_what_cannot_be_used_is_told_before_a_test_runs(
     project: pytest.Pytester, arguments: list[str], reason: str
 ) -> None:
-    text = dumps(origin.baseline({"test_a.py::test_one": FREE}))
+    text = dumps(environment.baseline({"test_a.py::test_one": FREE}))
     files = {
         "file": "kept",
         "damaged.json": text[:200],

@@ -6,6 +6,7 @@ import pytest
 from support.gate_samples import FREE, FULL, GATE, run, write
 
 from pytest_gilknock import _core
+from pytest_gilknock.model.metrics import METRICS
 
 pytestmark = [
     pytest.mark.skipif(
@@ -19,9 +20,7 @@ def test_github_action_benchmark_gets_its_form(project: pytest.Pytester) -> None
     run(project, "--gil-export=github-action-benchmark:out.json")
     benches = json.loads(project.path.joinpath("out.json").read_text())
     assert {bench["name"] for bench in benches} == {
-        f"test_a.py::{test} {metric}"
-        for test in ("test_one", "test_two")
-        for metric in ("contention", "wait", "max_wait", "contended")
+        f"test_a.py::{test} {metric}" for test in ("test_one", "test_two") for metric in METRICS
     }
     assert all(isinstance(bench["value"], int | float) and bench["unit"] for bench in benches)
 

@@ -9,7 +9,7 @@ import pytest
 from support.gate_samples import FREE, FULL, GATE, read, run, write
 
 from pytest_gilknock import _core
-from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline import environment
 
 pytestmark = [
     pytest.mark.skipif(
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def test_runs_are_saved_under_numbers_and_a_name(project: pytest.Pytester) -> None:
-    kind = origin.machine_kind()
+    kind = environment.machine_kind()
     for number in (1, 2):
         result = run(project, "--gil-save=main")
         path = f".gilknock/{kind}/000{number}_main.json"
@@ -33,7 +33,7 @@ def test_runs_are_saved_under_numbers_and_a_name(project: pytest.Pytester) -> No
 
 def test_an_autosaved_run_is_named_by_commit_and_time(project: pytest.Pytester) -> None:
     run(project, "--gil-autosave", "--gil-storage=elsewhere")
-    (path,) = project.path.joinpath("elsewhere", origin.machine_kind()).iterdir()
+    (path,) = project.path.joinpath("elsewhere", environment.machine_kind()).iterdir()
     commit, _, time = path.stem.removeprefix("0001_").partition("_")
     assert commit.isalnum()
     assert len(time) == len("20250131T120000")

@@ -4,32 +4,35 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.gate_samples import BASELINE, ENTRY, reading
+from support.gate_samples import BASELINE, ENTRY, changed, reading
 from support.scripted import blamed
 
-from pytest_gilknock.baseline.model import Entry
-from pytest_gilknock.gate.compare import Before, Comparison, compare_runs, compare_test
+from pytest_gilknock.baseline.model import BaselineEntry
+from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs, compare_test
+from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import parse_gates
-from pytest_gilknock.gate.formats import as_json, as_markdown, code, prose
-from pytest_gilknock.gate.text import breach_text, section
+from pytest_gilknock.gate.text import as_markdown, breach_text, section
 from pytest_gilknock.model.blame import blame_of
+from pytest_gilknock.render.markdown import code, prose
 
 AFTER = {
-    "test_a.py::test_worst": replace(ENTRY, wait=2.0, max_wait=0.1),
-    "test_a.py::test_better": replace(ENTRY, wait=0.0),
+    "test_a.py::test_worst": changed(ENTRY, wait=2.0, max_wait=0.1),
+    "test_a.py::test_better": changed(ENTRY, wait=0.0),
     "test_a.py::test_steady": ENTRY,
-    "test_a.py::test_other_method": replace(ENTRY, method="sampled"),
+    "test_a.py::test_other_method": changed(ENTRY, method="sampled"),
     "test_a.py::test_new": ENTRY,
 }
 KNOWN = [*list(AFTER)[:-1], "test_a.py::test_gone"]
 
 
 def comparison(
-    after: dict[str, Entry] = AFTER, gates: tuple[str, ...] = ("wait:20ms&25%",), runs: int = 1
+    after: dict[str, BaselineEntry] = AFTER,
+    gates: tuple[str, ...] = ("wait:20ms&25%",),
+    runs: int = 1,
 ) -> Comparison:
     before = replace(BASELINE, tests=dict.fromkeys(KNOWN, ENTRY))
     return compare_runs(
-        Before.of([(f"{number:04}_main.json", before) for number in range(1, runs + 1)]),
+        BaselineRuns.of([(f"{number:04}_main.json", before) for number in range(1, runs + 1)]),
         after,
         parse_gates(gates),
         name="this run",
@@ -66,7 +69,7 @@ def test_steady_rows_are_there_when_everything_is_wanted() -> None:
 
 
 def test_the_limit_of_rows_hides_no_breach() -> None:
-    after = {nodeid: replace(ENTRY, wait=2.0 + at) for at, nodeid in enumerate(KNOWN)}
+    after = {nodeid: changed(ENTRY, wait=2.0 + at) for at, nodeid in enumerate(KNOWN)}
     text = shown(comparison(after), top=1)
     assert text.count("!  wait") == len(KNOWN)
     assert "left out" not in text
@@ -80,18 +83,18 @@ def test_nothing_to_compare_is_said() -> None:
 @pytest.mark.parametrize("width", [1, 80, 200])
 def test_a_long_id_is_shortened_to_the_width_and_keeps_its_end(width: int) -> None:
     nodeid = "tests/" + "very_" * 40 + "long.py::test_it"
-    before = Before.of([("b", replace(BASELINE, tests={nodeid: ENTRY}))])
-    compared = compare_runs(before, {nodeid: replace(ENTRY, wait=9.0)}, (), name="now")
+    before = BaselineRuns.of([("b", replace(BASELINE, tests={nodeid: ENTRY}))])
+    compared = compare_runs(before, {nodeid: changed(ENTRY, wait=9.0)}, (), name="now")
     row = shown(compared, width=width).splitlines()[1]
     assert row.endswith("long.py::test_it")
     assert len(row) <= max(width, 80)
 
 
 def hostile(nodeid: str) -> Comparison:
-    before = Before.of(
+    before = BaselineRuns.of(
         [("b\n.json", replace(BASELINE, tests={nodeid: ENTRY, nodeid + "g": ENTRY}))]
     )
-    after = {nodeid: replace(ENTRY, wait=9.0), nodeid + "n": ENTRY}
+    after = {nodeid: changed(ENTRY, wait=9.0), nodeid + "n": ENTRY}
     return compare_runs(before, after, parse_gates(["wait:1ms"]), name="now\x1b[2J")
 
 
@@ -138,8 +141,8 @@ def test_markdown_has_the_table_the_verdict_and_the_warnings() -> None:
 
 
 def test_markdown_of_many_rows_stays_short() -> None:
-    after = {f"t{number}": replace(ENTRY, wait=9.0) for number in range(60)}
-    before = Before.of([("b", replace(BASELINE, tests=dict.fromkeys(after, ENTRY)))])
+    after = {f"t{number}": changed(ENTRY, wait=9.0) for number in range(60)}
+    before = BaselineRuns.of([("b", replace(BASELINE, tests=dict.fromkeys(after, ENTRY)))])
     text = as_markdown(compare_runs(before, after, (), name="now"))
     assert text.count("| `t") == 50
     assert "10 more rows left out." in text
@@ -167,11 +170,11 @@ def test_json_has_everything_in_plain_numbers() -> None:
 
 
 def test_the_text_of_a_failing_test_needs_no_manual() -> None:
-    before = [ENTRY, replace(ENTRY, wait=0.001)]
+    before = [ENTRY, changed(ENTRY, wait=0.001)]
     changes, _ = compare_test(
         "test_a.py::t",
         before,
-        replace(ENTRY, wait=2.0),
+        changed(ENTRY, wait=2.0),
         parse_gates(["wait:20ms&25%", "contention:0.1"]),
     )
     blame = blame_of([blamed("a.py", 3, "f", 1, "worker", 0.1, 5)], {})
@@ -194,27 +197,29 @@ def test_the_text_of_a_failing_test_needs_no_manual() -> None:
 
 def test_a_change_from_zero_has_no_percentage() -> None:
     (change, *_), _ = compare_test(
-        "t", [replace(ENTRY, contention=0.0)], replace(ENTRY, contention=0.4), ()
+        "t", [changed(ENTRY, contention=0.0)], changed(ENTRY, contention=0.4), ()
     )
     text = breach_text([change], ["b.json"], reading())
     assert "contention 0.400, was 0.000 (+0.400, from 0)" in text
 
 
 def test_the_delay_of_a_busy_machine_is_told_where_it_matters() -> None:
-    before = [replace(ENTRY, wait=0.0)]
+    before = [changed(ENTRY, wait=0.0)]
     for run_delay, words in (
         (0.03, "allowed +20.0 ms and +30.0 ms for a busy"),
         (1e-4, "+20.0 ms,"),
     ):
-        after = replace(ENTRY, wait=0.4, run_delay=run_delay)
+        after = changed(ENTRY, wait=0.4, run_delay=run_delay)
         changes, _ = compare_test("t", before, after, parse_gates(["wait:20ms"]))
         assert words in breach_text([one for one in changes if one.breached], ["b"], reading())
 
 
 def test_what_is_not_surely_over_the_gate_is_marked_and_counted() -> None:
-    text = shown(comparison({"test_a.py::test_worst": replace(ENTRY, wait=0.5, run_delay=0.4)}))
+    compared = comparison({"test_a.py::test_worst": changed(ENTRY, wait=0.5, run_delay=0.4)})
+    text = shown(compared)
+    assert json.loads(as_json(compared))["changes"][0]["verdict"] == "inconclusive"
     assert text.splitlines()[1].startswith("?  wait")
-    assert "compared with 0001_main.json: 1 unsure" in text
+    assert "compared with 0001_main.json: 1 inconclusive" in text
     assert "Warning: 1 change over the gate, but not surely: the machine was busy, or" in text
 
 

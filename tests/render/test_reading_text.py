@@ -1,11 +1,11 @@
 import pytest
 from support.scripted import blamed, raw, reading, sampled
 
-from pytest_gilknock.model.limits import Limit, Verdict
+from pytest_gilknock.model.limits import Limit, LimitVerdict
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render.reading_text import breach_text
 
-BREACH = Verdict(
+BREACH = LimitVerdict(
     Limit("max_wait", 0.001, "@pytest.mark.max_gil_wait"), True, "max wait 5.20 ms, limit 1 ms"
 )
 
@@ -29,10 +29,10 @@ def test_a_breach_tells_all_that_was_measured(tmp_path):
     ]
 
 
-def test_two_breaches_are_both_told_and_an_unjudged_limit_is_not():
-    other = Verdict(Limit("contention", 0.3, "--gil-max-contention"), True, "contention 0.5")
-    unjudged = Verdict(Limit("contention", 0.3, "ini key gil_max_contention"), False, "too few")
-    text = breach_text(reading(), [other, BREACH, unjudged], "setup")
+def test_two_breaches_are_both_named_and_an_inconclusive_limit_is_not():
+    other = LimitVerdict(Limit("contention", 0.3, "--gil-max-contention"), True, "contention 0.5")
+    unclear = LimitVerdict(Limit("contention", 0.3, "ini key gil_max_contention"), False, "too few")
+    text = breach_text(reading(), [other, BREACH, unclear], "setup")
     assert text.splitlines()[:2] == [
         "GIL limit exceeded during setup: contention 0.5, set by --gil-max-contention",
         "GIL limit exceeded during setup: max wait 5.20 ms, limit 1 ms,"

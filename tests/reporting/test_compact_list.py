@@ -3,7 +3,7 @@ import sys
 import pytest
 from support.scripted import raw
 
-from pytest_gilknock.reporting.compact_list import Packed
+from pytest_gilknock.reporting.compact_list import CompactList
 
 
 @pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 1_000])
@@ -11,7 +11,7 @@ def test_it_gives_back_what_was_put_in_and_in_order(count):
     values = [
         (f"test_{number}", "passed", {"raw": raw(wait=number / 3)}) for number in range(count)
     ]
-    packed = Packed()
+    packed = CompactList()
     for value in values:
         packed.append(value)
     assert list(packed) == values
@@ -22,7 +22,7 @@ def test_it_keeps_what_cannot_be_packed():
     class Name(str):
         __slots__ = ()
 
-    packed = Packed()
+    packed = CompactList()
     for number in range(120):
         packed.append([Name("odd") if number == 70 else "plain", number])
     assert [number for _, number in packed] == list(range(120))
@@ -38,7 +38,7 @@ def test_readings_take_a_fraction_of_their_memory():
             parts = list(value)
         return sys.getsizeof(value) + sum(map(size, parts))
 
-    packed = Packed()
+    packed = CompactList()
     for number in range(1_000):
         packed.append((f"tests/test_module.py::test_number[{number}]", "passed", {"raw": raw()}))
     assert size(packed._batches) / 1_000 <= 400 < size(raw())

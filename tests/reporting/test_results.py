@@ -89,17 +89,17 @@ def test_keep_all_keeps_what_has_no_row():
     assert results.rows() == []
 
 
-def test_unjudged_limits_are_counted_and_the_first_is_kept():
+def test_inconclusive_limits_are_counted_and_the_first_is_kept():
     limit = ("contention", 0.3, "gil_max_contention")
-    unjudged = measured(
+    inconclusive = measured(
         sampled(1, 1, 0.0), limits=[limit], verdicts=[(limit, False, "not enough knocks")]
     )
     results = Results(top=10, sort="wait")
-    results.add("a", "passed", unjudged)
-    results.add("b", "passed", unjudged)
-    assert results.unjudged == 2
-    assert results.first_unjudged is not None
-    assert results.first_unjudged.name == "a"
+    results.add("a", "passed", inconclusive)
+    results.add("b", "passed", inconclusive)
+    assert results.inconclusive == 2
+    assert results.first_inconclusive is not None
+    assert results.first_inconclusive.name == "a"
     assert results.rows() == []
 
 
@@ -114,7 +114,7 @@ def test_whole_sums_processes():
     results = Results(top=10, sort="wait")
     results.add_process(totals(raw(wall=1.0, held=0.2, wait=0.1)))
     results.add_process(totals(raw(wall=3.0, held=0.6, wait=0.3)))
-    whole = results.whole()
+    whole = results.summary()
     assert whole.contention == pytest.approx(0.2)
     assert whole.wait == pytest.approx(0.4)
     assert whole.methods == ["exact"]
@@ -140,7 +140,7 @@ def test_whole_does_not_add_up_what_one_process_did_not_measure():
     results = Results(top=10, sort="wait")
     results.add_process(totals(raw(wait=0.1)))
     results.add_process(totals(sampled(10, 5)))
-    whole = results.whole()
+    whole = results.summary()
     assert whole.wait is None
     assert whole.held is None
     assert whole.methods == ["exact", "sampled"]
@@ -148,12 +148,12 @@ def test_whole_does_not_add_up_what_one_process_did_not_measure():
 
 
 def test_whole_of_nothing_claims_nothing():
-    whole = Results(top=10, sort="wait").whole()
+    whole = Results(top=10, sort="wait").summary()
     assert (whole.contention, whole.held, whole.wait, whole.methods) == (None, None, None, [])
 
 
 def test_whole_with_the_gil_disabled():
     results = Results(top=10, sort="wait")
     results.add_process(totals(disabled()))
-    assert results.whole().contention is None
-    assert not results.whole().gil_enabled
+    assert results.summary().contention is None
+    assert not results.summary().gil_enabled

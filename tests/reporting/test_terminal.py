@@ -1,8 +1,9 @@
 import pytest
 from support.scripted import blamed, breach, disabled, measured, raw, sampled, totals
 
+from pytest_gilknock.render.lines import Line
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.terminal import BUSY_ALONE, Line, section
+from pytest_gilknock.reporting.terminal import BUSY_ALONE, section
 
 LONG = "tests/integration/test_server.py::TestServer::test_many_clients[asyncio-128]"
 
@@ -126,7 +127,7 @@ def test_no_process_told_its_totals():
     results = Results(top=10, sort="wait")
     lines = texts(results)
     assert "Whole run: contention n/a, wait n/a in 0 s" in lines
-    assert "0 tests measured, but no process told its method" in lines
+    assert "0 tests measured, but no process reported its method" in lines
 
 
 def test_a_busy_thread_alone_is_explained():
@@ -156,10 +157,10 @@ def test_a_busy_machine_is_told_when_it_matters(run_delay, told):
 
 def test_limits_that_could_not_be_judged_are_told():
     limit = ("contention", 0.3, "--gil-max-contention")
-    unjudged = measured(
+    inconclusive = measured(
         sampled(1, 1), limits=[limit], verdicts=[(limit, False, "1 of 1 knock waited")]
     )
-    assert yellow(results_of(("test_a", unjudged), ("test_b", unjudged))) == [
+    assert yellow(results_of(("test_a", inconclusive), ("test_b", inconclusive))) == [
         "2 tests passed with a GIL limit that could not be judged, such as test_a: "
         "1 of 1 knock waited"
     ]

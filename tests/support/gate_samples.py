@@ -7,17 +7,21 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from pytest_gilknock.baseline import environment as origin
+from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps, loads
-from pytest_gilknock.baseline.model import Baseline, Commit, Entry, Interpreter, Machine
+from pytest_gilknock.baseline.model import Baseline, BaselineEntry, Commit, Interpreter, Machine
+from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
 
-ENTRY = Entry(
+ENTRY = BaselineEntry(
     method="exact",
-    contention=0.5,
-    wait=0.25,
-    max_wait=0.005,
-    contended=51,
+    metrics={
+        **dict.fromkeys(METRICS),
+        "contention": 0.5,
+        "wait": 0.25,
+        "max_wait": 0.005,
+        "contended": 51,
+    },
     held=0.5,
     wall=1.0,
     knocks=50,
@@ -76,8 +80,14 @@ def reading(**changes: Any) -> GilReading:
     return GilReading(**{**values, **changes})
 
 
-FREE = replace(ENTRY, contention=0.0, wait=0.0, max_wait=0.0)
-FULL = replace(ENTRY, contention=1.0, wait=9.0, max_wait=9.0)
+def changed(entry: BaselineEntry, **changes: Any) -> BaselineEntry:
+    """Return an entry with other values of its metrics, by their names, or other conditions."""
+    metrics = {name: changes.pop(name) for name in METRICS if name in changes}
+    return replace(entry, metrics={**entry.metrics, **metrics}, **changes)
+
+
+FREE = changed(ENTRY, contention=0.0, wait=0.0, max_wait=0.0)
+FULL = changed(ENTRY, contention=1.0, wait=9.0, max_wait=9.0)
 
 GATE = "--gil-compare-fail=contention:0.5"
 
@@ -87,30 +97,31 @@ FUZZ = settings(deadline=None, derandomize=True, max_examples=300)
 SCRIPT = """
 import os
 from dataclasses import replace
-from pytest_gilknock.baseline.model import Entry
+from pytest_gilknock.baseline.model import BaselineEntry
 
-from_reading = Entry.from_reading
+from_reading = BaselineEntry.from_reading
 
 def scripted(reading):
     contention = float(os.environ.pop("CONTENTION", "0"))
-    times = {"wait": 0.0, "max_wait": 0.0, "wall": 1.0, "run_delay": None}
-    return replace(from_reading(reading), contention=contention, **times)
+    entry = from_reading(reading)
+    metrics = {**entry.metrics, "contention": contention, "wait": 0.0, "max_wait": 0.0}
+    return replace(entry, metrics=metrics, wall=1.0, run_delay=None)
 """
 
 
 def script_readings(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test of an inner run have the contention that it says it has, 0 if it says none."""
-    workers = "if 'PYTEST_XDIST_WORKER' in os.environ:\n    Entry.from_reading = scripted\n"
+    workers = "if 'PYTEST_XDIST_WORKER' in os.environ:\n    BaselineEntry.from_reading = scripted\n"
     pytester.makeconftest(SCRIPT + workers)
     script: dict[str, Any] = {}
     exec(SCRIPT, script)
-    monkeypatch.setattr(Entry, "from_reading", script["scripted"])
+    monkeypatch.setattr(BaselineEntry, "from_reading", script["scripted"])
 
 
-def write(path: Path, **tests: Entry) -> None:
+def write(path: Path, **tests: BaselineEntry) -> None:
     """Write a baseline of this machine for tests of ``test_a.py``."""
     named = {f"test_a.py::{name}": entry for name, entry in tests.items()}
-    path.write_text(dumps(origin.baseline(named)))
+    path.write_text(dumps(environment.baseline(named)))
 
 
 def read(path: Path) -> Baseline:

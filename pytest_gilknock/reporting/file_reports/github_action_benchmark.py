@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from pytest_gilknock.baseline.model import Entry
+from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.render import format as text
+from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.results import Results
 
@@ -22,7 +22,7 @@ class GithubActionBenchmark(FileReport):
 
     def write(self, results: Results) -> list[str]:
         entries = {
-            test.nodeid: Entry.from_reading(test.reading)
+            test.nodeid: BaselineEntry.from_reading(test.reading)
             for test in results.everything()
             if test.measured["phase"] == "call"
         }
@@ -30,12 +30,12 @@ class GithubActionBenchmark(FileReport):
         return [json.dumps(benches, indent=1) + "\n"]
 
 
-def _benches(nodeid: str, entry: Entry) -> Iterator[dict[str, object]]:
+def _benches(nodeid: str, entry: BaselineEntry) -> Iterator[dict[str, object]]:
     for metric in METRICS.values():
-        value = getattr(entry, metric.name)
+        value = entry.metrics[metric.name]
         if value is not None and metric.worse == "higher":
             yield {
-                "name": f"{text.printable(nodeid)} {metric.name}",
+                "name": f"{printable(nodeid)} {metric.name}",
                 "unit": metric.unit.name,
                 "value": value,
                 "extra": f"method: {entry.method}",

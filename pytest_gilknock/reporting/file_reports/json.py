@@ -10,8 +10,9 @@ from importlib.metadata import version
 from typing import Any
 
 from pytest_gilknock.model.reading import SCHEMA_VERSION
+from pytest_gilknock.render.json_lines import one_per_line
 from pytest_gilknock.reporting.file_report import FileReport
-from pytest_gilknock.reporting.results import Entry, Results
+from pytest_gilknock.reporting.results import PhaseResult, Results
 
 
 class JsonReport(FileReport):
@@ -20,24 +21,21 @@ class JsonReport(FileReport):
     format = "json"
 
     def write(self, results: Results) -> Iterator[str]:
-        whole = results.whole()
+        summary = results.summary()
         head = {
             "schema": SCHEMA_VERSION,
             "pytest_gilknock": version("pytest-gilknock"),
             "python": platform.python_version(),
             "platform": sys.platform,
-            "run": {"contention": whole.contention, **whole._asdict()},
+            "run": {"contention": summary.contention, **summary._asdict()},
             "stalls": [{**stall._asdict(), "place": stall.place} for stall in results.stalls],
         }
-        yield json.dumps(head, indent=1).removesuffix("\n}") + ',\n "tests": ['
-        separator = "\n  "
-        for entry in results.everything():
-            yield separator + json.dumps(_test(entry))
-            separator = ",\n  "
-        yield "\n ]\n}\n"
+        tests = (json.dumps(_test(entry)) for entry in results.everything())
+        opened = json.dumps(head, indent=1).removesuffix("\n}")
+        return one_per_line(opened, "tests", tests, brackets="[]", indent=1)
 
 
-def _test(entry: Entry) -> dict[str, Any]:
+def _test(entry: PhaseResult) -> dict[str, Any]:
     verdicts = {verdict.limit: verdict for verdict in entry.verdicts}
     return {
         "nodeid": entry.nodeid,

@@ -1,0 +1,47 @@
+"""A comparison for programs: JSON. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pytest_gilknock.gate.compare import Change, Comparison
+
+SCHEMA_VERSION = 1
+KIND = "pytest-gilknock comparison"
+
+_VERDICTS = {"inconclusive": "inconclusive"}
+"""Verdicts that schema 1 has another word for."""
+
+
+def as_json(comparison: Comparison) -> str:
+    """Return the whole comparison; times are seconds."""
+    document = {
+        "schema": SCHEMA_VERSION,
+        "kind": KIND,
+        "before": comparison.before,
+        "after": comparison.after,
+        "gates": [str(gate) for gate in comparison.gates],
+        "breached": bool(comparison.breaches),
+        "changes": [_change(change) for change in comparison.changes],
+        "unjudged": [one._asdict() for one in comparison.incomparable],
+        "new": comparison.new,
+        "gone": comparison.gone,
+        "warnings": comparison.warnings,
+        "notes": comparison.notes,
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "nodeid": change.nodeid,
+        "metric": change.metric,
+        "verdict": _VERDICTS.get(change.verdict, change.verdict),
+        "before": change.before,
+        "after": change.after,
+        "difference": change.difference,
+        "spread": change.spread._asdict(),
+        "gate": None if change.gate is None else str(change.gate),
+        "extent": change.severity,
+    }

@@ -1,0 +1,22 @@
+"""What a gate found out about a test, as its report carries it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+GATE_RESULT = "gilknock_gate"
+"""Attribute of a test report that has a :class:`GateResult`."""
+
+
+class GateResult(TypedDict):
+    """What a test report carries from the process that ran the test: plain data.
+
+    ``entry`` has the fields of a :class:`~pytest_gilknock.baseline.model.BaselineEntry` in their
+    order, ``severity`` is that of the worst breach, 0 without one.
+    """
+
+    nodeid: str
+    entry: list[Any]
+    breached: bool
+    severity: float
+    attempts: int

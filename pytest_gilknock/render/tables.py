@@ -1,0 +1,68 @@
+"""Tables of aligned text, which fit a width where they can. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pytest_gilknock.render.format import keep_end
+
+MIN_WIDTH = 20
+"""The least that is left of a column that is cut."""
+
+_GAP = 2
+
+
+class Column(NamedTuple):
+    """A column. ``cut`` makes a cell, given its row and its text, fit a width; None: it may not."""
+
+    head: str
+    cells: Sequence[str]
+    right: bool = True
+    cut: Callable[[int, str, int], str] | None = None
+
+    @property
+    def width(self) -> int:
+        """The width of the widest cell, or of the head."""
+        return max(map(len, (self.head, *self.cells)))
+
+    def fitted(self, width: int) -> Column:
+        """Return the column with its cells cut to ``width``."""
+        if self.cut is None or self.width <= width:
+            return self
+        cells = [self.cut(row, cell, width) for row, cell in enumerate(self.cells)]
+        return self._replace(cells=cells)
+
+
+def cut_start(row: int, cell: str, width: int) -> str:
+    """Cut what does not fit at the start of a cell."""
+    return keep_end(cell, width)
+
+
+def text_table(columns: Sequence[Column], width: int | None = None) -> list[str]:
+    """Return the lines of a table, its heads first.
+
+    At most two columns can be cut; they share what ``width`` leaves for them, the first one no more
+    than half of it where both need more.
+    """
+    columns = list(columns)
+    cut = [place for place, column in enumerate(columns) if column.cut is not None]
+    if width is not None and cut:
+        room = width - _GAP * (len(columns) - 1)
+        room -= sum(column.width for place, column in enumerate(columns) if place not in cut)
+        *first, last = cut
+        for place in first:
+            share = max(room // 2, room - columns[last].width)
+            columns[place] = columns[place].fitted(share)
+            room -= columns[place].width
+        columns[last] = columns[last].fitted(room if first else max(MIN_WIDTH, room))
+    rows = zip(*((column.head, *column.cells) for column in columns), strict=True)
+    return [_line(row, columns) for row in rows]
+
+
+def _line(row: tuple[str, ...], columns: Sequence[Column]) -> str:
+    cells = (
+        cell.rjust(column.width) if column.right else cell.ljust(column.width)
+        for cell, column in zip(row, columns, strict=True)
+    )
+    return (" " * _GAP).join(cells).rstrip()
