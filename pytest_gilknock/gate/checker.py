@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import astuple
 from itertools import chain
-from typing import Any, TypedDict
 
 import pytest
 
@@ -13,30 +12,13 @@ from pytest_gilknock import _core
 from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.gate.compare import BaselineRuns, Change, compare_test
 from pytest_gilknock.gate.expression import Gate
+from pytest_gilknock.gate.result import GATE_RESULT, GateResult
 from pytest_gilknock.gate.text import breach_text, runs
 from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import PENDING, fail_worker, is_worker
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render import junit
-
-
-class GateResult(TypedDict):
-    """What a test report carries from the process that ran the test: plain data.
-
-    ``entry`` has the fields of a :class:`~pytest_gilknock.baseline.model.BaselineEntry` in their
-    order, ``severity`` is that of the worst breach, 0 without one.
-    """
-
-    nodeid: str
-    entry: list[Any]
-    breached: bool
-    severity: float
-    attempts: int
-
-
-GATE_RESULT = "gilknock_gate"
-"""Attribute of a test report that has a :class:`GateResult`."""
 
 
 class GateChecker:

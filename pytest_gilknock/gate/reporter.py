@@ -12,17 +12,17 @@ from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.model import Baseline, BaselineEntry, BaselineError
 from pytest_gilknock.baseline.storage import is_path
 from pytest_gilknock.gate import io as gate_io
-from pytest_gilknock.gate.checker import GATE_RESULT
 from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs
+from pytest_gilknock.gate.result import GATE_RESULT
 from pytest_gilknock.gate.retries import reason_against
 from pytest_gilknock.gate.text import as_markdown, runs, section
+from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import write_lines
 from pytest_gilknock.reporting import github
-from pytest_gilknock.reporting.reporter import OUTCOMES
 
 if TYPE_CHECKING:
-    from pytest_gilknock.gate.checker import GateResult
+    from pytest_gilknock.gate.result import GateResult
     from pytest_gilknock.gate.settings import GateSettings
 
 BEFORE = "gilknock_before"

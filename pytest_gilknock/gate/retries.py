@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from _pytest.runner import call_and_report
 
-from pytest_gilknock.gate.checker import GATE_RESULT
+from pytest_gilknock.gate.result import GATE_RESULT
 from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
-    from pytest_gilknock.gate.checker import GateResult
+    from pytest_gilknock.gate.result import GateResult
 
 
 class _Attempt(NamedTuple):

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.wire import PhaseRecord, RunTotals
 
 
-OUTCOMES = ("passed", "failed", "skipped")
-"""Of tests that are over; plugins that run a test again have words of their own for what was."""
-
-
 class Reporter:
     """Lives in the process that prints: the only one, or the controller of pytest-xdist."""
 
@@ -67,7 +63,7 @@ class Reporter:
         record: PhaseRecord | None = attributes.pop(wire.RECORD, None)
         short = attributes.pop(wire.SHORT, False)
         forked = attributes.pop(wire.FORKED, False)
-        if (record is None and not short) or report.outcome not in OUTCOMES:
+        if (record is None and not short) or report.outcome not in wire.OUTCOMES:
             return
         if record is not None:
             self.results.add(report.nodeid, report.outcome, record)

@@ -151,7 +151,7 @@ def _method(summary: RunSummary) -> str:
 
 def warnings(results: Results) -> Iterator[Line]:
     """Yield what must be known even where no table was asked for."""
-    yield from _unjudged(results)
+    yield from _inconclusive(results)
     yield from _stalled(results)
 
 
@@ -159,8 +159,8 @@ def _stalled(results: Results) -> Iterator[Line]:
     """Yield where the GIL was not to be had for long; the stacks are on stderr."""
     for stall in results.stalls[:STALLS_SHOWN]:
         test = f" in {stall.test}" if stall.test else ""
-        held = f", held at {text.printable(stall.place)}" if stall.place else ""
-        by = f" by {text.printable(stall.thread)}" if held and stall.thread else ""
+        held = f", held at {printable(stall.place)}" if stall.place else ""
+        by = f" by {printable(stall.thread)}" if held and stall.thread else ""
         yield Line(
             f"Stall: no thread could get the GIL for {units.seconds(stall.lasted)}{test}{held}{by}",
             yellow=True,
@@ -170,7 +170,7 @@ def _stalled(results: Results) -> Iterator[Line]:
         yield Line(f"({units.count(more, 'more stall')})", yellow=True)
 
 
-def _unjudged(results: Results) -> Iterator[Line]:
+def _inconclusive(results: Results) -> Iterator[Line]:
     """Yield that tests passed because their limits could not be judged, if any did."""
     if results.first_inconclusive is not None:
         entry = results.first_inconclusive
