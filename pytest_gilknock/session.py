@@ -47,9 +47,9 @@ def start(config: pytest.Config) -> None:
     if not is_worker(config):
         _check_exports(settings)
     if settings.gate is not None:
-        from pytest_gilknock.gate import setup as gate_plugin
+        from pytest_gilknock.gate.setup import install
 
-        gate_plugin.install(config, settings, settings.gate)
+        install(config, settings, settings.gate)
     if settings.measures_all:
         _meter(config)
 
