@@ -1,0 +1,103 @@
+"""Places that kept others waiting, and places that waited, summed over the tests of a run. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_gilknock.model.stack import Place, place_of, stack_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_gilknock.model.wire import RawReading, RawStack
+
+MOST_PLACES = 2_000
+"""How many places are kept; beyond, the half that is waited for least is forgotten, and counted."""
+
+
+@dataclass(slots=True)
+class TopPlace:
+    """What one place adds up to."""
+
+    place: Place
+    waited: float = 0.0
+    """Time (s) that was waited for it, or in it, summed over threads and tests."""
+
+    looks: int = 0
+    """How many looks found a holder there; of a victim, how many waits were seen there."""
+
+    tests: int = 0
+    """In how many measured phases of tests."""
+
+    threads: set[str] = field(default_factory=set)
+    """Labels of its threads."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON-ready data."""
+        frame = self.place.frame
+        return {
+            "file": frame.file if frame else "",
+            "line": frame.line if frame else 0,
+            "function": frame.function if frame else "",
+            "inside": self.place.inside,
+            "waited": self.waited,
+            "looks": self.looks,
+            "tests": self.tests,
+            "threads": sorted(self.threads),
+        }
+
+
+class TopPlaces:
+    """Sums over places; takes bounded memory however many there are."""
+
+    def __init__(self) -> None:
+        self.forgotten = 0
+        """How many places had too little to be kept."""
+        self._places: dict[Place, TopPlace] = {}
+
+    def add(self, parts: Iterable[tuple[RawStack, int, str | None, float, int]]) -> None:
+        """Add one test: (stack, native thread id, thread name, waited, looks) of each row."""
+        seen: set[Place] = set()
+        for stack, _, name, waited, looks in parts:
+            if waited <= 0.0:
+                continue
+            place = place_of(stack_of(stack))
+            total = self._places.setdefault(place, TopPlace(place))
+            total.waited += waited
+            total.looks += looks
+            total.tests += place not in seen
+            total.threads.add(name or "unnamed threads")
+            seen.add(place)
+        if len(self._places) > MOST_PLACES:
+            self._forget_half()
+
+    def _forget_half(self) -> None:
+        kept = self.most(MOST_PLACES // 2)
+        self.forgotten += len(self._places) - len(kept)
+        self._places = {total.place: total for total in kept}
+
+    def most(self, number: int) -> list[TopPlace]:
+        """Return the places most waited for, at most ``number`` of them; 0 for all."""
+        return heapq.nlargest(
+            number or len(self._places), self._places.values(), key=lambda total: total.waited
+        )
+
+
+class TopHolders:
+    """Who held the GIL while others waited, and who waited, over all tests added."""
+
+    def __init__(self) -> None:
+        self.holders = TopPlaces()
+        self.victims = TopPlaces()
+        self.wait = 0.0
+        """Time (s) threads waited in these tests."""
+
+    def add(self, raw: RawReading) -> None:
+        """Add the reading of one measured phase of a test."""
+        self.wait += raw["wait"] or 0.0
+        if raw["blame"]:
+            self.holders.add(row[:5] for row in raw["blame"])
+        if raw["victims"]:
+            self.victims.add((*row[:4], row[5]) for row in raw["victims"])
