@@ -61,7 +61,10 @@ _INI_ONLY: tuple[tuple[str, str], ...] = (
 )
 
 
-_OPTIONS_ONLY = ("gil_json", "gil_json_format")
+SHORT_FORMS = {"gil_json": "json", "gil_html": "html"}
+"""Options with a path, short for ``--gil-export`` with this format."""
+
+_OPTIONS_ONLY = (*SHORT_FORMS, "gil_json_format")
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -90,9 +93,9 @@ def declare(parser: pytest.Parser) -> None:
         type="linelist",
         default=None,
     )
-    group.addoption(
-        "--gil-json", metavar="PATH", default=None, help="short for --gil-export=json:PATH"
-    )
+    for name, form in SHORT_FORMS.items():
+        text = f"short for --gil-export={form}:PATH"
+        group.addoption(_flag(name), metavar="PATH", default=None, help=text)
     group.addoption("--gil-json-format", default=None, help=argparse.SUPPRESS)
     for name, text in _INI_ONLY:
         parser.addini(name, text, type=_TEXT_OR_NUMBER, default=None)

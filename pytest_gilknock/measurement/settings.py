@@ -11,7 +11,7 @@ import pytest
 from pytest_gilknock.gate import settings as gate_options
 from pytest_gilknock.model.limits import Limit
 from pytest_gilknock.model.units import parse_duration, parse_share
-from pytest_gilknock.options import DEFAULT_TOP, JUNIT, METHODS, SORTS, given
+from pytest_gilknock.options import DEFAULT_TOP, JUNIT, METHODS, SHORT_FORMS, SORTS, given
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.settings import GateSettings
@@ -104,19 +104,20 @@ def _exports(config: pytest.Config, asked: dict[str, tuple[str, Any]]) -> tuple[
             "--gil-json-format: write --gil-export=FORMAT:PATH instead, such as"
             " --gil-export=github-action-benchmark:gil.json"
         )
-    if "gil_export" not in asked and "gil_json" not in asked:
+    short = [name for name in SHORT_FORMS if name in asked]
+    if "gil_export" not in asked and not short:
         return ()
     from pytest_gilknock.reporting import export
 
     folder = os.getcwd()
     place, written = asked.get("gil_export", ("", []))
     if config.option.gil_export is None:
-        folder, written = str(config.rootpath), [] if "gil_json" in asked else written
+        folder, written = str(config.rootpath), [] if short else written
     try:
         exports = [export.parse_export(one, place, folder) for one in written]
-        if "gil_json" in asked:
-            place, path = asked["gil_json"]
-            exports.append(export.json_export(path, place, os.getcwd()))
+        for name in short:
+            place, path = asked[name]
+            exports.append(export.short_export(SHORT_FORMS[name], path, place, os.getcwd()))
         place = "--gil-export"
         export.check_distinct(exports)
     except ValueError as error:

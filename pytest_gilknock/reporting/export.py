@@ -47,9 +47,9 @@ def parse_export(written: str, source: str, folder: str) -> Export:
     return Export(find(name), _absolute(path, folder), source)
 
 
-def json_export(path: str, source: str, folder: str) -> Export:
-    """Return the export that ``--gil-json=PATH`` is short for. Raises ValueError."""
-    return Export(find("json"), _absolute(path, folder), source)
+def short_export(name: str, path: str, source: str, folder: str) -> Export:
+    """Return the export that an option of its own is short for. Raises ValueError."""
+    return Export(find(name), _absolute(path, folder), source)
 
 
 def _absolute(path: str, folder: str) -> str:

@@ -30,6 +30,7 @@ class Reporter:
             sort=settings.sort,
             threshold=WORTH_A_ROW if settings.verbosity < 2 else 0.0,
             keep_all=bool(settings.exports),
+            root=str(config.rootpath),
         )
 
     def pytest_report_header(self) -> str | None:
@@ -101,7 +102,6 @@ class Reporter:
                 self.results,
                 width=self._config.get_terminal_writer().fullwidth,
                 verbosity=self._settings.verbosity,
-                root=str(self._config.rootpath),
             )
         else:
             lines = list(terminal.warnings(self.results))

@@ -9,6 +9,7 @@ from pytest_gilknock.model.limits import Limit, LimitVerdict
 from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading, contention_of
 from pytest_gilknock.model.stalls import Stall
 from pytest_gilknock.reporting.compact_list import CompactList
+from pytest_gilknock.reporting.top_holders import TopHolders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,12 +58,21 @@ class Results:
     """Counts every test; keeps the worst ``top`` (0: all) of those worth a row, and every breach.
 
     ``sort`` is the measure that says who is worst, ``threshold`` (s) what it reaches in a test
-    worth a row. With ``keep_all``, :meth:`everything` has every test.
+    worth a row. With ``keep_all``, :meth:`everything` has every test. ``root`` is the directory
+    that paths are printed relative to.
     """
 
     def __init__(
-        self, top: int, sort: str, threshold: float = WORTH_A_ROW, keep_all: bool = False
+        self,
+        top: int,
+        sort: str,
+        threshold: float = WORTH_A_ROW,
+        keep_all: bool = False,
+        root: str = "",
     ) -> None:
+        self.root = root
+        self.places = TopHolders()
+        """Who held the GIL while others waited, and who waited, over all tests."""
         self.top = top
         self.sort = sort
         self.threshold = threshold
@@ -89,6 +99,7 @@ class Results:
         """Count one measured phase of a test, and keep it where it may be shown."""
         raw = measured["raw"]
         self.measured += 1
+        self.places.add(raw)
         if raw["run_delay"] is not None:
             self.run_delay += raw["run_delay"]
             self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)

@@ -24,22 +24,24 @@ from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
+    from pytest_gilknock.model.stack import Place
 
 STALLS_SHOWN = 10
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
 
-def section(results: Results, *, width: int, verbosity: int, root: str = "") -> list[Line]:
+def section(results: Results, *, width: int, verbosity: int) -> list[Line]:
     """Return the lines of the section; the table is at most ``width`` wide, from 80 up.
 
     A negative ``verbosity`` leaves only breaches and the closing line; 1 adds the threads and the
-    blamed places of each row, 2 whole stacks. Paths are printed relative to ``root``.
+    blamed places of each row, 2 whole stacks.
     """
     quiet = verbosity < 0
     entries = results.breaches if quiet else results.rows()
-    lines = list(_table(entries, width, root, verbosity))
+    lines = list(_table(entries, width, results.root, verbosity))
     if not quiet:
         lines += _left_out(results, len(entries))
+        lines += top_places(results, width)
     lines += _closing(results, quiet=quiet)
     return lines
 
@@ -70,14 +72,16 @@ def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) ->
 
 def _blames(readings: list[GilReading], root: str) -> Column:
     rows = [listed(reading.blame, reading.wait) for reading in readings]
-    places = [blame[0].place if blame else None for blame in rows]
+    return _places("blame", [blame[0].place if blame else None for blame in rows], root)
 
+
+def _places(head: str, places: list[Place | None], root: str) -> Column:
     def cut(row: int, cell: str, width: int) -> str:
         place = places[row]
         return cell if place is None else fit_place(place, root, width)
 
     cells = ["-" if place is None else place_text(place, root) for place in places]
-    return Column("blame", cells, right=False, cut=cut)
+    return Column(head, cells, right=False, cut=cut)
 
 
 def _threads(reading: GilReading) -> str:
@@ -115,6 +119,36 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
         )
 
 
+def top_places(results: Results, width: int) -> Iterator[Line]:
+    """Yield who held the GIL while others waited, and who waited, over all tests."""
+    if results.places.wait < WORTH_A_ROW:
+        return
+    number = results.top
+    for head, places in (
+        ("held by, over all tests", results.places.holders),
+        ("waited in, over all tests", results.places.victims),
+    ):
+        most, more = places.listed(number, results.places.wait)
+        if not most:
+            continue
+        columns = [
+            Column("wait", [units.seconds(place.waited) for place in most]),
+            Column("share", [_percent(place.waited, results.places.wait) for place in most]),
+            Column("tests", [str(place.tests) for place in most]),
+            _places(head, [place.place for place in most], results.root),
+            Column("thread", [printable(place.thread_label) for place in most], right=False),
+        ]
+        heads, *rows = text_table(columns, width)
+        yield Line(heads, bold=True)
+        yield from map(Line, rows)
+        if more:
+            yield Line(f"({units.count(more, 'more place')} with less, or seen fewer than 3 times)")
+
+
+def _percent(part: float, total: float) -> str:
+    return f"{100 * part / total:.0f} %"
+
+
 def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     summary = results.summary()
     contention, wait = summary.contention, summary.wait
@@ -138,7 +172,7 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
         cost, held = units.seconds(summary.windows_cost), units.seconds(summary.knocks_held)
         yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
     yield from warnings(results)
-    yield from _doubts(results)
+    yield from doubts(results)
 
 
 def _method(summary: RunSummary) -> str:
@@ -181,7 +215,7 @@ def _inconclusive(results: Results) -> Iterator[Line]:
         )
 
 
-def _doubts(results: Results) -> Iterator[Line]:
+def doubts(results: Results) -> Iterator[Line]:
     """Yield what makes the numbers less than they seem."""
     if results.crashed:
         number = "1 process" if results.crashed == 1 else f"{results.crashed} processes"

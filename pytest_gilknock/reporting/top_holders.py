@@ -6,6 +6,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_gilknock.model.blame import LEAST_LOOKS, LEAST_SHARE
 from pytest_gilknock.model.stack import Place, place_of, stack_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ class TopPlace:
 
     threads: set[str] = field(default_factory=set)
     """Labels of its threads."""
+
+    @property
+    def thread_label(self) -> str:
+        """One of its threads, and how many others there are."""
+        first, *others = sorted(self.threads)
+        return f"{first} and {len(others)} more" if others else first
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON-ready data."""
@@ -83,6 +90,18 @@ class TopPlaces:
         return heapq.nlargest(
             number or len(self._places), self._places.values(), key=lambda total: total.waited
         )
+
+    def listed(self, number: int, wait: float) -> tuple[list[TopPlace], int]:
+        """Return the places worth a line, at most ``number`` (0: all), and how many are left.
+
+        Such a place has 1 % of ``wait`` (s), and was seen three times or more.
+        """
+        worth = [
+            total
+            for total in self.most(number)
+            if total.looks >= LEAST_LOOKS and total.waited >= LEAST_SHARE * wait
+        ]
+        return worth, len(self._places) + self.forgotten - len(worth)
 
 
 class TopHolders:

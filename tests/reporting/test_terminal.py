@@ -31,6 +31,10 @@ def test_a_table_of_80_columns():
         "     0.998   12.4 s   48.2 ms        2  pool.py:31 burn  ...clients[asyncio-128]",
         "     0.500  2.10 ms   5.20 ms        2  -                test_b.py::test_io",
         "(1 test below 1 ms wait hidden. Use -vv to show.)",
+        "  wait  share  tests  held by, over all tests   thread",
+        "200 ms    2 %      2  /src/app/pool.py:31 burn  worker",
+        "  wait  share  tests  waited in, over all tests  thread",
+        "600 ms    5 %      3  /src/app/loop.py:7 run     MainThread",
         "Whole run: contention 0.500, wait 250 ms in 1.00 s",
         "3 tests measured, method exact, GIL enabled",
         "Measuring took 21.0 ms, and its knocks held the GIL for 1.20 ms",
@@ -183,3 +187,24 @@ def test_names_from_outside_are_escaped():
     results = results_of(("a\x1b[31m\r", measured(raw(blame=blame))))
     for line in texts(results, width=120, verbosity=1):
         assert line.isprintable()
+
+
+def test_the_places_most_waited_for_over_all_tests():
+    slow = blamed("/src/app/slow.py", 3, "slow", 12, "worker", 0.2, 9)
+    seldom = blamed("/src/app/seldom.py", 4, "seldom", 12, "worker", 0.1, 2)
+    results = results_of(
+        ("a", measured(raw(blame=[slow]))), ("b", measured(raw(blame=[slow, seldom]))), root="/src"
+    )
+    lines = texts(results)
+    at = lines.index("  wait  share  tests  held by, over all tests  thread")
+    assert lines[at + 1 : at + 5] == [
+        "400 ms   80 %      2  app/slow.py:3 slow       worker",
+        "(1 more place with less, or seen fewer than 3 times)",
+        "  wait  share  tests  waited in, over all tests  thread",
+        "400 ms   80 %      2  app/loop.py:7 run          MainThread",
+    ]
+
+
+def test_no_places_where_nothing_waited():
+    lines = texts(results_of(("a", measured(raw(wait=0.0, blame=[], victims=[])))))
+    assert not [line for line in lines if "over all tests" in line]

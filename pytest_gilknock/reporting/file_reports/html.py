@@ -1,0 +1,26 @@
+"""A run as a page to look at. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pytest_gilknock.reporting.file_report import FileReport
+from pytest_gilknock.reporting.page import page_text
+
+if TYPE_CHECKING:
+    from pytest_gilknock.reporting.results import Results
+
+
+class HtmlReport(FileReport):
+    """One self-contained file: the run in figures, its tests, who held the GIL and who waited."""
+
+    format = "html"
+
+    def check(self) -> None:
+        if find_spec("jinja2") is None:
+            raise ValueError("the page needs Jinja2: pip install 'pytest-gilknock[html]'")
+
+    def write(self, results: Results) -> Iterator[str]:
+        return page_text(results)

@@ -1,0 +1,52 @@
+// Elements and texts. Whatever comes from outside becomes a text node or an attribute, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value != null) node.setAttribute(name, value);
+  }
+  node.append(...children.flat().filter((child) => child != null));
+  return node;
+}
+
+function element(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+function drawing(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+const NOT_MEASURED = "n/a";
+
+// Three digits and the unit that suits them, as the terminal writes times.
+function seconds(value) {
+  if (value == null) return NOT_MEASURED;
+  if (value === 0) return "0 s";
+  if (value < 1e-6) return "<1 us";
+  const [scaled, unit] =
+    value < 1e-3 ? [value * 1e6, "us"] : value < 1 ? [value * 1e3, "ms"] : [value, "s"];
+  return `${scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${unit}`;
+}
+
+function share(value) {
+  return value == null ? NOT_MEASURED : value.toFixed(3);
+}
+
+function percent(part, whole) {
+  return whole > 0 ? `${((100 * part) / whole).toFixed(part < whole / 10 ? 1 : 0)} %` : NOT_MEASURED;
+}
+
+function count(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+const PRINTED = {
+  s: seconds,
+  share,
+  count: (value) => (value == null ? NOT_MEASURED : value.toLocaleString("en")),
+  text: (value) => value ?? "",
+};
