@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gzip import GzipFile
 
 
 def check_replaceable(path: str) -> None:
@@ -18,18 +23,20 @@ def check_replaceable(path: str) -> None:
     if not os.path.isdir(os.path.dirname(target)):
         raise FileNotFoundError(f"{os.path.dirname(path)} is not a directory")
     try:
-        os.unlink(_make_beside(target, ()))
+        os.unlink(_make_beside(target, (), False))
     except OSError as error:
         raise OSError(f"{os.path.dirname(path)} is not writable: {error.strerror}") from None
 
 
-def replace(path: str, pieces: Iterable[str]) -> None:
+def replace(path: str, pieces: Iterable[str], *, compressed: bool = False) -> None:
     """Replace ``path``, or what it links to, with these pieces of text in one step.
+
+    ``compressed`` with gzip; the same text makes the same file.
 
     Raises OSError, and then leaves the old file as it was and nothing beside it.
     """
     target = os.path.realpath(path)
-    made = _make_beside(target, pieces)
+    made = _make_beside(target, pieces, compressed)
     try:
         os.replace(made, target)
     except BaseException:
@@ -38,13 +45,16 @@ def replace(path: str, pieces: Iterable[str]) -> None:
         raise
 
 
-def _make_beside(target: str, pieces: Iterable[str]) -> str:
+def _make_beside(target: str, pieces: Iterable[str], compressed: bool) -> str:
     """Write a new file in the folder of ``target`` and return its path."""
     made = f"{target}.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.writelines(pieces)
+        with open(descriptor, "wb") as file:
+            if compressed:
+                _write_compressed(file, pieces)
+            else:
+                _write(file, pieces)
             file.flush()
             os.fsync(descriptor)
     except BaseException:
@@ -52,3 +62,16 @@ def _make_beside(target: str, pieces: Iterable[str]) -> str:
             os.unlink(made)
         raise
     return made
+
+
+def _write(file: IO[bytes] | GzipFile, pieces: Iterable[str]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    text.writelines(pieces)
+    text.detach()
+
+
+def _write_compressed(file: IO[bytes], pieces: Iterable[str]) -> None:
+    from gzip import GzipFile
+
+    with GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+        _write(packed, pieces)

@@ -49,6 +49,11 @@ _INI_ONLY: tuple[tuple[str, str], ...] = (
         "are only knocks)",
     ),
     (
+        "gil_trace_events",
+        "how many holds of the GIL and waits for it a trace keeps of each process, the latest "
+        "ones, 24 bytes each (default: 1000000)",
+    ),
+    (
         "gil_stall_timeout",
         "when no thread can get the GIL for so long, print all stacks to stderr and tell of it: "
         "10ms to 60min, or 0 for never (default: 1s)",

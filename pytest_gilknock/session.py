@@ -105,7 +105,17 @@ def _meter(config: pytest.Config) -> Meter:
         config.pluginmanager.register(meter, _METER)
         config.pluginmanager.register(ReportWriter())
         _watch_for_stalls(config, meter)
+        _record_trace(config, meter)
     return meter
+
+
+def _record_trace(config: pytest.Config, meter: Meter) -> None:
+    settings = settings_of(config)
+    if any(export.report.needs_trace for export in settings.exports):
+        from pytest_gilknock.measurement.tracing import TraceRecorder
+
+        recorder = TraceRecorder(config, settings.method, settings.trace_events, meter.extras)
+        config.pluginmanager.register(recorder)
 
 
 def _watch_for_stalls(config: pytest.Config, meter: Meter) -> None:

@@ -1,4 +1,5 @@
 import errno
+import gzip
 import os
 import stat
 
@@ -13,6 +14,14 @@ def test_replace_writes_and_leaves_nothing_beside(tmp_path):
     replace(str(path), ["gr", "üß"])
     assert path.read_text(encoding="utf-8") == "grüß"
     assert os.listdir(tmp_path) == ["out.json"]
+
+
+def test_compressed_files_of_the_same_text_are_the_same(tmp_path):
+    for name in ("a.gz", "b.gz"):
+        replace(str(tmp_path / name), ["gr", "üß"], compressed=True)
+    written = [(tmp_path / name).read_bytes() for name in ("a.gz", "b.gz")]
+    assert written[0] == written[1]
+    assert gzip.decompress(written[0]).decode("utf-8") == "grüß"
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_gilknock.gate import settings as gate_options
 from pytest_gilknock.model.limits import Limit
+from pytest_gilknock.model.trace import DEFAULT_EVENTS
 from pytest_gilknock.model.units import parse_duration, parse_share
 from pytest_gilknock.options import DEFAULT_TOP, JUNIT, METHODS, SHORT_FORMS, SORTS, given
 
@@ -33,6 +34,7 @@ class Settings(NamedTuple):
     knock_interval: float | None = None
     switch_interval: float | None = None
     stall_timeout: float = 1.0
+    trace_events: int = DEFAULT_EVENTS
     exports: tuple[Export, ...] = ()
     junit: str = "limited"
     gate: GateSettings | None = None
@@ -88,6 +90,7 @@ def read(config: pytest.Config) -> Settings:
         knock_interval=value("gil_knock_interval", _or_off(_between("100us", "10s"), "off"), None),
         switch_interval=value("gil_switch_interval", _between("1us", "1min"), None),
         stall_timeout=value("gil_stall_timeout", _or_off(_between("10ms", "60min"), "0"), 1.0),
+        trace_events=value("gil_trace_events", _parse_events, DEFAULT_EVENTS),
         exports=_exports(config, asked),
         junit=value("gil_junit", _one_of(JUNIT), _default_junit(config, report=report)),
         gate=gate,
@@ -164,6 +167,13 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
         return str(value)
 
     return parse
+
+
+def _parse_events(value: Any) -> int:
+    written = str(value).replace("_", "")
+    if not (written.isascii() and written.isdigit() and 0 < len(written) < 10 and int(written)):
+        raise ValueError(f"{value!r} is not a number of events from 1 to 999999999")
+    return int(written)
 
 
 def _or_off(parse: Callable[[Any], float], *off: str) -> Callable[[Any], float]:

@@ -107,8 +107,26 @@ class PhaseRecord(_Judged):
     raw: RawReading
 
 
+# (test id, phase or "" for all of the test, from, until); moments as in RawTrace
+RawSpan = tuple[str, str, int, int]
+
+
+class ProcessTrace(TypedDict):
+    """What happened to the GIL of a process while its tests ran."""
+
+    process: str  # "pytest", or the name of an xdist worker
+    pid: int
+    raw: RawTrace | None
+    reason: str | None  # why there is none
+    clock: tuple[int, int, float]  # as RawTrace has it
+    threads: list[RawThread]  # of the same window
+    spans: list[RawSpan]
+
+
 class RunExtras(TypedDict, total=False):
     """What else a measuring process tells at its end, if it was asked for."""
+
+    trace: ProcessTrace
 
     stalls: list[RawStall]
     stalls_omitted: int  # more stalls than were kept

@@ -29,8 +29,11 @@ class Export(NamedTuple):
             raise ValueError(f"{error}; give the path of a file to write") from None
 
     def write(self, results: Results) -> None:
-        """Replace the file. Raises OSError, and then leaves it as it was."""
-        replace(self.path, self.report.write(results))
+        """Replace the file, compressed if its name ends in ``.gz``.
+
+        Raises OSError, and then leaves it as it was.
+        """
+        replace(self.path, self.report.write(results), compressed=self.path.endswith(".gz"))
 
 
 def parse_export(written: str, source: str, folder: str) -> Export:

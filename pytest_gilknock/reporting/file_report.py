@@ -21,6 +21,9 @@ class FileReport(ABC):
     format: ClassVar[str]
     """The name of the format in ``--gil-export=FORMAT:PATH``."""
 
+    needs_trace: ClassVar[bool] = False
+    """Whether every hold and wait is to be recorded for it: ``results.traces``."""
+
     def check(self) -> None:  # noqa: B027 (most formats lack nothing)
         """Raise ValueError, with the way to mend it, if this report cannot be written here.
 
@@ -34,6 +37,10 @@ class FileReport(ABC):
         ``results.everything()`` has every measured test. The file is replaced in one step after the
         last piece, and stays as it was if this raises OSError.
         """
+
+    def caveats(self, results: Results) -> Iterable[str]:
+        """Return what the file lacks, as lines for the terminal."""
+        return ()
 
 
 def formats() -> list[str]:

@@ -94,6 +94,8 @@ class Reporter:
             else:
                 news = Line(f"GIL readings written to {path}")
             self._file_news.append(news)
+            for caveat in export.report.caveats(self.results):
+                self._file_news.append(Line(printable(caveat), yellow=True))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""

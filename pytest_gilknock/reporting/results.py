@@ -14,7 +14,7 @@ from pytest_gilknock.reporting.top_holders import TopHolders
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gilknock.model.wire import PhaseRecord, RawReading, RunTotals
+    from pytest_gilknock.model.wire import PhaseRecord, ProcessTrace, RawReading, RunTotals
 
 
 class PhaseResult(NamedTuple):
@@ -133,6 +133,11 @@ class Results:
     def add_process(self, totals: RunTotals) -> None:
         """Count what a process measured as a whole."""
         self.totals.append(totals)
+
+    @property
+    def traces(self) -> list[ProcessTrace]:
+        """What happened to the GIL, process by process, where a report needs it."""
+        return [totals["trace"] for totals in self.totals if "trace" in totals]
 
     @property
     def stalls(self) -> list[Stall]:

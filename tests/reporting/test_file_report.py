@@ -47,8 +47,8 @@ def test_a_format_is_found_by_its_name(name: str) -> None:
 
 
 def test_the_formats_there_are() -> None:
-    assert {"github-action-benchmark", "html", "json"} <= set(formats())
-    with pytest.raises(ValueError, match=r"'CSV' is no format; there are .*github-.*, json"):
+    assert {"github-action-benchmark", "html", "json", "trace"} <= set(formats())
+    with pytest.raises(ValueError, match=r"'CSV' is no format; there are .*github-.*, json, .*"):
         find("CSV")
 
 
