@@ -1,203 +1,234 @@
+/* Turns charges into Python's data. The threads are named here: a thread's name is most often learned
+ * after it was charged. */
 #include "blame.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpython/frame.h"
+#include "cpython/blame_proof.h"
+#include "cpython/stack_reader.h"
 #include "cpython/thread_names.h"
+#include "native/accounting.h"
 #include "native/clock.h"
+#include "native/places.h"
 
-int blame_line(PyCodeObject *code, int offset) {
-    int line = PyCode_Addr2Line(code, offset);
-    return line > 0 ? line : code->co_firstlineno;
-}
+#define KNOWN_FRAMES 256 /* a power of two */
 
-bool blame_find(struct blamed_frame *frame, const PyThreadState *wanted) {
-    memset(frame, 0, sizeof *frame);
-    PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Main());
-    while (state != NULL && state != wanted) {
-        state = PyThreadState_Next(state);
+const char *const blame_method_names[3] = {"looked", "released", "none"};
+
+/* Guarded by the GIL. */
+static struct {
+    bool proved; /* stacks are read rightly */
+    enum blame_method exact;
+    char reason[GIL_REASON_SIZE];
+} capability = {.exact = BLAME_NONE, .reason = "this interpreter's GIL was not found"};
+
+/* --- how the holder is looked at --- */
+
+bool blame_set_up(const struct gil *gil, bool accounted) {
+    capability.exact = BLAME_NONE;
+    capability.proved = blame_proof_run(gil, capability.reason, sizeof capability.reason) == 0;
+    if (!accounted || !capability.proved) {
+        return capability.proved;
     }
-    struct code_position position;
-    if (state == NULL || !frame_find(state, &position)) {
-        return false;
+    const struct accounting_reader reader = {stack_reader_aim, stack_reader_look, stack_reader_here,
+                                             stack_reader_collecting()};
+    char reason[GIL_REASON_SIZE];
+    if (accounting_look(&reader, true, (const void *)PyEval_SaveThread, reason, sizeof reason) ==
+        0) {
+        capability.exact = BLAME_LOOKED;
+        return true;
     }
-    frame->code = (PyCodeObject *)Py_NewRef((PyObject *)position.code);
-    frame->line = blame_line(position.code, position.offset);
-#if PY_VERSION_HEX >= 0x030B0000
-    frame->native_id = state->native_thread_id;
-#endif
-    names_find(state->thread_id, frame->thread, sizeof frame->thread);
+    snprintf(capability.reason, sizeof capability.reason, "waits cannot be cut short: %.100s",
+             reason);
+    if (accounting_look(&reader, false, NULL, reason, sizeof reason) == 0) {
+        capability.exact = BLAME_RELEASED;
+    }
     return true;
 }
 
-/* References to code that nobody else knows any more, guarded by the GIL. To drop the last one runs
- * the callbacks of its weak references, which may do anything, let the GIL go among it. The knocker
- * and whoever walks the windows leave that to a thread of the program. */
-static struct {
-    PyCodeObject **codes; /* owned, and what is in it */
-    size_t count, room;
-    bool asked; /* the main thread is going to drop them */
-} dead;
+enum blame_method blame_method(bool exact, const char **reason) {
+    enum blame_method method = exact               ? capability.exact
+                               : capability.proved ? BLAME_LOOKED
+                                                   : BLAME_NONE;
+    *reason = method == BLAME_LOOKED ? NULL : capability.reason;
+    return method;
+}
 
-#define MOST_DEAD 1024 /* from there on no more references are taken, until these are dropped */
+/* --- stacks --- */
 
-bool blame_may_take(void) { return dead.count < MOST_DEAD; }
+/* Frames that were made already, by their place: the stacks of one reading share most of them. */
+struct known_frames {
+    uint32_t places[KNOWN_FRAMES];
+    PyObject *frames[KNOWN_FRAMES]; /* owned */
+};
 
-void blame_drop_dead(void) {
-    dead.asked = false;
-    while (dead.count != 0) {
-        Py_DECREF(dead.codes[--dead.count]);
+static void forget_frames(struct known_frames *known) {
+    for (size_t i = 0; i < KNOWN_FRAMES; i++) {
+        Py_XDECREF(known->frames[i]);
     }
 }
 
-static int drop_dead_in_main_thread(void *unused) {
-    (void)unused;
-    blame_drop_dead();
-    return 0;
+static PyObject *text_as_object(struct places_text text) {
+    return PyUnicode_DecodeUTF8(text.bytes, (Py_ssize_t)text.size, "surrogatepass");
 }
 
-/* Without memory the reference is kept for ever. */
-static void keep_dead(PyCodeObject *code) {
-    if (dead.count == dead.room) {
-        size_t room = dead.room != 0 ? 2 * dead.room : 64;
-        PyCodeObject **codes = realloc(dead.codes, room * sizeof *codes);
-        if (codes == NULL) {
-            return;
+static PyObject *new_frame(uint32_t place) {
+    uint32_t caller;
+    places_lock();
+    struct places_frame frame = places_frame(place, &caller);
+    struct places_text file = places_code(frame.code)->file, name = places_code(frame.code)->name;
+    struct places_text callee =
+        frame.callee != 0 ? places_callee(frame.callee) : (struct places_text){NULL, 0};
+    places_unlock();
+    return Py_BuildValue("NINN", text_as_object(file), (unsigned)frame.line, text_as_object(name),
+                         callee.bytes != NULL ? text_as_object(callee) : Py_NewRef(Py_None));
+}
+
+/* A new reference to the frame of a place. */
+static PyObject *frame_of(struct known_frames *known, uint32_t place) {
+    size_t slot = place % KNOWN_FRAMES;
+    if (known->frames[slot] == NULL || known->places[slot] != place) {
+        PyObject *frame = new_frame(place);
+        if (frame == NULL) {
+            return NULL;
         }
-        dead.codes = codes;
-        dead.room = room;
+        Py_XSETREF(known->frames[slot], frame);
+        known->places[slot] = place;
     }
-    dead.codes[dead.count++] = code;
-    if (!dead.asked) {
-        dead.asked = Py_AddPendingCall(drop_dead_in_main_thread, NULL) == 0;
-    }
+    return Py_NewRef(known->frames[slot]);
 }
 
-void blame_release(struct blamed_frame *frame) {
-    PyCodeObject *code = frame->code;
-    frame->code = NULL;
-    if (code != NULL && Py_REFCNT(code) > 1) {
-        Py_DECREF(code);
-    } else if (code != NULL) {
-        keep_dead(code);
-    }
+static uint32_t caller_of(uint32_t place) {
+    places_lock();
+    places_frame(place, &place);
+    places_unlock();
+    return place;
 }
 
-static struct blame_item *find_item(struct blame *blame, const struct blamed_frame *frame) {
-    for (size_t i = 0; i < blame->count; i++) {
-        const struct blamed_frame *known = &blame->items[i].frame;
-        if (known->code == frame->code && known->line == frame->line &&
-            known->native_id == frame->native_id) {
-            return &blame->items[i];
-        }
+/* A new RawStack; an empty one for a place that is not known. */
+static PyObject *stack_as_tuple(struct known_frames *known, uint32_t place) {
+    Py_ssize_t depth = 0;
+    place = place == PLACE_UNKNOWN ? PLACE_ROOT : place;
+    for (uint32_t at = place; at != PLACE_ROOT; at = caller_of(at)) {
+        depth++;
     }
-    return NULL;
-}
-
-static struct blame_item *least_item(struct blame *blame) {
-    struct blame_item *least = &blame->items[0];
-    for (size_t i = 1; i < blame->count; i++) {
-        if (blame->items[i].waited < least->waited) {
-            least = &blame->items[i];
-        }
-    }
-    return least;
-}
-
-void blame_enter(struct blame *blame, const struct blamed_frame *frame, uint64_t waited,
-                 uint64_t knock) {
-    if (blame->items == NULL &&
-        (blame->items = malloc(BLAME_ITEMS * sizeof *blame->items)) == NULL) {
-        return;
-    }
-    struct blame_item *item = find_item(blame, frame);
-    if (item == NULL) {
-        if (blame->count < BLAME_ITEMS) {
-            item = &blame->items[blame->count++];
+    PyObject *stack = PyTuple_New(depth);
+    for (Py_ssize_t i = 0; stack != NULL && i < depth; i++, place = caller_of(place)) {
+        PyObject *frame = frame_of(known, place);
+        if (frame == NULL) {
+            Py_CLEAR(stack);
         } else {
-            item = least_item(blame);
-            blame->omitted++;
-            blame->omitted_waited += item->waited;
-            blame_release(&item->frame);
+            PyTuple_SET_ITEM(stack, i, frame);
         }
-        *item = (struct blame_item){.frame = *frame};
-        Py_XINCREF(frame->code);
     }
-    item->waited += waited;
-    item->knocks += item->latest_knock != knock;
-    item->latest_knock = knock;
+    return stack;
 }
 
-void blame_copy(struct blame *copy, const struct blame *blame) {
-    *copy = *blame;
-    copy->items = NULL;
-    copy->count = 0;
-    if (blame->count == 0 || (copy->items = malloc(blame->count * sizeof *copy->items)) == NULL) {
-        return;
-    }
-    memcpy(copy->items, blame->items, blame->count * sizeof *copy->items);
-    copy->count = blame->count;
-    for (size_t i = 0; i < copy->count; i++) {
-        Py_XINCREF(copy->items[i].frame.code);
-    }
+/* --- threads --- */
+
+static int by_serial(const void *left, const void *right) {
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
 }
 
-static int by_waited(const void *left, const void *right) {
-    const struct blame_item *const *a = left, *const *b = right;
-    return ((*a)->waited < (*b)->waited) - ((*a)->waited > (*b)->waited);
+/* The names of the threads of a reading. */
+struct known_names {
+    size_t count;
+    uint64_t serials[CHARGES_TOLD];
+    char names[CHARGES_TOLD][LEDGER_NAME_SIZE];
+};
+
+static void learn_names(struct known_names *known, const struct charges_rows *rows) {
+    known->count = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        if (rows->rows[i].thread.serial != 0) {
+            known->serials[known->count++] = rows->rows[i].thread.serial;
+        }
+    }
+    qsort(known->serials, known->count, sizeof *known->serials, by_serial);
+    accounting_names(known->serials, known->count, known->names);
 }
 
-/* A new tuple for one item, or NULL with an exception set. */
-static PyObject *item_as_tuple(const struct blame_item *item) {
-    const struct blamed_frame *frame = &item->frame;
-    PyObject *file = NULL, *function = NULL, *tuple = NULL;
-    PyObject *thread = names_as_object(frame->thread);
-    if (frame->code != NULL) {
-        file = Py_NewRef(frame->code->co_filename);
-#if PY_VERSION_HEX >= 0x030B0000
-        function = PyObject_GetAttrString((PyObject *)frame->code, "co_qualname");
-#else
-        function = PyObject_GetAttrString((PyObject *)frame->code, "co_name");
-#endif
-    } else {
-        file = PyUnicode_FromString("");
-        function = PyUnicode_FromString("");
+static PyObject *name_as_object(const struct known_names *known,
+                                const struct charges_thread *thread) {
+    char name[LEDGER_NAME_SIZE] = "";
+    const uint64_t *found = thread->serial != 0
+                                ? bsearch(&thread->serial, known->serials, known->count,
+                                          sizeof *known->serials, by_serial)
+                                : NULL;
+    if (found != NULL) {
+        memcpy(name, known->names[found - known->serials], sizeof name);
+    } else if (thread->native_id != 0) {
+        names_find_native(thread->native_id, name, sizeof name);
     }
-    if (file != NULL && function != NULL && thread != NULL) {
-        PyObject *stack = frame->code == NULL
-                              ? PyTuple_New(0)
-                              : Py_BuildValue("((OiOO))", file, frame->line, function, Py_None);
-        tuple = Py_BuildValue("NKOdKdK", stack, (unsigned long long)frame->native_id, thread, 0.0,
-                              0ULL, clock_seconds(item->waited), (unsigned long long)item->knocks);
-    }
-    Py_XDECREF(file);
-    Py_XDECREF(function);
-    Py_XDECREF(thread);
-    return tuple;
+    return names_as_object(name);
 }
 
-PyObject *blame_as_list(const struct blame *blame) {
-    const struct blame_item *sorted[BLAME_ITEMS];
-    for (size_t i = 0; i < blame->count; i++) {
-        sorted[i] = &blame->items[i];
+/* --- rows --- */
+
+typedef PyObject *(*row_function)(const struct charges_row *row, PyObject *stack, PyObject *name);
+
+static PyObject *blame_row(const struct charges_row *row, PyObject *stack, PyObject *name) {
+    return Py_BuildValue("OKOdKdK", stack, (unsigned long long)row->thread.native_id, name,
+                         clock_seconds(row->waited), (unsigned long long)row->looks,
+                         clock_seconds(row->knock_waited), (unsigned long long)row->knock_looks);
+}
+
+static PyObject *victim_row(const struct charges_row *row, PyObject *stack, PyObject *name) {
+    return Py_BuildValue("OKOddK", stack, (unsigned long long)row->thread.native_id, name,
+                         clock_seconds(row->waited), clock_seconds(row->knock_waited),
+                         (unsigned long long)row->looks);
+}
+
+static PyObject *rows_as_list(const struct charges_rows *rows, row_function new_row) {
+    struct known_frames *frames = calloc(1, sizeof *frames);
+    struct known_names *names = malloc(sizeof *names);
+    PyObject *list = frames != NULL && names != NULL ? PyList_New(0) : PyErr_NoMemory();
+    if (list != NULL) {
+        learn_names(names, rows);
     }
-    qsort(sorted, blame->count, sizeof *sorted, by_waited);
-    PyObject *list = PyList_New(0); /* as in threads_list */
-    for (size_t i = 0; list != NULL && i < blame->count; i++) {
-        PyObject *tuple = item_as_tuple(sorted[i]);
+    for (size_t i = 0; list != NULL && i < rows->count; i++) {
+        const struct charges_row *row = &rows->rows[i];
+        PyObject *stack = stack_as_tuple(frames, row->thread.place);
+        PyObject *name = stack != NULL ? name_as_object(names, &row->thread) : NULL;
+        PyObject *tuple = name != NULL ? new_row(row, stack, name) : NULL;
         if (tuple == NULL || PyList_Append(list, tuple) < 0) {
             Py_CLEAR(list);
         }
         Py_XDECREF(tuple);
+        Py_XDECREF(name);
+        Py_XDECREF(stack);
     }
+    free(names);
+    if (frames != NULL) {
+        forget_frames(frames);
+    }
+    free(frames);
     return list;
 }
 
-void blame_clear(struct blame *blame) {
-    for (size_t i = 0; i < blame->count; i++) {
-        blame_release(&blame->items[i].frame);
+PyObject *blame_as_list(const struct charges_rows *rows) { return rows_as_list(rows, blame_row); }
+
+PyObject *blame_victims_as_list(const struct charges_rows *rows) {
+    return rows_as_list(rows, victim_row);
+}
+
+PyObject *blame_longest_as_tuple(const struct charges_longest *longest, bool knock,
+                                 uint64_t opened) {
+    struct charges_row rows[2] = {{.thread = longest->waiter}, {.thread = longest->holder}};
+    const struct charges_rows both = {.rows = rows, .count = 2};
+    PyObject *list = rows_as_list(&both, victim_row);
+    if (list == NULL) {
+        return NULL;
     }
-    free(blame->items);
-    *blame = (struct blame){.items = NULL};
+    PyObject *waiter = PyList_GET_ITEM(list, 0), *holder = PyList_GET_ITEM(list, 1);
+    PyObject *tuple = Py_BuildValue(
+        "ddOOOOOOO", clock_seconds(longest->waited),
+        clock_seconds(clock_elapsed(opened, longest->since)), knock ? Py_True : Py_False,
+        PyTuple_GET_ITEM(waiter, 1), PyTuple_GET_ITEM(waiter, 2), PyTuple_GET_ITEM(waiter, 0),
+        PyTuple_GET_ITEM(holder, 0), PyTuple_GET_ITEM(holder, 1), PyTuple_GET_ITEM(holder, 2));
+    Py_DECREF(list);
+    return tuple;
 }

@@ -1,72 +1,30 @@
-/* Blame: on which Python line stood the thread that kept a knock waiting. */
+/* Blame as Python gets it: where the GIL was held while others waited, and where they waited. */
 #ifndef GILKNOCK_BLAME_H
 #define GILKNOCK_BLAME_H
 
 #include <Python.h>
 #include <stdbool.h>
-#include <stdint.h>
 
-#include "native/ledger.h"
+#include "cpython/gil.h"
+#include "native/charges.h"
 
-/* Where the former holder of the GIL stood. `code` is NULL when its thread has ended or runs no Python code. */
-struct blamed_frame {
-    PyCodeObject *code; /* owned */
-    int line;
-    uint64_t native_id;
-    char thread[LEDGER_NAME_SIZE];
-};
+enum blame_method { BLAME_LOOKED, BLAME_RELEASED, BLAME_NONE };
 
-struct blame_item {
-    struct blamed_frame frame;
-    uint64_t waited; /* ticks */
-    uint64_t knocks;
-    uint64_t latest_knock; /* the number of the latest one that counts in `knocks` */
-};
+extern const char *const blame_method_names[3];
 
-#define BLAME_ITEMS 256
+/* Find out how the holder of the GIL can be looked at, and have it done in the windows that open from
+ * here on. `accounted`: the accounting is installed; else only knocks look. Once, with the GIL held,
+ * which may be let go meanwhile. Returns whether stacks can be read; sets no exception. */
+bool blame_set_up(const struct gil *gil, bool accounted);
 
-/* The lines of one window; when it is full, the least of them makes room. */
-struct blame {
-    struct blame_item *items; /* owned, allocated with the first */
-    size_t count;
-    int omitted;             /* how often a line made room */
-    uint64_t omitted_waited; /* ticks that were blamed on these */
-};
+/* How a window is told whom to blame, and why not by looks, NULL when it is. */
+enum blame_method blame_method(bool exact, const char **reason);
 
-/* The line of an instruction; the first of its code for one that the compiler added. The GIL is
- * held. */
-int blame_line(PyCodeObject *code, int offset);
-
-/* Find where the thread of `state` stands, if that state is still in the interpreter's list. The GIL
- * is held by another thread than that. Returns false when there is nobody to blame; else the caller
- * owns frame->code. Sets no exception. */
-bool blame_find(struct blamed_frame *frame, const PyThreadState *state);
-
-/* Release what blame_find gave. The GIL is held; no code of the program runs: a reference that
- * turns out to be the last one is kept for blame_drop_dead. */
-void blame_release(struct blamed_frame *frame);
-
-/* Drop the last references to code. Only in a thread of the program, where nothing is walked that
- * other threads may change: weak references call back, and the GIL may be let go. It is also called
- * in the main thread, when that next runs Python code. */
-void blame_drop_dead(void);
-
-/* Whether there is room for more of them: else no new reference to code may be taken. */
-bool blame_may_take(void);
-
-/* Enter a part of the wait of the knock with that number under the frame, who stays the caller's.
- * The GIL is held. Without memory nothing is entered. */
-void blame_enter(struct blame *blame, const struct blamed_frame *frame, uint64_t waited,
-                 uint64_t knock);
-
-/* Make a copy, which the caller owns and clears. The GIL is held. Without memory it is empty. */
-void blame_copy(struct blame *copy, const struct blame *blame);
-
-/* Return a new list of (stack, native id, thread name or None, 0.0, 0, waited, knocks), most waited
- * first, or NULL with an exception set. The GIL is held, and may be let go meanwhile. */
-PyObject *blame_as_list(const struct blame *blame);
-
-/* Empty it. The GIL is held. */
-void blame_clear(struct blame *blame);
+/* New lists of RawBlame and of RawVictim, a new RawLongestWait, or NULL with an exception set. The GIL
+ * is held, and may be let go meanwhile. */
+PyObject *blame_as_list(const struct charges_rows *rows);
+PyObject *blame_victims_as_list(const struct charges_rows *rows);
+PyObject *blame_longest_as_tuple(const struct charges_longest *longest, bool knock,
+                                 uint64_t opened);
 
 #endif

@@ -15,9 +15,11 @@
 #include "cpython/gil.h"
 #include "cpython/thread_names.h"
 #include "native/accounting.h"
+#include "native/charges.h"
 #include "native/clock.h"
 #include "native/histogram.h"
 #include "native/machine_load.h"
+#include "native/places.h"
 #include "native/run_delay.h"
 #include "native/stall_watch.h"
 #include "trace.h"
@@ -81,6 +83,7 @@ typedef struct {
     uint64_t run_delay_looked; /* ticks; when that was looked at */
     struct machine_counters machine_base;
     struct ledger_window ledger_window; /* if exact */
+    struct charges_window charges;      /* unless disabled */
     struct trace trace;
     struct knock_window knocks; /* unless disabled */
 } Window;
@@ -130,6 +133,9 @@ static bool examine(void) {
         capability.exact =
             capability.located &&
             gil_prove_accounting(&capability.gil, capability.reason, sizeof capability.reason) == 0;
+        if (capability.located && blame_set_up(&capability.gil, capability.exact)) {
+            knocking_read_stacks();
+        }
         capability.state = EXAMINED;
     }
     return capability.state == EXAMINED;
@@ -178,6 +184,7 @@ static void close_window(Window *window) {
         accounting_close(&window->ledger_window);
     }
     if (window->method != METHOD_DISABLED) {
+        charges_close(&window->charges);
         knocking_close(&window->knocks);
     }
 }
@@ -208,6 +215,7 @@ static int open_window(Window *window) {
         PyErr_NoMemory();
         return -1;
     }
+    charges_open(&window->charges, window->opened);
     knocking_open(&window->knocks, window->opened, window->method == METHOD_SAMPLED,
                   window->by_thread);
     return 0;
@@ -235,7 +243,6 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
     if (method != METHOD_DISABLED) {
         capability.handling += clock_elapsed(entered, clock_ticks());
     }
-    blame_drop_dead();
     Py_RETURN_NONE;
 }
 
@@ -352,7 +359,7 @@ struct findings {
     uint64_t now;
     struct ledger_reading ledger; /* if exact; its threads are owned */
     struct knock_reading knocks;
-    struct blame blame; /* owned */
+    struct charges_reading charges; /* its rows are owned */
 };
 
 /* Make ready to read a window, unless it is not open: then return -1 with RuntimeError. Learning the
@@ -382,7 +389,7 @@ static int read_window(Window *window, struct findings *findings) {
     findings->ledger.threads = NULL;
     findings->knocks.count = findings->knocks.waited = 0;
     findings->knocks.wait = findings->knocks.max_wait = 0;
-    findings->blame = (struct blame){.items = NULL};
+    findings->charges = (struct charges_reading){.unlooked = 0};
     if (window->method == METHOD_DISABLED) {
         findings->reason = gil_is_enabled() ? was_off : gil_is_off;
         return 0;
@@ -397,8 +404,43 @@ static int read_window(Window *window, struct findings *findings) {
         }
     }
     knocking_read(&window->knocks, now, &findings->knocks);
-    blame_copy(&findings->blame, &window->knocks.blame);
+    struct charges_known known = {.knock_wait = findings->knocks.wait};
+    if (findings->method == METHOD_EXACT) {
+        known.wait = findings->ledger.sums.wait;
+        known.hand_over = findings->ledger.hand_over;
+        known.pending = findings->ledger.pending;
+    }
+    if (charges_read(&window->charges, &known, &findings->charges) < 0) {
+        free(findings->ledger.threads);
+        return -1;
+    }
     return 0;
+}
+
+/* Whose the longest wait was: of a thread that has got the GIL since, of one that waits on, or of a
+ * knock. A new RawLongestWait, None without any wait, or NULL with an exception set. */
+static PyObject *longest_wait(const Window *window, const struct findings *findings) {
+    const struct ledger_reading *ledger = &findings->ledger;
+    const struct knock_reading *knocks = &findings->knocks;
+    bool exact = findings->method == METHOD_EXACT;
+    bool knock = !exact || knocks->max_wait > ledger->max_wait;
+    uint64_t waited = knock ? knocks->max_wait : ledger->max_wait;
+    struct charges_longest longest =
+        knock ? findings->charges.longest_knock : findings->charges.longest;
+    uint64_t going_on = knock ? 0 : ledger->longest_pending.waited;
+    if (waited == 0) {
+        Py_RETURN_NONE;
+    }
+    if (going_on > longest.waited ||
+        (knock && knocks->max_since != longest.since && knocks->max_wait > longest.waited)) {
+        longest = (struct charges_longest){
+            .since = knock ? knocks->max_since : ledger->longest_pending.since,
+            .waiter = {knock ? 0 : ledger->longest_pending.serial,
+                       knock ? 0 : ledger->longest_pending.native_id, PLACE_UNKNOWN},
+            .holder.place = PLACE_UNKNOWN};
+    }
+    longest.waited = waited;
+    return blame_longest_as_tuple(&longest, knock, window->opened);
 }
 
 /* Turn the findings of a window, which are used up, into a new raw reading, or NULL with an exception
@@ -416,7 +458,11 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         exact && ledger->max_wait > knocks->max_wait ? ledger->max_wait : knocks->max_wait;
 
     PyObject *raw = PyDict_Copy(state->blank); /* has room for all keys */
-    PyObject *blame = blame_as_list(&findings->blame);
+    const struct charges_reading *charges = &findings->charges;
+    const char *why_not_looked = reason;
+    enum blame_method how =
+        method == METHOD_DISABLED ? BLAME_NONE : blame_method(exact, &why_not_looked);
+    PyObject *blame = blame_as_list(&charges->blame);
     PyObject *threads = exact ? threads_list(ledger) : PyList_New(0);
     if (raw == NULL || put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[method])) < 0 ||
         put(raw, keys, KEY_REASON,
@@ -441,12 +487,17 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
         put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0 ||
         put(raw, keys, KEY_BLAME_OMITTED,
-            Py_BuildValue("idd", findings->blame.omitted, 0.0,
-                          clock_seconds(findings->blame.omitted_waited))) < 0 ||
-        put(raw, keys, KEY_VICTIMS, PyList_New(0)) < 0 ||
-        put(raw, keys, KEY_BLAME_METHOD,
-            PyUnicode_FromString(method == METHOD_DISABLED ? "none" : "released")) < 0 ||
-        put(raw, keys, KEY_BLAME_REASON, PyUnicode_FromString("only knocks are watched")) < 0 ||
+            Py_BuildValue("ndd", (Py_ssize_t)charges->blame.omitted,
+                          clock_seconds(charges->blame.omitted_waited),
+                          clock_seconds(charges->blame.omitted_knock_waited))) < 0 ||
+        put(raw, keys, KEY_HAND_OVER, optional_seconds(exact, ledger->hand_over)) < 0 ||
+        put(raw, keys, KEY_UNLOOKED, optional_seconds(exact, charges->unlooked)) < 0 ||
+        put(raw, keys, KEY_VICTIMS,
+            exact ? blame_victims_as_list(&charges->victims) : PyList_New(0)) < 0 ||
+        put(raw, keys, KEY_BLAME_METHOD, PyUnicode_FromString(blame_method_names[how])) < 0 ||
+        put(raw, keys, KEY_BLAME_REASON,
+            how != BLAME_LOOKED ? PyUnicode_FromString(why_not_looked) : Py_NewRef(Py_None)) < 0 ||
+        put(raw, keys, KEY_LONGEST_WAIT, longest_wait(window, findings)) < 0 ||
         put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(clock_seconds(knocks->wait))) < 0 ||
         put(raw, keys, KEY_MACHINE, machine(window, now)) < 0) {
         Py_CLEAR(raw);
@@ -454,7 +505,7 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
     Py_XDECREF(blame);
     Py_XDECREF(threads);
     free(findings->ledger.threads);
-    blame_clear(&findings->blame);
+    charges_free(&findings->charges);
     return raw;
 }
 
@@ -492,7 +543,6 @@ static PyObject *window_end(PyObject *object, PyObject *const *arguments, Py_ssi
     if (window->method != METHOD_DISABLED) {
         capability.handling += clock_elapsed(entered, clock_ticks());
     }
-    blame_drop_dead();
     return raw;
 }
 
@@ -511,9 +561,7 @@ static PyObject *window_peek(PyObject *object, PyObject *unused) {
     if (read_window(window, &findings) < 0) {
         return PyErr_NoMemory();
     }
-    PyObject *raw = raw_reading(window, &findings);
-    blame_drop_dead();
-    return raw;
+    return raw_reading(window, &findings);
 }
 
 /* --- the type --- */
@@ -572,7 +620,6 @@ static void window_dealloc(PyObject *object) {
     trace_clear(&window->trace);
     type->tp_free(object);
     Py_DECREF(type);
-    blame_drop_dead();
 }
 
 void window_before_fork(void) {

@@ -14,13 +14,15 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "cpython/frame.h"
 #include "cpython/hidden_tstate.h"
+#include "cpython/stack_reader.h"
 #include "cpython/thread_names.h"
 #include "native/accounting.h"
+#include "native/charges.h"
 #include "native/clock.h"
 #include "native/knocker.h"
 #include "native/machine_load.h"
+#include "native/places.h"
 #include "native/run_delay.h"
 #include "native/stall_watch.h"
 
@@ -36,28 +38,15 @@ static const struct gaps {
 #define LAST_KNOCK_NS 2000000000u
 /* Where the flag cannot be read, a knock that took longer has waited. */
 #define UNSEEN_WAIT_NS 20000u
-#define KNOCK_HOLDS 1024 /* the most that are recorded while one knock waits */
-
-/* Somebody who held the GIL while a knock waited, once or several times in a row. */
-struct knock_hold {
-    struct blamed_frame frame; /* its line is still to be found, from the offset */
-    int offset;
-    uint64_t from, until; /* ticks; when the first began and the last ended */
-    uint64_t held;        /* ticks in between */
-};
-
 static struct {
     const struct gil *gil; /* NULL: not found */
-    bool frames_known;
+    bool stacks_known;     /* they can be read, see blame.h */
     bool ended;
     bool ending; /* the last knocker has not ended yet: no other may start */
     struct knock_window *newest;
     struct knocker *knocker;
     uint64_t count, waited; /* knocks so far */
     struct histogram latency;
-    struct knock_hold held[KNOCK_HOLDS]; /* guarded by the GIL's own mutex, and by the GIL */
-    size_t held_count;
-    uint64_t unrecorded;             /* ticks of the holds after these, which found no room */
     uint64_t lost_asked, lost_until; /* of the knock that was under way when the process was forked;
                                         0: none was */
     uint64_t knocking;               /* ticks for which the knocker had the GIL */
@@ -80,8 +69,8 @@ static struct {
     uint64_t random;
     PyThreadState *knocker_state; /* owned; made by the first knock, and kept: with tracemalloc on,
                                      making one is not safe (see gil_admits_new_thread) */
-    bool taken;                   /* by somebody, at the latest sample */
-    const PyThreadState *seen;    /* who; may be gone since */
+    bool taken;                   /* by somebody, at the latest look */
+    struct charges_thread seen;   /* who and where, then */
 } knock_state;
 
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
@@ -89,97 +78,19 @@ static struct {
 
 /* --- the knock --- */
 
-/* A thread gives up the GIL while the knocker waits for it: remember on which line, and for how long
- * it kept it. Called by that thread; see accounting_set_release_callback. */
-static void note_hold(const struct accounting_hold *hold) {
-    uint64_t held_for = clock_elapsed(hold->from, hold->until);
-    /* The thread's own state, or NULL once it is being deleted: then it is not to be looked at. */
-    PyThreadState *state = PyGILState_GetThisThreadState();
-    struct code_position position = {.code = NULL};
-    if (!knock_state.frames_known || state == NULL || state != gil_last_holder(knock_state.gil) ||
-        PyThreadState_GetInterpreter(state) != PyInterpreterState_Main() || !blame_may_take() ||
-        !frame_find(state, &position)) {
-        position.code = NULL;
-    }
-    struct knock_hold *held =
-        knock_state.held_count != 0 ? &knock_state.held[knock_state.held_count - 1] : NULL;
-    if (held != NULL && held->frame.native_id == hold->thread.native_id &&
-        held->frame.code == position.code && held->offset == position.offset) {
-        held->held += held_for;
-        held->until = hold->until;
-        return;
-    }
-    if (knock_state.held_count == KNOCK_HOLDS) {
-        knock_state.unrecorded += held_for;
-        return;
-    }
-    held = &knock_state.held[knock_state.held_count++];
-    *held = (struct knock_hold){
-        .offset = position.offset, .from = hold->from, .until = hold->until, .held = held_for};
-    held->frame.code = (PyCodeObject *)Py_XNewRef((PyObject *)position.code);
-    held->frame.native_id = hold->thread.native_id;
-    memcpy(held->frame.thread, hold->thread.name, sizeof held->frame.thread);
-}
-
-/* For how much of a hold a window was open. */
-static double held_inside(const struct knock_hold *held, const struct knock_window *window) {
-    uint64_t from = held->from > window->opened ? held->from : window->opened;
-    uint64_t all = clock_elapsed(held->from, held->until),
-             inside = clock_elapsed(from, held->until);
-    return all != 0 ? (double)held->held * ((double)inside / (double)all) : 0.0;
-}
-
-/* Blame the holders in one window. Those that found no room are taken to be like the rest. */
-static void blame_holders_in(struct knock_window *window, uint64_t asked) {
-    double recorded = 0.0;
-    for (size_t i = 0; i < knock_state.held_count; i++) {
-        recorded += held_inside(&knock_state.held[i], window);
-    }
-    double factor = recorded > 0.0 ? (recorded + (double)knock_state.unrecorded) / recorded : 0.0;
-    for (size_t i = 0; i < knock_state.held_count; i++) {
-        double waited = held_inside(&knock_state.held[i], window) * factor;
-        if (waited > 0.0) {
-            blame_enter(&window->blame, &knock_state.held[i].frame, (uint64_t)waited, asked);
-        }
-    }
-}
-
-static void forget_holders(void) {
-    for (size_t i = 0; i < knock_state.held_count; i++) {
-        blame_release(&knock_state.held[i].frame);
-    }
-    knock_state.held_count = 0;
-    knock_state.unrecorded = 0;
-}
-
-/* Blame those who held the GIL while the knock of `asked` waited, each for its part. The GIL is
- * held. */
-static void blame_holders(uint64_t asked) {
-    for (size_t i = 0; i < knock_state.held_count; i++) {
-        struct knock_hold *held = &knock_state.held[i];
-        struct blamed_frame *frame = &held->frame;
-        if (frame->code != NULL) {
-            frame->line = blame_line(frame->code, held->offset);
-        }
-    }
-    for (struct knock_window *window = knock_state.newest; window != NULL; window = window->older) {
-        blame_holders_in(window, asked);
-    }
-    forget_holders();
-}
-
-/* Without the accounting: blame whoever was seen with the GIL as the knocker woke. */
-static void blame_seen(uint64_t asked, uint64_t now) {
-    struct blamed_frame frame;
-    if (knock_state.seen == NULL || !knock_state.frames_known || !blame_may_take() ||
-        !blame_find(&frame, knock_state.seen)) {
-        return;
-    }
-    for (struct knock_window *window = knock_state.newest; window != NULL; window = window->older) {
-        uint64_t from = asked > window->opened ? asked : window->opened;
-        blame_enter(&window->blame, &frame, clock_elapsed(from, now), asked);
-    }
-    blame_release(&frame);
+/* Without the accounting, whoever was seen with the GIL as the knocker woke is to blame for all of the
+ * knock's wait. */
+static void charge_seen(uint64_t asked, uint64_t now) {
+    charges_waited(&(struct charges_wait){
+        .since = asked,
+        .now = now,
+        .knock = true,
+        .first_holder = knock_state.seen,
+        .first_until = now,
+        .weight = 1,
+        .chosen_until = now,
+        .holder = knock_state.seen,
+    });
 }
 
 /* The histogram is large and most windows end before a knock, so each keeps what it was like only
@@ -215,12 +126,8 @@ static void enter_knock(uint64_t asked, uint64_t now, bool accounted, bool waite
     knock_state.waited += waited ? count : 0;
     if (accounted) {
         names_learn();
-        if (waited) {
-            blame_holders(asked);
-        }
-        forget_holders();
     } else if (waited) {
-        blame_seen(asked, now);
+        charge_seen(asked, now);
     }
     for (struct knock_window *window = knock_state.newest; window != NULL && waited;
          window = window->older) {
@@ -231,6 +138,7 @@ static void enter_knock(uint64_t asked, uint64_t now, bool accounted, bool waite
         }
         if (inside > window->max_wait) {
             window->max_wait = inside;
+            window->max_since = asked;
         }
     }
 }
@@ -251,7 +159,11 @@ static void enter_lost_knock(void) {
 static void sample(void *context) {
     (void)context;
     knock_state.taken = knock_state.gil != NULL && gil_is_taken(knock_state.gil);
-    knock_state.seen = knock_state.taken ? gil_last_holder(knock_state.gil) : NULL;
+    knock_state.seen = (struct charges_thread){.place = PLACE_UNKNOWN};
+    if (knock_state.taken && LOAD(knock_state.stacks_known) &&
+        LOAD(knock_state.sampled) == LOAD(knock_state.open)) {
+        knock_state.seen.place = stack_reader_look_from_afar(&knock_state.seen.native_id);
+    }
 }
 
 static void knock(void *context) {
@@ -319,7 +231,6 @@ static void begin_knocking(void *context) {
     (void)context;
     run_delay_leave_out_self();
     accounting_disown_self();
-    accounting_set_release_callback(&knock_state.knock_asked, note_hold);
 }
 
 static void end_knocking(void *context) {
@@ -342,6 +253,8 @@ static void after_fork_in_child(void) {
         knock_state.lost_until = clock_ticks();
     }
     STORE(knock_state.knock_asked, 0);
+    places_after_fork();
+    charges_after_fork();
     hidden_tstate_after_fork_in_child();
     knocker_after_fork();
     run_delay_after_fork();
@@ -418,9 +331,10 @@ void knocking_after_fork_in_parent(void) {
 
 /* --- the windows' side --- */
 
+void knocking_read_stacks(void) { STORE(knock_state.stacks_known, true); }
+
 void knocking_set_up(const struct gil *gil) {
     knock_state.gil = gil;
-    knock_state.frames_known = frame_is_known();
     static bool fork_handler;
     if (!fork_handler) {
         pthread_atfork(NULL, NULL, after_fork_in_child);
@@ -465,16 +379,17 @@ static void add_knock_under_way(const struct knock_window *window, uint64_t now,
     reading->wait += inside;
     if (inside > reading->max_wait) {
         reading->max_wait = inside;
+        reading->max_since = asked;
     }
 }
 
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading) {
     enter_lost_knock();
-    blame_holders(LOAD(knock_state.knock_asked));
     reading->count = knock_state.count - window->count_base;
     reading->waited = knock_state.waited - window->waited_base;
     reading->wait = window->wait;
     reading->max_wait = window->max_wait;
+    reading->max_since = window->max_since;
     if (window->saw_knock) {
         reading->latency = knock_state.latency;
         histogram_subtract(&reading->latency, &window->latency_base);
@@ -490,7 +405,6 @@ void knocking_close(struct knock_window *window) {
     STORE(knock_state.sampled, knock_state.sampled - window->sampled);
     STORE(knock_state.wants_knocks, knock_state.wants_knocks - window->wants_knocks);
     STORE(knock_state.open, knock_state.open - 1);
-    blame_clear(&window->blame);
 }
 
 void knocking_set_gap(double seconds) {

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "blame.h"
 #include "cpython/gil.h"
 #include "native/histogram.h"
 
@@ -17,16 +16,17 @@ struct knock_window {
     bool sampled;      /* it reports what the knocks alone saw */
     bool wants_knocks; /* always where it is sampled */
     uint64_t count_base, waited_base;
-    uint64_t wait;     /* of the answered knocks that had to, as far as it lies in the window */
-    uint64_t max_wait; /* the longest part of an answered knock that lies in the window */
-    struct blame blame;
-    bool saw_knock;                /* one was answered since the opening */
+    uint64_t wait;      /* of the answered knocks that had to, as far as it lies in the window */
+    uint64_t max_wait;  /* the longest part of an answered knock that lies in the window */
+    uint64_t max_since; /* when that knock asked */
+    bool saw_knock;     /* one was answered since the opening */
     struct histogram latency_base; /* from before the first of them; not set without any */
 };
 
 struct knock_reading {
     uint64_t count, waited;
     uint64_t wait, max_wait;  /* ticks */
+    uint64_t max_since;       /* when the longest asked; set if max_wait is not 0 */
     struct histogram latency; /* not set where count is 0 */
 };
 
@@ -34,15 +34,17 @@ struct knock_reading {
  * held, here and below. */
 void knocking_set_up(const struct gil *gil);
 
+/* The stacks of threads can be read (see blame.h): knocks look at the holder where nobody else does. */
+void knocking_read_stacks(void);
+
 /* Count a window in, and have a knocker that is awake. Without one (no thread can be had) there are
  * no knocks. None are made while no window wants any. */
 void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks);
 
-/* What the knocks saw in an open window up to `now`, a knock under way included. Brings the
- * window's blame up to date. */
+/* What the knocks saw in an open window up to `now`, a knock under way included. */
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading);
 
-/* Count a window out, and forget whom it blames. */
+/* Count a window out. */
 void knocking_close(struct knock_window *window);
 
 /* Set the mean time between two knocks, 0 for none. */

@@ -129,6 +129,21 @@ void names_find(uint64_t ident, char *name, size_t size) {
     Py_XDECREF(object);
 }
 
+void names_find_native(uint64_t native_id, char *name, size_t size) {
+    PyObject *active = of_threading("_active"), *key, *object;
+    name[0] = '\0';
+    for (Py_ssize_t at = 0; active != NULL && PyDict_Check(active) && name[0] == '\0' &&
+                            PyDict_Next(active, &at, &key, &object);) {
+        PyObject *native = of_thread(object, "_native_id"), *value = of_thread(object, "_name");
+        if (native != NULL && PyLong_Check(native) && value != NULL && PyUnicode_Check(value) &&
+            PyLong_AsUnsignedLongLongMask(native) == native_id) {
+            copy_text(value, name, size);
+        }
+        Py_XDECREF(value);
+        Py_XDECREF(native);
+    }
+}
+
 void names_learn(void) {
     size_t count;
     struct accounting_thread *threads = accounting_nameless(&count);

@@ -23,6 +23,9 @@ void names_learn(void);
  * The GIL is held. Sets no exception. */
 void names_find(uint64_t ident, char *name, size_t size);
 
+/* Likewise of the living thread with this `native_id` (threading.get_native_id()). */
+void names_find_native(uint64_t native_id, char *name, size_t size);
+
 /* A new reference to a thread's name, None for "", or NULL with an exception set. */
 PyObject *names_as_object(const char *name);
 

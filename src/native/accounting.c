@@ -37,6 +37,16 @@
  * the flag still stands), is followed by a look at what the thread has used, and by another when it
  * asks again.
  *
+ * Who keeps the GIL from others is found by those who wait. The interpreter waits on the condition
+ * variable by pthread_cond_timedwait, and that call is redirected, too. Now and then (look_pacing.h
+ * tells when) the hook waits for less time than it is asked to, looks at the holder, and waits on: the
+ * caller is told of a timeout only at its own deadline, after which it asks the holder to drop the
+ * GIL. It looks without the mutex, so that the holder can release meanwhile; if it did, the caller is
+ * told that it was woken. What a look has seen is charged to the open windows (charges.h).
+ *
+ * Where a thread waited needs no look from outside: it stands there as it gets the GIL, and looks at
+ * itself then.
+ *
  * All state of the ledger is guarded by the GIL's mutex, and so is the word that says whether a
  * window is open. A hook may have read that word before it got the mutex, and enter a request into
  * a ledger at rest: it is wiped when the next window opens. A thread that has the GIL may lock that
@@ -47,6 +57,7 @@
 
 #if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -58,14 +69,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "native/charges.h"
 #include "native/clock.h"
 #include "native/interpose.h"
+#include "native/look_pacing.h"
+#include "native/places.h"
 #include "native/run_delay.h"
 #include "native/thread_birth.h"
 
 #define IDLE_NS 30000 /* a thread that used less of the processor has done nothing but switch */
 #define UNKNOWN_SLEEPS (-1)
 #define PROOF_TRIES 12
+#define FAR_NS INT64_C(3600000000000) /* farther away is no deadline of the interpreter's */
+#define WAIT_CUT (-1)                 /* no error number */
 #define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
 
 /* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a
@@ -91,6 +107,26 @@ struct usage {
     long sleeps; /* voluntary context switches */
 };
 
+/* How far a thread that waits has come with its looks; see look_pacing.h. */
+enum lookout_stage {
+    LOOKOUT_NONE, /* does not wait, or not that it was seen */
+    LOOKOUT_NEW,  /* has asked, and goes to wait */
+    LOOKOUT_FIRST,
+    LOOKOUT_LATER,
+};
+
+struct lookout {
+    enum lookout_stage stage;
+    uint32_t weight;       /* k, 0 if the wait was not chosen */
+    uint64_t chosen_until; /* when LOOKOUT_LATER began */
+    struct charges_thread first_holder;
+    struct charges_thread holder; /* seen most often, by the votes that are left for it */
+    unsigned votes;
+};
+
+/* What a thread has to do when it has unlocked the GIL's mutex. */
+enum errand { ERRAND_NONE = 0, ERRAND_TELL_WAIT = 1, ERRAND_LOOK_AT_SELF = 2 };
+
 /* What a thread knows of itself; nobody else looks at it. */
 struct self {
     struct ledger_slot *slot;
@@ -103,6 +139,17 @@ struct self {
     uint64_t leaving;  /* when it locked the mutex with the GIL in hand */
     uint64_t released; /* when it last gave up the GIL */
     struct usage usage;
+    struct lookout lookout;
+    unsigned errands; /* of enum errand */
+    struct {
+        uint64_t since, now;
+    } wait; /* that is over and to be told */
+    struct {
+        struct stack_aim aim;
+        struct charges_thread thread;
+        bool collecting;
+        uint64_t ticks, knock_ticks; /* that the look stands for */
+    } release;
 };
 
 static FAST_THREAD_LOCAL struct self self;
@@ -115,14 +162,23 @@ static struct {
     char process_name[LEDGER_OS_NAME_SIZE]; /* that threads have unless they are given one */
     bool prepared;                          /* the ledger, the key and the fork handler are there */
     pthread_key_t key;
-    const uint64_t *knock_asked; /* since when a knock waits for the GIL; NULL: nobody asks */
-    void (*at_release)(const struct accounting_hold *hold);
     struct interpose calls;
     int (*lock)(pthread_mutex_t *);
     int (*unlock)(pthread_mutex_t *);
+    struct interpose waits;
+    int (*timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
 } tap = {.base = NO_TARGET};
 
 static struct ledger ledger;
+
+/* How the holder is looked at. Guarded by the GIL's mutex. */
+static struct {
+    bool by_waiters, at_release;
+    struct accounting_reader reader;
+    struct look_pacing pacing;
+    const struct ledger_slot *collector; /* the thread that collects garbage, if it let the GIL go
+                                            since it began */
+} looks;
 
 /* Where the ledger writes its events while somebody records them. Guarded by the GIL. */
 static struct {
@@ -324,6 +380,273 @@ static bool drop_is_requested(void) {
            __atomic_load_n(tap.target.drop_request, __ATOMIC_RELAXED) != 0;
 }
 
+/* --- looks ---
+ *
+ * `collecting` says that somebody collects garbage: whose finalizers may let the GIL go meanwhile. It
+ * can only be set by a thread that has the GIL, so who has it when it is first seen set began. */
+
+static const int never_collecting;
+
+static bool somebody_collects(void) {
+    return __atomic_load_n(looks.reader.collecting, __ATOMIC_RELAXED) != 0;
+}
+
+/* The thread on record collects garbage, or another does that let the GIL go. The mutex is held. */
+NEVER_INLINE static void note_collector(const struct ledger_slot *slot) {
+    looks.collector = somebody_collects() ? slot : NULL;
+}
+
+static bool collects(const struct ledger_slot *holder) {
+    return somebody_collects() && (looks.collector == NULL || looks.collector == holder);
+}
+
+static struct charges_thread somebody(const struct ledger_slot *slot) {
+    return (struct charges_thread){slot->serial, slot->native_id, PLACE_UNKNOWN};
+}
+
+/* Look at the holder; the mutex is held, and let go meanwhile. Returns false without a look when there
+ * is no thread of the program to look at. */
+static bool look_at_holder(pthread_mutex_t *mutex, struct charges_thread *holder) {
+    if (!is_taken() || ledger.holder == NULL || ledger.holder->own) {
+        return false;
+    }
+    struct stack_aim aim;
+    *holder = somebody(ledger.holder);
+    bool collecting = collects(ledger.holder);
+    looks.reader.aim(&aim);
+    tap.unlock(mutex);
+    holder->place = looks.reader.look(&aim, collecting);
+    tap.lock(mutex);
+    struct lookout *lookout = &self.lookout;
+    bool same = holder->place == lookout->holder.place && holder->serial == lookout->holder.serial;
+    if (lookout->votes == 0) {
+        lookout->holder = *holder;
+        lookout->votes = 1;
+    } else {
+        lookout->votes += same ? 1u : -1u;
+    }
+    return true;
+}
+
+static uint64_t ticks_of(uint64_t nanoseconds) {
+    return nanoseconds * looks.pacing.ticks_per_ms / 1000000;
+}
+
+static uint64_t ns_of(uint64_t ticks) { return ticks * 1000000 / looks.pacing.ticks_per_ms; }
+
+/* The mean time between looks of this thread, in ticks: as many threads as wait share them. */
+static uint64_t mean_of_looks(void) {
+    bool knock = self.slot->own;
+    uint64_t sharing = knock || ledger.waiting == 0 ? 1 : ledger.waiting;
+    return ticks_of(look_pacing_mean_ns(charges_looks(knock))) * sharing;
+}
+
+/* A moment of a clock, and how far it is from now, in ns. */
+static int64_t distance(clockid_t clock, const struct timespec *moment) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)(moment->tv_sec - now.tv_sec) * 1000000000 + (moment->tv_nsec - now.tv_nsec);
+}
+
+/* How long it is until a deadline, which is not far, by a clock that is not told. */
+static int64_t time_left(const struct timespec *deadline) {
+    int64_t left = distance(CLOCK_MONOTONIC, deadline);
+    if (left > -FAR_NS && left < FAR_NS) {
+        return left;
+    }
+    int64_t other = distance(CLOCK_REALTIME, deadline);
+    return (other < 0 ? -other : other) < (left < 0 ? -left : left) ? other : left;
+}
+
+static struct timespec sooner(const struct timespec *moment, int64_t ns) {
+    struct timespec result = {moment->tv_sec - ns / 1000000000, moment->tv_nsec - ns % 1000000000};
+    if (result.tv_nsec < 0) {
+        result.tv_sec--;
+        result.tv_nsec += 1000000000;
+    }
+    return result;
+}
+
+/* Wait up to the deadline, but no longer than `most` ns. Returns what the wait did, or WAIT_CUT when
+ * it ended for that. The mutex is held. */
+static int wait_at_most(pthread_cond_t *condition, pthread_mutex_t *mutex,
+                        const struct timespec *deadline, uint64_t most) {
+    int64_t left = most < FAR_NS ? time_left(deadline) : 0;
+    if (left <= (int64_t)most) {
+        return tap.timedwait(condition, mutex, deadline);
+    }
+    struct timespec cut = sooner(deadline, left - (int64_t)most);
+    int error = tap.timedwait(condition, mutex, &cut);
+    return error == ETIMEDOUT ? WAIT_CUT : error;
+}
+
+/* The wait begins: it is chosen and looks, or it is not. Returns false if the GIL is free since. */
+static bool begin_to_look(pthread_mutex_t *mutex) {
+    struct lookout *lookout = &self.lookout;
+    lookout->stage = LOOKOUT_FIRST;
+    lookout->weight = self.slot->own ? 1 : look_pacing_choose(&looks.pacing, self.slot->wait_since);
+    if (lookout->weight == 0) {
+        return true;
+    }
+    look_at_holder(mutex, &lookout->first_holder);
+    return is_taken();
+}
+
+/* How many ns to wait for the next look, and how many ticks of waiting it stands for. */
+static uint64_t draw_look(uint64_t *stands_for) {
+    struct lookout *lookout = &self.lookout;
+    uint64_t mean = mean_of_looks();
+    if (lookout->stage == LOOKOUT_LATER) {
+        *stands_for = mean;
+        return ns_of(look_pacing_draw(&looks.pacing, mean));
+    }
+    if (lookout->weight == 0) {
+        *stands_for = 0;
+        return LOOK_UNCHOSEN_NS;
+    }
+    uint64_t least = ticks_of(LOOK_BLIND_NS);
+    mean = mean / lookout->weight > least ? mean / lookout->weight : least;
+    *stands_for = mean * lookout->weight;
+    return ns_of(look_pacing_draw(&looks.pacing, mean));
+}
+
+static void look_later(uint64_t now) {
+    struct lookout *lookout = &self.lookout;
+    if (lookout->stage == LOOKOUT_FIRST) {
+        lookout->stage = LOOKOUT_LATER;
+        lookout->chosen_until = now;
+    }
+}
+
+/* Wait as the caller asks for, and look meanwhile. The mutex is held. */
+NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t *mutex,
+                                      const struct timespec *deadline) {
+    uint64_t wake = 0;
+    if (self.lookout.stage == LOOKOUT_NEW) {
+        if (!begin_to_look(mutex)) {
+            return 0;
+        }
+        wake = LOOK_WAKE_NS;
+    } else {
+        look_later(clock_ticks());
+    }
+    for (;;) {
+        uint64_t stands_for, until_look = draw_look(&stands_for) + wake;
+        int error = wait_at_most(condition, mutex, deadline, until_look);
+        if (error != WAIT_CUT) {
+            return error;
+        }
+        wake = 0;
+        if (!is_taken()) {
+            return 0;
+        }
+        struct charges_thread holder;
+        if (stands_for == 0) {
+            look_later(clock_ticks());
+        } else if (look_at_holder(mutex, &holder)) {
+            charges_look(&holder, stands_for, self.slot->own, clock_ticks());
+            if (!is_taken()) {
+                return 0;
+            }
+        }
+    }
+}
+
+/* The calling thread waited and has the GIL now: see whether the windows are to be told. The mutex is
+ * held. */
+static void end_lookout(const struct ledger_slot *slot, uint64_t now) {
+    struct lookout *lookout = &self.lookout;
+    uint64_t waited = slot->last_wait;
+    if (looks.at_release && lookout->stage == LOOKOUT_NEW) {
+        lookout->weight = look_pacing_choose(&looks.pacing, now);
+    }
+    if (slot->own || lookout->weight != 0 || lookout->stage == LOOKOUT_LATER ||
+        waited > charges_longest_known()) {
+        self.wait.since = now - waited;
+        self.wait.now = now;
+        self.errands |= ERRAND_TELL_WAIT;
+    }
+}
+
+/* Tell the windows of the wait that is over. The calling thread has the GIL, and no lock. */
+static void tell_wait(void) {
+    struct lookout *lookout = &self.lookout;
+    const struct ledger_slot *slot = self.slot;
+    struct charges_wait wait = {
+        .since = self.wait.since,
+        .now = self.wait.now,
+        .knock = slot->own,
+        .first_holder = lookout->first_holder,
+        .weight = lookout->weight,
+        .chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : self.wait.now,
+        .waiter = somebody(slot),
+        .holder = lookout->holder,
+    };
+    uint64_t blind = wait.since + ticks_of(LOOK_BLIND_NS);
+    wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
+                       : blind < wait.now            ? blind
+                                                     : wait.now;
+    if (!slot->own && looks.reader.here != NULL) {
+        struct stack_aim aim;
+        looks.reader.aim(&aim);
+        wait.waiter.place = looks.reader.here(&aim, false);
+    }
+    charges_waited(&wait);
+}
+
+/* The calling thread has just released the GIL. Where nobody else looks, it looks at itself, with a
+ * chance that makes up for the wait that it kept others for. The mutex is held. */
+NEVER_INLINE static void consider_release(const struct ledger_slot *slot) {
+    uint64_t waited[2] = {0, 0}, *const stands_for[2] = {&self.release.ticks,
+                                                         &self.release.knock_ticks};
+    const struct ledger_slot *const lists[2] = {ledger.oldest, ledger.own};
+    for (int knock = 0; knock < 2; knock++) {
+        for (const struct ledger_slot *other = lists[knock]; other != NULL; other = other->next) {
+            uint64_t since = other->wait_since;
+            if (since != 0) {
+                waited[knock] += clock_elapsed(
+                    since > ledger.held_since ? since : ledger.held_since, self.leaving);
+            }
+        }
+        uint64_t mean = ticks_of(look_pacing_mean_ns(charges_looks(knock)));
+        bool chosen =
+            waited[knock] >= mean || look_pacing_draw(&looks.pacing, mean) < waited[knock];
+        *stands_for[knock] = !chosen || waited[knock] == 0 ? 0
+                             : waited[knock] > mean        ? waited[knock]
+                                                           : mean;
+    }
+    if (self.release.ticks != 0 || self.release.knock_ticks != 0) {
+        looks.reader.aim(&self.release.aim);
+        self.release.thread = somebody(slot);
+        self.release.collecting = collects(slot);
+        self.errands |= ERRAND_LOOK_AT_SELF;
+    }
+}
+
+/* It may have been let go for good, with its state: so this is a look like that of others. */
+static void look_at_self(void) {
+    uint64_t now = clock_ticks();
+    struct charges_thread thread = self.release.thread;
+    thread.place = looks.reader.look(&self.release.aim, self.release.collecting);
+    if (self.release.ticks != 0) {
+        charges_look(&thread, self.release.ticks, false, now);
+    }
+    if (self.release.knock_ticks != 0) {
+        charges_look(&thread, self.release.knock_ticks, true, now);
+    }
+}
+
+NEVER_INLINE static void run_errands(void) {
+    unsigned errands = self.errands;
+    self.errands = ERRAND_NONE;
+    if ((errands & ERRAND_TELL_WAIT) != 0) {
+        tell_wait();
+    }
+    if ((errands & ERRAND_LOOK_AT_SELF) != 0) {
+        look_at_self();
+    }
+}
+
 /* --- events; the mutex is held ---
  *
  * A thread that releases and takes a GIL that nobody else wants runs through the functions called
@@ -336,6 +659,8 @@ NEVER_INLINE static void ask(uint64_t blocked_since, bool forced) {
         return;
     }
     self.phase = PHASE_NONE;
+    self.lookout = (struct lookout){
+        .stage = LOOKOUT_NEW, .first_holder.place = PLACE_UNKNOWN, .holder.place = PLACE_UNKNOWN};
     if (forced) {
         ledger_request(&ledger, slot, self.released, true);
     } else if (blocked_since != 0 || is_taken()) {
@@ -357,23 +682,27 @@ static inline void quick_locked(void) {
     }
 }
 
-static inline uint64_t knock_asked(void) {
-    return tap.knock_asked != NULL ? __atomic_load_n(tap.knock_asked, __ATOMIC_RELAXED) : 0;
-}
-
-/* The calling thread has just released the GIL, for which a knock waits since `asked`. */
-NEVER_INLINE static void call_back_at_release(struct ledger_slot *slot, uint64_t asked) {
-    struct accounting_hold hold = {
-        .from = asked > ledger.held_since ? asked : ledger.held_since,
-        .until = self.leaving,
-    };
-    describe(&hold.thread, slot);
-    tap.at_release(&hold);
-}
-
 NEVER_INLINE static void released_as_asked(void) {
     self.phase = PHASE_DROPPED;
     self.usage = usage_now();
+}
+
+/* The thread has the GIL, and may have waited for it. */
+NEVER_INLINE static void acquire_otherwise(struct ledger_slot *slot) {
+    uint64_t now = clock_ticks(), contended = slot->sums.contended;
+    ledger_acquire(&ledger, slot, now);
+    bool counts = slot->own ? slot->last_wait != 0 : slot->sums.contended != contended;
+    if (counts) {
+        end_lookout(slot, now);
+    }
+}
+
+static inline void acquire(struct ledger_slot *slot) {
+    if (slot->state == LEDGER_ASKING && !slot->own) {
+        ledger_acquire(&ledger, slot, clock_ticks());
+    } else {
+        acquire_otherwise(slot);
+    }
 }
 
 /* Neither a release nor an acquisition by a known thread. */
@@ -381,10 +710,11 @@ NEVER_INLINE static void unlocking_otherwise(void) {
     if (is_taken() && ledger.holder == NULL) {
         struct ledger_slot *slot = own_slot();
         if (slot != NULL) {
-            ledger_acquire(&ledger, slot, clock_ticks());
+            acquire_otherwise(slot);
         }
     } else if (self.slot != NULL && self.slot != ledger.holder) {
-        ledger_abandon(self.slot);
+        ledger_abandon(&ledger, self.slot);
+        self.lookout.stage = LOOKOUT_NONE;
     }
 }
 
@@ -395,15 +725,17 @@ static inline void quick_unlocking(void) {
         ledger_release(&ledger, slot, self.leaving);
         self.released = self.leaving;
         self.phase = PHASE_RELEASED;
-        uint64_t asked = knock_asked();
-        if (asked != 0 && !slot->own) {
-            call_back_at_release(slot, asked);
+        if (looks.at_release && !slot->own) {
+            consider_release(slot);
+        }
+        if (somebody_collects() != (looks.collector != NULL)) {
+            note_collector(slot);
         }
         if (drop_is_requested()) {
             released_as_asked();
         }
     } else if (slot != NULL && ledger.holder == NULL && taken) {
-        ledger_acquire(&ledger, slot, clock_ticks());
+        acquire(slot);
     } else {
         unlocking_otherwise();
     }
@@ -449,7 +781,11 @@ NEVER_INLINE static int lock_gil(pthread_mutex_t *mutex) {
 
 NEVER_INLINE static int unlock_gil(pthread_mutex_t *mutex) {
     quick_unlocking();
-    return tap.unlock(mutex);
+    int error = tap.unlock(mutex);
+    if (self.errands != ERRAND_NONE) {
+        run_errands();
+    }
+    return error;
 }
 
 NEVER_INLINE static int unlock_switch_after_release(pthread_mutex_t *mutex) {
@@ -480,6 +816,16 @@ static int unlock_hook(pthread_mutex_t *mutex) {
     return tap.unlock(mutex);
 }
 
+/* Called for every timed wait of the interpreter. */
+static int timedwait_hook(pthread_cond_t *condition, pthread_mutex_t *mutex,
+                          const struct timespec *deadline) {
+    if ((uintptr_t)mutex != __atomic_load_n(&tap.base, __ATOMIC_RELAXED) || !looks.by_waiters ||
+        self.slot == NULL || self.slot->wait_since == 0) {
+        return tap.timedwait(condition, mutex, deadline);
+    }
+    return wait_and_look(condition, mutex, deadline);
+}
+
 /* --- installing --- */
 
 static void watch(bool on) {
@@ -489,7 +835,11 @@ static void watch(bool on) {
 /* The child has this thread only. The interpreter makes the GIL's mutex anew there and takes the
  * GIL once more. */
 static void after_fork_in_child(void) {
-    tap.knock_asked = NULL;
+    places_after_fork();
+    charges_after_fork();
+    looks.collector = NULL;
+    self.lookout.stage = LOOKOUT_NONE;
+    self.errands = ERRAND_NONE;
     introduced.count = 0;
     ledger_after_fork(&ledger, self.slot, clock_ticks());
     if (self.slot != NULL) {
@@ -526,6 +876,9 @@ int accounting_install(const struct accounting_target *target, const void *inter
     if (prepare(reason, reason_size) < 0) {
         return -1;
     }
+    if (looks.reader.collecting == NULL) {
+        looks.reader.collecting = &never_collecting;
+    }
     tap.target = *target;
     tap.span = (uintptr_t)target->switch_mutex - (uintptr_t)target->mutex;
     if (tap.installed) {
@@ -545,6 +898,7 @@ int accounting_install(const struct accounting_target *target, const void *inter
 void accounting_uninstall(void) {
     watch(false);
     if (tap.installed) {
+        interpose_undo(&tap.waits);
         interpose_undo(&tap.calls);
         tap.installed = false;
     }
@@ -569,6 +923,9 @@ int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now) 
     if (slot != NULL) {
         error = ledger_open(&ledger, window, slot, by_thread, now);
     }
+    if (tap.base == NO_TARGET) {
+        looks.collector = NULL;
+    }
     watch(ledger.active);
     unlock_ledger();
     return error;
@@ -589,6 +946,50 @@ void accounting_close(struct ledger_window *window) {
     lock_ledger();
     ledger_close(&ledger, window);
     watch(ledger.active);
+    unlock_ledger();
+}
+
+/* --- looking; the caller has the GIL --- */
+
+int accounting_look(const struct accounting_reader *reader, bool waiters_look,
+                    const void *interpreter_function, char *reason, size_t reason_size) {
+    static const struct interpose_symbol symbol = {"pthread_cond_timedwait", (void *)timedwait_hook,
+                                                   (void **)&tap.timedwait};
+    tap.timedwait = pthread_cond_timedwait; /* the loader may find an older version of it */
+    if (waiters_look && tap.waits.n_slots == 0 &&
+        interpose_install(&tap.waits, interpreter_function, &symbol, 1, reason, reason_size) < 0) {
+        return -1;
+    }
+    double seconds = clock_seconds(1000000); /* 0: a tick is a nanosecond, see clock.h */
+    lock_ledger();
+    looks.reader = *reader;
+    looks.pacing.ticks_per_ms = seconds > 0.0 ? (uint64_t)(1e3 / seconds) : 1000000;
+    looks.pacing.random = clock_ticks() | 1;
+    looks.by_waiters = waiters_look;
+    looks.at_release = !waiters_look;
+    unlock_ledger();
+    return 0;
+}
+
+void accounting_look_no_more(void) {
+    lock_ledger();
+    looks.by_waiters = looks.at_release = false;
+    unlock_ledger();
+}
+
+void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGER_NAME_SIZE]) {
+    lock_ledger();
+    const struct ledger_slot *slot = ledger.oldest;
+    for (size_t i = 0; i < count; i++) {
+        while (slot != NULL && slot->serial < serials[i]) {
+            slot = slot->next;
+        }
+        bool found = slot != NULL && slot->serial == serials[i];
+        snprintf(names[i], LEDGER_NAME_SIZE, "%s",
+                 !found                                            ? ""
+                 : slot->name[0] == '\0' && ledger_has_ended(slot) ? slot->os_name
+                                                                   : slot->name);
+    }
     unlock_ledger();
 }
 
@@ -674,16 +1075,6 @@ void accounting_disown_self(void) {
 }
 
 uint64_t accounting_own_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
-
-void accounting_set_release_callback(const uint64_t *asked,
-                                     void (*at_release)(const struct accounting_hold *)) {
-    if (tap.installed) {
-        lock_ledger();
-        tap.knock_asked = asked;
-        tap.at_release = at_release;
-        unlock_ledger();
-    }
-}
 
 bool accounting_holder(struct accounting_thread *thread) {
     bool locked = false, found = false;
@@ -779,9 +1170,18 @@ int accounting_record(uint64_t first, uint64_t now, struct accounting_record *re
 void accounting_free_record(struct accounting_record *record) { (void)record; }
 void accounting_disown_self(void) {}
 uint64_t accounting_own_wait(void) { return 0; }
-void accounting_set_release_callback(const uint64_t *asked,
-                                     void (*at_release)(const struct accounting_hold *)) {
-    (void)asked, (void)at_release;
+int accounting_look(const struct accounting_reader *reader, bool waiters_look,
+                    const void *interpreter_function, char *reason, size_t reason_size) {
+    (void)reader, (void)waiters_look, (void)interpreter_function;
+    snprintf(reason, reason_size, "there is no accounting on this platform");
+    return -1;
+}
+void accounting_look_no_more(void) {}
+void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGER_NAME_SIZE]) {
+    (void)serials;
+    for (size_t i = 0; i < count; i++) {
+        names[i][0] = '\0';
+    }
 }
 bool accounting_holder(struct accounting_thread *thread) { return (void)thread, false; }
 struct accounting_thread *accounting_nameless(size_t *count) {

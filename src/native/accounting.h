@@ -8,6 +8,7 @@
 
 #include "native/event_ring.h"
 #include "native/ledger.h"
+#include "native/stack_aim.h"
 
 /* Where to look, found by gil.c. `locked` is the interpreter's flag: 1 while some thread has the
  * GIL. */
@@ -87,18 +88,27 @@ void accounting_disown_self(void);
  * was free. It has the GIL. */
 uint64_t accounting_own_wait(void);
 
-/* A thread had the GIL while a knock waited for it. */
-struct accounting_hold {
-    struct accounting_thread thread;
-    uint64_t from, until; /* ticks */
+/* Reads where threads stand; see cpython/stack_reader.h for what each does and may be called from. */
+struct accounting_reader {
+    void (*aim)(struct stack_aim *aim);
+    uint32_t (*look)(const struct stack_aim *aim, bool collecting);
+    uint32_t (*here)(const struct stack_aim *aim, bool collecting);
+    const int *collecting; /* the interpreter's flag: some thread collects garbage */
 };
 
-/* Register a callback, run at each release of the GIL by a thread of the program while `*asked` is
- * not 0: that is when (ticks) a knocker asked for the GIL. It runs in the releasing thread, which has
- * no current thread state any more, before any other thread can take the GIL, and must be quick. NULL
- * ends it. No lock is held. */
-void accounting_set_release_callback(const uint64_t *asked,
-                                     void (*at_release)(const struct accounting_hold *));
+/* Have the windows charged (charges.h) with where the GIL is held and waited for: threads that wait
+ * look at the holder (`waiters_look`), or each holder is looked at as it lets the GIL go. For the
+ * former the calls of pthread_cond_timedwait are redirected as well. The accounting is installed, the
+ * GIL is held. Returns 0, or -1 with a reason; then nobody looks. */
+int accounting_look(const struct accounting_reader *reader, bool waiters_look,
+                    const void *interpreter_function, char *reason, size_t reason_size);
+
+/* Nobody looks any more. The GIL is held. */
+void accounting_look_no_more(void);
+
+/* Copy the names of threads, "" where they are not known: names[i] for serials[i], which ascend. The
+ * GIL is held. */
+void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGER_NAME_SIZE]);
 
 /* Find out who has the GIL. Any thread, with the GIL or without; takes the GIL's mutex for a moment.
  * Returns false where nobody is on record, or the mutex is not to be had. */

@@ -159,6 +159,9 @@ size_t ledger_take_nameless(struct ledger *ledger, struct ledger_slot **slots, s
 void ledger_disown(struct ledger *ledger, struct ledger_slot *slot) {
     if (!slot->own) {
         unlink_slot(ledger, slot);
+        if (slot->wait_since != 0) {
+            ledger->waiting--;
+        }
         slot->own = true;
         slot->next = ledger->own;
         ledger->own = slot;
@@ -183,7 +186,10 @@ bool ledger_resume(struct ledger *ledger, struct ledger_slot *slot, uint64_t ser
 
 /* --- events --- */
 
-static void forget_request(struct ledger_slot *slot) {
+static void forget_request(struct ledger *ledger, struct ledger_slot *slot) {
+    if (slot->wait_since != 0 && !slot->own && ledger->waiting != 0) {
+        ledger->waiting--;
+    }
     slot->wait_since = 0;
     slot->state = LEDGER_AWAY;
 }
@@ -227,10 +233,35 @@ static void keep_waits_base(struct ledger *ledger) {
     }
 }
 
+/* What is left of a wait without what was held meanwhile. */
+static uint64_t hand_over_of(uint64_t waited, uint64_t held_before, uint64_t held_after) {
+    return clock_elapsed(clock_elapsed(held_before, held_after), waited);
+}
+
+/* Enter the hand-over in a wait that is over; like its length, a part of it may lie in windows that
+ * opened while it lasted. */
+static void enter_hand_over(struct ledger *ledger, uint64_t since, uint64_t held_before,
+                            uint64_t now) {
+    uint64_t waited = clock_elapsed(since, now);
+    uint64_t whole = hand_over_of(waited, held_before, ledger->sums.held);
+    ledger->hand_over += whole;
+    for (struct ledger_window *window = ledger->newest; window != NULL && window->opened > since;
+         window = window->older) {
+        uint64_t outside = clock_elapsed(since, window->opened);
+        uint64_t before = hand_over_of(outside, held_before, window->base.held);
+        uint64_t inside = clock_elapsed(before, whole);
+        if (inside > waited - outside) {
+            inside = waited - outside;
+        }
+        window->hand_over_base += whole - inside;
+    }
+}
+
 /* Enter a wait that is over. A window that opened while it lasted counts the part since then. */
 static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t since,
-                       uint64_t now) {
+                       uint64_t held_before, uint64_t now) {
     uint64_t waited = clock_elapsed(since, now);
+    enter_hand_over(ledger, since, held_before, now);
     if (slot->sums.contended == 0) {
         slot->first_since = since;
         slot->first_until = now;
@@ -261,7 +292,19 @@ static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t
     }
 }
 
+/* How long the program had held the GIL at `since`, shortly ago. */
+static uint64_t held_until(const struct ledger *ledger, uint64_t since) {
+    const struct ledger_slot *holder = ledger->holder;
+    uint64_t going_on =
+        holder != NULL && !holder->own ? clock_elapsed(ledger->held_since, since) : 0;
+    return ledger->sums.held + going_on;
+}
+
 void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced) {
+    if (slot->wait_since == 0 && !slot->own) {
+        ledger->waiting++;
+    }
+    slot->held_at_request = forced ? slot->held_at_release : held_until(ledger, since);
     slot->wait_since = since;
     slot->state = forced ? LEDGER_FORCED : LEDGER_WAITING;
     slot->turns_at_request = ledger->turns;
@@ -275,21 +318,25 @@ static void write_event(struct ledger *ledger, const struct ledger_slot *slot, u
     }
 }
 
-static uint64_t oldest_opening(const struct ledger *ledger) {
+static const struct ledger_window *oldest_window(const struct ledger *ledger) {
     const struct ledger_window *window = ledger->newest;
     while (window != NULL && window->older != NULL) {
         window = window->older;
     }
-    return window != NULL ? window->opened : 0;
+    return window;
 }
 
 void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
     enum ledger_state state = slot->state;
-    uint64_t since = state == LEDGER_AWAY ? oldest_opening(ledger) : slot->wait_since;
+    uint64_t since = slot->wait_since, held_before = slot->held_at_request;
+    const struct ledger_window *oldest = state == LEDGER_AWAY ? oldest_window(ledger) : NULL;
+    if (oldest != NULL) {
+        since = oldest->opened;
+        held_before = oldest->base.held;
+    }
     uint64_t waited = since != 0 ? clock_elapsed(since, now) : 0;
-    slot->wait_since = 0;
+    forget_request(ledger, slot);
     slot->last_wait = waited;
-    slot->state = LEDGER_AWAY;
     ledger->holder = slot;
     ledger->held_since = now;
     if (slot->own) {
@@ -312,13 +359,15 @@ void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, u
     ledger->sums.acquisitions++;
     slot->sums.acquisitions++;
     if (since != 0 && !own_wait) {
-        enter_wait(ledger, slot, since, now);
+        enter_wait(ledger, slot, since, held_before, now);
         write_event(ledger, slot, EVENT_WAIT | (state == LEDGER_FORCED ? EVENT_FORCED : 0), since,
                     now);
     }
 }
 
-void ledger_abandon(struct ledger_slot *slot) { forget_request(slot); }
+void ledger_abandon(struct ledger *ledger, struct ledger_slot *slot) {
+    forget_request(ledger, slot);
+}
 
 /* --- windows --- */
 
@@ -344,11 +393,12 @@ static struct ledger_sums difference(struct ledger_sums later, const struct ledg
 /* The first window: nothing before it is known, except that the caller has the GIL. */
 static void activate(struct ledger *ledger, struct ledger_slot *holder, uint64_t now) {
     for (struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
-        forget_request(slot);
+        forget_request(ledger, slot);
     }
     for (struct ledger_slot *slot = ledger->own; slot != NULL; slot = slot->next) {
-        forget_request(slot);
+        forget_request(ledger, slot);
     }
+    ledger->waiting = 0;
     ledger->lost = false;
     ledger->former = NULL;
     ledger->holder = holder;
@@ -374,6 +424,7 @@ int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledg
     window->by_thread = by_thread;
     window->opened = now;
     window->base = sums_at(ledger, NULL, now);
+    window->hand_over_base = ledger->hand_over;
     window->before = ledger->max_wait;
     ledger->max_wait = 0;
     if (by_thread) {
@@ -409,6 +460,15 @@ static uint64_t pending_in(const struct ledger_window *window, const struct ledg
     return slot->wait_since != 0 ? clock_elapsed(later_of(slot->wait_since, window), now) : 0;
 }
 
+/* The hand-over in that part. The holder has held the GIL up to now. */
+static uint64_t pending_hand_over(const struct ledger *ledger, const struct ledger_window *window,
+                                  const struct ledger_slot *slot, uint64_t now) {
+    uint64_t held_before =
+        window->opened > slot->wait_since ? window->base.held : slot->held_at_request;
+    return hand_over_of(pending_in(window, slot, now), held_before,
+                        sums_at(ledger, NULL, now).held);
+}
+
 /* A thread's part in a window. The entry is its own there; NULL: the thread is younger. */
 static struct ledger_thread part_in(const struct ledger *ledger, const struct ledger_window *window,
                                     const struct ledger_slot *slot,
@@ -432,6 +492,21 @@ static struct ledger_thread part_in(const struct ledger *ledger, const struct le
     return thread;
 }
 
+/* What a reading tells of a wait that goes on, beside its length. */
+static void add_pending(const struct ledger *ledger, const struct ledger_window *window,
+                        const struct ledger_slot *slot, uint64_t now,
+                        struct ledger_reading *reading) {
+    uint64_t pending = pending_in(window, slot, now);
+    reading->pending += pending;
+    reading->hand_over += pending_hand_over(ledger, window, slot, now);
+    if (pending > reading->longest_pending.waited) {
+        reading->longest_pending.waited = pending;
+        reading->longest_pending.since = slot->wait_since;
+        reading->longest_pending.serial = slot->serial;
+        reading->longest_pending.native_id = slot->native_id;
+    }
+}
+
 int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint64_t now,
                 struct ledger_reading *reading) {
     reading->threads = NULL;
@@ -447,12 +522,18 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
         histogram_subtract(&reading->waits, &window->waits_base);
     }
     reading->max_wait = maximum_since(ledger, window, NULL);
+    reading->hand_over = clock_elapsed(window->hand_over_base, ledger->hand_over);
+    reading->pending = 0;
+    reading->longest_pending.waited = 0;
 
     size_t next = 0;
     for (const struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
         uint64_t pending = pending_in(window, slot, now);
         reading->sums.wait += pending;
         raise_to(&reading->max_wait, pending);
+        if (pending != 0) {
+            add_pending(ledger, window, slot, now, reading);
+        }
         if (!window->by_thread) {
             continue;
         }
@@ -549,6 +630,7 @@ void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint
     }
     ledger->free = ledger->own = ledger->oldest = ledger->latest = ledger->nameless = NULL;
     ledger->live = ledger->nameless_count = 0;
+    ledger->waiting = 0;
     for (size_t i = 0; i < ledger->used; i++) {
         struct ledger_slot *slot = &ledger->slots[i];
         slot->nameless = false;
@@ -556,7 +638,7 @@ void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint
             give_back(ledger, slot);
             continue;
         }
-        forget_request(slot);
+        forget_request(ledger, slot);
         slot->ended = slot != survivor;
         link_by_serial(ledger, slot);
         if (slot->name[0] == '\0') {

@@ -22,6 +22,10 @@
  * the newest window opened, each open window keeps the longest of the stretch before it opened
  * (since the one before it did), and a window's own maximum is the largest of the stretches since
  * it opened. Closing a window joins two stretches. What came before the oldest means nothing.
+ *
+ * Hand-over is the part of the wait during which no thread of the program held the GIL: the one that
+ * is next was told and wakes up, or a knocker had it. It is the wait without what was held meanwhile,
+ * and counts in windows as the wait does.
  */
 #ifndef GILKNOCK_LEDGER_H
 #define GILKNOCK_LEDGER_H
@@ -55,9 +59,12 @@ enum ledger_state {
 
 struct ledger_slot {
     struct ledger_sums sums;
-    uint64_t max_wait;                 /* since the newest window opened */
-    uint64_t wait_since;               /* ticks; 0: not waiting */
-    uint64_t turns_at_request;         /* the ledger's `turns` then */
+    uint64_t max_wait;         /* since the newest window opened */
+    uint64_t wait_since;       /* ticks; 0: not waiting */
+    uint64_t turns_at_request; /* the ledger's `turns` then */
+    uint64_t held_at_request,
+        held_at_release;               /* the ledger's `sums.held` as its wait began, and as it
+                                                  last released */
     uint64_t first_since, first_until; /* its first wait: it may have begun before its slot did */
     uint64_t own_at_release; /* the ledger's `own_acquisitions` at this thread's last release */
     uint64_t last_wait;      /* what an own thread's latest acquisition cost */
@@ -87,6 +94,7 @@ struct ledger_window {
     uint64_t opened;
     uint64_t before; /* as an entry's, over all threads */
     struct ledger_sums base;
+    uint64_t hand_over_base; /* ticks */
     bool by_thread;
     struct ledger_entry *entries; /* owned; one for each slot that was live at the opening */
     size_t entry_count;
@@ -113,7 +121,9 @@ struct ledger {
     uint64_t held_since;
     struct event_ring *events; /* not owned; each hold and wait is written there; NULL: nowhere */
     struct ledger_sums sums;
-    uint64_t max_wait; /* since the newest window opened */
+    uint64_t hand_over; /* ticks */
+    uint32_t waiting;   /* threads of the program that wait, as far as they were seen asking */
+    uint64_t max_wait;  /* since the newest window opened */
     struct histogram waits;
     uint64_t turns; /* times the program got the GIL, be it back from an own thread */
     uint64_t own_acquisitions;
@@ -131,7 +141,12 @@ struct ledger_thread {
 struct ledger_reading {
     struct ledger_sums sums;
     uint64_t wall;
+    uint64_t hand_over; /* ticks of sums.wait */
     uint64_t max_wait;
+    uint64_t pending; /* ticks of sums.wait: of waits that are not over */
+    struct {
+        uint64_t waited, since, serial, native_id;
+    } longest_pending;      /* one of these; waited 0: there is none */
     struct histogram waits; /* not set where sums.contended is 0 */
     struct ledger_thread
         *threads; /* owned by the caller, freed with free(); only threads with any event */
@@ -202,6 +217,7 @@ static inline void ledger_release(struct ledger *ledger, struct ledger_slot *slo
         ledger->sums.held += held;
         slot->sums.held += held;
         slot->own_at_release = ledger->own_acquisitions;
+        slot->held_at_release = ledger->sums.held;
         ledger->former = slot;
     }
     if (ledger->events != NULL) {
@@ -211,7 +227,7 @@ static inline void ledger_release(struct ledger *ledger, struct ledger_slot *slo
 }
 
 /* The thread gave up asking: it is told to exit, or only looked. */
-void ledger_abandon(struct ledger_slot *slot);
+void ledger_abandon(struct ledger *ledger, struct ledger_slot *slot);
 
 /* Open a window that the caller owns and keeps in place until it is closed. `holder` is the calling
  * thread, which has the GIL. Returns 0, or -1 when memory for the threads' entries cannot be had

@@ -20,6 +20,7 @@
 
 #include "check.h"
 #include "diary.h"
+#include "native/charges.h"
 #include "native/clock.h"
 #include "toy_gil.h"
 
@@ -327,49 +328,20 @@ static void test_windows_open_and_close_while_others_hold_and_wait(void) {
 
 enum { KNOCKS = 50 };
 
-static uint64_t knock_asked; /* atomic */
-
 /* Guarded by the GIL. */
-static struct accounting_hold told;
-static size_t told_count;
 static bool is_answered; /* every knock */
-
-static void be_told(const struct accounting_hold *hold) {
-    told = *hold;
-    told_count++;
-}
-
-/* It is told how long the main thread kept it waiting in the turn that ended for it. */
-static void check_told(uint64_t asked, const struct turn *knock) {
-    const struct turn *turn = &main_diary.turns[main_diary.count - 1];
-    CHECK(told_count == knock->had_to_wait);
-    if (knock->had_to_wait) {
-        CHECK(told.thread.native_id == main_diary.native_id);
-        CHECK(told.from == asked ||
-              (told.from > asked && told.from >= turn->got.least && told.from <= turn->got.most));
-        CHECK(told.until >= turn->left.least && told.until <= knock->got.least);
-    }
-}
 
 static void *knock(void *unused) {
     static struct diary knocks;
     diary_begin(&knocks, &gil);
     accounting_disown_self();
-    accounting_set_release_callback(&knock_asked, be_told);
     while (knocks.count < KNOCKS) {
         sleep_for(300 * MICROSECOND);
-        uint64_t asked = clock_ticks();
-        __atomic_store_n(&knock_asked, asked, __ATOMIC_RELAXED);
         diary_take(&knocks);
-        __atomic_store_n(&knock_asked, 0, __ATOMIC_RELAXED);
-        const struct turn *turn = &knocks.turns[knocks.count - 1];
-        CHECK_WITHIN(accounting_own_wait(), diary_wait(turn));
-        check_told(asked, turn);
-        told_count = 0;
+        CHECK_WITHIN(accounting_own_wait(), diary_wait(&knocks.turns[knocks.count - 1]));
         is_answered = knocks.count == KNOCKS;
         diary_drop(&knocks);
     }
-    accounting_set_release_callback(NULL, NULL);
     return unused;
 }
 
@@ -414,12 +386,97 @@ static size_t knock_at_a_computing_thread(void) {
     return certain;
 }
 
-static void test_knocks_leave_no_trace_and_are_told_who_keeps_them_waiting(void) {
+static void test_knocks_leave_no_trace(void) {
     size_t certain = 0;
     for (int tries = 0; tries < 50 && certain < KNOCKS; tries++) {
         certain += knock_at_a_computing_thread();
     }
     CHECK(certain >= KNOCKS);
+}
+
+/* --- who is looked at --- */
+
+enum { PLACE_IN_HOLD = 7, PLACE_IN_WAIT, PLACE_IN_COLLECTION };
+
+static const int collecting;
+
+/* The toy's holder is told by what it took the GIL with: its diary. */
+static void aim(struct stack_aim *at) {
+    *at = (struct stack_aim){.state = gil.last_holder, .is_frame_known = true};
+}
+
+static uint32_t look_at(const struct stack_aim *at, bool collects) {
+    CHECK(at->state != NULL);
+    return collects ? PLACE_IN_COLLECTION : PLACE_IN_HOLD;
+}
+
+static uint32_t look_at_self(const struct stack_aim *at, bool collects) {
+    CHECK(at->state != NULL && !collects);
+    return PLACE_IN_WAIT;
+}
+
+static bool is_a_worker(uint64_t native_id) {
+    for (size_t i = 0; i < sizeof diaries / sizeof *diaries; i++) {
+        if (diaries[i]->native_id == native_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct charges_reading charges_of(const struct charges_window *window,
+                                         const struct ledger_reading *reading,
+                                         uint64_t knock_wait) {
+    const struct charges_known known = {reading->sums.wait, reading->hand_over, reading->pending,
+                                        knock_wait};
+    struct charges_reading charges;
+    CHECK(charges_read(window, &known, &charges) == 0);
+    uint64_t sum = charges.unlooked + reading->hand_over, victims = 0;
+    for (size_t i = 0; i < charges.blame.count; i++) {
+        const struct charges_row *row = &charges.blame.rows[i];
+        CHECK(is_a_worker(row->thread.native_id));
+        CHECK(row->thread.place == PLACE_IN_HOLD);
+        CHECK(row->looks != 0 || row->knock_looks != 0);
+        sum += row->waited;
+    }
+    CHECK(sum == reading->sums.wait);
+    for (size_t i = 0; i < charges.victims.count; i++) {
+        const struct charges_row *row = &charges.victims.rows[i];
+        CHECK(is_a_worker(row->thread.native_id));
+        CHECK(row->thread.place == PLACE_IN_WAIT);
+        victims += row->waited;
+    }
+    CHECK(victims <= reading->sums.wait);
+    return charges;
+}
+
+static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
+    const struct accounting_reader reader = {aim, look_at, look_at_self, &collecting};
+    struct ledger_window window;
+    struct charges_window charged;
+    char reason[100];
+    CHECK(accounting_look(&reader, waiters_look, (const void *)toy_gil_take, reason,
+                          sizeof reason) == 0);
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    charges_open(&charged, clock_ticks());
+    start(WORKERS, (const enum style[]){COMPUTING, BLOCKING, RESTING, COMPUTING});
+    let_others_work(100 * MILLISECOND);
+    struct ledger_reading reading = read_window(&window);
+    struct charges_reading charges = charges_of(&charged, &reading, 0);
+    CHECK(charges.blame.count >= 3 && charges.victims.count >= 3);
+    CHECK(charges.unlooked == 0);
+    CHECK(charges.longest.waited + reading.pending >= reading.max_wait);
+    CHECK(charges.longest.waited <= reading.max_wait);
+    CHECK(is_a_worker(charges.longest.waiter.native_id));
+    charges_free(&charges);
+    stop(WORKERS);
+    charges_close(&charged);
+    free(reading.threads);
+    reading = read_and_close(&window);
+    free(reading.threads);
+    accounting_look_no_more();
+    CHECK(accounting_intact());
 }
 
 /* --- threads that end --- */
@@ -710,7 +767,9 @@ int main(void) {
         test_a_small_ring_keeps_the_latest_events();
         test_who_is_forced_out_waits_since_it_dropped_the_gil();
         test_windows_open_and_close_while_others_hold_and_wait();
-        test_knocks_leave_no_trace_and_are_told_who_keeps_them_waiting();
+        test_knocks_leave_no_trace();
+        test_the_wait_is_charged_to_who_has_the_gil(true);
+        test_the_wait_is_charged_to_who_has_the_gil(false);
         test_threads_that_ended_are_told_of_by_their_last_name();
         test_threads_that_are_there_already_are_introduced();
         test_a_thread_that_comes_back_from_its_destructors_stands_there_once();

@@ -74,6 +74,7 @@ static struct hold holds[EVENTS];
 static struct wait waits[EVENTS];
 static struct take takes[EVENTS];
 static size_t hold_count, wait_count, take_count;
+static uint64_t lent;          /* of the holds: a knocker had the GIL */
 static uint64_t watched_since; /* a round */
 
 static struct open windows[WINDOWS];
@@ -200,6 +201,7 @@ static void take(struct actor *actor) {
         CHECK(actor->slot->last_wait == (has_waited ? now - since : 0));
     } else if (came_back) {
         enter_hold(actor->id, since, now);
+        lent += now - since;
     } else {
         takes[take_count++] = (struct take){actor->id, round_number};
         if (has_waited && !behind_own) {
@@ -229,7 +231,7 @@ static void give_up(struct actor *actor) {
     actor->doing = AWAY;
     actor->since = now;
     if (watched()) {
-        ledger_abandon(slot_of(actor));
+        ledger_abandon(&book, slot_of(actor));
     }
 }
 
@@ -253,7 +255,7 @@ static void fork_and_go_on(void) {
 
 static void open_window(struct open *open) {
     if (!watched()) {
-        hold_count = wait_count = take_count = 0;
+        hold_count = wait_count = take_count = lent = 0;
         first_id = actors[0].id;
         for (size_t i = 0; i < ACTORS; i++) {
             actors[i].seen = false;
@@ -379,6 +381,39 @@ static void check_events(const struct open *open, const struct part *parts) {
     }
 }
 
+/* How long no thread of the program held the GIL in a wait's part that lies in the window. */
+static uint64_t hand_over_in(const struct open *open, uint64_t since, uint64_t until) {
+    uint64_t left = inside(open, since, until);
+    for (size_t i = 0; i < hold_count; i++) {
+        uint64_t from = holds[i].from > since ? holds[i].from : since;
+        uint64_t to = holds[i].to < until ? holds[i].to : until;
+        left -= inside(open, from, to);
+    }
+    return left -
+           (program_holds() ? inside(open, held_since > since ? held_since : since, until) : 0);
+}
+
+/* To what is not known exactly: where a wait began before it was seen, and what a hold that a knocker
+ * interrupts had come to. */
+static void check_hand_over(const struct open *open, const struct ledger_reading *reading) {
+    uint64_t should = 0, slack = 0;
+    for (size_t i = 0; i < wait_count; i++) {
+        should +=
+            waits[i].round > open->round ? hand_over_in(open, waits[i].since, waits[i].until) : 0;
+        slack += 20;
+    }
+    for (size_t i = KNOCKERS; i < ACTORS; i++) {
+        if (actors[i].doing == WAITING && actors[i].seen && actors[i].since != 0) {
+            should += hand_over_in(open, actors[i].since, now);
+            slack += 20;
+        }
+    }
+    slack += lent * ACTORS;
+    CHECK(reading->hand_over <= reading->sums.wait);
+    CHECK(reading->hand_over <= should + slack);
+    CHECK(should <= reading->hand_over + slack);
+}
+
 static void check_window(const struct open *open) {
     static struct part parts[PEOPLE];
     struct histogram histogram;
@@ -386,6 +421,7 @@ static void check_window(const struct open *open) {
     struct part all = count_parts(open, parts, &histogram);
     CHECK(ledger_read(&book, &open->window, now, &reading) == 0);
     CHECK(reading.wall == now - open->opened);
+    check_hand_over(open, &reading);
     check_part("all", reading.sums, reading.max_wait, &all);
     CHECK(reading.sums.contended == 0 || memcmp(&histogram, &reading.waits, sizeof histogram) == 0);
     for (size_t i = 0; i < reading.thread_count; i++) {

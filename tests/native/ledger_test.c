@@ -210,7 +210,7 @@ static void test_who_gives_up_has_not_waited(void) {
     ask(worker, 110);
     look(&window, 120);
     CHECK_SUMS(part_of(WORKER), 0, 10, 0, 0);
-    ledger_abandon(worker);
+    ledger_abandon(&book, worker);
     look_and_close(&window, 130);
     CHECK_SUMS(&reading, 30, 0, 0, 0);
     CHECK(part_of(WORKER) == NULL);
@@ -224,7 +224,7 @@ static void test_giving_up_takes_nothing_from_the_waits_of_others(void) {
     ask(worker, 110);
     open_window(&inner, main_thread, 150);
     ask(helper, 155);
-    ledger_abandon(worker);
+    ledger_abandon(&book, worker);
     leave(main_thread, 160);
     get(helper, 160);
     look(&inner, 170);

@@ -82,13 +82,18 @@ PROGRAMS = [
     ),
     Program(
         "accounting",
-        "accounting thread_birth ledger event_ring interpose elf_object clock histogram run_delay",
+        "accounting thread_birth ledger charges places look_pacing event_ring interpose elf_object"
+        " clock histogram run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",
         builds=(PLAIN, ADDRESS, THREAD),
         linux_only=True,
     ),
+    Program("own_memory", "own_memory", linux_only=True),
+    Program("places", "places", ("-Dmalloc=scarce_malloc", "-Dcalloc=scarce_calloc")),
+    Program("look_pacing", "look_pacing"),
+    Program("charges", "charges"),
     Program("machine_files", "machine_files", linux_only=True),
     Program("machine_load", "machine_load machine_files family_time clock", linux_only=True),
     Program(

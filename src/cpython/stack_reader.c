@@ -1,0 +1,441 @@
+/* A look at the stack of a thread that runs on.
+ *
+ * The frames are a chain that changes under the reader's hands: a frame is gone and its memory used
+ * again, a code object is deleted, a pointer is new and what it points to is not yet. Nothing is
+ * locked against that. Instead every piece is copied by own_memory.h, for which a page that is gone is
+ * an answer, and taken for what it should be only if
+ *   - a code object has the type of one, and references to it;
+ *   - the instruction that the frame runs lies within the code that the same frame names, which
+ *     catches a frame that was copied half before and half after a change;
+ *   - as the names of a code object are copied, its header is the same before and after that, its
+ *     version included (from 3.11 on each code object has its own): so it was there meanwhile, and its
+ *     names with it.
+ * If any of that fails the look is made again, with the frame that is innermost then. A thread that
+ * moves too fast for TRIES looks stays unknown.
+ *
+ * The frames of most calls lie in one piece of memory, so one copy gets many of them. Those of
+ * generators, and where C code called Python, lie elsewhere and are copied one by one.
+ */
+#define Py_BUILD_CORE 1
+#include "cpython/stack_reader.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal/pycore_interp.h"
+
+#include "cpython/callee.h"
+#include "cpython/frame_layout.h"
+#include "cpython/line_table.h"
+#include "cpython/text_reader.h"
+#include "native/own_memory.h"
+#include "native/places.h"
+
+#define TRIES 4
+#define BLOCK 4096 /* bytes of frames that are copied at once */
+#define CODES_AT_ONCE 8
+#define CODE_SIZE_MOST 320 /* no less than any version's header of a code object */
+#define FRAME_SIZE_MOST 160
+#define TABLE_MOST (1u << 20)
+
+static struct {
+    PyThreadState *const *last_holder;
+    const int *collecting;
+    bool names_callees;
+} reader;
+
+/* How memory is read: of a thread that runs on, or of the calling one. */
+typedef bool (*read_function)(void *to, const void *from, size_t size);
+
+static bool read_directly(void *to, const void *from, size_t size) {
+    memcpy(to, from, size);
+    return true;
+}
+
+/* The memory that was copied last. */
+struct block {
+    uint64_t from;
+    size_t size;
+    char bytes[BLOCK];
+};
+
+/* What a look has found so far. */
+struct look {
+    read_function read;
+    bool collecting;
+    struct block block;
+    size_t count;
+    bool cut; /* there are more frames than room */
+    struct frame_view views[STACK_READER_FRAMES];
+    struct places_frame frames[STACK_READER_FRAMES + 2];
+};
+
+/* --- the chain of frames --- */
+
+/* Copy a frame. The memory before it, up to the page's beginning, holds its callers most often; the
+ * page before that may not be there. */
+static bool copy_frame(struct look *look, uint64_t at, void *copy) {
+    struct block *block = &look->block;
+    if (look->read == read_directly) {
+        return read_directly(copy, (const void *)(uintptr_t)at, frame_layout_size);
+    }
+    if (at < block->from || at + frame_layout_size > block->from + block->size) {
+        uint64_t end = at + frame_layout_size, page = at & ~(uint64_t)(BLOCK - 1);
+        block->from = end - BLOCK;
+        block->size = BLOCK;
+        if (!own_memory_read(block->bytes, (const void *)(uintptr_t)block->from, BLOCK)) {
+            block->from = page > block->from ? page : at;
+            block->size = (size_t)(end - block->from);
+            if (!own_memory_read(block->bytes, (const void *)(uintptr_t)block->from, block->size)) {
+                block->size = 0;
+                return false;
+            }
+        }
+    }
+    memcpy(copy, block->bytes + (at - block->from), frame_layout_size);
+    return true;
+}
+
+/* Find the frames from the innermost on. */
+static bool walk(struct look *look, uint64_t frame) {
+    look->count = 0;
+    look->cut = false;
+    look->block.size = 0;
+    for (size_t steps = 0; frame != 0; steps++) {
+        union {
+            char bytes[FRAME_SIZE_MOST];
+            void *aligned;
+        } copy;
+        struct frame_view view;
+        if (look->count == STACK_READER_FRAMES || steps == (size_t)2 * STACK_READER_FRAMES) {
+            look->cut = true;
+            return true;
+        }
+        if (frame % sizeof(void *) != 0 || !copy_frame(look, frame, &copy) ||
+            !frame_layout_view(frame, &copy, &view)) {
+            return false;
+        }
+        if (!view.is_shim) {
+            look->views[look->count++] = view;
+        }
+        frame = view.caller;
+    }
+    return true;
+}
+
+/* --- their code --- */
+
+/* A code that is being identified. */
+struct candidate {
+    struct places_code_key key;
+    uint64_t version; /* its own; key.version is made up where this is 0 */
+    int offset;
+    union {
+        char bytes[CODE_SIZE_MOST];
+        void *aligned;
+    } header;
+    PyASCIIObject file, name; /* without their characters */
+    PyBytesObject table;
+    char lines[40]; /* the beginning of the table */
+    size_t lines_size;
+};
+
+/* Up to 3.11 nothing in a code object tells it from one that was made later in its place, of texts that
+ * were made later in their places. There the texts stand in for a version. */
+static bool make_up_version(struct candidate *candidate) {
+    uint64_t file, name, table = (uint64_t)Py_SIZE((PyObject *)&candidate->table);
+    if (!text_reader_sign((const void *)(uintptr_t)candidate->key.filename, &candidate->file,
+                          &file) ||
+        !text_reader_sign((const void *)(uintptr_t)candidate->key.name, &candidate->name, &name)) {
+        return false;
+    }
+    for (size_t i = 0; i < candidate->lines_size; i++) {
+        table = text_reader_mix(table, (unsigned char)candidate->lines[i]);
+    }
+    candidate->key.version = text_reader_mix(text_reader_mix(file, name), table);
+    return true;
+}
+
+static bool is_same_code(const struct places_code_key *a, const struct places_code_key *b) {
+    return a->filename == b->filename && a->name == b->name && a->table == b->table &&
+           a->first_line == b->first_line;
+}
+
+/* Copy the names of a code that is not known yet, and add it. The places are not locked. */
+static uint32_t learn_code(const struct look *look, const struct frame_view *view,
+                           const struct places_code_key *key, uint64_t version) {
+    struct text_copy file = {NULL, 0}, name = {NULL, 0}, table = {NULL, 0};
+    uint32_t code = PLACES_CODE_UNKNOWN;
+    union {
+        char bytes[CODE_SIZE_MOST];
+        void *aligned;
+    } again;
+    struct places_code_key then;
+    int offset;
+    if (text_reader_copy((const void *)(uintptr_t)key->filename, &file)) {
+        if (text_reader_copy((const void *)(uintptr_t)key->name, &name)) {
+            if (text_reader_copy_bytes((const void *)(uintptr_t)key->table, TABLE_MOST, &table)) {
+                if (look->read(&again, (const void *)(uintptr_t)view->code,
+                               frame_layout_code_size) &&
+                    frame_layout_code(view, &again, look->read, &then, &offset) &&
+                    is_same_code(key, &then) && then.version == version) {
+                    places_lock();
+                    code = places_add_code(key, (struct places_text){file.bytes, file.size},
+                                           (struct places_text){name.bytes, name.size},
+                                           (const unsigned char *)table.bytes, table.size);
+                    places_unlock();
+                }
+                free(table.bytes);
+            }
+            free(name.bytes);
+        }
+        free(file.bytes);
+    }
+    return code;
+}
+
+/* The line of an instruction, the first one of its code where the compiler added it; -1 if the code
+ * has no such instruction. The places are locked. */
+static int line_at(struct places_code *code, int offset) {
+    if (code->last_offset != offset) {
+        int line = line_table_find(code->table, code->table_size, (int)code->first_line, offset);
+        if (line < 0 && offset >= 0) {
+            return -1;
+        }
+        code->last_line = line > 0 ? line : (int)code->first_line;
+        code->last_offset = offset;
+    }
+    return code->last_line;
+}
+
+/* Name a frame's code and line. */
+static bool identify(const struct look *look, const struct frame_view *view,
+                     const struct candidate *candidate, struct places_frame *frame) {
+    places_lock();
+    frame->code = places_find_code(&candidate->key);
+    if (frame->code == PLACES_CODE_UNKNOWN) {
+        places_unlock();
+        frame->code = learn_code(look, view, &candidate->key, candidate->version);
+        if (frame->code == PLACES_CODE_UNKNOWN) {
+            return false;
+        }
+        places_lock();
+    }
+    int line = line_at(places_code(frame->code), candidate->offset);
+    places_unlock();
+    frame->line = (uint32_t)line;
+    frame->callee = 0;
+    return line >= 0;
+}
+
+static bool read_pieces(const struct look *look, const struct own_memory_piece *pieces,
+                        size_t count) {
+    if (look->read != read_directly) {
+        return own_memory_read_pieces(pieces, count) == count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        read_directly(pieces[i].to, pieces[i].from, pieces[i].size);
+    }
+    return true;
+}
+
+/* Read the headers of some frames' codes, and whatever else identifies them. */
+static bool read_codes(const struct look *look, const struct frame_view *views,
+                       struct candidate *candidates, size_t count) {
+    struct own_memory_piece pieces[3 * CODES_AT_ONCE];
+    size_t piece_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        pieces[i] = (struct own_memory_piece){
+            &candidates[i].header, (const void *)(uintptr_t)views[i].code, frame_layout_code_size};
+    }
+    if (!read_pieces(look, pieces, count)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct candidate *candidate = &candidates[i];
+        if (!frame_layout_code(&views[i], &candidate->header, look->read, &candidate->key,
+                               &candidate->offset)) {
+            return false;
+        }
+        candidate->version = candidate->key.version;
+        if (candidate->version == 0) {
+            pieces[piece_count++] = (struct own_memory_piece){
+                &candidate->file, (const void *)(uintptr_t)candidate->key.filename,
+                sizeof candidate->file};
+            pieces[piece_count++] = (struct own_memory_piece){
+                &candidate->name, (const void *)(uintptr_t)candidate->key.name,
+                sizeof candidate->name};
+            pieces[piece_count++] = (struct own_memory_piece){
+                &candidate->table, (const void *)(uintptr_t)candidate->key.table,
+                offsetof(PyBytesObject, ob_sval)};
+        }
+    }
+    if (piece_count == 0) {
+        return true;
+    }
+    if (!read_pieces(look, pieces, piece_count)) {
+        return false;
+    }
+    piece_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct candidate *candidate = &candidates[i];
+        if (candidate->version != 0) {
+            continue;
+        }
+        size_t size = (size_t)Py_SIZE((PyObject *)&candidate->table);
+        if (Py_TYPE((PyObject *)&candidate->table) != &PyBytes_Type || size > TABLE_MOST) {
+            return false;
+        }
+        candidate->lines_size = size < sizeof candidate->lines ? size : sizeof candidate->lines;
+        pieces[piece_count++] = (struct own_memory_piece){
+            candidate->lines,
+            (const char *)(uintptr_t)candidate->key.table + offsetof(PyBytesObject, ob_sval),
+            candidate->lines_size};
+    }
+    if (!read_pieces(look, pieces, piece_count)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (candidates[i].version == 0 && !make_up_version(&candidates[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool identify_all(struct look *look) {
+    struct candidate candidates[CODES_AT_ONCE];
+    for (size_t done = 0; done < look->count;) {
+        size_t count = look->count - done < CODES_AT_ONCE ? look->count - done : CODES_AT_ONCE;
+        if (!read_codes(look, &look->views[done], candidates, count)) {
+            return false;
+        }
+        for (size_t i = 0; i < count; i++, done++) {
+            if (!identify(look, &look->views[done], &candidates[i], &look->frames[done])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* --- the place --- */
+
+static uint32_t enter(struct look *look) {
+    const struct places_frame gc = {.code = PLACES_CODE_GC}, more = {.code = PLACES_CODE_MORE};
+    if (look->cut) {
+        look->frames[look->count++] = more;
+    }
+    if (look->collecting) {
+        memmove(look->frames + 1, look->frames, look->count * sizeof *look->frames);
+        look->frames[0] = gc;
+        look->count++;
+    }
+    places_lock();
+    uint32_t place = places_enter(look->frames, look->count);
+    places_unlock();
+    return place;
+}
+
+static void name_callee(struct look *look) {
+    char name[CALLEE_NAME_SIZE];
+    size_t size = look->collecting || look->count == 0 || !reader.names_callees
+                      ? 0
+                      : callee_find(&look->views[0], look->read, name);
+    if (size != 0) {
+        places_lock();
+        look->frames[0].callee = places_add_callee((struct places_text){name, size});
+        places_unlock();
+    }
+}
+
+/* The innermost frame of a thread that runs on. */
+static bool find_innermost(const void *state, uint64_t *frame) {
+    union {
+        PyThreadState state;
+        void *aligned;
+    } copy;
+    return own_memory_read(&copy, state, offsetof(PyThreadState, exc_info)) &&
+           frame_layout_innermost(&copy.state, own_memory_read, frame);
+}
+
+/* One try. */
+static bool look_from(struct look *look, uint64_t frame) {
+    if (!walk(look, frame) || !identify_all(look)) {
+        return false;
+    }
+    name_callee(look);
+    return true;
+}
+
+uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting) {
+    struct look look;
+    look.read = own_memory_read;
+    look.collecting = collecting;
+    uint64_t frame = (uintptr_t)aim->frame;
+    for (int i = 0; i < TRIES; i++) {
+        if ((i > 0 || !aim->is_frame_known) && !find_innermost(aim->state, &frame)) {
+            break;
+        }
+        if (look_from(&look, frame)) {
+            return enter(&look);
+        }
+    }
+    return PLACE_UNKNOWN;
+}
+
+uint32_t stack_reader_here(const struct stack_aim *aim, bool collecting) {
+    struct look look;
+    uint64_t frame;
+    look.read = read_directly;
+    look.collecting = collecting;
+    return frame_layout_innermost(aim->state, read_directly, &frame) && look_from(&look, frame)
+               ? enter(&look)
+               : PLACE_UNKNOWN;
+}
+
+void stack_reader_aim(struct stack_aim *aim) {
+    uint64_t frame = 0;
+    const PyThreadState *state = *(PyThreadState *const volatile *)reader.last_holder;
+    frame_layout_innermost(state, read_directly, &frame);
+    *aim = (struct stack_aim){state, (const void *)(uintptr_t)frame, true};
+}
+
+uint32_t stack_reader_look_from_afar(uint64_t *native_id) {
+    const struct stack_aim aim = {.state = *(PyThreadState *const volatile *)reader.last_holder};
+    unsigned long id = 0;
+#if PY_VERSION_HEX >= 0x030B0000
+    const PyThreadState *state = aim.state;
+    if (!own_memory_read(&id, &state->native_thread_id, sizeof id)) {
+        return PLACE_UNKNOWN;
+    }
+#endif
+    *native_id = id;
+    return stack_reader_look(&aim, false);
+}
+
+/* --- getting ready --- */
+
+const int *stack_reader_collecting(void) { return reader.collecting; }
+
+void stack_reader_name_callees(bool on) { reader.names_callees = on; }
+
+int stack_reader_set_up(const struct gil *gil, char *reason, size_t reason_size) {
+    reader.last_holder = gil->last_holder;
+    reader.collecting = &PyInterpreterState_Main()->gc.collecting;
+    if (!frame_layout_is_known() || frame_layout_size > FRAME_SIZE_MOST ||
+        frame_layout_code_size > CODE_SIZE_MOST) {
+        snprintf(reason, reason_size,
+                 "this interpreter's frames do not lie where Python %s keeps "
+                 "them",
+                 PY_VERSION);
+        return -1;
+    }
+    if (own_memory_init() == OWN_MEMORY_CLOSED) {
+        snprintf(reason, reason_size, "the system denies every way to read the own memory safely");
+        return -1;
+    }
+    return 0;
+}

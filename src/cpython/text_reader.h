@@ -1,0 +1,35 @@
+/* Copies of objects of the interpreter that may be going away: texts and bytes. */
+#ifndef GILKNOCK_TEXT_READER_H
+#define GILKNOCK_TEXT_READER_H
+
+#include <Python.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TEXT_READER_LENGTH 4096 /* characters; of a longer text the first ones are read */
+
+/* Something copied. */
+struct text_copy {
+    char *bytes; /* owned, freed with free(); not terminated */
+    size_t size;
+};
+
+/* Copy the str at that address as UTF-8 (a lone surrogate in three bytes). Returns false if that is
+ * not what is there, or without memory. Neither the GIL nor a thread state is needed. */
+bool text_reader_copy(const void *text, struct text_copy *copy);
+
+/* Likewise the bytes at that address, if they are no more than `most`. */
+bool text_reader_copy_bytes(const void *bytes, size_t most, struct text_copy *copy);
+
+/* What tells a str from another: the hash that the interpreter keeps in it, else one of its characters.
+ * `head` is a copy of its beginning. Returns false if there is no str. */
+bool text_reader_sign(const void *text, const PyASCIIObject *head, uint64_t *signature);
+
+/* Mix two signatures. */
+uint64_t text_reader_mix(uint64_t first, uint64_t second);
+
+/* Copy a C string of fewer than `size` bytes. Returns its length, or 0. */
+size_t text_reader_copy_c_string(const char *from, char *to, size_t size);
+
+#endif

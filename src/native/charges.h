@@ -1,0 +1,126 @@
+/* Charges: what each open window holds against the places at which the GIL was held, and the places
+ * at which threads waited for it.
+ *
+ * A look at the holder charges a place with the waiting that the look stands for. These charges are
+ * an estimate; the wait itself is known exactly (see ledger.h). So at reading they are scaled: what is
+ * charged, what looks could not tell, and the hand-over make up the wait to the tick. A window that
+ * no look fell into says that nobody looked.
+ *
+ * Knocks wait and look like threads, and are charged apart.
+ *
+ * Rows of all windows lie in one pool, which grows up to CHARGES_ROWS; behind that, and in a window
+ * beyond CHARGES_WINDOW_ROWS, what comes new counts as not seen. Every function takes a lock of its
+ * own for a moment, under which it may allocate; a caller may hold the GIL's mutex where that is said.
+ */
+#ifndef GILKNOCK_CHARGES_H
+#define GILKNOCK_CHARGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CHARGES_ROWS 65536u
+#define CHARGES_WINDOW_ROWS 16384u
+#define CHARGES_TOLD 128 /* rows that a reading tells one by one */
+
+/* Somebody at a place. */
+struct charges_thread {
+    uint64_t serial; /* 0: unknown */
+    uint64_t native_id;
+    uint32_t place;
+};
+
+/* The longest wait of a window that is over. */
+struct charges_longest {
+    uint64_t waited; /* ticks, inside the window; 0: there was none */
+    uint64_t since;  /* ticks; may be before the opening */
+    struct charges_thread waiter;
+    struct charges_thread holder; /* place PLACE_UNKNOWN: not seen */
+};
+
+/* Sums of one kind of waiting. */
+struct charges_sums {
+    uint64_t charged; /* ticks, over all rows */
+    uint64_t unseen;  /* ticks: looks that could not tell, and rows there was no room for */
+    uint64_t looks;
+};
+
+/* In place from charges_open to charges_close. */
+struct charges_window {
+    struct charges_window *older, *newer;
+    uint64_t opened; /* ticks */
+    uint32_t rows;   /* first row of the list + 1; 0: empty */
+    uint32_t row_count;
+    struct charges_sums threads, knocks;
+    uint64_t victims; /* ticks charged to places that waited */
+    struct charges_longest longest, longest_knock;
+};
+
+void charges_open(struct charges_window *window, uint64_t now);
+void charges_close(struct charges_window *window);
+
+/* How many looks the newest window has seen, of threads or of knocks: the pace of the next ones. Any
+ * thread; takes no lock. */
+uint64_t charges_looks(bool knock);
+
+/* A thread's wait that no window would count as its longest need not be told for that. Likewise. */
+uint64_t charges_longest_known(void);
+
+/* A look at `now` saw that holder, in whose place it may be PLACE_UNKNOWN, and stands for so many
+ * ticks. The GIL's mutex is not held. */
+void charges_look(const struct charges_thread *holder, uint64_t ticks, bool knock, uint64_t now);
+
+/* A wait that has ended. */
+struct charges_wait {
+    uint64_t since, now;
+    bool knock;
+    /* The look at its beginning, and until when that stands for it, `weight` times over; weight 0: none
+     * was made. */
+    struct charges_thread first_holder;
+    uint64_t first_until;
+    uint32_t weight;
+    /* Up to here the wait was chosen (`weight` times over) or not (0); from here on it counts once. */
+    uint64_t chosen_until;
+    struct charges_thread waiter;
+    struct charges_thread holder; /* seen most often */
+};
+void charges_waited(const struct charges_wait *wait);
+
+/* A row of a reading, scaled. */
+struct charges_row {
+    struct charges_thread thread;
+    uint64_t waited, knock_waited; /* ticks; as a victim: waited, longest */
+    uint64_t looks, knock_looks;   /* as a victim: waits seen, unused */
+};
+
+struct charges_rows {
+    struct charges_row *rows; /* owned; most waited first */
+    size_t count;
+    size_t omitted;
+    uint64_t omitted_waited, omitted_knock_waited;
+};
+
+struct charges_reading {
+    struct charges_rows blame, victims;
+    uint64_t unlooked; /* ticks of the wait */
+    struct charges_longest longest, longest_knock;
+};
+
+/* What the ledger and the knocker know of the same window at the same moment, in ticks. */
+struct charges_known {
+    uint64_t wait, hand_over;
+    uint64_t pending; /* of the wait: not over yet */
+    uint64_t knock_wait;
+};
+
+/* Read an open window. `charged + unlooked + hand_over == wait` holds in the result, to the tick.
+ * Returns 0, or -1 without memory. */
+int charges_read(const struct charges_window *window, const struct charges_known *known,
+                 struct charges_reading *reading);
+
+void charges_free(struct charges_reading *reading);
+
+/* In a forked child, which has one thread: nothing is charged to the windows that stay open. */
+void charges_after_fork(void);
+
+#endif

@@ -1,0 +1,48 @@
+#define _POSIX_C_SOURCE 200809L
+#include "native/look_pacing.h"
+
+/* xorshift64 (Marsaglia, Xorshift RNGs, 2003). */
+static uint64_t random_word(struct look_pacing *pacing) {
+    uint64_t word = pacing->random != 0 ? pacing->random : 0x9E3779B97F4A7C15u;
+    word ^= word << 13;
+    word ^= word >> 7;
+    word ^= word << 17;
+    return pacing->random = word;
+}
+
+uint32_t look_pacing_choose(struct look_pacing *pacing, uint64_t now) {
+    uint64_t passed = now > pacing->begun ? now - pacing->begun : 0;
+    if (passed >= pacing->ticks_per_ms) {
+        pacing->before = passed < 2 * pacing->ticks_per_ms ? pacing->asked : 0;
+        pacing->asked = 0;
+        pacing->begun = now;
+    }
+    pacing->asked++;
+    uint32_t k = pacing->asked > pacing->before ? pacing->asked : pacing->before;
+    return k == 1 || random_word(pacing) % k == 0 ? k : 0;
+}
+
+/* -ln(u) for u in (0, 1], without the library of mathematics: u = m x 2^-e with m in [1, 2), and
+ * ln(m) by its series in (m - 1) / (m + 1). */
+static double minus_log(uint64_t word) {
+    int zeros = __builtin_clzll(word | 1);
+    double m = (double)(word << zeros | 1) / 9223372036854775808.0;
+    double z = (m - 1.0) / (m + 1.0), square = z * z, term = z, sum = 0.0;
+    for (int i = 1; i < 18; i += 2) {
+        sum += term / i;
+        term *= square;
+    }
+    return (zeros + 1) * 0.69314718055994531 - 2.0 * sum;
+}
+
+uint64_t look_pacing_draw(struct look_pacing *pacing, uint64_t mean) {
+    return (uint64_t)(minus_log(random_word(pacing)) * (double)mean);
+}
+
+uint64_t look_pacing_mean_ns(uint64_t looks) {
+    uint64_t mean = LOOK_FIRST_MEAN_NS;
+    for (; looks >= LOOK_DOUBLING && mean < LOOK_LAST_MEAN_NS; looks -= LOOK_DOUBLING) {
+        mean *= 2;
+    }
+    return mean < LOOK_LAST_MEAN_NS ? mean : LOOK_LAST_MEAN_NS;
+}

@@ -1,0 +1,39 @@
+/* Reads memory of this process that another thread may be giving back at this moment: a page that is
+ * not there is told, not a crash. What is read may still be torn or stale, and is for the caller to
+ * check. */
+#ifndef GILKNOCK_OWN_MEMORY_H
+#define GILKNOCK_OWN_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum own_memory_way {
+    OWN_MEMORY_BY_SYSTEM_CALL, /* process_vm_readv: below 1 us */
+    OWN_MEMORY_BY_PIPE,        /* where that is denied: some us */
+    OWN_MEMORY_CLOSED,         /* neither works */
+};
+
+/* One piece to be read. */
+struct own_memory_piece {
+    void *to;
+    const void *from;
+    size_t size;
+};
+
+/* Find out which way works here. Call it before anything else here, from one thread. */
+enum own_memory_way own_memory_init(void);
+
+/* Read a piece. Returns how many bytes could be read from its beginning, or -1 if none. No lock is
+ * taken; any thread. */
+ssize_t own_memory_read_some(void *to, const void *from, size_t size);
+
+/* Read a piece whole, or return false. */
+bool own_memory_read(void *to, const void *from, size_t size);
+
+/* Read up to OWN_MEMORY_PIECES pieces, and return how many could be read whole before the first that
+ * could not. */
+#define OWN_MEMORY_PIECES 128
+size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count);
+
+#endif

@@ -1,0 +1,281 @@
+/* Charges against a model: a list of all looks and waits, from which each window counts what is its
+ * own. Windows open and close in any order; every reading adds up to the tick. */
+#include "native/charges.h"
+
+#include <string.h>
+
+#include "check.h"
+#include "native/places.h"
+
+#define ROUNDS 100000
+#define WINDOWS 6
+#define THREADS 5
+#define PLACES 40
+
+struct look {
+    struct charges_thread holder;
+    uint64_t ticks, now, round;
+    bool knock;
+};
+
+struct open {
+    struct charges_window window;
+    bool is_open;
+    uint64_t opened, round;
+};
+
+static uint64_t now = 1000, round_number, random_state = 88172645463325252;
+static struct open windows[WINDOWS];
+static struct look *looks;
+static struct charges_wait *waits;
+static uint64_t *wait_rounds;
+static size_t look_count, wait_count;
+
+static uint64_t pick(uint64_t bound) {
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return (random_state * UINT64_C(2685821657736338717) >> 11) % bound;
+}
+
+static struct charges_thread somebody(void) {
+    uint64_t thread = 1 + pick(THREADS);
+    uint32_t place = (uint32_t)pick(PLACES);
+    return (struct charges_thread){thread, 100 + thread, place == 0 ? PLACE_UNKNOWN : place};
+}
+
+static void look(void) {
+    struct look *one = &looks[look_count++];
+    *one = (struct look){somebody(), 1 + pick(1000), now - pick(30), round_number, pick(4) == 0};
+    charges_look(&one->holder, one->ticks, one->knock, one->now);
+}
+
+static void wait(void) {
+    struct charges_wait *one = &waits[wait_count];
+    wait_rounds[wait_count++] = round_number;
+    uint64_t length = 1 + pick(200);
+    *one = (struct charges_wait){
+        .since = now - length,
+        .now = now,
+        .knock = pick(4) == 0,
+        .first_holder = somebody(),
+        .first_until = now - length + pick(length + 1),
+        .weight = (uint32_t)pick(4),
+        .chosen_until = now - pick(length + 1),
+        .waiter = somebody(),
+        .holder = somebody(),
+    };
+    charges_waited(one);
+}
+
+static uint64_t inside(const struct open *open, uint64_t from, uint64_t to) {
+    from = from > open->opened ? from : open->opened;
+    return to > from ? to - from : 0;
+}
+
+static bool is_same(const struct charges_thread *a, const struct charges_thread *b) {
+    return a->serial == b->serial && a->place == b->place;
+}
+
+/* What the window should have been charged against somebody at a place (NULL: at all), by looks. */
+static uint64_t charged(const struct open *open, const struct charges_thread *holder, bool knock,
+                        uint64_t *count) {
+    uint64_t sum = 0;
+    *count = 0;
+    for (size_t i = 0; i < look_count; i++) {
+        const struct look *one = &looks[i];
+        if (one->round > open->round && one->now >= open->opened && one->knock == knock &&
+            (holder == NULL || is_same(holder, &one->holder))) {
+            sum += one->ticks;
+            ++*count;
+        }
+    }
+    for (size_t i = 0; i < wait_count; i++) {
+        const struct charges_wait *one = &waits[i];
+        uint64_t part = inside(open, one->since, one->first_until) * one->weight;
+        if (wait_rounds[i] > open->round && part != 0 && one->knock == knock &&
+            (holder == NULL || is_same(holder, &one->first_holder))) {
+            sum += part;
+            ++*count;
+        }
+    }
+    return sum;
+}
+
+static void check_shares(const struct open *open, const struct charges_reading *reading,
+                         uint64_t to_explain, uint64_t knock_wait) {
+    uint64_t count, all = charged(open, NULL, false, &count), sum = reading->unlooked;
+    uint64_t all_knocks = charged(open, NULL, true, &count), knock_sum = 0;
+    uint64_t before = UINT64_MAX;
+    for (size_t i = 0; i < reading->blame.count; i++) {
+        const struct charges_row *row = &reading->blame.rows[i];
+        double share = (double)charged(open, &row->thread, false, &count) / (double)(all ? all : 1);
+        CHECK(row->looks == count);
+        double off = (double)row->waited - share * (double)to_explain;
+        CHECK(off > -2.0 && off < 2.0);
+        share = (double)charged(open, &row->thread, true, &count) /
+                (double)(all_knocks ? all_knocks : 1);
+        CHECK(row->knock_looks == count);
+        off = (double)row->knock_waited - share * (double)knock_wait;
+        CHECK(off > -2.0 && off < 2.0);
+        CHECK(row->waited + row->knock_waited <= before);
+        before = row->waited + row->knock_waited;
+        sum += row->waited;
+        knock_sum += row->knock_waited;
+    }
+    CHECK(sum + reading->blame.omitted_waited == to_explain);
+    CHECK(knock_sum + reading->blame.omitted_knock_waited <= knock_wait);
+    CHECK((reading->blame.omitted != 0) <= (reading->blame.count == CHARGES_TOLD));
+}
+
+static void check_longest(const struct open *open, const struct charges_longest *longest,
+                          bool knock) {
+    uint64_t most = 0;
+    for (size_t i = 0; i < wait_count; i++) {
+        if (wait_rounds[i] > open->round && waits[i].knock == knock) {
+            uint64_t waited = inside(open, waits[i].since, waits[i].now);
+            most = waited > most ? waited : most;
+        }
+    }
+    CHECK(longest->waited == most);
+    for (size_t i = 0; i < wait_count && most != 0; i++) {
+        if (wait_rounds[i] > open->round && waits[i].knock == knock &&
+            inside(open, waits[i].since, waits[i].now) == most) {
+            CHECK(longest->since == waits[i].since);
+            CHECK(is_same(&longest->waiter, &waits[i].waiter));
+            CHECK(is_same(&longest->holder, &waits[i].holder));
+            break;
+        }
+    }
+}
+
+static void check_window(const struct open *open) {
+    uint64_t wait = pick(2) == 0 ? pick(100000) : pick(UINT64_C(1) << 50);
+    uint64_t hand_over = pick(wait + 1), knock_wait = pick(100000), sum = 0;
+    const struct charges_known known = {wait, hand_over, pick(wait + 1), knock_wait};
+    struct charges_reading reading;
+    CHECK(charges_read(&open->window, &known, &reading) == 0);
+    check_shares(open, &reading, wait - hand_over, knock_wait);
+    check_longest(open, &reading.longest, false);
+    check_longest(open, &reading.longest_knock, true);
+    for (size_t i = 0; i < reading.victims.count; i++) {
+        sum += reading.victims.rows[i].waited;
+    }
+    CHECK(sum + reading.victims.omitted_waited <= wait - known.pending);
+    charges_free(&reading);
+}
+
+static void move_a_window(void) {
+    struct open *open = &windows[pick(WINDOWS)];
+    if (!open->is_open) {
+        charges_open(&open->window, now);
+        *open = (struct open){open->window, true, now, round_number};
+        /* Copied in place: it stays where it is linked. */
+        return;
+    }
+    check_window(open);
+    if (pick(3) == 0) {
+        charges_close(&open->window);
+        open->is_open = false;
+    }
+}
+
+static bool none_is_open(void) {
+    for (size_t i = 0; i < WINDOWS; i++) {
+        if (windows[i].is_open) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void test_every_reading_adds_up(void) {
+    looks = malloc(ROUNDS * sizeof *looks);
+    waits = malloc(ROUNDS * sizeof *waits);
+    wait_rounds = malloc(ROUNDS * sizeof *wait_rounds);
+    for (round_number = 1; round_number < ROUNDS; round_number++) {
+        now += pick(40);
+        uint64_t what = pick(100);
+        if (what < 60) {
+            look();
+        } else if (what < 95) {
+            wait();
+        } else {
+            move_a_window();
+        }
+        if (none_is_open() || look_count + wait_count > 3000) {
+            for (size_t i = 0; i < WINDOWS; i++) {
+                if (windows[i].is_open) {
+                    check_window(&windows[i]);
+                    charges_close(&windows[i].window);
+                    windows[i].is_open = false;
+                }
+            }
+            look_count = wait_count = 0;
+        }
+    }
+    for (size_t i = 0; i < WINDOWS; i++) {
+        if (windows[i].is_open) {
+            charges_close(&windows[i].window);
+        }
+    }
+    free(looks);
+    free(waits);
+    free(wait_rounds);
+}
+
+static void test_rows_without_room_count_as_not_seen(void) {
+    struct charges_window window;
+    struct charges_reading reading;
+    const uint64_t count = CHARGES_WINDOW_ROWS + 1000;
+    charges_open(&window, 1);
+    for (uint64_t i = 1; i <= count; i++) {
+        const struct charges_thread holder = {i, i, (uint32_t)i};
+        charges_look(&holder, 10, false, 2);
+    }
+    const struct charges_known known = {.wait = count * 100};
+    CHECK(charges_read(&window, &known, &reading) == 0);
+    CHECK(reading.unlooked == 1000 * 100);
+    CHECK(reading.blame.count + reading.blame.omitted == CHARGES_WINDOW_ROWS);
+    charges_free(&reading);
+    charges_close(&window);
+}
+
+static void test_a_window_without_a_look_says_so(void) {
+    struct charges_window window;
+    struct charges_reading reading;
+    charges_open(&window, 1);
+    const struct charges_known known = {.wait = 100, .hand_over = 30, .knock_wait = 5};
+    CHECK(charges_read(&window, &known, &reading) == 0);
+    CHECK(reading.unlooked == 70 && reading.blame.count == 0 && reading.victims.count == 0);
+    CHECK(charges_looks(false) == 0 && charges_longest_known() == 0);
+    charges_free(&reading);
+    charges_close(&window);
+    CHECK(charges_longest_known() == UINT64_MAX);
+}
+
+static void test_a_child_begins_anew(void) {
+    struct charges_window window;
+    struct charges_reading reading;
+    const struct charges_thread holder = {1, 1, 1};
+    charges_open(&window, 1);
+    charges_look(&holder, 10, false, 2);
+    charges_after_fork();
+    const struct charges_known known = {.wait = 100};
+    CHECK(charges_read(&window, &known, &reading) == 0);
+    CHECK(reading.unlooked == 100);
+    charges_free(&reading);
+    charges_look(&holder, 10, false, 2);
+    CHECK(charges_read(&window, &known, &reading) == 0);
+    CHECK(reading.unlooked == 0 && reading.blame.count == 1);
+    charges_free(&reading);
+    charges_close(&window);
+}
+
+int main(void) {
+    test_every_reading_adds_up();
+    test_rows_without_room_count_as_not_seen();
+    test_a_window_without_a_look_says_so();
+    test_a_child_begins_anew();
+    return 0;
+}
