@@ -1,4 +1,4 @@
-"""Options and ini keys: their declaration and precedence.
+"""Options and ini keys of every wing: their declaration, and what of them someone has set.
 
 Imported with the plugin in every run, so it imports nothing that is not needed for that.
 """
@@ -6,142 +6,246 @@ Imported with the plugin in every run, so it imports nothing that is not needed 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytest
 
-# What an ini key may be in pytest's native TOML, where this pytest can be told so.
-_TEXT_OR_NUMBER: Any = str | int | float if pytest.version_tuple >= (9, 2) else None
+T = TypeVar("T")
 
 METHODS = ("auto", "exact", "sampled")
 SORTS = ("wait", "max_wait", "held", "contention")
 JUNIT = ("all", "limited", "none")
 
+SHORT_FORMS = {"gil_json": "json", "gil_html": "html"}
+"""Options with a path, short for ``--gil-export`` with this format."""
+
 DEFAULT_TOP = 10
+DEFAULT_STORAGE = ".gilknock"
 
+# What an ini key may be in pytest's native TOML, where this pytest can be told so.
+_TEXT_OR_NUMBER: Any = str | int | float if pytest.version_tuple >= (9, 2) else None
 
-_OPTIONS: tuple[tuple[str, str | None, str], ...] = (
-    ("gil_top", "N", f"rows of the GIL table, 0 for all (default: {DEFAULT_TOP})"),
-    ("gil_sort", "|".join(SORTS), "order of the GIL table (default: wait)"),
+# name, action, metavar, help
+_OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
+    (
+        "gil_report",
+        "store_true",
+        None,
+        "measure every test and print who made others wait for the GIL",
+    ),
+    ("gil_top", "store", "N", f"rows of the GIL table, 0 for all (default: {DEFAULT_TOP})"),
+    ("gil_sort", "store", "|".join(SORTS), "order of the GIL table (default: wait)"),
     (
         "gil_max_contention",
+        "store",
         "SHARE",
         "fail tests that hold the GIL for more than this share of their time (0.3, 30%%), unless "
         "they have a max_gil_contention marker",
     ),
     (
         "gil_max_wait",
+        "store",
         "TIME",
         "fail tests in which a thread waits longer than this for the GIL at once (20ms, 1.5s), "
         "unless they have a max_gil_wait marker",
     ),
-    ("gil_method", "|".join(METHODS), "how the GIL is measured (default: auto)"),
+    ("gil_method", "store", "|".join(METHODS), "how the GIL is measured (default: auto)"),
     (
         "gil_switch_interval",
+        "store",
         "TIME",
         "run the tests under this sys.setswitchinterval (1us to 1min), restored afterwards",
     ),
-)
-_INI_ONLY: tuple[tuple[str, str], ...] = (
     (
-        "gil_knock_interval",
+        "gil_export",
+        "append",
+        "FORMAT:PATH",
+        "write the readings of every test to PATH as json, or in another FORMAT (repeatable)",
+    ),
+    *(
+        (name, "store", "PATH", f"short for --gil-export={form}:PATH")
+        for name, form in SHORT_FORMS.items()
+    ),
+    ("gil_json_format", "store", None, argparse.SUPPRESS),
+    (
+        "gil_save",
+        "store",
+        "NAME",
+        "save the readings as a baseline: a numbered run NAME in the storage, or one file if "
+        "NAME is a path ending in .json (tests that did not run keep their entries there)",
+    ),
+    (
+        "gil_autosave",
+        "store_true",
+        None,
+        "save the readings as a numbered run named by commit and time",
+    ),
+    (
+        "gil_compare",
+        "store",
+        "REF",
+        "compare with saved runs: a name, a number, a path ending in .json, or 'latest'",
+    ),
+    (
+        "gil_compare_fail",
+        "append",
+        "METRIC:EXPR",
+        "with --gil-compare, fail each test that is worse by more than this, such as "
+        "wait:20ms&25%% (repeatable; metrics: contention, wait, max_wait, contended)",
+    ),
+    (
+        "gil_compare_strict",
+        "store_true",
+        None,
+        "make it an error when the baseline is missing, unreadable, or from another kind of "
+        "machine, interpreter or method",
+    ),
+    (
+        "gil_compare_retries",
+        "store",
+        "N",
+        "run a test that is over a gate up to N times more and take the best (default: 0)",
+    ),
+    (
+        "gil_storage",
+        "store",
+        "DIR",
+        f"where numbered runs are saved (default: {DEFAULT_STORAGE} in the root directory)",
+    ),
+)
+# name: type, help
+_INI_KEYS: dict[str, tuple[Any, str]] = {
+    "gil_report": ("bool", "see --gil-report: true or false"),
+    "gil_export": ("linelist", "see --gil-export, one in a line; relative to the root directory"),
+    "gil_storage": (None, "see --gil-storage; relative to the root directory"),
+    "gil_compare_fail": (
+        "linelist",
+        "see --gil-compare-fail: gates for every run with --gil-compare, one in a line",
+    ),
+    "gil_knock_interval": (
+        _TEXT_OR_NUMBER,
         "mean time between two knocks on the GIL, 100us to 10s (default: 50ms; 20ms where there "
         "are only knocks)",
     ),
-    (
-        "gil_trace_events",
+    "gil_trace_events": (
+        _TEXT_OR_NUMBER,
         "how many holds of the GIL and waits for it a trace keeps of each process, the latest "
         "ones, 24 bytes each (default: 1000000)",
     ),
-    (
-        "gil_stall_timeout",
+    "gil_stall_timeout": (
+        _TEXT_OR_NUMBER,
         "when no thread can get the GIL for so long, print all stacks to stderr and tell of it: "
         "10ms to 60min, or 0 for never (default: 1s)",
     ),
-    (
-        "gil_junit",
+    "gil_junit": (
+        _TEXT_OR_NUMBER,
         "tests that get properties, in JUnit files and other reports: all|limited|none (default: "
         "all with --gil-report, otherwise those with a limit)",
     ),
-)
-
-
-SHORT_FORMS = {"gil_json": "json", "gil_html": "html"}
-"""Options with a path, short for ``--gil-export`` with this format."""
-
-_OPTIONS_ONLY = (*SHORT_FORMS, "gil_json_format")
+    **{
+        name: (_TEXT_OR_NUMBER, f"see --{name.replace('_', '-')}")
+        for name in (
+            "gil_top",
+            "gil_sort",
+            "gil_max_contention",
+            "gil_max_wait",
+            "gil_method",
+            "gil_switch_interval",
+        )
+    },
+}
+_SAID_FOR_OTHERS = ("gil_storage", "gil_compare_fail")
+"""Ini keys for the runs that use the plugin, which do not make a run one of these."""
 
 
 def declare(parser: pytest.Parser) -> None:
-    """Add the options and ini keys. An option not given is ``None``, or its ini key has no say."""
+    """Add the options and ini keys. What is not set is ``None``."""
     group = parser.getgroup("gilknock", "GIL contention")
-    group.addoption(
-        "--gil-report",
-        action="store_true",
-        default=None,
-        help="measure every test and print who made others wait for the GIL",
-    )
-    parser.addini("gil_report", "see --gil-report: true or false", type="bool", default=None)
-    for name, metavar, text in _OPTIONS:
-        group.addoption(_flag(name), metavar=metavar, default=None, help=text)
-        parser.addini(name, f"see {_flag(name)}", type=_TEXT_OR_NUMBER, default=None)
-    group.addoption(
-        "--gil-export",
-        metavar="FORMAT:PATH",
-        action="append",
-        default=None,
-        help="write the readings of every test to PATH as json, or in another FORMAT (repeatable)",
-    )
-    parser.addini(
-        "gil_export",
-        "see --gil-export, one in a line; relative to the root directory",
-        type="linelist",
-        default=None,
-    )
-    for name, form in SHORT_FORMS.items():
-        text = f"short for --gil-export={form}:PATH"
-        group.addoption(_flag(name), metavar="PATH", default=None, help=text)
-    group.addoption("--gil-json-format", default=None, help=argparse.SUPPRESS)
-    for name, text in _INI_ONLY:
-        parser.addini(name, text, type=_TEXT_OR_NUMBER, default=None)
+    for name, action, metavar, text in _OPTIONS:
+        form = {} if action == "store_true" else {"metavar": metavar}
+        group.addoption(flag(name), action=action, default=None, help=text, **form)
+    for name, (kind, text) in _INI_KEYS.items():
+        parser.addini(name, text, type=kind, default=None)
 
 
-def given(config: pytest.Config) -> dict[str, tuple[str, Any]]:
-    """Return (place, value) of each setting that someone made, by its name.
-
-    Raises pytest.UsageError for an ini value that pytest itself cannot read.
-    """
-    found = {name: _given(config, name) for name in _names()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _names() -> list[str]:
-    declared = [name for name, _, _ in _OPTIONS] + [name for name, _ in _INI_ONLY]
-    return ["gil_report", "gil_export", *_OPTIONS_ONLY, *declared]
-
-
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """Return an option as it is written on the command line."""
     return "--" + name.replace("_", "-")
 
 
-def _given(config: pytest.Config, name: str) -> tuple[str, Any] | None:
-    """Return (place, value) of a setting, command line before ini file; ``None`` if unset."""
-    value = getattr(config.option, name, None)
-    if value is not None:
-        return _flag(name), value
-    if name in _OPTIONS_ONLY:
-        return None
-    place = f"ini key {name}"
-    try:
-        value = _ini_value(config, name)
-    except (ValueError, TypeError, pytest.UsageError) as error:
-        form = "true or false" if name == "gil_report" else "it as text, in quotes"
-        raise pytest.UsageError(f"{place}: {error}; write {form}") from None
-    return None if value in (None, "", []) else (place, value)
+class Asked:
+    """What someone has set, on the command line or in the ini file, the former before the latter.
+
+    ``is_used`` says whether that asks the plugin for anything.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._found: dict[str, tuple[str, Any]] = {}
+        for name, *_ in _OPTIONS:
+            value = getattr(config.option, name, None)
+            if value is not None:
+                self._found[name] = flag(name), value
+        self.of_command_line = frozenset(self._found)
+        for name in _INI_KEYS:
+            if name not in self._found and (value := _ini_value(config, name)) is not None:
+                self._found[name] = f"ini key {name}", value
+        self.is_used = bool(self.of_command_line or self._found.keys() - set(_SAID_FOR_OTHERS))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
+    def place(self, name: str) -> str:
+        """Return where a setting stands: the option or the ini key."""
+        return self._found[name][0] if name in self._found else flag(name)
+
+    def value(self, name: str, parse: Callable[[Any], T], default: T) -> T:
+        """Return a parsed setting; raises pytest.UsageError where ``parse`` raises ValueError."""
+        if name not in self._found:
+            return default
+        place, written = self._found[name]
+        try:
+            return parse(written)
+        except ValueError as error:
+            raise pytest.UsageError(f"{place}: {error}") from None
+
+
+_ASKED: pytest.StashKey[Asked] = pytest.StashKey()
+
+
+def asked(config: pytest.Config) -> Asked:
+    """Return what someone has set, read once in a run.
+
+    Raises pytest.UsageError for an ini value that pytest itself cannot read.
+    """
+    if _ASKED not in config.stash:
+        config.stash[_ASKED] = Asked(config)
+    return config.stash[_ASKED]
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    """Return a parser that takes one of these words."""
+
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
 
 
 def _ini_value(config: pytest.Config, name: str) -> Any:
-    """Return an ini key's value; pytest 9.0 and 9.1 take numbers in native TOML for a mistake."""
+    """Return an ini key's value, None if it is not set."""
+    try:
+        value = _typed_ini_value(config, name)
+    except (ValueError, TypeError, pytest.UsageError) as error:
+        form = "true or false" if name == "gil_report" else "it as text, in quotes"
+        raise pytest.UsageError(f"ini key {name}: {error}; write {form}") from None
+    return None if value in ("", []) else value
+
+
+def _typed_ini_value(config: pytest.Config, name: str) -> Any:
+    """As pytest does; but 9.0 and 9.1 take numbers in native TOML for a mistake."""
     try:
         return config.getini(name)
     except TypeError:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gilknock import options
-from pytest_gilknock.gate import settings as gate_options
 
 if TYPE_CHECKING:
     from _pytest.nodes import Node
@@ -25,7 +24,6 @@ _MARKERS = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     options.declare(parser)
-    gate_options.declare(parser)
 
 
 @pytest.fixture
@@ -34,13 +32,13 @@ def gilknock(pytestconfig: pytest.Config) -> Gilknock:
     from pytest_gilknock.api import Gilknock
     from pytest_gilknock.session import settings_of
 
-    return Gilknock(settings_of(pytestconfig).method)
+    return Gilknock(settings_of(pytestconfig).measurement.method)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS.values():
         config.addinivalue_line("markers", line)
-    if options.given(config) or gate_options.read(config) is not None:
+    if options.asked(config).is_used:
         from pytest_gilknock.session import start
 
         start(config)
@@ -58,7 +56,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Read the markers of the tests that are going to run; measure if there are any."""
     marked = list(_marked(items))
-    if marked or options.given(config):
+    if marked or options.asked(config).is_used:
         from pytest_gilknock.session import prepare
 
         prepare(config, marked)

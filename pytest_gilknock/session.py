@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from pytest_gilknock.measurement.header import Header
 from pytest_gilknock.measurement.meter import Meter, OuterPhases, gil_enabled
-from pytest_gilknock.measurement.settings import Settings, read
 from pytest_gilknock.measurement.transport import (
     Controller,
     ReportWriter,
@@ -20,6 +20,7 @@ from pytest_gilknock.measurement.transport import (
 )
 from pytest_gilknock.reporting import github
 from pytest_gilknock.reporting.reporter import Reporter
+from pytest_gilknock.settings import Settings, read
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.markers import PhaseLimits
@@ -40,8 +41,9 @@ def settings_of(config: pytest.Config) -> Settings:
 def start(config: pytest.Config) -> None:
     """Check what the options ask for, and register what does it."""
     settings = settings_of(config)
-    if settings.switch_interval is not None:
-        config.pluginmanager.register(SwitchInterval(settings.switch_interval))
+    measurement = settings.measurement
+    if measurement.switch_interval is not None:
+        config.pluginmanager.register(SwitchInterval(measurement.switch_interval))
     if config.option.collectonly:
         return
     if not is_worker(config):
@@ -49,9 +51,10 @@ def start(config: pytest.Config) -> None:
     if settings.gate is not None:
         from pytest_gilknock.gate.setup import install
 
-        install(config, settings, settings.gate)
-    if settings.measures_all:
+        install(config, settings.gate, measurement, settings.reporting)
+    if settings.measures_every_test:
         _meter(config)
+        config.pluginmanager.register(Header(measurement))
 
 
 def listen_to_workers(config: pytest.Config) -> None:
@@ -70,7 +73,9 @@ def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
         meter.limits.update(limits)
         if any(phase != "call" for phases in limits.values() for phase in phases):
             config.pluginmanager.register(OuterPhases(meter))
-    if settings_of(config).method == "exact" and config.pluginmanager.has_plugin(_METER):
+    if settings_of(config).measurement.method == "exact" and config.pluginmanager.has_plugin(
+        _METER
+    ):
         from pytest_gilknock import _core
 
         method, reason = _core.status()
@@ -101,7 +106,14 @@ def _meter(config: pytest.Config) -> Meter:
     meter: Meter | None = config.pluginmanager.get_plugin(_METER)
     if meter is None:
         sink = WorkerSink(config) if is_worker(config) else _reporter(config)
-        meter = Meter(settings_of(config), sink)
+        settings = settings_of(config)
+        meter = Meter(
+            settings.measurement,
+            sink,
+            settings.default_limits,
+            shortest=settings.shortest_reading,
+            properties=settings.reporting.properties,
+        )
         config.pluginmanager.register(meter, _METER)
         config.pluginmanager.register(ReportWriter())
         _watch_for_stalls(config, meter)
@@ -111,16 +123,17 @@ def _meter(config: pytest.Config) -> Meter:
 
 def _record_trace(config: pytest.Config, meter: Meter) -> None:
     settings = settings_of(config)
-    if any(export.report.needs_trace for export in settings.exports):
+    if any(export.report.needs_trace for export in settings.reporting.exports):
         from pytest_gilknock.measurement.tracing import TraceRecorder
 
-        recorder = TraceRecorder(config, settings.method, settings.trace_events, meter.extras)
+        method, events = settings.measurement.method, settings.measurement.trace_events
+        recorder = TraceRecorder(config, method, events, meter.extras)
         config.pluginmanager.register(recorder)
 
 
 def _watch_for_stalls(config: pytest.Config, meter: Meter) -> None:
     """Have stalls watched where there are knocks: without the GIL, or by choice, there are none."""
-    settings = settings_of(config)
+    settings = settings_of(config).measurement
     if settings.stall_timeout and settings.knock_interval != 0.0 and gil_enabled():
         from pytest_gilknock.measurement.stalls import StallWatch
 
@@ -131,7 +144,7 @@ def _reporter(config: pytest.Config) -> Reporter:
     """Return what prints and writes the readings; makes it when first asked."""
     reporter: Reporter | None = config.pluginmanager.get_plugin(_REPORTER)
     if reporter is None:
-        reporter = Reporter(config, settings_of(config))
+        reporter = Reporter(config, settings_of(config).reporting)
         config.pluginmanager.register(reporter, _REPORTER)
         if github.is_running(os.environ):
             from pytest_gilknock.reporting.github_annotator import Annotator
@@ -148,7 +161,7 @@ def _read_markers(
 
     limits: dict[pytest.Item, PhaseLimits] = {}
     errors: list[str] = []
-    defaults = settings_of(config).limits_of_all
+    defaults = settings_of(config).default_limits
     for item in marked:
         try:
             limits[item] = limits_of(item, defaults)
@@ -166,7 +179,7 @@ def _usage_error(config: pytest.Config, text: str) -> NoReturn:
 
 
 def _check_exports(settings: Settings) -> None:
-    for export in settings.exports:
+    for export in settings.reporting.exports:
         try:
             export.check()
         except ValueError as error:

@@ -34,7 +34,7 @@ MODULES = {
 
 
 def folder_of(module: str) -> str:
-    return "settings" if module == "measurement.settings" else module.partition(".")[0]
+    return module.partition(".")[0]
 
 
 @cache

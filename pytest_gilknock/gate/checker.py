@@ -17,7 +17,7 @@ from pytest_gilknock.gate.text import breach_text, runs
 from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import PENDING, fail_worker, is_worker
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.model.reading import AskedMethod, GilReading
 from pytest_gilknock.render import junit
 
 
@@ -32,11 +32,13 @@ class GateChecker:
         before: BaselineRuns,
         gates: Sequence[Gate],
         *,
+        method: AskedMethod,
         strict: bool,
         junit: bool,
     ) -> None:
         self._before = before
         self._gates = gates
+        self._method = method
         self._strict = strict
         self._junit = junit
 
@@ -49,8 +51,7 @@ class GateChecker:
         """Refuse to compare unlike with unlike, where that is asked for."""
         if not self._strict:
             return
-        asked = config.option.gil_method
-        method = "sampled" if asked == "sampled" else _core.status()[0]
+        method = "sampled" if self._method == "sampled" else _core.status()[0]
         entries = chain.from_iterable(self._before.entries.values())
         others = {entry.method for entry in entries} - {method}
         if others:

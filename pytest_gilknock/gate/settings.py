@@ -1,22 +1,18 @@
-"""The options of saving, comparing and gating: their declaration, checks, and one frozen result.
-
-Imported with the plugin in every run, so it imports nothing that is not needed to declare them.
-"""
+"""What is asked for of saving, comparing and gating, checked, in one frozen result."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from pytest_gilknock.options import DEFAULT_STORAGE, flag
+
 if TYPE_CHECKING:
     from pytest_gilknock.gate.expression import Gate
+    from pytest_gilknock.options import Asked
 
-T = TypeVar("T")
-
-DEFAULT_STORAGE = ".gilknock"
 MOST_RETRIES = 20
 
 
@@ -34,122 +30,67 @@ class GateSettings(NamedTuple):
     retries: int
 
 
-def declare(parser: pytest.Parser) -> None:
-    """Add the options and ini keys. An option not given is ``None``."""
-    group = parser.getgroup("gilknock", "GIL contention")
-    group.addoption(
-        "--gil-save",
-        metavar="NAME",
-        help="save the readings as a baseline: a numbered run NAME in the storage, or one file if "
-        "NAME is a path ending in .json (tests that did not run keep their entries there)",
-    )
-    group.addoption(
-        "--gil-autosave",
-        action="store_true",
-        default=None,
-        help="save the readings as a numbered run named by commit and time",
-    )
-    group.addoption(
-        "--gil-compare",
-        metavar="REF",
-        help="compare with saved runs: a name, a number, a path ending in .json, or 'latest'",
-    )
-    group.addoption(
-        "--gil-compare-fail",
-        metavar="METRIC:EXPR",
-        action="append",
-        help="with --gil-compare, fail each test that is worse by more than this, such as "
-        "wait:20ms&25%% (repeatable; metrics: contention, wait, max_wait, contended)",
-    )
-    group.addoption(
-        "--gil-compare-strict",
-        action="store_true",
-        default=None,
-        help="make it an error when the baseline is missing, unreadable, or from another kind of "
-        "machine, interpreter or method",
-    )
-    group.addoption(
-        "--gil-compare-retries",
-        metavar="N",
-        help="run a test that is over a gate up to N times more and take the best (default: 0)",
-    )
-    group.addoption(
-        "--gil-storage",
-        metavar="DIR",
-        help=f"where numbered runs are saved (default: {DEFAULT_STORAGE} in the root directory)",
-    )
-    parser.addini("gil_storage", "see --gil-storage; relative to the root directory", default=None)
-    parser.addini(
-        "gil_compare_fail",
-        "see --gil-compare-fail: gates for every run with --gil-compare, one in a line",
-        type="linelist",
-        default=None,
-    )
-
-
-def read(config: pytest.Config) -> GateSettings | None:
-    """Return what is asked for, None if nothing is; raises pytest.UsageError for bad values."""
-    option = config.option
-    _check_combination(option)
-    if option.gil_save is None and not option.gil_autosave and option.gil_compare is None:
+def read(config: pytest.Config, asked: Asked) -> GateSettings | None:
+    """Return None if nothing is asked for. Raises pytest.UsageError for a value of no use."""
+    _check_combination(asked)
+    if not any(name in asked for name in ("gil_save", "gil_autosave", "gil_compare")):
         return None
-    from pytest_gilknock.baseline.storage import check_target
     from pytest_gilknock.gate.expression import parse_gates
 
-    save = "" if option.gil_autosave else option.gil_save
-    if option.gil_save is not None:
-        _checked("--gil-save", check_target, save)
-    if option.gil_compare == "":
-        raise pytest.UsageError("--gil-compare: '' is no name, number or path of a saved run")
-    gates = option.gil_compare_fail
-    place = "--gil-compare-fail" if gates else "ini key gil_compare_fail"
+    save = asked.value("gil_save", _parse_target, "" if "gil_autosave" in asked else None)
+    compare = asked.value("gil_compare", _parse_reference, None)
     return GateSettings(
-        storage=_storage(config),
-        save=_absolute(save),
-        compare=_absolute(option.gil_compare),
-        gates=_checked(place, parse_gates, gates or config.getini("gil_compare_fail") or []),
-        strict=bool(option.gil_compare_strict),
-        retries=_checked("--gil-compare-retries", _parse_retries, option.gil_compare_retries),
+        storage=_storage(config, asked),
+        save=save,
+        compare=compare,
+        gates=asked.value("gil_compare_fail", parse_gates, ()),
+        strict="gil_compare_strict" in asked,
+        retries=asked.value("gil_compare_retries", _parse_retries, 0),
     )
 
 
-def _check_combination(option: Any) -> None:
-    if option.gil_save is not None and option.gil_autosave:
+def _check_combination(asked: Asked) -> None:
+    if "gil_save" in asked and "gil_autosave" in asked:
         raise pytest.UsageError("--gil-autosave names the run itself: give it or --gil-save")
-    if option.gil_compare is None:
+    if "gil_compare" not in asked:
         for name in ("gil_compare_fail", "gil_compare_strict", "gil_compare_retries"):
-            if getattr(option, name) is not None:
-                flag = "--" + name.replace("_", "-")
-                raise pytest.UsageError(f"{flag} has no effect without --gil-compare=REF")
+            if name in asked.of_command_line:
+                raise pytest.UsageError(f"{flag(name)} has no effect without --gil-compare=REF")
 
 
-def _checked(place: str, check: Callable[[Any], T], value: Any) -> T:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise pytest.UsageError(f"{place}: {error}") from None
+def _parse_target(written: str) -> str:
+    from pytest_gilknock.baseline.storage import check_target
+
+    check_target(written)
+    return _absolute(written)
 
 
-def _parse_retries(written: str | None) -> int:
-    if written is None:
-        return 0
+def _parse_reference(written: str) -> str:
+    if not written:
+        raise ValueError("'' is no name, number or path of a saved run")
+    return _absolute(written)
+
+
+def _parse_retries(written: str) -> int:
     number = int(written) if written.isascii() and written.isdigit() and len(written) < 9 else -1
     if not 0 <= number <= MOST_RETRIES:
         raise ValueError(f"{written!r} is not a number of retries from 0 to {MOST_RETRIES}")
     return number
 
 
-def _absolute(value: str | None) -> str | None:
+def _absolute(value: str) -> str:
     from pytest_gilknock.baseline.storage import is_path
 
-    return os.path.abspath(value) if value and is_path(value) else value
+    return os.path.abspath(value) if is_path(value) else value
 
 
-def _storage(config: pytest.Config) -> str:
-    option: str | None = config.option.gil_storage
-    if option is not None:
-        if not option or "\0" in option:
-            raise pytest.UsageError(f"--gil-storage: {option!r} is not the path of a folder")
-        return os.path.abspath(option)
-    folder: str = config.getini("gil_storage") or DEFAULT_STORAGE
-    return str(config.rootpath / folder)
+def _storage(config: pytest.Config, asked: Asked) -> str:
+    """Return the storage's folder. The ini file's is relative to the root directory."""
+    folder = str(config.rootpath) if "gil_storage" not in asked.of_command_line else os.getcwd()
+
+    def parse(written: str) -> str:
+        if not written or "\0" in written:
+            raise ValueError(f"{written!r} is not the path of a folder")
+        return os.path.abspath(os.path.join(folder, written))
+
+    return asked.value("gil_storage", parse, os.path.join(folder, DEFAULT_STORAGE))

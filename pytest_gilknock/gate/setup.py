@@ -18,26 +18,32 @@ from pytest_gilknock.model.units import SECONDS
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.settings import GateSettings
-    from pytest_gilknock.measurement.settings import Settings
+    from pytest_gilknock.measurement.settings import MeasurementSettings
+    from pytest_gilknock.reporting.settings import ReportingSettings
 
 
 def install(
     config: pytest.Config,
-    settings: Settings,
     gate: GateSettings,
+    measurement: MeasurementSettings,
+    reporting: ReportingSettings,
 ) -> None:
     """Register the checker, and the reporter in the process that prints.
 
     Before the meter is registered, so that its window stays the innermost. Raises
     pytest.UsageError before any test runs.
     """
-    if config.option.collectonly:
-        return
     if is_worker(config):
         before = BaselineRuns.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
     else:
-        before = _report(config, settings, gate)
-    checker = GateChecker(before, gate.gates, strict=gate.strict, junit=settings.junit != "none")
+        before = _report(config, gate, measurement, reporting)
+    checker = GateChecker(
+        before,
+        gate.gates,
+        method=measurement.method,
+        strict=gate.strict,
+        junit=reporting.properties != "none",
+    )
     config.pluginmanager.register(checker)
     if gate.retries and gate.gates:
         from pytest_gilknock.gate.retries import Retries
@@ -45,9 +51,14 @@ def install(
         config.pluginmanager.register(Retries(gate.retries, checker.knows))
 
 
-def _report(config: pytest.Config, settings: Settings, gate: GateSettings) -> BaselineRuns:
+def _report(
+    config: pytest.Config,
+    gate: GateSettings,
+    measurement: MeasurementSettings,
+    reporting: ReportingSettings,
+) -> BaselineRuns:
     """Check the target of the save, read the baseline, and register the reporter of both."""
-    now = _now(settings)
+    now = _now(measurement)
     try:
         gate_io.check_save(gate, now)
     except (OSError, BaselineError) as error:
@@ -55,12 +66,12 @@ def _report(config: pytest.Config, settings: Settings, gate: GateSettings) -> Ba
     before, warnings = gate_io.read_baseline_runs(gate, now)
     if gate.strict and warnings:
         raise pytest.UsageError(f"--gil-compare-strict: {'; '.join(warnings)}")
-    reporter = GateReporter(config, gate, now, before, warnings=warnings, top=settings.top)
+    reporter = GateReporter(config, gate, now, before, warnings=warnings, top=reporting.top)
     config.pluginmanager.register(reporter)
     return before
 
 
-def _now(settings: Settings) -> Baseline:
+def _now(settings: MeasurementSettings) -> Baseline:
     """Return what this run is measured on, as a baseline without tests."""
     now = environment.baseline({})
     if settings.switch_interval is None:

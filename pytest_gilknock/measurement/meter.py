@@ -10,15 +10,15 @@ import pytest
 
 from pytest_gilknock import _core
 from pytest_gilknock.measurement.tracebacks import at_test
-from pytest_gilknock.measurement.transport import PENDING, Pending, is_controller
+from pytest_gilknock.measurement.transport import PENDING, Pending, has_workers
 from pytest_gilknock.model.limits import Limit, judge
-from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading
+from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render import junit
 from pytest_gilknock.render.reading_text import breach_text
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.markers import PhaseLimits
-    from pytest_gilknock.measurement.settings import Settings
+    from pytest_gilknock.measurement.settings import MeasurementSettings
     from pytest_gilknock.measurement.transport import Sink
     from pytest_gilknock.model.wire import PhaseRecord, PlainLimit, RawReading, RunExtras
 
@@ -26,15 +26,25 @@ if TYPE_CHECKING:
 class Meter:
     """Measures the tests that ask for it and judges them by their limits.
 
-    Leaves each reading in the stash of its item, and the totals of this process in ``sink``. Tests
-    without limits that are too short for a row are only counted, unless every test is reported.
+    Leaves each reading in the stash of its item, and the totals of this process in ``sink``.
+    ``default_limits`` are those of tests without markers, by phase. Tests without limits that last
+    less than ``shortest`` (s) are only counted. ``properties`` says which tests get some.
     """
 
-    def __init__(self, settings: Settings, sink: Sink) -> None:
+    def __init__(
+        self,
+        settings: MeasurementSettings,
+        sink: Sink,
+        default_limits: PhaseLimits,
+        *,
+        shortest: float,
+        properties: str,
+    ) -> None:
         self._settings = settings
-        self._shortest = 0.0 if settings.tells_all else WORTH_A_ROW
+        self._shortest = shortest
+        self._properties = properties
         self._sink = sink
-        self._default: PhaseLimits = settings.limits_of_all
+        self._default = default_limits
         self.limits: dict[pytest.Item, PhaseLimits] = {}  # of the tests with markers
         self._gil_enabled = gil_enabled()
         self.extras: RunExtras = {}  # filled while the tests run, by what is asked for
@@ -43,7 +53,7 @@ class Meter:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Hold one window open over all tests, for waits that outlast the test they begin in."""
         __tracebackhide__ = True
-        if is_controller(session):
+        if has_workers(session.config):
             return (yield)  # the tests run in other processes
         if self._settings.knock_interval is not None:
             _core.set_knock_interval(self._settings.knock_interval)
@@ -105,7 +115,7 @@ class Meter:
             self._gil_enabled = record["gil_turned_on"] = raw["gil_enabled"]
         failure = _judge(item, record, limits) if limits else None
         item.stash[PENDING] = Pending(phase, record, failure)
-        wanted = self._settings.junit
+        wanted = self._properties
         if phase == "call" and (limits if wanted == "limited" else wanted != "none"):
             properties = junit.reading_properties(GilReading.from_raw(raw))
             junit.set_properties(item.user_properties, properties)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gilknock import _core
-from pytest_gilknock.measurement.transport import is_controller
+from pytest_gilknock.measurement.transport import has_workers
 from pytest_gilknock.render import format as text
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class StallWatch:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Watch while the tests run."""
-        if is_controller(session):
+        if has_workers(session.config):
             return (yield)
         with self._watching():
             return (yield)

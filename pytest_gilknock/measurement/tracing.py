@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gilknock import _core
-from pytest_gilknock.measurement.transport import is_controller
+from pytest_gilknock.measurement.transport import has_workers
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import AskedMethod
@@ -33,7 +33,7 @@ class TraceRecorder:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Record while the tests run."""
-        if is_controller(session):
+        if has_workers(session.config):
             return (yield)
         window = _core.Window(method=self._method, trace=self._events)
         memory = None

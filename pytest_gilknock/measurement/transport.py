@@ -110,9 +110,9 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-def is_controller(session: pytest.Session) -> bool:
+def has_workers(config: pytest.Config) -> bool:
     """Return whether this process has others run its tests."""
-    return session.config.pluginmanager.has_plugin("dsession")
+    return config.pluginmanager.has_plugin("dsession")
 
 
 def fail_worker(config: pytest.Config, text: str) -> NoReturn:

@@ -14,14 +14,14 @@ from pytest_gilknock.reporting import terminal
 from pytest_gilknock.reporting.results import Results
 
 if TYPE_CHECKING:
-    from pytest_gilknock.measurement.settings import Settings
     from pytest_gilknock.model.wire import PhaseRecord, RunTotals
+    from pytest_gilknock.reporting.settings import ReportingSettings
 
 
 class Reporter:
     """Lives in the process that prints: the only one, or the controller of pytest-xdist."""
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: ReportingSettings) -> None:
         self._config = config
         self._settings = settings
         self._file_news: list[Line] = []
@@ -32,27 +32,6 @@ class Reporter:
             keep_all=bool(settings.exports),
             root=str(config.rootpath),
         )
-
-    def pytest_report_header(self) -> str | None:
-        """Say how this run measures, and what it fails tests for."""
-        settings = self._settings
-        if not settings.measures_all:
-            return None
-        parts = [self._method()]
-        parts += [f"{limit.source} {limit.bound_text}" for limit in settings.limits]
-        return f"gilknock: {'; '.join(parts)}"
-
-    def _method(self) -> str:
-        if self._config.pluginmanager.has_plugin("dsession"):
-            return f"method {self._settings.method}, in each worker"
-        from pytest_gilknock import _core
-
-        method, reason = _core.status()
-        if method == "disabled":
-            return "the GIL is disabled"
-        if self._settings.method == "sampled":
-            return "method sampled, as asked for"
-        return f"method {method}" + (f" ({printable(reason)})" if reason else "")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -22,8 +22,6 @@ EARLY = {
     "pytest_gilknock",
     "pytest_gilknock.plugin",
     "pytest_gilknock.options",
-    "pytest_gilknock.gate",
-    "pytest_gilknock.gate.settings",
 }
 STARTS_NO_THREAD = [f"-pno:{name}" for name in (*inner.WITHOUT, "xdist")]
 

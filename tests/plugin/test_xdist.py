@@ -7,9 +7,9 @@ import pytest
 from support import inner
 from support.inner import exact
 
-from pytest_gilknock.measurement.settings import Settings
 from pytest_gilknock.measurement.transport import Controller
 from pytest_gilknock.reporting.reporter import Reporter
+from pytest_gilknock.reporting.settings import ReportingSettings
 
 
 def test_readings_are_taken_off_the_reports_that_others_keep(pytestconfig):
@@ -20,7 +20,7 @@ def test_readings_are_taken_off_the_reports_that_others_keep(pytestconfig):
     report.nodeid, report.outcome = "test_a", "passed"
     left = dict(vars(report))
     report.gilknock = "reading"
-    reporter = Reporter(pytestconfig, Settings(report=True))
+    reporter = Reporter(pytestconfig, ReportingSettings(report=True))
     reporter.results.add = lambda *args: taken.append(args)
     reporter.pytest_runtest_logreport(report)
     reporter.pytest_runtest_logreport(report)

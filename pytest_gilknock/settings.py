@@ -1,0 +1,67 @@
+"""What a run is asked for, of all wings, read once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from pytest_gilknock import options
+from pytest_gilknock.gate import settings as gate_settings
+from pytest_gilknock.gate.settings import GateSettings
+from pytest_gilknock.measurement import settings as measurement_settings
+from pytest_gilknock.measurement.settings import MeasurementSettings
+from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.reporting import settings as reporting_settings
+from pytest_gilknock.reporting.settings import ReportingSettings
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.limits import Limit
+
+
+class Settings(NamedTuple):
+    """The settings of each wing, and what follows from them together."""
+
+    measurement: MeasurementSettings = MeasurementSettings()
+    reporting: ReportingSettings = ReportingSettings()
+    gate: GateSettings | None = None
+
+    @property
+    def measures_every_test(self) -> bool:
+        """Whether every test is measured, not only those with a marker."""
+        reporting = self.reporting
+        asked = reporting.report or bool(reporting.exports) or self.gate is not None
+        return asked or bool(self.measurement.limits)
+
+    @property
+    def reports_every_test(self) -> bool:
+        """Whether the reading of even the shortest test is reported somewhere."""
+        reporting = self.reporting
+        asked = bool(reporting.exports) or self.gate is not None or reporting.properties == "all"
+        return asked or reporting.verbosity >= 2
+
+    @property
+    def shortest_reading(self) -> float:
+        """Seconds that a test without limits must last to be more than counted."""
+        return 0.0 if self.reports_every_test else WORTH_A_ROW
+
+    @property
+    def default_limits(self) -> dict[str, tuple[Limit, ...]]:
+        """The limits of a test without markers, for each phase to measure."""
+        return {"call": self.measurement.limits} if self.measures_every_test else {}
+
+
+def read(config: pytest.Config) -> Settings:
+    """Return the settings of this run; raises pytest.UsageError for a value that cannot be used."""
+    asked = options.asked(config)
+    settings = Settings(
+        measurement=measurement_settings.read(asked),
+        reporting=reporting_settings.read(config, asked),
+        gate=gate_settings.read(config, asked),
+    )
+    reporting_settings.check_table_options(
+        asked,
+        report=settings.reporting.report,
+        compare=settings.gate is not None and settings.gate.compare is not None,
+    )
+    return settings
