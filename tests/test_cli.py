@@ -10,7 +10,7 @@ import pytest
 from support.gate_samples import BASELINE, ENTRY, MACHINE, changed
 
 from pytest_gilknock.baseline import environment
-from pytest_gilknock.baseline.codec import dumps
+from pytest_gilknock.baseline.codec import SCHEMA_VERSION, dumps
 from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.baseline.storage import Storage
 from pytest_gilknock.cli import main
@@ -75,7 +75,7 @@ def test_unlike_machines_are_compared_with_a_warning(
         (["compare", "A", "B", "--fail=wait:1s", "--fail=wait:2s"], "is a second gate for wait"),
         (["compare", "missing.json", "B"], "missing.json: No such file"),
         (["compare", "A", "damaged.json"], "damaged.json: not JSON, or cut off"),
-        (["compare", "A", "future.json"], "has schema 2"),
+        (["compare", "A", "future.json"], "has schema 99"),
         (["compare", "A", "foreign.json"], 'it has no "kind"'),
         (["compare", "A", "nightly"], "no saved run 'nightly'"),
         (["show", "missing.json"], "missing.json: No such file"),
@@ -93,7 +93,7 @@ def test_unusable_input_is_exit_code_2_with_the_reason(
     monkeypatch.chdir(tmp_path)
     tmp_path.joinpath("damaged.json").write_text(dumps(BASELINE)[:200])
     tmp_path.joinpath("future.json").write_text(
-        dumps(BASELINE).replace('"schema": 1', '"schema": 2')
+        dumps(BASELINE).replace(f'"schema": {SCHEMA_VERSION}', '"schema": 99')
     )
     tmp_path.joinpath("foreign.json").write_text('{"benchmarks": []}')
     names = {"A": a, "B": worse}

@@ -299,7 +299,8 @@ entries = st.builds(
 def test_whatever_a_file_says_is_compared_or_told_and_can_be_shown(
     before: list[BaselineEntry], after: BaselineEntry
 ) -> None:
-    gates = parse_gates(["wait:0ms", "max_wait:0%", "contention:0&0%", "contended:0"])
+    gates = [*parse_gates(["wait:0ms", "max_wait:0%", "contention:0&0%", "contended:0"])]
+    gates += [Gate(name, 0.0, None) for name in METRICS if name not in {g.metric for g in gates}]
     runs = BaselineRuns.of([("b", replace(BASELINE, tests={"x": entry})) for entry in before])
     comparison = compare_runs(runs, {"x": after}, gates, name="now")
     assert {one.metric for one in [*comparison.changes, *comparison.incomparable]} == set(METRICS)

@@ -8,7 +8,7 @@ from support.gate_samples import FREE, run
 
 from pytest_gilknock import _core
 from pytest_gilknock.baseline import environment
-from pytest_gilknock.baseline.codec import dumps
+from pytest_gilknock.baseline.codec import SCHEMA_VERSION, dumps
 
 pytestmark = [
     pytest.mark.skipif(
@@ -30,7 +30,7 @@ pytestmark = [
         (["--gil-save=folder.json"], "--gil-save: * is a directory"),
         (["--gil-save=file/b.json"], "--gil-save: * is not a directory"),
         (["--gil-save=damaged.json"], "--gil-save: damaged.json: not JSON, or cut off*"),
-        (["--gil-save=future.json"], "--gil-save: future.json: has schema 2, this pytest-*"),
+        (["--gil-save=future.json"], "--gil-save: future.json: has schema 99, this pytest-*"),
         (["--gil-save=foreign.json"], "--gil-save: foreign.json: not a baseline*"),
         (["--gil-save=other.json"], "--gil-save: other.json: *other conditions*CPUs was 99*"),
         (["--gil-save=main", "--gil-storage=file"], "--gil-save: *file is not a folder"),
@@ -53,7 +53,7 @@ def test_what_cannot_be_used_is_told_before_a_test_runs(
     files = {
         "file": "kept",
         "damaged.json": text[:200],
-        "future.json": text.replace('"schema": 1', '"schema": 2'),
+        "future.json": text.replace(f'"schema": {SCHEMA_VERSION}', '"schema": 99'),
         "foreign.json": '{"benchmarks": []}',
         "other.json": text.replace('"cpus": ', '"cpus": 99'),
     }

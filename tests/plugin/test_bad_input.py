@@ -6,7 +6,9 @@ import pytest
 from support import inner
 
 from pytest_gilknock import _core
+from pytest_gilknock.reporting.file_report import formats
 
+FORMATS = ", ".join(formats())
 SHARE_FORM = "is not a share from 0 to 1, such as 0.3 or '30%'"
 DURATION_FORM = (
     "is not a time with its unit ('300us', '20ms', '1.5s', '2min'), or a number of seconds below 1"
@@ -247,12 +249,12 @@ def test_json_path(pytester, path, message, workers):
     [
         (
             ["--gil-export=csv:x"],
-            "--gil-export: 'csv' is no format; there are github-action-benchmark, json",
+            f"--gil-export: 'csv' is no format; there are {FORMATS}",
         ),
         (
             ["--gil-export=out.json"],
             "--gil-export: 'out.json' is not FORMAT:PATH, such as json:gil.json; the formats are"
-            " github-action-benchmark, json",
+            f" {FORMATS}",
         ),
         (["--gil-export=json:"], "'json:' is not FORMAT:PATH"),
         (["--gil-export=:x"], "'' is no format"),
