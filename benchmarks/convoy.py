@@ -146,6 +146,7 @@ def work_until_orphaned(parent: int) -> None:
 def serve(setting: Setting) -> None:
     """The child's part: tell the port, serve one client inside a window, tell the reading."""
     from pytest_gilknock import measure
+    from pytest_gilknock.model.convoy import convoy_of
 
     sys.setswitchinterval(setting.switch)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -169,7 +170,8 @@ def serve(setting: Setting) -> None:
     elif beside is not None:
         beside.kill()
         beside.join()
-    print(json.dumps(window.reading.as_dict()), flush=True)
+    found = convoy_of(window.reading) is not None
+    print(json.dumps({**window.reading.as_dict(), "convoy": found}), flush=True)
 
 
 def call(port: int, seconds: float) -> list[float]:
@@ -214,11 +216,12 @@ class Outcome:
             figure(None if wait is None else wait / reading["wall"]),
             "-" if wait is None else span(wait / len(self.latencies)),
             "-" if longest is None else span(longest),
+            "yes" if reading["convoy"] else "no",
         ]
 
 
 HEAD = ["server", "switch", "req/s", "p50", "p99"]
-HEAD += ["contention", "wait/s", "wait/req", "max wait"]
+HEAD += ["contention", "wait/s", "wait/req", "max wait", "convoy"]
 
 
 def observe(setting: Setting, seconds: float) -> Outcome:
@@ -281,7 +284,8 @@ def main() -> int:
     harness.show(
         line,
         *(Table(title, HEAD, [one.row() for one in of]) for title, of in outcomes.items()),
-        "\nwait/s: how long the server's thread waited in each second; wait/req: for each request",
+        "\nwait/s: how long the server's thread waited in each second; wait/req: for each request;"
+        "\nconvoy: whether reports call it one",
     )
     harness.write_json(
         options.json,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
+from pytest_gilknock.model.convoy import Convoy, convoy_of
 from pytest_gilknock.model.limits import LimitVerdict
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render.format import printable
@@ -41,6 +42,8 @@ def reading_lines(reading: GilReading, root: str = "") -> Iterator[str]:
     yield from _times(reading)
     if reading.longest_wait is not None:
         yield f"  longest     {longest_wait_text(reading.longest_wait, root)}"
+    if (convoy := convoy_of(reading)) is not None:
+        yield f"  convoy      {convoy_text(convoy)}"
     threads = reading.busiest_threads[:SHOWN]
     if threads:
         total = units.count(len(reading.threads), "thread")
@@ -60,6 +63,24 @@ _BLAME_HEADS = {
     "released": "  blame       where the GIL was let go while others waited:",
     "none": "",
 }
+
+
+def convoy_text(convoy: Convoy) -> str:
+    """Return who is held up by whom, with the numbers, in one line."""
+    interval = units.exact_seconds(round(convoy.switch_interval, 6))
+    return (
+        f"{_names(convoy.threads)} waited {units.count(convoy.waits, 'time')} for about the switch"
+        f" interval of {interval} ({units.seconds(convoy.mean_wait)} on average,"
+        f" {units.seconds(convoy.wait)} in all) to hold the GIL for"
+        f" {units.seconds(convoy.mean_hold)} at a time, beside {_names(convoy.computing)} that"
+        f" {'computes' if len(convoy.computing) == 1 else 'compute'}"
+    )
+
+
+def _names(threads: Sequence[ThreadReading]) -> str:
+    shown = ", ".join(printable(thread.label) for thread in threads[:SHOWN])
+    more = len(threads) - SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def thread_line(thread: ThreadReading) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed
+from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, machine_was_busy
 from pytest_gilknock.render.format import printable
@@ -18,7 +19,7 @@ from pytest_gilknock.render.places import (
     place_text,
     victim_lines,
 )
-from pytest_gilknock.render.reading_text import SHOWN, thread_line
+from pytest_gilknock.render.reading_text import SHOWN, convoy_text, thread_line
 from pytest_gilknock.render.tables import Column, cut_start, text_table
 from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
 
@@ -42,6 +43,7 @@ def section(results: Results, *, width: int, verbosity: int) -> list[Line]:
     if not quiet:
         lines += _left_out(results, len(entries))
         lines += top_places(results, width)
+        lines += _convoys(entries)
     lines += _closing(results, quiet=quiet)
     return lines
 
@@ -143,6 +145,16 @@ def top_places(results: Results, width: int) -> Iterator[Line]:
         yield from map(Line, rows)
         if more:
             yield Line(f"({units.count(more, 'more place')} with less, or seen fewer than 3 times)")
+
+
+def _convoys(entries: list[PhaseResult]) -> Iterator[Line]:
+    """Yield where short work was held up by threads that compute, the worst first."""
+    found = [(convoy, entry) for entry in entries if (convoy := convoy_of(entry.reading))]
+    found.sort(key=lambda one: -one[0].wait)
+    for convoy, entry in found[:SHOWN]:
+        yield Line(f"Convoy in {printable(entry.name)}: {convoy_text(convoy)}")
+    if len(found) > SHOWN:
+        yield Line(f"({units.count(len(found) - SHOWN, 'more test')} with a convoy)")
 
 
 def _percent(part: float, total: float) -> str:
