@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model.stack import Frame, Place, Stack, place_of, stack_of
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 LEAST_SHARE = 0.01
 """A place below this share of the wait is counted, not listed."""
 
+_TELLING = 4  # letters that the names of threads share, at the least
+
 LEAST_LOOKS = 3
 """A place that fewer looks fell on is counted, not listed: its time is a guess."""
 
@@ -21,6 +24,18 @@ LEAST_LOOKS = 3
 def thread_label(name: str | None, native_id: int) -> str:
     """Return what a thread is called in reports; the id 0 stands for an unknown one."""
     return name or (f"thread {native_id}" if native_id else "an unknown thread")
+
+
+def group_label(labels: Iterable[str]) -> str:
+    """Return what several threads are called: ``pool_* (5)``, or the first and how many others."""
+    first, *others = labels
+    if not others:
+        return first
+    columns = zip(first, *others, strict=False)
+    shared = "".join(letters[0] for letters in takewhile(lambda one: len(set(one)) == 1, columns))
+    if len(shared) >= _TELLING:
+        return f"{shared}* ({1 + len(others)})"
+    return f"{first} and {len(others)} more"
 
 
 class ThreadPart(NamedTuple):
@@ -94,10 +109,8 @@ class _AtPlace:
 
     @property
     def thread_label(self) -> str:
-        """The thread with the largest part, and how many others there are."""
-        others = len(self.threads) - 1
-        label = self.threads[0].label
-        return f"{label} and {others} more" if others else label
+        """What its threads are called together, the one with the largest part first."""
+        return group_label(thread.label for thread in self.threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,12 @@ def frame_text(frame: Frame, root: str) -> str:
     """Return ``file:line function``, or the name of a special frame."""
     if not frame.file:
         return printable(frame.function)
-    return printable(f"{shorten(frame.file, root)}:{frame.line} {frame.function}")
+    return printable(f"{shorten(frame.file, root)}:{frame.line} {_name(frame)}")
+
+
+def _name(frame: Frame) -> str:
+    """Return ``outer.inner`` for ``outer.<locals>.inner``."""
+    return frame.function.replace(".<locals>", "")
 
 
 def place_text(place: Place, root: str) -> str:
@@ -56,7 +61,7 @@ def fit_place(place: Place, root: str, width: int) -> str:
             return short
     where = keep_end(printable(f"{name}:{frame.line}"), width)
     room = width - len(where) - 1
-    return f"{where} {keep_start(printable(frame.function), room)}" if room > 5 else where
+    return f"{where} {keep_start(printable(_name(frame)), room)}" if room > 5 else where
 
 
 def blame_lines(

@@ -27,6 +27,7 @@ from pytest_gilknock.render.places import frame_text, longest_wait_text, place_t
 from pytest_gilknock.reporting.terminal import doubts
 
 if TYPE_CHECKING:
+    from pytest_gilknock.model.blame import StackPart
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
     from pytest_gilknock.reporting.top_holders import TopHolders, TopPlace, TopPlaces
@@ -197,14 +198,14 @@ def _run(tests: list[PhaseResult], top: TopHolders, root: str) -> dict[str, Any]
         "filters": _FILTERS,
         "batch": BATCH,
         "wait": top.wait,
-        "holders": _places(top.holders, root),
-        "victims": _places(top.victims, root),
+        "holders": _places(top.holders, top.wait, root),
+        "victims": _places(top.victims, top.wait, root),
         "comparison": None,
     }
 
 
-def _places(places: TopPlaces, root: str) -> list[dict[str, Any]]:
-    return [_place(place, root) for place in places.most(MOST_PLACES)]
+def _places(places: TopPlaces, wait: float, root: str) -> list[dict[str, Any]]:
+    return [_place(place, root) for place in places.listed(MOST_PLACES, wait)[0]]
 
 
 def _place(place: TopPlace, root: str) -> dict[str, Any]:
@@ -221,8 +222,12 @@ def _place(place: TopPlace, root: str) -> dict[str, Any]:
 
 def _details(test: PhaseResult, root: str) -> dict[str, Any]:
     reading = test.reading
+    blame = [part for row in reading.blame for part in row.stacks]
+    victims = [part for row in reading.victims for part in row.stacks]
+    own = {frame for part in (*blame, *victims) for frame in part.frames if frame.own}
     return {
-        "figures": list(_test_figures(test, reading, root)),
+        "figures": list(_test_figures(test, reading)),
+        "longest": longest_wait_text(reading.longest_wait, root) if reading.longest_wait else None,
         "verdicts": [(verdict.fact, verdict.breached) for verdict in test.verdicts],
         "threads": [
             (
@@ -235,40 +240,33 @@ def _details(test: PhaseResult, root: str) -> dict[str, Any]:
             )
             for thread in reading.busiest_threads
         ],
-        "blame": _stacks(
-            ((part.frames, part.waited) for row in reading.blame for part in row.stacks), root
-        ),
-        "victims": _stacks(
-            ((part.frames, part.waited) for row in reading.victims for part in row.stacks), root
-        ),
+        "blame": _stacks(blame, root),
+        "victims": _stacks(victims, root),
+        "own": sorted({frame_text(frame, root) for frame in own}),
         "waits": [],
         "timeline": None,
     }
 
 
-def _test_figures(test: PhaseResult, reading: GilReading, root: str) -> Iterator[tuple[str, str]]:
+def _test_figures(test: PhaseResult, reading: GilReading) -> Iterator[tuple[str, str]]:
     yield "outcome", test.outcome
     yield "time", units.seconds(reading.wall)
     yield "contention", units.share(reading.contention)
     yield "wait", units.seconds(reading.wait)
-    longest = reading.longest_wait
-    yield (
-        "longest wait",
-        units.seconds(reading.max_wait) if longest is None else longest_wait_text(longest, root),
-    )
+    yield "longest wait", units.seconds(reading.max_wait)
     if reading.hand_over:
-        yield "of the wait, hand-over", units.seconds(reading.hand_over)
+        yield "hand-over", units.seconds(reading.hand_over)
     if reading.unlooked:
-        yield "of the wait, nobody looked", units.seconds(reading.unlooked)
+        yield "nobody looked", units.seconds(reading.unlooked)
     looks = sum(row.looks for row in reading.blame)
     yield "looks", str(looks) if reading.blame_method != "none" else units.NOT_MEASURED
     yield "knocks", f"{reading.knocks_waited} of {reading.knocks} waited"
 
 
-def _stacks(parts: Iterable[tuple[Stack, float]], root: str) -> list[tuple[list[str], float]]:
+def _stacks(parts: Iterable[StackPart], root: str) -> list[tuple[list[str], float]]:
     """Return (texts of the frames, outermost first; seconds), the most waited for first."""
-    most = sorted(parts, key=lambda part: -part[1])[:MOST_STACKS]
-    return [(_frames(stack, root), waited) for stack, waited in most if waited > 0.0]
+    most = sorted(parts, key=lambda part: -part.waited)[:MOST_STACKS]
+    return [(_frames(part.frames, root), part.waited) for part in most if part.waited > 0.0]
 
 
 def _frames(stack: Stack, root: str) -> list[str]:

@@ -138,7 +138,12 @@ def top_places(results: Results, width: int) -> Iterator[Line]:
             Column("share", [_percent(place.waited, results.places.wait) for place in most]),
             Column("tests", [str(place.tests) for place in most]),
             _places(head, [place.place for place in most], results.root),
-            Column("thread", [printable(place.thread_label) for place in most], right=False),
+            Column(
+                "thread",
+                [printable(place.thread_label) for place in most],
+                right=False,
+                cut=cut_start,
+            ),
         ]
         heads, *rows = text_table(columns, width)
         yield Line(heads, bold=True)

@@ -6,7 +6,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_gilknock.model.blame import LEAST_LOOKS, LEAST_SHARE
+from pytest_gilknock.model.blame import LEAST_LOOKS, LEAST_SHARE, group_label
 from pytest_gilknock.model.stack import Place, place_of, stack_of
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ class TopPlace:
 
     @property
     def thread_label(self) -> str:
-        """One of its threads, and how many others there are."""
-        first, *others = sorted(self.threads)
-        return f"{first} and {len(others)} more" if others else first
+        """What its threads are called together."""
+        return group_label(sorted(self.threads))
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON-ready data."""

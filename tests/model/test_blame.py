@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted import blamed
@@ -7,6 +8,7 @@ from support.scripted import blamed
 from pytest_gilknock.model.blame import (
     ThreadPart,
     blame_of,
+    group_label,
     listed,
     longest_wait_of,
     thread_label,
@@ -134,3 +136,16 @@ def test_threads_have_a_label():
     assert thread_label("worker", 7) == "worker"
     assert thread_label(None, 7) == "thread 7"
     assert thread_label(None, 0) == "an unknown thread"
+
+
+@pytest.mark.parametrize(
+    ("labels", "label"),
+    [
+        (["worker"], "worker"),
+        (["ThreadPoolExecutor-0_1", "ThreadPoolExecutor-0_0"], "ThreadPoolExecutor-0_* (2)"),
+        (["MainThread", "worker", "ticker"], "MainThread and 2 more"),
+        (["a1", "a2"], "a1 and 1 more"),
+    ],
+)
+def test_threads_together_have_a_label(labels, label):
+    assert group_label(labels) == label

@@ -88,6 +88,7 @@ def test_a_test_has_its_threads_stacks_and_verdicts():
     frames = ["t.py:3 test", "app/pool.py:31 burn", "(zlib.compress)"]
     assert details["blame"] == [[frames, 0.1]]
     assert details["victims"] == [[["app/loop.py:7 run"], 0.2]]
+    assert details["own"] == ["app/loop.py:7 run", "app/pool.py:31 burn", "t.py:3 test"]
 
 
 def test_details_are_packed_in_batches():

@@ -19,7 +19,9 @@ function treeOf(stacks, name) {
 }
 
 class FlameGraph {
-  constructor(stacks, name, meaning) {
+  // `own`: texts of the frames that are the program's own; they stand out from those of libraries.
+  constructor(stacks, own, name, meaning) {
+    this.own = new Set(own);
     this.root = treeOf(stacks, name);
     this.meaning = meaning;
     this.said = element("p", { class: "quiet", "aria-live": "polite" });
@@ -54,7 +56,7 @@ class FlameGraph {
     return drawing(
       "svg",
       {
-        class: `frame ${frame.name === this.root.name ? "special" : kindOf(frame.name)}`,
+        class: `frame ${this.kindOf(frame)}`,
         x: `${x * 100}%`,
         y: level * FRAME_HEIGHT,
         width: `${width * 100}%`,
@@ -78,13 +80,13 @@ class FlameGraph {
     return path.reduce((node, frame) => node.children.get(frame.name) ?? node, this.root);
   }
 
+  kindOf(frame) {
+    if (frame.name === this.root.name || /^[<(]/.test(frame.name)) return "special";
+    return this.own.has(frame.name) ? "own" : "library";
+  }
+
   say(frame) {
     this.said.textContent = `${frame.name}: ${seconds(frame.value)}, ${percent(frame.value, this.root.value)} of ${this.meaning}`;
   }
 }
 
-// The program's own frames stand out from those of libraries.
-function kindOf(name) {
-  if (name.startsWith("<") || name.startsWith("(")) return "special";
-  return /(^|[\\/ ])(site-packages|lib\/python[\d.]+|<frozen)/.test(name) ? "library" : "own";
-}

@@ -53,11 +53,11 @@ function chartsOf(details) {
     charts.push(section("Timeline", left ? `The first part only: ${count(left, "slice")} left out.` : null, timeline.node));
   }
   if (details.blame.length) {
-    const graph = new FlameGraph(details.blame, "all waiting", "the wait, by who held the GIL meanwhile");
+    const graph = new FlameGraph(details.blame, details.own, "all waiting", "the wait, by who held the GIL meanwhile");
     charts.push(section("Who held it", "Where the thread that held the GIL stood while others waited.", graph.node));
   }
   if (details.victims.length) {
-    const graph = new FlameGraph(details.victims, "all waiting", "the wait, by who waited");
+    const graph = new FlameGraph(details.victims, details.own, "all waiting", "the wait, by who waited");
     charts.push(section("Who waited", "Where the threads stood that waited for the GIL.", graph.node));
   }
   if (details.waits.length) {
@@ -73,6 +73,7 @@ async function open(index) {
     { class: "test" },
     element("h1", {}, data.rows[index].at(-1)),
     element("dl", { class: "figures" }, details.figures.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
+    details.longest ? element("p", {}, details.longest) : null,
     limitsOf(details),
     chartsOf(details),
     details.threads.length
