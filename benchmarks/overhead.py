@@ -214,7 +214,7 @@ SUITE: dict[str, tuple[Callable[[int], None], int, str]] = {
     "thread start and join": (threads, 1_000, "thread"),
     "queue ping-pong": (queues, 4_000, "round trip"),
     "64 threads on one lock": (one_lock, 64_000, "acquisition"),
-    "gc.collect()": (collections, 40, "collection"),
+    "gc.collect()": (collections, 10, "collection"),
     "importing a module": (imports, 150, "import"),
 }
 """What test suites do, once for each loop of the comparison within one process."""
@@ -342,7 +342,7 @@ def alternated(name: str, what: str, rounds: int, share: float) -> list[list[flo
     harness.progress(f"{what}, {name}")
     command = [sys.executable, __file__, "--alternate", name, "--what", what]
     command += ["--rounds", str(rounds), "--share", str(share)]
-    found: list[list[float]] = harness.ask(command, LIMIT)
+    found: list[list[float]] = harness.ask(command, LIMIT * len(WORKS))
     return found
 
 

@@ -67,7 +67,7 @@ static void accrue(struct compat *compat, uint64_t now) {
 
 static void compat_begin(void *context) {
     struct compat *compat = context;
-    accounting_disown_self();
+    accounting_mark_internal();
     compat->state = hidden_tstate_new();
     sync_lock(&compat->guard);
     if (compat->phase_start == 0) {

@@ -187,7 +187,7 @@ static void knock(void *context) {
     enter_lost_knock();
     if (LOAD(knock_state.open) != 0) {
         bool accounted = accounting_active() && accounting_intact();
-        uint64_t latency = accounted ? accounting_own_wait() : clock_elapsed(asked, now);
+        uint64_t latency = accounted ? accounting_internal_wait() : clock_elapsed(asked, now);
         bool waited = accounted                 ? latency != 0
                       : knock_state.gil != NULL ? knock_state.taken
                                                 : clock_seconds(latency) * 1e9 > UNSEEN_WAIT_NS;
@@ -230,7 +230,7 @@ static uint64_t pace(void *context) {
 static void begin_knocking(void *context) {
     (void)context;
     run_delay_leave_out_self();
-    accounting_disown_self();
+    accounting_mark_internal();
 }
 
 static void end_knocking(void *context) {

@@ -132,7 +132,7 @@ struct self {
     struct ledger_slot *slot;
     struct ledger_slot *ended; /* its slot before a destructor of a key came back for the GIL */
     uint64_t ended_serial;
-    bool own;                                   /* a knocker's */
+    bool internal;                              /* a knocker's */
     bool is_named;                              /* by its creator, or by accounting_introduce */
     char os_name_at_birth[LEDGER_OS_NAME_SIZE]; /* "": not known */
     enum phase phase;
@@ -167,7 +167,7 @@ static struct {
     int (*unlock)(pthread_mutex_t *);
     struct interpose waits;
     int (*timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
-} tap = {.base = NO_TARGET};
+} hooks = {.base = NO_TARGET};
 
 static struct ledger ledger;
 
@@ -186,7 +186,7 @@ static struct {
     size_t users;
 } recording;
 
-static bool is_taken(void) { return __atomic_load_n(tap.target.locked, __ATOMIC_RELAXED) == 1; }
+static bool is_taken(void) { return __atomic_load_n(hooks.target.locked, __ATOMIC_RELAXED) == 1; }
 
 /* --- threads --- */
 
@@ -241,7 +241,7 @@ static void find_given_name(char name[LEDGER_OS_NAME_SIZE]) {
     } else {
         memcpy(inherited, self.os_name_at_birth, sizeof inherited);
     }
-    if (strcmp(name, inherited) == 0 || strcmp(name, tap.process_name) == 0) {
+    if (strcmp(name, inherited) == 0 || strcmp(name, hooks.process_name) == 0) {
         name[0] = '\0';
     }
 }
@@ -312,10 +312,10 @@ static struct ledger_slot *own_slot(void) {
             }
         }
         if (self.slot != NULL) {
-            pthread_setspecific(tap.key, self.slot);
+            pthread_setspecific(hooks.key, self.slot);
         }
-        if (self.slot != NULL && self.own) {
-            ledger_disown(&ledger, self.slot);
+        if (self.slot != NULL && self.internal) {
+            ledger_mark_internal(&ledger, self.slot);
         }
     }
     return self.slot;
@@ -376,8 +376,8 @@ static const char *why_usage_is_unknown(void) {
 }
 
 static bool drop_is_requested(void) {
-    return tap.target.drop_request != NULL &&
-           __atomic_load_n(tap.target.drop_request, __ATOMIC_RELAXED) != 0;
+    return hooks.target.drop_request != NULL &&
+           __atomic_load_n(hooks.target.drop_request, __ATOMIC_RELAXED) != 0;
 }
 
 /* --- looks ---
@@ -407,16 +407,16 @@ static struct charges_thread somebody(const struct ledger_slot *slot) {
 /* Look at the holder; the mutex is held, and let go meanwhile. Returns false without a look when there
  * is no thread of the program to look at. */
 static bool look_at_holder(pthread_mutex_t *mutex, struct charges_thread *holder) {
-    if (!is_taken() || ledger.holder == NULL || ledger.holder->own) {
+    if (!is_taken() || ledger.holder == NULL || ledger.holder->internal) {
         return false;
     }
     struct stack_aim aim;
     *holder = somebody(ledger.holder);
     bool collecting = collects(ledger.holder);
     looks.reader.aim(&aim);
-    tap.unlock(mutex);
+    hooks.unlock(mutex);
     holder->place = looks.reader.look(&aim, collecting);
-    tap.lock(mutex);
+    hooks.lock(mutex);
     struct lookout *lookout = &self.lookout;
     bool same = holder->place == lookout->holder.place && holder->serial == lookout->holder.serial;
     if (lookout->votes == 0) {
@@ -436,7 +436,7 @@ static uint64_t ns_of(uint64_t ticks) { return ticks * 1000000 / looks.pacing.ti
 
 /* The mean time between looks of this thread, in ticks: as many threads as wait share them. */
 static uint64_t mean_of_looks(void) {
-    bool knock = self.slot->own;
+    bool knock = self.slot->internal;
     uint64_t sharing = knock || ledger.waiting == 0 ? 1 : ledger.waiting;
     return ticks_of(look_pacing_mean_ns(charges_looks(knock))) * sharing;
 }
@@ -473,10 +473,10 @@ static int wait_at_most(pthread_cond_t *condition, pthread_mutex_t *mutex,
                         const struct timespec *deadline, uint64_t most) {
     int64_t left = most < FAR_NS ? time_left(deadline) : 0;
     if (left <= (int64_t)most) {
-        return tap.timedwait(condition, mutex, deadline);
+        return hooks.timedwait(condition, mutex, deadline);
     }
     struct timespec cut = sooner(deadline, left - (int64_t)most);
-    int error = tap.timedwait(condition, mutex, &cut);
+    int error = hooks.timedwait(condition, mutex, &cut);
     return error == ETIMEDOUT ? WAIT_CUT : error;
 }
 
@@ -484,7 +484,8 @@ static int wait_at_most(pthread_cond_t *condition, pthread_mutex_t *mutex,
 static bool begin_to_look(pthread_mutex_t *mutex) {
     struct lookout *lookout = &self.lookout;
     lookout->stage = LOOKOUT_FIRST;
-    lookout->weight = self.slot->own ? 1 : look_pacing_choose(&looks.pacing, self.slot->wait_since);
+    lookout->weight =
+        self.slot->internal ? 1 : look_pacing_choose(&looks.pacing, self.slot->wait_since);
     if (lookout->weight == 0) {
         return true;
     }
@@ -544,7 +545,7 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
         if (stands_for == 0) {
             look_later(clock_ticks());
         } else if (look_at_holder(mutex, &holder)) {
-            charges_look(&holder, stands_for, self.slot->own, clock_ticks());
+            charges_look(&holder, stands_for, self.slot->internal, clock_ticks());
             if (!is_taken()) {
                 return 0;
             }
@@ -560,7 +561,7 @@ static void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     if (looks.at_release && lookout->stage == LOOKOUT_NEW) {
         lookout->weight = look_pacing_choose(&looks.pacing, now);
     }
-    if (slot->own || lookout->weight != 0 || lookout->stage == LOOKOUT_LATER ||
+    if (slot->internal || lookout->weight != 0 || lookout->stage == LOOKOUT_LATER ||
         waited > charges_longest_known()) {
         self.wait.since = now - waited;
         self.wait.now = now;
@@ -575,7 +576,7 @@ static void tell_wait(void) {
     struct charges_wait wait = {
         .since = self.wait.since,
         .now = self.wait.now,
-        .knock = slot->own,
+        .knock = slot->internal,
         .first_holder = lookout->first_holder,
         .weight = lookout->weight,
         .chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : self.wait.now,
@@ -586,7 +587,7 @@ static void tell_wait(void) {
     wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
                        : blind < wait.now            ? blind
                                                      : wait.now;
-    if (!slot->own && looks.reader.here != NULL) {
+    if (!slot->internal && looks.reader.here != NULL) {
         struct stack_aim aim;
         looks.reader.aim(&aim);
         wait.waiter.place = looks.reader.here(&aim, false);
@@ -599,7 +600,7 @@ static void tell_wait(void) {
 NEVER_INLINE static void consider_release(const struct ledger_slot *slot) {
     uint64_t waited[2] = {0, 0}, *const stands_for[2] = {&self.release.ticks,
                                                          &self.release.knock_ticks};
-    const struct ledger_slot *const lists[2] = {ledger.oldest, ledger.own};
+    const struct ledger_slot *const lists[2] = {ledger.oldest, ledger.internal};
     for (int knock = 0; knock < 2; knock++) {
         for (const struct ledger_slot *other = lists[knock]; other != NULL; other = other->next) {
             uint64_t since = other->wait_since;
@@ -691,14 +692,14 @@ NEVER_INLINE static void released_as_asked(void) {
 NEVER_INLINE static void acquire_otherwise(struct ledger_slot *slot) {
     uint64_t now = clock_ticks(), contended = slot->sums.contended;
     ledger_acquire(&ledger, slot, now);
-    bool counts = slot->own ? slot->last_wait != 0 : slot->sums.contended != contended;
+    bool counts = slot->internal ? slot->last_wait != 0 : slot->sums.contended != contended;
     if (counts) {
         end_lookout(slot, now);
     }
 }
 
 static inline void acquire(struct ledger_slot *slot) {
-    if (slot->state == LEDGER_ASKING && !slot->own) {
+    if (slot->state == LEDGER_ASKING && !slot->internal) {
         ledger_acquire(&ledger, slot, clock_ticks());
     } else {
         acquire_otherwise(slot);
@@ -725,7 +726,7 @@ static inline void quick_unlocking(void) {
         ledger_release(&ledger, slot, self.leaving);
         self.released = self.leaving;
         self.phase = PHASE_RELEASED;
-        if (looks.at_release && !slot->own) {
+        if (looks.at_release && !slot->internal) {
             consider_release(slot);
         }
         if (somebody_collects() != (looks.collector != NULL)) {
@@ -757,7 +758,7 @@ static inline bool is_busy(const pthread_mutex_t *mutex) {
 NEVER_INLINE static int lock_busy(pthread_mutex_t *mutex) {
     uint64_t since = clock_ticks();
     bool forced = comes_straight_back(); /* told before it may sleep for the mutex */
-    int error = tap.lock(mutex);
+    int error = hooks.lock(mutex);
     if (error == 0) {
         if (self.slot != NULL && self.slot == ledger.holder) {
             self.leaving = clock_ticks();
@@ -772,7 +773,7 @@ NEVER_INLINE static int lock_gil(pthread_mutex_t *mutex) {
     if (is_busy(mutex)) {
         return lock_busy(mutex);
     }
-    int error = tap.lock(mutex);
+    int error = hooks.lock(mutex);
     if (error == 0) {
         quick_locked();
     }
@@ -781,7 +782,7 @@ NEVER_INLINE static int lock_gil(pthread_mutex_t *mutex) {
 
 NEVER_INLINE static int unlock_gil(pthread_mutex_t *mutex) {
     quick_unlocking();
-    int error = tap.unlock(mutex);
+    int error = hooks.unlock(mutex);
     if (self.errands != ERRAND_NONE) {
         run_errands();
     }
@@ -790,38 +791,38 @@ NEVER_INLINE static int unlock_gil(pthread_mutex_t *mutex) {
 
 NEVER_INLINE static int unlock_switch_after_release(pthread_mutex_t *mutex) {
     released_as_asked();
-    return tap.unlock(mutex);
+    return hooks.unlock(mutex);
 }
 
 /* These two are called for every mutex of the interpreter, and pass by most. */
 static int lock_hook(pthread_mutex_t *mutex) {
-    uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
+    uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&hooks.base, __ATOMIC_RELAXED);
     if (distance == 0) {
         return lock_gil(mutex);
     }
-    if (distance == tap.span && (self.phase == PHASE_RELEASED || self.phase == PHASE_DROPPED)) {
+    if (distance == hooks.span && (self.phase == PHASE_RELEASED || self.phase == PHASE_DROPPED)) {
         self.phase = PHASE_SWITCHING;
     }
-    return tap.lock(mutex);
+    return hooks.lock(mutex);
 }
 
 static int unlock_hook(pthread_mutex_t *mutex) {
-    uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&tap.base, __ATOMIC_RELAXED);
+    uintptr_t distance = (uintptr_t)mutex - __atomic_load_n(&hooks.base, __ATOMIC_RELAXED);
     if (distance == 0) {
         return unlock_gil(mutex);
     }
-    if (distance == tap.span && self.phase == PHASE_SWITCHING) {
+    if (distance == hooks.span && self.phase == PHASE_SWITCHING) {
         return unlock_switch_after_release(mutex);
     }
-    return tap.unlock(mutex);
+    return hooks.unlock(mutex);
 }
 
 /* Called for every timed wait of the interpreter. */
 static int timedwait_hook(pthread_cond_t *condition, pthread_mutex_t *mutex,
                           const struct timespec *deadline) {
-    if ((uintptr_t)mutex != __atomic_load_n(&tap.base, __ATOMIC_RELAXED) || !looks.by_waiters ||
+    if ((uintptr_t)mutex != __atomic_load_n(&hooks.base, __ATOMIC_RELAXED) || !looks.by_waiters ||
         self.slot == NULL || self.slot->wait_since == 0) {
-        return tap.timedwait(condition, mutex, deadline);
+        return hooks.timedwait(condition, mutex, deadline);
     }
     return wait_and_look(condition, mutex, deadline);
 }
@@ -829,7 +830,7 @@ static int timedwait_hook(pthread_cond_t *condition, pthread_mutex_t *mutex,
 /* --- installing --- */
 
 static void watch(bool on) {
-    __atomic_store_n(&tap.base, on ? (uintptr_t)tap.target.mutex : NO_TARGET, __ATOMIC_RELAXED);
+    __atomic_store_n(&hooks.base, on ? (uintptr_t)hooks.target.mutex : NO_TARGET, __ATOMIC_RELAXED);
 }
 
 /* The child has this thread only. The interpreter makes the GIL's mutex anew there and takes the
@@ -849,7 +850,7 @@ static void after_fork_in_child(void) {
 }
 
 static int prepare(char *reason, size_t reason_size) {
-    if (tap.prepared) {
+    if (hooks.prepared) {
         return 0;
     }
     const char *unknown = why_usage_is_unknown();
@@ -861,13 +862,13 @@ static int prepare(char *reason, size_t reason_size) {
         snprintf(reason, reason_size, "not enough memory");
         return -1;
     }
-    if (pthread_key_create(&tap.key, thread_ends) != 0) {
+    if (pthread_key_create(&hooks.key, thread_ends) != 0) {
         snprintf(reason, reason_size, "no thread-specific data key is left");
         return -1;
     }
-    prctl(PR_GET_NAME, tap.process_name);
+    prctl(PR_GET_NAME, hooks.process_name);
     pthread_atfork(NULL, NULL, after_fork_in_child);
-    tap.prepared = true;
+    hooks.prepared = true;
     return 0;
 }
 
@@ -879,42 +880,43 @@ int accounting_install(const struct accounting_target *target, const void *inter
     if (looks.reader.collecting == NULL) {
         looks.reader.collecting = &never_collecting;
     }
-    tap.target = *target;
-    tap.span = (uintptr_t)target->switch_mutex - (uintptr_t)target->mutex;
-    if (tap.installed) {
+    hooks.target = *target;
+    hooks.span = (uintptr_t)target->switch_mutex - (uintptr_t)target->mutex;
+    if (hooks.installed) {
         return 0;
     }
     const struct interpose_symbol symbols[] = {
-        {"pthread_mutex_lock", (void *)lock_hook, (void **)&tap.lock},
-        {"pthread_mutex_unlock", (void *)unlock_hook, (void **)&tap.unlock},
+        {"pthread_mutex_lock", (void *)lock_hook, (void **)&hooks.lock},
+        {"pthread_mutex_unlock", (void *)unlock_hook, (void **)&hooks.unlock},
     };
-    if (interpose_install(&tap.calls, interpreter_function, symbols, 2, reason, reason_size) < 0) {
+    if (interpose_install(&hooks.calls, interpreter_function, symbols, 2, reason, reason_size) <
+        0) {
         return -1;
     }
-    tap.installed = true;
+    hooks.installed = true;
     return 0;
 }
 
 void accounting_uninstall(void) {
     watch(false);
-    if (tap.installed) {
-        interpose_undo(&tap.waits);
-        interpose_undo(&tap.calls);
-        tap.installed = false;
+    if (hooks.installed) {
+        interpose_undo(&hooks.waits);
+        interpose_undo(&hooks.calls);
+        hooks.installed = false;
     }
 }
 
 void accounting_stop(void) { watch(false); }
 
-bool accounting_intact(void) { return !ledger.lost && interpose_intact(&tap.calls); }
+bool accounting_intact(void) { return !ledger.lost && interpose_intact(&hooks.calls); }
 
 bool accounting_active(void) { return ledger.active; }
 
 /* --- windows; the caller has the GIL --- */
 
-static void lock_ledger(void) { tap.lock(tap.target.mutex); }
+static void lock_ledger(void) { hooks.lock(hooks.target.mutex); }
 
-static void unlock_ledger(void) { tap.unlock(tap.target.mutex); }
+static void unlock_ledger(void) { hooks.unlock(hooks.target.mutex); }
 
 int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now) {
     int error = -1;
@@ -923,7 +925,7 @@ int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now) 
     if (slot != NULL) {
         error = ledger_open(&ledger, window, slot, by_thread, now);
     }
-    if (tap.base == NO_TARGET) {
+    if (hooks.base == NO_TARGET) {
         looks.collector = NULL;
     }
     watch(ledger.active);
@@ -954,10 +956,11 @@ void accounting_close(struct ledger_window *window) {
 int accounting_look(const struct accounting_reader *reader, bool waiters_look,
                     const void *interpreter_function, char *reason, size_t reason_size) {
     static const struct interpose_symbol symbol = {"pthread_cond_timedwait", (void *)timedwait_hook,
-                                                   (void **)&tap.timedwait};
-    tap.timedwait = pthread_cond_timedwait; /* the loader may find an older version of it */
-    if (waiters_look && tap.waits.n_slots == 0 &&
-        interpose_install(&tap.waits, interpreter_function, &symbol, 1, reason, reason_size) < 0) {
+                                                   (void **)&hooks.timedwait};
+    hooks.timedwait = pthread_cond_timedwait; /* the loader may find an older version of it */
+    if (waiters_look && hooks.waits.n_slots == 0 &&
+        interpose_install(&hooks.waits, interpreter_function, &symbol, 1, reason, reason_size) <
+            0) {
         return -1;
     }
     double seconds = clock_seconds(1000000); /* 0: a tick is a nanosecond, see clock.h */
@@ -1061,25 +1064,25 @@ void accounting_free_record(struct accounting_record *record) {
 
 /* --- for the knocker and the names --- */
 
-void accounting_disown_self(void) {
-    self.own = true;
-    if (!tap.installed) {
+void accounting_mark_internal(void) {
+    self.internal = true;
+    if (!hooks.installed) {
         return; /* where it is enrolled, it will be as a knocker */
     }
     lock_ledger();
     struct ledger_slot *slot = own_slot();
     if (slot != NULL) {
-        ledger_disown(&ledger, slot);
+        ledger_mark_internal(&ledger, slot);
     }
     unlock_ledger();
 }
 
-uint64_t accounting_own_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
+uint64_t accounting_internal_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
 
 bool accounting_holder(struct accounting_thread *thread) {
     bool locked = false, found = false;
-    for (int i = 0; i < 100 && tap.installed && !locked; i++) {
-        locked = pthread_mutex_trylock(tap.target.mutex) == 0;
+    for (int i = 0; i < 100 && hooks.installed && !locked; i++) {
+        locked = pthread_mutex_trylock(hooks.target.mutex) == 0;
     }
     if (locked) {
         found = ledger.active && ledger.holder != NULL;
@@ -1168,8 +1171,8 @@ int accounting_record(uint64_t first, uint64_t now, struct accounting_record *re
     return -1;
 }
 void accounting_free_record(struct accounting_record *record) { (void)record; }
-void accounting_disown_self(void) {}
-uint64_t accounting_own_wait(void) { return 0; }
+void accounting_mark_internal(void) {}
+uint64_t accounting_internal_wait(void) { return 0; }
 int accounting_look(const struct accounting_reader *reader, bool waiters_look,
                     const void *interpreter_function, char *reason, size_t reason_size) {
     (void)reader, (void)waiters_look, (void)interpreter_function;

@@ -82,11 +82,11 @@ int accounting_record(uint64_t first, uint64_t now, struct accounting_record *re
 void accounting_free_record(struct accounting_record *record);
 
 /* Declare the calling thread a knocker's, be it before accounting_install. No lock is held. */
-void accounting_disown_self(void);
+void accounting_mark_internal(void);
 
 /* How long the calling knocker thread waited at its latest acquisition, in ticks; 0 when the GIL
  * was free. It has the GIL. */
-uint64_t accounting_own_wait(void);
+uint64_t accounting_internal_wait(void);
 
 /* Reads where threads stand; see cpython/stack_reader.h for what each does and may be called from. */
 struct accounting_reader {

@@ -76,8 +76,8 @@ const char *clock_name(void) {
 #define SLEEP_TOLERANCE_NS UINT64_C(1000000)
 
 /* The same moment on both clocks, and how long the machine had been asleep by
-   then: the monotonic clock stops meanwhile, the counter may run on, stop, or
-   begin anew. */
+ * then: the monotonic clock stops meanwhile, the counter may run on, stop, or
+ * begin anew. */
 struct clock_pair {
     uint64_t ticks;
     uint64_t ns;
@@ -85,8 +85,8 @@ struct clock_pair {
 };
 
 /* Where the rate is measured from: the latest one. Each is written by one
-   thread, before it becomes the latest, and no more until all others have been
-   used. */
+ * thread, before it becomes the latest, and no more until all others have been
+ * used. */
 static struct clock_pair anchors[ANCHORS];
 static unsigned latest_anchor; /* atomic */
 static unsigned anchors_begun; /* atomic */
@@ -95,8 +95,8 @@ static unsigned anchors_begun; /* atomic */
 static uint64_t calibration_due;
 
 /* The system clock is read between two reads of the counter. The narrowest of
-   several such brackets is the one no interrupt fell into, and its middle is
-   the moment of the system's reading. */
+ * several such brackets is the one no interrupt fell into, and its middle is
+ * the moment of the system's reading. */
 static struct clock_pair read_both(void) {
     struct clock_pair pair = {0, 0, 0};
     uint64_t narrowest = UINT64_MAX;
@@ -120,8 +120,8 @@ static struct clock_pair read_both(void) {
 }
 
 /* The kernel keeps its own time by this counter, so it has found it steady and
-   equal on all cores. It watches for the opposite as long as it runs, and
-   changes the clocksource then. */
+ * equal on all cores. It watches for the opposite as long as it runs, and
+ * changes the clocksource then. */
 static bool is_kernel_clocksource(const char *name) {
     char current[32] = "";
     FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");
@@ -136,8 +136,8 @@ static bool is_kernel_clocksource(const char *name) {
 
 #ifdef __x86_64__
 /* "Invariant TSC", CPUID.80000007H:EDX[8]: the rate is the same in all power
-   states (Intel SDM volume 3, "Invariant TSC"; AMD APM volume 3, appendix
-   E.4.7). */
+ * states (Intel SDM volume 3, "Invariant TSC"; AMD APM volume 3, appendix
+ * E.4.7). */
 static bool counter_is_steady(void) {
     unsigned eax, ebx, ecx, edx;
     return __get_cpuid(0x80000007, &eax, &ebx, &ecx, &edx) && (edx & (1u << 8)) != 0 &&
@@ -207,7 +207,7 @@ static bool is_near(double one, double other) {
 }
 
 /* Whether a rate may be used from now on. One that is not near the one in use
-   has to be found twice in a row: either of the two may be wrong. */
+ * has to be found twice in a row: either of the two may be wrong. */
 static bool is_settled(double measured, double known) {
     static double suspect; /* atomic; 0: none */
     double former;
@@ -219,7 +219,7 @@ static bool is_settled(double measured, double known) {
 }
 
 /* Measure from `now` on instead. The rate in use, if any, stays until a
-   baseline of about that length is there. */
+ * baseline of about that length is there. */
 static void begin_anew(struct clock_pair now, uint64_t baseline_ns, double guessed_rate) {
     double ticks = guessed_rate != 0.0 ? (double)baseline_ns * 1e-9 / guessed_rate : 0.0;
     set_anchor(now);

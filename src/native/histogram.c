@@ -21,8 +21,9 @@ static int power_of_two_below(uint64_t value) {
 }
 
 static size_t bucket_of(uint64_t value) {
-    if (value < UINT64_C(1) << LOWEST_POWER)
+    if (value < UINT64_C(1) << LOWEST_POWER) {
         return value >> (LOWEST_POWER - STEPS_BITS);
+    }
     int power = power_of_two_below(value);
     size_t step = (value >> (power - STEPS_BITS)) & (STEPS - 1);
     size_t bucket = (size_t)(power - LOWEST_POWER + 1) * STEPS + step;
@@ -44,14 +45,16 @@ void histogram_add(struct histogram *histogram, uint64_t value) {
 }
 
 void histogram_subtract(struct histogram *later, const struct histogram *earlier) {
-    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         later->counts[i] -= earlier->counts[i];
+    }
 }
 
 uint64_t histogram_count(const struct histogram *histogram) {
     uint64_t count = 0;
-    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         count += histogram->counts[i];
+    }
     return count;
 }
 
@@ -59,12 +62,14 @@ uint64_t histogram_quantile(const struct histogram *histogram, double q) {
     uint64_t count = histogram_count(histogram), seen = 0;
     size_t last = 0;
     for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
-        if (histogram->counts[i] == 0)
+        if (histogram->counts[i] == 0) {
             continue;
+        }
         seen += histogram->counts[i];
         last = i;
-        if ((double)seen >= q * (double)count)
+        if ((double)seen >= q * (double)count) {
             break;
+        }
     }
     return count == 0 ? 0 : middle_of(last);
 }

@@ -1,5 +1,5 @@
 /* Counts of values (times in ticks), in buckets of about 6 % of the value: 16 of equal width to
-   each power of two. Plain data: two snapshots subtract, and whoever shares one brings the lock. */
+ * each power of two. Plain data: two snapshots subtract, and whoever shares one brings the lock. */
 
 #ifndef GILKNOCK_HISTOGRAM_H
 #define GILKNOCK_HISTOGRAM_H
@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* 16 buckets for the values below 2^6, then 16 for each power of two from 2^6 to 2^45. Values from
-   2^46 on (hours) count in the last. */
+ * 2^46 on (hours) count in the last. */
 #define HISTOGRAM_BUCKETS (16 + 40 * 16)
 
 /* All zero is empty. */
@@ -18,14 +18,14 @@ struct histogram {
 void histogram_add(struct histogram *histogram, uint64_t value);
 
 /* Leaves in `later` what was added since `earlier` was copied from the same histogram. Right as
-   long as no bucket took 2^32 values in between. */
+ * long as no bucket took 2^32 values in between. */
 void histogram_subtract(struct histogram *later, const struct histogram *earlier);
 
 /* How many values were added. */
 uint64_t histogram_count(const struct histogram *histogram);
 
 /* The middle of the bucket that holds the smallest value with at least the share `q` (0 to 1) of
-   all values at or below it; 0 when the histogram is empty. */
+ * all values at or below it; 0 when the histogram is empty. */
 uint64_t histogram_quantile(const struct histogram *histogram, double q);
 
 #endif

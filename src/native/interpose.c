@@ -22,23 +22,24 @@ static bool protect(const struct interpose_slot *slot, int protection) {
 }
 
 /* Replaces `from` by `to` in the slot; leaves any other value alone. False, with errno, when its
-   page cannot be made writable or not be closed again. */
+ * page cannot be made writable or not be closed again. */
 static bool exchange(const struct interpose_slot *slot, void *from, void *to) {
-    if (!protect(slot, slot->protection | PROT_WRITE))
+    if (!protect(slot, slot->protection | PROT_WRITE)) {
         return false;
+    }
     __atomic_compare_exchange_n(slot->address, &from, to, false, __ATOMIC_RELEASE,
                                 __ATOMIC_RELAXED);
     return (slot->protection & PROT_WRITE) != 0 || protect(slot, slot->protection);
 }
 
 /* What a call through a slot with that value comes to. Before the first call it may lead to the
-   loader, by a stub of the object's own: the loader would write to the slot. */
+ * loader, by a stub of the object's own: the loader would write to the slot. */
 static void *destination(const struct elf_object *object, void *value, void *real) {
     return elf_contains(object, value) ? real : value;
 }
 
 /* Finds the function that all calls through the slots of one symbol come to. Returns NULL, or why
-   there is no such function. */
+ * there is no such function. */
 static const char *find_next(const struct elf_object *object, const struct elf_slot *slots,
                              size_t n_slots, const struct interpose_symbol *symbol, void **next) {
     void *real = *symbol->next != NULL ? *symbol->next : interpose_real(symbol->name);
@@ -46,7 +47,7 @@ static const char *find_next(const struct elf_object *object, const struct elf_s
         return "no such function is loaded";
     }
     /* An executable at a fixed address that takes a function's address lends it to all objects, and
-       it is that of a slot's stub: passing a call on to it would come back for ever. */
+     * it is that of a slot's stub: passing a call on to it would come back for ever. */
     if (elf_contains(object, real)) {
         return "its address lies in the object itself";
     }
@@ -107,7 +108,7 @@ static const char *plan(struct interpose *interpose, const struct elf_object *ob
 }
 
 /* Has the object that holds a function stay loaded. One of another tool's may be taken out while
-   calls are still passed on to it; a function in no object is left to its owner. */
+ * calls are still passed on to it; a function in no object is left to its owner. */
 static void keep_loaded(const void *function) {
     Dl_info info;
     if (dladdr(function, &info) != 0 && info.dli_fname != NULL) {
@@ -119,8 +120,9 @@ static void keep_loaded(const void *function) {
 static const char *redirect(const struct interpose *interpose) {
     for (size_t i = 0; i < interpose->n_slots; i++) {
         const struct interpose_slot *slot = &interpose->slots[i];
-        if (!exchange(slot, slot->original, slot->replacement))
+        if (!exchange(slot, slot->original, slot->replacement)) {
             return strerror(errno);
+        }
     }
     return interpose_intact(interpose) ? NULL : "another thread is changing it";
 }
@@ -157,8 +159,9 @@ int interpose_install(struct interpose *interpose, const void *address_in_object
 bool interpose_intact(const struct interpose *interpose) {
     for (size_t i = 0; i < interpose->n_slots; i++) {
         const struct interpose_slot *slot = &interpose->slots[i];
-        if (__atomic_load_n(slot->address, __ATOMIC_RELAXED) != slot->replacement)
+        if (__atomic_load_n(slot->address, __ATOMIC_RELAXED) != slot->replacement) {
             return false;
+        }
     }
     return interpose->n_slots > 0;
 }

@@ -71,8 +71,8 @@ static void reclaim(struct ledger *ledger) {
 }
 
 /* Put the slots of ended knockers back, of which no window tells. */
-static void reclaim_own(struct ledger *ledger) {
-    for (struct ledger_slot **link = &ledger->own; *link != NULL;) {
+static void reclaim_internal(struct ledger *ledger) {
+    for (struct ledger_slot **link = &ledger->internal; *link != NULL;) {
         struct ledger_slot *slot = *link;
         if (ledger_has_ended(slot) && slot != ledger->holder) {
             *link = slot->next;
@@ -90,7 +90,7 @@ static struct ledger_slot *evict(struct ledger *ledger) {
     for (size_t step = 0; step < LEDGER_SLOTS; step++) {
         struct ledger_slot *slot = &ledger->slots[ledger->hand];
         ledger->hand = (ledger->hand + 1) % LEDGER_SLOTS;
-        if (ledger_has_ended(slot) && !slot->own && slot != ledger->holder) {
+        if (ledger_has_ended(slot) && !slot->internal && slot != ledger->holder) {
             unlink_slot(ledger, slot);
             if (ledger->former == slot) {
                 ledger->former = NULL;
@@ -103,7 +103,7 @@ static struct ledger_slot *evict(struct ledger *ledger) {
 
 static struct ledger_slot *find_slot(struct ledger *ledger) {
     if (ledger->free == NULL) {
-        reclaim_own(ledger);
+        reclaim_internal(ledger);
     }
     struct ledger_slot *slot = ledger->free;
     if (slot != NULL) {
@@ -156,15 +156,15 @@ size_t ledger_take_nameless(struct ledger *ledger, struct ledger_slot **slots, s
     return count;
 }
 
-void ledger_disown(struct ledger *ledger, struct ledger_slot *slot) {
-    if (!slot->own) {
+void ledger_mark_internal(struct ledger *ledger, struct ledger_slot *slot) {
+    if (!slot->internal) {
         unlink_slot(ledger, slot);
         if (slot->wait_since != 0) {
             ledger->waiting--;
         }
-        slot->own = true;
-        slot->next = ledger->own;
-        ledger->own = slot;
+        slot->internal = true;
+        slot->next = ledger->internal;
+        ledger->internal = slot;
     }
 }
 
@@ -178,7 +178,7 @@ bool ledger_resume(struct ledger *ledger, struct ledger_slot *slot, uint64_t ser
         return false;
     }
     __atomic_store_n(&slot->ended, 0, __ATOMIC_RELEASE);
-    if (slot->name[0] == '\0' && !slot->nameless && !slot->own) {
+    if (slot->name[0] == '\0' && !slot->nameless && !slot->internal) {
         list_as_nameless(ledger, slot);
     }
     return true;
@@ -187,11 +187,11 @@ bool ledger_resume(struct ledger *ledger, struct ledger_slot *slot, uint64_t ser
 /* --- events --- */
 
 static void forget_request(struct ledger *ledger, struct ledger_slot *slot) {
-    if (slot->wait_since != 0 && !slot->own && ledger->waiting != 0) {
+    if (slot->wait_since != 0 && !slot->internal && ledger->waiting != 0) {
         ledger->waiting--;
     }
     slot->wait_since = 0;
-    slot->state = LEDGER_AWAY;
+    slot->state = LEDGER_NOT_REQUESTING;
 }
 
 /* The entry of a slot among those of a window; they ascend by serial. NULL: the thread is younger.
@@ -296,19 +296,19 @@ static void enter_wait(struct ledger *ledger, struct ledger_slot *slot, uint64_t
 static uint64_t held_until(const struct ledger *ledger, uint64_t since) {
     const struct ledger_slot *holder = ledger->holder;
     uint64_t going_on =
-        holder != NULL && !holder->own ? clock_elapsed(ledger->held_since, since) : 0;
+        holder != NULL && !holder->internal ? clock_elapsed(ledger->held_since, since) : 0;
     return ledger->sums.held + going_on;
 }
 
 void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced) {
-    if (slot->wait_since == 0 && !slot->own) {
+    if (slot->wait_since == 0 && !slot->internal) {
         ledger->waiting++;
     }
     slot->held_at_request = forced ? slot->held_at_release : held_until(ledger, since);
     slot->wait_since = since;
     slot->state = forced ? LEDGER_FORCED : LEDGER_WAITING;
     slot->turns_at_request = ledger->turns;
-    slot->waits_for_own = ledger->holder != NULL && ledger->holder->own;
+    slot->waits_for_internal = ledger->holder != NULL && ledger->holder->internal;
 }
 
 static void write_event(struct ledger *ledger, const struct ledger_slot *slot, unsigned flags,
@@ -329,7 +329,8 @@ static const struct ledger_window *oldest_window(const struct ledger *ledger) {
 void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
     enum ledger_state state = slot->state;
     uint64_t since = slot->wait_since, held_before = slot->held_at_request;
-    const struct ledger_window *oldest = state == LEDGER_AWAY ? oldest_window(ledger) : NULL;
+    const struct ledger_window *oldest =
+        state == LEDGER_NOT_REQUESTING ? oldest_window(ledger) : NULL;
     if (oldest != NULL) {
         since = oldest->opened;
         held_before = oldest->base.held;
@@ -339,18 +340,18 @@ void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, u
     slot->last_wait = waited;
     ledger->holder = slot;
     ledger->held_since = now;
-    if (slot->own) {
-        ledger->own_acquisitions++;
+    if (slot->internal) {
+        ledger->internal_acquisitions++;
         if (since != 0) {
             write_event(ledger, slot, EVENT_WAIT | EVENT_BY_KNOCKER, since, now);
         }
         return;
     }
-    bool own_wait = slot->waits_for_own && slot->turns_at_request == ledger->turns;
-    bool only_own_between =
-        ledger->former == slot && slot->own_at_release != ledger->own_acquisitions;
+    bool internal_wait = slot->waits_for_internal && slot->turns_at_request == ledger->turns;
+    bool only_internal_between =
+        ledger->former == slot && slot->internal_at_release != ledger->internal_acquisitions;
     ledger->turns++;
-    if (state == LEDGER_FORCED && only_own_between) {
+    if (state == LEDGER_FORCED && only_internal_between) {
         ledger->sums.held += waited;
         slot->sums.held += waited;
         write_event(ledger, slot, EVENT_HOLD | EVENT_LENT, since, now);
@@ -358,7 +359,7 @@ void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, u
     }
     ledger->sums.acquisitions++;
     slot->sums.acquisitions++;
-    if (since != 0 && !own_wait) {
+    if (since != 0 && !internal_wait) {
         enter_wait(ledger, slot, since, held_before, now);
         write_event(ledger, slot, EVENT_WAIT | (state == LEDGER_FORCED ? EVENT_FORCED : 0), since,
                     now);
@@ -395,7 +396,7 @@ static void activate(struct ledger *ledger, struct ledger_slot *holder, uint64_t
     for (struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
         forget_request(ledger, slot);
     }
-    for (struct ledger_slot *slot = ledger->own; slot != NULL; slot = slot->next) {
+    for (struct ledger_slot *slot = ledger->internal; slot != NULL; slot = slot->next) {
         forget_request(ledger, slot);
     }
     ledger->waiting = 0;
@@ -628,13 +629,13 @@ void ledger_after_fork(struct ledger *ledger, struct ledger_slot *survivor, uint
     if (ledger->holder != NULL) {
         ledger_release(ledger, ledger->holder, now);
     }
-    ledger->free = ledger->own = ledger->oldest = ledger->latest = ledger->nameless = NULL;
+    ledger->free = ledger->internal = ledger->oldest = ledger->latest = ledger->nameless = NULL;
     ledger->live = ledger->nameless_count = 0;
     ledger->waiting = 0;
     for (size_t i = 0; i < ledger->used; i++) {
         struct ledger_slot *slot = &ledger->slots[i];
         slot->nameless = false;
-        if (slot->serial == 0 || slot->own) {
+        if (slot->serial == 0 || slot->internal) {
             give_back(ledger, slot);
             continue;
         }

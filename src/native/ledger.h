@@ -5,12 +5,12 @@
  * mutex, with the time in ticks. Every function here is called under that mutex, unless its
  * contract says otherwise.
  *
- * Two kinds of threads have a slot: the program's, and the knocker's own. What an own thread takes
- * or waits for never counts; neither does what it alone does to the program:
- *   - a program thread that waits only because an own thread has the GIL does not wait for the
+ * Two kinds of threads have a slot: the program's, and internal ones, the knockers'. What an
+ * internal thread takes or waits for never counts; neither does what it alone does to the program:
+ *   - a program thread that waits only because an internal thread has the GIL does not wait for the
  *     program;
- *   - a program thread that is forced to let an own thread in, and gets the GIL back next, would
- *     have kept it: the gap counts as held.
+ *   - a program thread that is forced to let an internal thread in, and gets the GIL back next,
+ *     would have kept it: the gap counts as held.
  *
  * A window is a pair of looks at the running sums, and gets exactly its part of everything that
  * crosses its edges. A hold in progress counts up to the moment of each look. A wait in progress is
@@ -51,10 +51,10 @@ struct ledger_sums {
 };
 
 enum ledger_state {
-    LEDGER_AWAY,    /* has it, or was not seen asking for it */
-    LEDGER_ASKING,  /* asks for it, and found it free */
-    LEDGER_WAITING, /* asks for it */
-    LEDGER_FORCED,  /* asks for it back after being told to drop it */
+    LEDGER_NOT_REQUESTING, /* has it, or was not seen asking for it */
+    LEDGER_ASKING,         /* asks for it, and found it free */
+    LEDGER_WAITING,        /* asks for it */
+    LEDGER_FORCED,         /* asks for it back after being told to drop it */
 };
 
 struct ledger_slot {
@@ -66,12 +66,13 @@ struct ledger_slot {
         held_at_release;               /* the ledger's `sums.held` as its wait began, and as it
                                                   last released */
     uint64_t first_since, first_until; /* its first wait: it may have begun before its slot did */
-    uint64_t own_at_release; /* the ledger's `own_acquisitions` at this thread's last release */
-    uint64_t last_wait;      /* what an own thread's latest acquisition cost */
+    uint64_t
+        internal_at_release; /* the ledger's `internal_acquisitions` at this thread's last release */
+    uint64_t last_wait;      /* what an internal thread's latest acquisition cost */
     enum ledger_state state;
-    bool own;           /* a knocker's */
-    bool waits_for_own; /* an own thread had the GIL when this one asked */
-    int ended;          /* atomic: set by the ending thread without any lock, after os_name */
+    bool internal;           /* a knocker's */
+    bool waits_for_internal; /* an internal thread had the GIL when this one asked */
+    int ended;               /* atomic: set by the ending thread without any lock, after os_name */
     char os_name[LEDGER_OS_NAME_SIZE]; /* what the system called the thread as it ended, or "" */
     uint64_t serial;                   /* unique; ascending along the list of live slots */
     uint64_t ident;                    /* pthread_self() */
@@ -103,11 +104,11 @@ struct ledger_window {
 };
 
 struct ledger {
-    struct ledger_slot *slots; /* owned: LEDGER_SLOTS of them, touched as they are used */
-    size_t used;               /* slots handed out at least once */
-    size_t hand;               /* where the search for an ended slot goes on when all are used */
-    struct ledger_slot *own;   /* the knockers', linked by next */
-    struct ledger_slot *free;  /* linked by next */
+    struct ledger_slot *slots;    /* owned: LEDGER_SLOTS of them, touched as they are used */
+    size_t used;                  /* slots handed out at least once */
+    size_t hand;                  /* where the search for an ended slot goes on when all are used */
+    struct ledger_slot *internal; /* the knockers', linked by next */
+    struct ledger_slot *free;     /* linked by next */
     struct ledger_slot *oldest,
         *latest; /* the live list, ended ones that a window may still tell of included */
     size_t live;
@@ -125,8 +126,8 @@ struct ledger {
     uint32_t waiting;   /* threads of the program that wait, as far as they were seen asking */
     uint64_t max_wait;  /* since the newest window opened */
     struct histogram waits;
-    uint64_t turns; /* times the program got the GIL, be it back from an own thread */
-    uint64_t own_acquisitions;
+    uint64_t turns; /* times the program got the GIL, be it back from an internal thread */
+    uint64_t internal_acquisitions;
     struct ledger_window *newest;
     size_t by_thread; /* open windows that tell threads apart */
 };
@@ -169,7 +170,7 @@ void ledger_name(struct ledger *ledger, struct ledger_slot *slot, const char *na
 size_t ledger_take_nameless(struct ledger *ledger, struct ledger_slot **slots, size_t size);
 
 /* Take a slot out of the program's threads for good: it is a knocker's. */
-void ledger_disown(struct ledger *ledger, struct ledger_slot *slot);
+void ledger_mark_internal(struct ledger *ledger, struct ledger_slot *slot);
 
 /* The thread of the slot ends; the system knew it by that name. Called by that thread, without any
  * lock. */
@@ -197,11 +198,11 @@ void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, u
 /* The thread has the GIL now. One that was not seen asking for it has waited since before the first
  * window opened: its wait counts from there. */
 static inline void ledger_acquire(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
-    if (slot->state != LEDGER_ASKING || slot->own) {
+    if (slot->state != LEDGER_ASKING || slot->internal) {
         ledger_acquire_otherwise(ledger, slot, now);
         return;
     }
-    slot->state = LEDGER_AWAY;
+    slot->state = LEDGER_NOT_REQUESTING;
     ledger->holder = slot;
     ledger->held_since = now;
     ledger->turns++;
@@ -212,16 +213,16 @@ static inline void ledger_acquire(struct ledger *ledger, struct ledger_slot *slo
 /* The thread, which has the GIL, gave it up at `now`. */
 static inline void ledger_release(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
     ledger->holder = NULL;
-    if (!slot->own) {
+    if (!slot->internal) {
         uint64_t held = clock_elapsed(ledger->held_since, now);
         ledger->sums.held += held;
         slot->sums.held += held;
-        slot->own_at_release = ledger->own_acquisitions;
+        slot->internal_at_release = ledger->internal_acquisitions;
         slot->held_at_release = ledger->sums.held;
         ledger->former = slot;
     }
     if (ledger->events != NULL) {
-        event_ring_add(ledger->events, slot->serial, slot->own ? EVENT_BY_KNOCKER : EVENT_HOLD,
+        event_ring_add(ledger->events, slot->serial, slot->internal ? EVENT_BY_KNOCKER : EVENT_HOLD,
                        ledger->held_since, now);
     }
 }

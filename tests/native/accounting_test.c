@@ -334,11 +334,11 @@ static bool is_answered; /* every knock */
 static void *knock(void *unused) {
     static struct diary knocks;
     diary_begin(&knocks, &gil);
-    accounting_disown_self();
+    accounting_mark_internal();
     while (knocks.count < KNOCKS) {
         sleep_for(300 * MICROSECOND);
         diary_take(&knocks);
-        CHECK_WITHIN(accounting_own_wait(), diary_wait(&knocks.turns[knocks.count - 1]));
+        CHECK_WITHIN(accounting_internal_wait(), diary_wait(&knocks.turns[knocks.count - 1]));
         is_answered = knocks.count == KNOCKS;
         diary_drop(&knocks);
     }

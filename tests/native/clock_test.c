@@ -24,7 +24,7 @@ struct moment {
 
 #if CLOCK_HAS_COUNTER
 /* Stands in for the C library's. The monotonic clock stops while the machine is asleep, though the
-   counter runs on; only the other clock tells of it, if any. */
+ * counter runs on; only the other clock tells of it, if any. */
 static uint64_t asleep, asleep_untold; /* ns */
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
@@ -78,12 +78,15 @@ static void *convert(void *unused) {
 
 static void test_threads_may_calibrate_at_once(double seconds_at_init) {
     pthread_t threads[THREADS];
-    for (int i = 0; i < THREADS; i++)
+    for (int i = 0; i < THREADS; i++) {
         CHECK(pthread_create(&threads[i], NULL, convert, NULL) == 0);
-    for (int i = 0; i < THREADS; i++)
+    }
+    for (int i = 0; i < THREADS; i++) {
         CHECK(pthread_join(threads[i], NULL) == 0);
-    if (strcmp(clock_name(), "tsc") == 0)
+    }
+    if (strcmp(clock_name(), "tsc") == 0) {
         CHECK(monotonic() - seconds_at_init >= 0.002);
+    }
 }
 
 static void test_ticks_pass_at_the_rate_of_the_monotonic_clock(struct moment start,
@@ -101,8 +104,9 @@ static void test_ticks_pass_at_the_rate_of_the_monotonic_clock(struct moment sta
 static void test_source_is_named(void) {
     const char *names[] = {"tsc", "cntvct", "clock_gettime"};
     int found = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         found += strcmp(clock_name(), names[i]) == 0;
+    }
     CHECK(found == 1);
     CHECK((clock_source == CLOCK_COUNTER) == (strcmp(clock_name(), "clock_gettime") != 0));
 }

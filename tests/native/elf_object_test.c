@@ -37,8 +37,9 @@ static size_t end_of(const struct elf_object *object) {
     size_t end = 0;
     for (size_t i = 0; i < object->n_headers; i++) {
         const Elf64_Phdr *header = &object->headers[i];
-        if (header->p_type == PT_LOAD && header->p_vaddr + header->p_memsz > end)
+        if (header->p_type == PT_LOAD && header->p_vaddr + header->p_memsz > end) {
             end = header->p_vaddr + header->p_memsz;
+        }
     }
     return end;
 }
@@ -47,15 +48,18 @@ static void close_gaps(const struct image *image) {
     ASAN_POISON_MEMORY_REGION(image->memory, image->size);
     for (size_t i = 0; i < image->object.n_headers; i++) {
         const Elf64_Phdr *header = &image->headers[i];
-        if (header->p_type == PT_LOAD && (header->p_flags & PF_R) != 0)
+        if (header->p_type == PT_LOAD && (header->p_flags & PF_R) != 0) {
             ASAN_UNPOISON_MEMORY_REGION(image->memory + header->p_vaddr, header->p_memsz);
+        }
     }
 }
 
 static Elf64_Dyn *dynamic_of(const struct image *image) {
-    for (size_t i = 0; i < image->object.n_headers; i++)
-        if (image->headers[i].p_type == PT_DYNAMIC)
+    for (size_t i = 0; i < image->object.n_headers; i++) {
+        if (image->headers[i].p_type == PT_DYNAMIC) {
             return (Elf64_Dyn *)(image->memory + image->headers[i].p_vaddr);
+        }
+    }
     CHECK(!"the object has a dynamic section");
     return NULL;
 }
@@ -78,13 +82,16 @@ static void copy_object(struct image *image) {
         (struct elf_object){(uintptr_t)image->memory, image->headers, original.n_headers};
     for (size_t i = 0; i < original.n_headers; i++) {
         const Elf64_Phdr *header = &original.headers[i];
-        if (header->p_type == PT_LOAD)
+        if (header->p_type == PT_LOAD) {
             memcpy(image->memory + header->p_vaddr, (char *)original.base + header->p_vaddr,
                    header->p_memsz);
+        }
     }
-    for (Elf64_Dyn *entry = dynamic_of(image); entry->d_tag != DT_NULL; entry++)
-        if (entry->d_un.d_ptr - original.base < image->size)
+    for (Elf64_Dyn *entry = dynamic_of(image); entry->d_tag != DT_NULL; entry++) {
+        if (entry->d_un.d_ptr - original.base < image->size) {
             entry->d_un.d_ptr -= original.base;
+        }
+    }
     close_gaps(image);
 }
 
@@ -121,13 +128,15 @@ static void test_pointers_are_understood_with_and_without_the_base(struct image 
     copy_object(image);
     CHECK(entry_of(image, DT_SYMTAB)->d_un.d_ptr < image->size);
     CHECK(find(&image->object, there, &reason) == n_slots);
-    for (int i = 0; i < n_slots; i++)
+    for (int i = 0; i < n_slots; i++) {
         CHECK((uintptr_t)here[i].address - original.base ==
               (uintptr_t)there[i].address - image->object.base);
+    }
 
     const int64_t pointers[] = {DT_SYMTAB, DT_STRTAB, DT_RELA, DT_JMPREL};
-    for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++)
+    for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++) {
         entry_of(image, pointers[i])->d_un.d_ptr += image->object.base;
+    }
     CHECK(find(&image->object, there, &reason) == n_slots);
 }
 
@@ -153,8 +162,9 @@ static void test_a_name_must_match_to_its_end(struct image *image) {
     /* A table of names that ends within the name, or just before the zero after it. */
     const char *names = image->memory + entry_of(image, DT_STRTAB)->d_un.d_ptr;
     size_t offset = 0;
-    while (strcmp(names + offset, NAME) != 0)
+    while (strcmp(names + offset, NAME) != 0) {
         offset += strlen(names + offset) + 1;
+    }
     entry_of(image, DT_STRSZ)->d_un.d_val = offset + strlen(NAME) + 1;
     CHECK(find(&image->object, slots, &reason) > 0);
     for (size_t size = offset; size <= offset + strlen(NAME); size++) {
@@ -199,8 +209,9 @@ static Elf64_Rela *relocation_of(const struct image *image) {
     const char *reason;
     CHECK(find(&image->object, slots, &reason) > 0);
     Elf64_Rela *relocation = (Elf64_Rela *)(image->memory + entry_of(image, DT_JMPREL)->d_un.d_ptr);
-    while (relocation->r_offset != (uintptr_t)slots[0].address - image->object.base)
+    while (relocation->r_offset != (uintptr_t)slots[0].address - image->object.base) {
         relocation++;
+    }
     return relocation;
 }
 
@@ -234,9 +245,11 @@ static void test_a_damaged_relocation_is_refused(struct image *image) {
 
 static void test_an_object_without_a_dynamic_section_is_refused(struct image *image) {
     copy_object(image);
-    for (size_t i = 0; i < image->object.n_headers; i++)
-        if (image->headers[i].p_type == PT_DYNAMIC)
+    for (size_t i = 0; i < image->object.n_headers; i++) {
+        if (image->headers[i].p_type == PT_DYNAMIC) {
             image->headers[i].p_type = PT_NULL;
+        }
+    }
     expect_refusal(image, "the object has no dynamic section, as when it is linked statically");
 }
 
@@ -305,14 +318,16 @@ static struct layout layout_of(const struct image *image) {
     const int64_t tags[] = {DT_SYMTAB, DT_STRTAB, DT_RELA, DT_JMPREL};
     struct layout layout = {.dynamic = dynamic_of(image)};
     layout.n_entries = (size_t)(entry_of(image, DT_NULL) - layout.dynamic) + 1;
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; i++) {
         layout.tables[i] = image->memory + entry_of(image, tags[i])->d_un.d_ptr;
+    }
     return layout;
 }
 
 static void flip_bits(char *start, size_t size) {
-    for (uint64_t n = random_below(16) + 1; n > 0; n--)
+    for (uint64_t n = random_below(16) + 1; n > 0; n--) {
         start[random_below(size)] ^= (char)(1u << random_below(8));
+    }
 }
 
 static void damage(struct image *image, const struct layout *layout) {
@@ -336,8 +351,9 @@ static void damage(struct image *image, const struct layout *layout) {
         break;
     case 5:
         header->p_flags = (uint32_t)random_below(8);
-        if (header->p_type == PT_DYNAMIC)
+        if (header->p_type == PT_DYNAMIC) {
             header->p_vaddr = random_word(image);
+        }
         break;
     }
 }
@@ -347,8 +363,10 @@ static bool is_inside_writable(const struct image *image, void **slot) {
     for (size_t i = 0; i < image->object.n_headers; i++) {
         const Elf64_Phdr *header = &image->headers[i];
         if (header->p_type == PT_LOAD && (header->p_flags & PF_W) != 0 &&
-            offset >= header->p_vaddr && offset + sizeof *slot <= header->p_vaddr + header->p_memsz)
+            offset >= header->p_vaddr &&
+            offset + sizeof *slot <= header->p_vaddr + header->p_memsz) {
             return true;
+        }
     }
     return false;
 }
@@ -362,8 +380,9 @@ static void test_no_damage_crashes_or_leads_outside(struct image *image) {
         const char *reason;
         copy_object(image);
         ASAN_UNPOISON_MEMORY_REGION(image->memory, image->size);
-        for (uint64_t n = random_below(3) + 1; n > 0; n--)
+        for (uint64_t n = random_below(3) + 1; n > 0; n--) {
             damage(image, &layout);
+        }
         close_gaps(image);
         int n_slots = find(&image->object, slots, &reason);
         CHECK(-1 <= n_slots && n_slots <= CAPACITY);

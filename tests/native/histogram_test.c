@@ -33,8 +33,9 @@ static uint64_t seen_as(uint64_t value) {
 }
 
 static void test_every_value_is_seen_near_itself(void) {
-    for (uint64_t value = 0; value < 5000; value++)
+    for (uint64_t value = 0; value < 5000; value++) {
         CHECK(is_close(seen_as(value), value));
+    }
     for (int power = 12; power < 46; power++) {
         uint64_t value = UINT64_C(1) << power;
         CHECK(is_close(seen_as(value - 1), value - 1));
@@ -78,8 +79,9 @@ static void test_quantile_of_nothing_is_zero(void) {
 
 static void test_difference_is_what_was_added_since(void) {
     struct histogram histogram = {{0}}, added = {{0}};
-    for (int i = 0; i < VALUES; i++)
+    for (int i = 0; i < VALUES; i++) {
         histogram_add(&histogram, random_value());
+    }
     struct histogram earlier = histogram;
     for (int i = 0; i < VALUES; i++) {
         uint64_t value = random_value();
@@ -92,8 +94,9 @@ static void test_difference_is_what_was_added_since(void) {
 
 static void test_difference_survives_a_counter_that_wraps(void) {
     struct histogram histogram = {{0}};
-    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
         histogram.counts[i] = UINT32_MAX;
+    }
     struct histogram earlier = histogram;
     histogram_add(&histogram, 1000);
     histogram_add(&histogram, 1000);
@@ -104,8 +107,9 @@ static void test_difference_survives_a_counter_that_wraps(void) {
 
 static void test_a_full_histogram_is_counted_in_full(void) {
     struct histogram histogram = {{0}};
-    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
         histogram.counts[i] = UINT32_MAX;
+    }
     CHECK(histogram_count(&histogram) == (uint64_t)UINT32_MAX * HISTOGRAM_BUCKETS);
     CHECK(is_close(histogram_quantile(&histogram, 1.0), LIMIT - 1));
 }

@@ -1,5 +1,5 @@
 /* Built at a fixed address, this program lends the address of its own stub for pthread_mutex_lock
-   to all objects. A replacement that passed calls on to that would call itself. */
+ * to all objects. A replacement that passed calls on to that would call itself. */
 
 #include "native/interpose.h"
 

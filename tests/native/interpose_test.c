@@ -1,6 +1,6 @@
 /* Redirects the calls of interpose_target.c. How that is built and linked decides what there is to
-   find and how its pages are protected: test_native.py goes through the ways. The argument says
-   what the pages of its slots are expected to be, "r" or "rw". */
+ * find and how its pages are protected: test_native.py goes through the ways. The argument says
+ * what the pages of its slots are expected to be, "r" or "rw". */
 
 #define _GNU_SOURCE
 
@@ -68,22 +68,25 @@ static int protection_now(const void *address) {
         unsigned long start, end;
         char flags[5];
         if (sscanf(line, "%lx-%lx %4s", &start, &end, flags) == 3 &&
-            (unsigned long)address >= start && (unsigned long)address < end)
+            (unsigned long)address >= start && (unsigned long)address < end) {
             protection = (flags[0] == 'r' ? PROT_READ : 0) | (flags[1] == 'w' ? PROT_WRITE : 0) |
                          (flags[2] == 'x' ? PROT_EXEC : 0);
+        }
     }
     fclose(maps);
     return protection;
 }
 
 static void check_protection(const struct interpose *former, int protection) {
-    for (size_t i = 0; i < former->n_slots; i++)
+    for (size_t i = 0; i < former->n_slots; i++) {
         CHECK(protection_now(former->slots[i].address) == protection);
+    }
 }
 
 static void check_restored(const struct interpose *former) {
-    for (size_t i = 0; i < former->n_slots; i++)
+    for (size_t i = 0; i < former->n_slots; i++) {
         CHECK(*former->slots[i].address == former->slots[i].original);
+    }
     CHECK(count_calls() == 0);
 }
 
@@ -114,8 +117,9 @@ static void test_unbound_slots_are_redirected_and_restored(int protection) {
     interpose_undo(&interpose);
     CHECK(!interpose_intact(&interpose));
     check_protection(&former, protection);
-    for (size_t i = 0; i < former.n_slots; i++)
+    for (size_t i = 0; i < former.n_slots; i++) {
         CHECK(*former.slots[i].address == former.slots[i].original);
+    }
     CHECK(count_calls() == 0);
 }
 
@@ -185,8 +189,9 @@ static void test_a_slot_redirected_by_another_tool_is_left_to_it(int protection)
     CHECK(!interpose_intact(&interpose));
     interpose_undo(&interpose);
     CHECK(*former.slots[0].address == (void *)never_locks);
-    for (size_t i = 1; i < former.n_slots; i++)
+    for (size_t i = 1; i < former.n_slots; i++) {
         CHECK(*former.slots[i].address == former.slots[i].original);
+    }
     write_slot(former.slots[0].address, former.slots[0].original, protection);
     CHECK(count_calls() == 0);
 }
@@ -209,15 +214,18 @@ static bool leads_to_lock(const struct interpose_slot *slot) {
 static int redirect_elsewhere(const struct interpose *former, int most, int protection) {
     int n_redirected = 0;
     *(void **)&real_lock = interpose_real("pthread_mutex_lock");
-    for (size_t i = 0; i < former->n_slots; i++)
-        if (leads_to_lock(&former->slots[i]) && n_redirected++ < most)
+    for (size_t i = 0; i < former->n_slots; i++) {
+        if (leads_to_lock(&former->slots[i]) && n_redirected++ < most) {
             write_slot(former->slots[i].address, (void *)others_lock, protection);
+        }
+    }
     return n_redirected;
 }
 
 static void restore_slots(const struct interpose *former, int protection) {
-    for (size_t i = 0; i < former->n_slots; i++)
+    for (size_t i = 0; i < former->n_slots; i++) {
         write_slot(former->slots[i].address, former->slots[i].original, protection);
+    }
 }
 
 static void test_calls_are_passed_on_to_another_tool_that_had_them(const struct interpose *former,
@@ -230,9 +238,10 @@ static void test_calls_are_passed_on_to_another_tool_that_had_them(const struct 
     CHECK(count_calls() == 1);
     CHECK(n_others == 1);
     interpose_undo(&interpose);
-    for (size_t i = 0; i < former->n_slots; i++)
+    for (size_t i = 0; i < former->n_slots; i++) {
         CHECK(!leads_to_lock(&former->slots[i]) ||
               *former->slots[i].address == (void *)others_lock);
+    }
     CHECK(count_calls() == 0);
     CHECK(n_others == 2);
     restore_slots(former, protection);
@@ -249,9 +258,11 @@ static void test_calls_that_lead_to_several_functions_are_left_alone(const struc
         CHECK(strstr(reason, "another tool has redirected some") != NULL);
     }
     restore_slots(former, protection);
-    for (size_t i = 0; i < former->n_slots; i++)
-        if (leads_to_lock(&former->slots[i]))
+    for (size_t i = 0; i < former->n_slots; i++) {
+        if (leads_to_lock(&former->slots[i])) {
             write_slot(former->slots[i].address, (void *)counting_lock, protection);
+        }
+    }
     CHECK(install(&interpose) == -1);
     CHECK(strstr(reason, "redirected already") != NULL);
     restore_slots(former, protection);
@@ -267,8 +278,9 @@ static void test_a_failure_midway_restores_everything(const struct interpose *fo
         mprotects_before_failure = n_failures;
         int result = install(&interpose);
         mprotects_before_failure = -1;
-        if (result == 0)
+        if (result == 0) {
             break;
+        }
         n_failures++;
         CHECK(strstr(reason, strerror(EACCES)) != NULL);
         CHECK(!interpose_intact(&interpose));

@@ -135,7 +135,7 @@ static struct ledger_slot *slot_of(struct actor *actor) {
 static void be_born(struct actor *actor) {
     *actor = (struct actor){.id = ++newest_id, .since = now};
     if (is_own(actor)) {
-        ledger_disown(&book, slot_of(actor));
+        ledger_mark_internal(&book, slot_of(actor));
     }
 }
 

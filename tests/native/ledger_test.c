@@ -45,7 +45,7 @@ static struct ledger_slot *thread(uint64_t native_id) {
 
 static struct ledger_slot *knocker(void) {
     struct ledger_slot *slot = thread(KNOCKER);
-    ledger_disown(&book, slot);
+    ledger_mark_internal(&book, slot);
     return slot;
 }
 
@@ -489,7 +489,7 @@ static void test_one_wait_through_three_openings_counts_in_each_for_its_part(voi
 static void test_a_knocker_never_counts(void) {
     start_anew();
     struct ledger_slot *main_thread = thread(MAIN), *own = knocker();
-    ledger_disown(&book, own);
+    ledger_mark_internal(&book, own);
     open_window(&window, main_thread, 100);
     ask(own, 110);
     look(&window, 115);
