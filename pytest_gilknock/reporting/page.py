@@ -11,6 +11,7 @@ Jinja2 escapes. The scripts put it into text nodes only.
 from __future__ import annotations
 
 import base64
+import heapq
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.stack import Stack
 from pytest_gilknock.render.places import frame_text, longest_wait_text, place_text
 from pytest_gilknock.reporting.terminal import doubts
+from pytest_gilknock.reporting.timelines import timelines
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.blame import StackPart
@@ -38,6 +40,9 @@ BATCH = 100
 
 MOST_STACKS = 60
 """Stacks in one flame graph of a test; those least waited for are left out."""
+
+MOST_TIMELINES = 100
+"""Tests with a timeline: those whose threads waited most."""
 
 MOST_PLACES = 12
 """Places in a list of holders or victims of the whole run."""
@@ -69,6 +74,7 @@ def page_text(results: Results) -> Iterator[str]:
     tests = list(results.everything())
     whole = results.summary()
     top = results.places
+    drawn = dict(timelines(results.traces, _worst(tests)))
     environment = Environment(
         loader=PackageLoader(_HERE, _PARTS),
         autoescape=True,
@@ -84,7 +90,7 @@ def page_text(results: Results) -> Iterator[str]:
         doubts=[line.text for line in doubts(results)],
         how=list(_how(whole)),
         run=Markup(_script_json(_run(tests, top, results.root))),
-        batches=(Markup(packed) for packed in _batches(tests, results.root)),
+        batches=(Markup(packed) for packed in _batches(tests, drawn, results.root)),
         style=Markup(parts.joinpath("page.css").read_text("utf-8")),
         script=Markup("\n".join(parts.joinpath(name).read_text("utf-8") for name in _SCRIPTS)),
     )
@@ -220,7 +226,13 @@ def _place(place: TopPlace, root: str) -> dict[str, Any]:
 # --- one test ---
 
 
-def _details(test: PhaseResult, root: str) -> dict[str, Any]:
+def _worst(tests: list[PhaseResult]) -> set[str]:
+    """Return the ids of the tests that get a timeline: those whose threads waited most."""
+    waits = [(test.measured["raw"]["wait"] or 0.0, test.name) for test in tests]
+    return {name for wait, name in heapq.nlargest(MOST_TIMELINES, waits) if wait > 0.0}
+
+
+def _details(test: PhaseResult, timeline: dict[str, Any] | None, root: str) -> dict[str, Any]:
     reading = test.reading
     blame = [part for row in reading.blame for part in row.stacks]
     victims = [part for row in reading.victims for part in row.stacks]
@@ -244,7 +256,7 @@ def _details(test: PhaseResult, root: str) -> dict[str, Any]:
         "victims": _stacks(victims, root),
         "own": sorted({frame_text(frame, root) for frame in own}),
         "waits": [],
-        "timeline": None,
+        "timeline": timeline,
     }
 
 
@@ -275,10 +287,14 @@ def _frames(stack: Stack, root: str) -> list[str]:
     return texts if callee is None else [*texts, f"({callee})"]
 
 
-def _batches(tests: list[PhaseResult], root: str) -> Iterator[str]:
+def _batches(
+    tests: list[PhaseResult], drawn: dict[str, dict[str, Any]], root: str
+) -> Iterator[str]:
     left = iter(tests)
     while batch := list(islice(left, BATCH)):
-        text = json.dumps([_details(test, root) for test in batch], separators=(",", ":"))
+        text = json.dumps(
+            [_details(test, drawn.get(test.name), root) for test in batch], separators=(",", ":")
+        )
         yield base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
 
 

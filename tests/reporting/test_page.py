@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 from support.scripted import blamed, breach, disabled, measured, raw, totals
+from support.traces import MAIN, trace
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
 
@@ -146,3 +147,13 @@ def test_the_format_is_found_and_says_what_it_lacks(monkeypatch):
     monkeypatch.setattr("pytest_gilknock.reporting.file_reports.html.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'pytest-gilknock\[html\]'"):
         report.check()
+
+
+def test_tests_whose_threads_waited_have_a_timeline():
+    results = results_of(("t", measured(raw())), ("calm", measured(raw(wait=0.0))))
+    spans = [("t", "call", 1_000, 9_000), ("calm", "call", 9_000, 10_000)]
+    events = [(1_000, 3_000, MAIN, 0), (9_000, 9_500, MAIN, 0)]
+    results.add_process({**totals(raw()), "trace": trace(events, spans)})
+    calm, waited = Page("".join(page_text(results))).details(0)
+    assert calm["timeline"] is None
+    assert waited["timeline"]["threads"] == [{"name": "MainThread", "slices": [0.0, 2.0, 1]}]

@@ -3,49 +3,15 @@
 from __future__ import annotations
 
 import json
-import struct
 from typing import Any
 
 import pytest
 from support.scripted import raw, totals
+from support.traces import BY_KNOCKER, FORCED, KNOCKER, LENT, MAIN, UNFINISHED, WAIT, WORKER, trace
 
-from pytest_gilknock.model.wire import ProcessTrace, RawSpan, RawTraceThread
+from pytest_gilknock.model.wire import ProcessTrace, RawSpan
 from pytest_gilknock.reporting.file_report import find
 from pytest_gilknock.reporting.results import Results
-
-WAIT, FORCED, BY_KNOCKER, LENT, UNFINISHED = 1, 2, 4, 8, 16
-MAIN, WORKER, KNOCKER = 1, 2, 3
-THREADS: list[RawTraceThread] = [(MAIN, 11, "MainThread"), (WORKER, 12, None)]
-
-Event = tuple[int, int, int, int]  # from, until, serial, flags
-
-
-def trace(
-    events: list[Event],
-    spans: list[RawSpan] | None = None,
-    *,
-    process: str = "pytest",
-    dropped: int = 0,
-    monotonic: int = 0,
-) -> ProcessTrace:
-    packed = b"".join(struct.pack("=QQQ", a, b, serial << 8 | f) for a, b, serial, f in events)
-    clock = (1000, monotonic, 1.0)
-    return {
-        "process": process,
-        "pid": 4711,
-        "raw": {
-            "events": packed,
-            "threads": THREADS,
-            "dropped": dropped,
-            "opened": 1000,
-            "ended": 100_000,
-            "clock": clock,
-        },
-        "reason": None,
-        "clock": clock,
-        "threads": [(11, "MainThread", 1e-6, 2e-6, 3, 1, 2e-6)],
-        "spans": spans or [],
-    }
 
 
 def results(*traces: ProcessTrace) -> Results:

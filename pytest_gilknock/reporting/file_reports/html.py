@@ -17,6 +17,7 @@ class HtmlReport(FileReport):
     """One self-contained file: the run in figures, its tests, who held the GIL and who waited."""
 
     format = "html"
+    needs_trace = True
 
     def check(self) -> None:
         if find_spec("jinja2") is None:

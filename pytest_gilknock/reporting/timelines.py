@@ -1,0 +1,113 @@
+"""The timelines of single tests, cut out of the traces of the processes that ran them. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_gilknock.model.trace import Interval, Trace, ends_forced
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator
+
+    from pytest_gilknock.model.wire import ProcessTrace
+
+MOST_SLICES = 3_000
+"""Holds and waits in one timeline; it shows the first part of a test that has more."""
+
+MOST_THREADS = 24
+"""Tracks in one timeline: those of the threads with most holds and waits."""
+
+WAITS, HOLDS, HOLDS_UNTIL_FORCED = range(3)
+
+
+class Slice(NamedTuple):
+    """One hold or wait, in microseconds since its test began."""
+
+    start: float
+    end: float
+    kind: int
+
+
+def timelines(
+    traces: Iterable[ProcessTrace], wanted: Container[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (test id, timeline) for the calls of the wanted tests whose events are there.
+
+    A timeline has its ``length`` (us), ``left_out`` slices, and for each of its ``threads`` the
+    ``name`` and the ``slices`` in one flat list: start, end, kind, start, end, kind and so on.
+    """
+    for process in traces:
+        raw = process["raw"]
+        if raw is None:
+            continue
+        trace = Trace(raw)
+        tracks = _tracks(trace)
+        forced = trace.forced_out()
+        for nodeid, phase, start, end in process["spans"]:
+            if phase == "call" and nodeid in wanted:
+                found = _cut(tracks, forced, start, end, raw["clock"][2] * 1e-3)
+                if found:
+                    yield nodeid, _timeline(trace, found, (end - start) * raw["clock"][2] * 1e-3)
+
+
+def _tracks(trace: Trace) -> dict[int, list[Interval]]:
+    """Return the events of each thread of the program, which do not overlap, oldest first."""
+    tracks: dict[int, list[Interval]] = {}
+    for interval in trace.intervals():
+        if not interval.is_by_knocker:
+            tracks.setdefault(interval.serial, []).append(interval)
+    for track in tracks.values():
+        track.sort()
+    return tracks
+
+
+def _cut(
+    tracks: dict[int, list[Interval]],
+    forced: set[tuple[int, int]],
+    start: int,
+    end: int,
+    per_tick: float,
+) -> dict[int, list[Slice]]:
+    """Return the slices of each thread between two moments (ticks); no thread without any."""
+    found: dict[int, list[Slice]] = {}
+    for serial, track in tracks.items():
+        slices = []
+        for place in range(bisect_right(track, start, key=attrgetter("end")), len(track)):
+            interval = track[place]
+            if interval.start >= end:
+                break
+            kind = WAITS if interval.is_wait else HOLDS
+            if ends_forced(interval, forced) and interval.end <= end:
+                kind = HOLDS_UNTIL_FORCED
+            first, last = max(interval.start, start), min(interval.end, end)
+            slices.append(Slice((first - start) * per_tick, (last - start) * per_tick, kind))
+        if slices:
+            found[serial] = slices
+    return found
+
+
+def _timeline(trace: Trace, found: dict[int, list[Slice]], length: float) -> dict[str, Any]:
+    total = sum(map(len, found.values()))
+    until = _end_of_room([one for slices in found.values() for one in slices])
+    busiest = sorted(found.items(), key=lambda item: -len(item[1]))[:MOST_THREADS]
+    threads = [
+        {"name": trace.thread(serial).label, "slices": list(_flat(slices, until))}
+        for serial, slices in sorted(busiest)
+    ]
+    shown = sum(len(thread["slices"]) // 3 for thread in threads)
+    return {"length": round(length, 1), "left_out": total - shown, "threads": threads}
+
+
+def _end_of_room(slices: list[Slice]) -> float:
+    """Return from which moment on there is no room for slices."""
+    if len(slices) <= MOST_SLICES:
+        return float("inf")
+    return sorted(slices)[MOST_SLICES].start
+
+
+def _flat(slices: list[Slice], until: float) -> Iterator[float]:
+    for start, end, kind in slices:
+        if start < until:
+            yield from (round(start, 1), round(end, 1), kind)
