@@ -45,10 +45,11 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
     ),
     (
         "gil_max_wait",
-        "store",
-        "TIME",
-        "fail tests in which a thread waits longer than this for the GIL at once (20ms, 1.5s), "
-        "unless they have a max_gil_wait marker",
+        "append",
+        "TIME[@THREAD]",
+        "fail tests in which a thread waits longer than this for the GIL at once (20ms, 1.5s), or "
+        "one thread by its name or a glob (20ms@MainThread), unless they have a max_gil_wait "
+        "marker (repeatable, for different threads)",
     ),
     ("gil_method", "store", "|".join(METHODS), "how the GIL is measured (default: auto)"),
     (
@@ -221,6 +222,17 @@ def asked(config: pytest.Config) -> Asked:
     if _ASKED not in config.stash:
         config.stash[_ASKED] = Asked(config)
     return config.stash[_ASKED]
+
+
+def each(parse: Callable[[Any], T]) -> Callable[[Any], list[T]]:
+    """Return a parser of what may be set more than once: options, or the lines of an ini key."""
+
+    def parse_each(value: Any) -> list[T]:
+        if isinstance(value, str) and "\n" in value:
+            value = [line for line in value.splitlines() if line.strip()]
+        return [parse(one) for one in (value if isinstance(value, list) else [value])]
+
+    return parse_each
 
 
 def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 _MARKERS = {
     "max_gil_contention": "max_gil_contention(limit, *, phase='call'): fail the test if the GIL is "
     "held for more than this share of its time (0.3 or '30%').",
-    "max_gil_wait": "max_gil_wait(limit, *, phase='call'): fail the test if a thread waits "
-    "longer than this for the GIL at once (such as '20ms').",
+    "max_gil_wait": "max_gil_wait(limit, *, thread=None, phase='call'): fail the test if a thread "
+    "waits longer than this for the GIL at once (such as '20ms'); only the threads of this name or "
+    "glob, where one is given.",
 }
 
 

@@ -20,7 +20,7 @@ class Header:
         self._settings = settings
 
     def pytest_report_header(self, config: pytest.Config) -> str:
-        limits = [f"{limit.source} {limit.bound_text}" for limit in self._settings.limits]
+        limits = [f"{limit.source} {text.printable(limit.text)}" for limit in self._settings.limits]
         return f"gilknock: {'; '.join([self._method(config), *limits])}"
 
     def _method(self, config: pytest.Config) -> str:

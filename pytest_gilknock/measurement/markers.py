@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gilknock.model.limits import Limit
+from pytest_gilknock.model.limits import Limit, parse_thread
 from pytest_gilknock.model.units import parse_duration, parse_share
 from pytest_gilknock.render import format as text
 
@@ -18,6 +18,9 @@ MARKERS: dict[str, tuple[Kind, Callable[[object], float]]] = {
     "max_gil_contention": ("contention", parse_share),
     "max_gil_wait": ("max_wait", parse_duration),
 }
+WITH_THREAD = ("max_wait",)
+"""Kinds of limits that may be for one thread."""
+
 PHASES = ("setup", "call", "teardown")
 
 PhaseLimits = Mapping[str, tuple[Limit, ...]]
@@ -30,20 +33,22 @@ class MarkerError(ValueError):
 def limits_of(item: pytest.Item, defaults: PhaseLimits) -> PhaseLimits:
     """Return the limits of a marked test, for each phase to measure.
 
-    The marker closest to the test wins; ``defaults`` hold where it has none of their kind. Raises
-    MarkerError.
+    Of several markers for the same thread the closest to the test wins; those for different threads
+    all hold. ``defaults`` hold where the test has no marker of their kind. Raises MarkerError.
     """
-    found: dict[tuple[str, Kind], Limit] = {}
+    found: dict[str, dict[tuple[Kind, str], Limit]] = {}
     for mark in _marks(item):
         phase, limit = _read(mark, item.nodeid)
-        found.setdefault((phase, limit.kind), limit)
+        found.setdefault(phase, {}).setdefault((limit.kind, limit.thread or ""), limit)
     for phase, limits in defaults.items():
+        marked = {kind for kind, _ in found.setdefault(phase, {})}
         for limit in limits:
-            found.setdefault((phase, limit.kind), limit)
+            if limit.kind not in marked:
+                found[phase][limit.kind, limit.thread or ""] = limit
     return {
-        phase: tuple(limit for (at, _), limit in sorted(found.items()) if at == phase)
+        phase: tuple(limit for _, limit in sorted(found[phase].items()))
         for phase in PHASES
-        if phase in defaults or any(at == phase for at, _ in found)
+        if phase in found
     }
 
 
@@ -56,9 +61,8 @@ def _read(mark: pytest.Mark, nodeid: str) -> tuple[str, Limit]:
     kind, parse = MARKERS[mark.name]
     place = f"marker {mark.name} on {text.printable(nodeid)}"
     arguments = {**dict(zip(("limit",), mark.args, strict=False)), **mark.kwargs}
-    unknown = [repr(value) for value in mark.args[1:]] + sorted(
-        arguments.keys() - {"limit", "phase"}
-    )
+    known = {"limit", "phase", "thread"} if kind in WITH_THREAD else {"limit", "phase"}
+    unknown = [repr(value) for value in mark.args[1:]] + sorted(arguments.keys() - known)
     if unknown:
         raise MarkerError(f"{place}: unknown argument {', '.join(unknown)}; {_usage(mark.name)}")
     if len(mark.args) + len(mark.kwargs) > len(arguments):
@@ -70,9 +74,10 @@ def _read(mark: pytest.Mark, nodeid: str) -> tuple[str, Limit]:
         raise MarkerError(f"{place}: phase {phase!r} is not one of {', '.join(PHASES)}")
     try:
         bound = parse(arguments["limit"])
+        thread = parse_thread(arguments["thread"]) if "thread" in arguments else None
     except ValueError as error:
         raise MarkerError(f"{place}: {error}") from None
-    return phase, Limit(kind, bound, f"@pytest.mark.{mark.name}")
+    return phase, Limit(kind, bound, f"@pytest.mark.{mark.name}", thread)
 
 
 def _usage(name: str) -> str:

@@ -160,5 +160,4 @@ def _judge(
 
 
 def _plain(limit: Limit) -> PlainLimit:
-    kind, bound, source = limit
-    return kind, bound, source
+    return limit.kind, limit.bound, limit.source, limit.thread

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from pytest_gilknock.model.limits import Limit
+from pytest_gilknock.model.limits import Limit, parse_wait
 from pytest_gilknock.model.trace import DEFAULT_EVENTS
 from pytest_gilknock.model.units import parse_duration, parse_share
-from pytest_gilknock.options import METHODS, one_of
+from pytest_gilknock.options import METHODS, each, one_of
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import AskedMethod
@@ -33,12 +33,12 @@ class MeasurementSettings(NamedTuple):
 def read(asked: Asked) -> MeasurementSettings:
     """Raises pytest.UsageError for a value that cannot be used."""
     limits = (
-        _limit(asked, "gil_max_contention", "contention", parse_share),
-        _limit(asked, "gil_max_wait", "max_wait", parse_duration),
+        *_limits(asked, "gil_max_contention", "contention", lambda text: (parse_share(text), None)),
+        *_limits(asked, "gil_max_wait", "max_wait", parse_wait),
     )
     return MeasurementSettings(
         method=cast("AskedMethod", asked.value("gil_method", one_of(METHODS), "auto")),
-        limits=tuple(limit for limit in limits if limit is not None),
+        limits=limits,
         knock_interval=asked.value(
             "gil_knock_interval", _or_off(_between("100us", "10s"), "off"), None
         ),
@@ -50,9 +50,13 @@ def read(asked: Asked) -> MeasurementSettings:
     )
 
 
-def _limit(asked: Asked, name: str, kind: Kind, parse: Callable[[Any], float]) -> Limit | None:
-    bound: float | None = asked.value(name, parse, None)
-    return None if bound is None else Limit(kind, bound, asked.place(name))
+def _limits(
+    asked: Asked, name: str, kind: Kind, parse: Callable[[Any], tuple[float, str | None]]
+) -> Iterator[Limit]:
+    """Yield the limits of an option: one for each thread that it names, the last one given."""
+    bounds: list[tuple[float, str | None]] = asked.value(name, each(parse), [])
+    for thread, bound in {thread: bound for bound, thread in bounds}.items():
+        yield Limit(kind, bound, asked.place(name), thread)
 
 
 def _parse_events(value: Any) -> int:

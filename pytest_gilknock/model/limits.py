@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.statistics import wilson_interval
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.reading import GilReading
+    from pytest_gilknock.model.reading import GilReading, ThreadReading
     from pytest_gilknock.model.wire import Kind
 
-NO_KNOCK = "was not measured: no knock fell into the window"
+MOST_NAMES = 10
+"""How many threads are named where none has the name that a limit asks for."""
 
 
 class Limit(NamedTuple):
     """A bound on contention or max wait. A reading equal to the bound keeps it.
 
     ``bound`` is a share (contention) or seconds (max_wait); ``source`` names where the user wrote
-    it.
+    it. With ``thread``, the name of a thread or a glob that matches names, it is for those threads'
+    own waits alone.
     """
 
     kind: Kind
     bound: float
     source: str
+    thread: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The bound with its thread, as the option takes them: ``20 ms@MainThread``."""
+        return self.bound_text if self.thread is None else f"{self.bound_text}@{self.thread}"
 
     @property
     def bound_text(self) -> str:
         """The bound as the user may have written it: ``0.3``, ``20 ms``."""
         return f"{self.bound:g}" if self.kind == "contention" else units.exact_seconds(self.bound)
+
+
+def parse_thread(value: object) -> str:
+    """Return the name of a thread, or a glob; raises ValueError for what is none."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            f"thread {value!r} is not a thread's name such as 'MainThread', or a glob such as"
+            " 'ThreadPoolExecutor-*'"
+        )
+    return value.strip()
+
+
+def parse_wait(value: object) -> tuple[float, str | None]:
+    """Return the bound (s) and the thread of a limit such as ``20ms`` or ``20ms@MainThread``.
+
+    Raises ValueError, with the value and the accepted form in its text.
+    """
+    if isinstance(value, str) and "@" in value:
+        bound, _, thread = value.partition("@")
+        return units.parse_duration(bound), parse_thread(thread)
+    return units.parse_duration(value), None
 
 
 class LimitVerdict(NamedTuple):
@@ -47,11 +77,49 @@ def judge(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     """Return ``None`` if ``reading`` surely keeps ``limit``, else a verdict with its reason."""
     if reading.method == "disabled":
         return LimitVerdict(limit, False, "the GIL is disabled: there is nothing to judge")
+    if limit.thread is not None:
+        return _judge_max_wait_of_thread(reading, limit)
     if limit.kind == "max_wait":
         return _judge_max_wait(reading, limit)
     if reading.held is not None:
         return _judge_contention(reading, limit)
     return _judge_sampled_contention(reading, limit)
+
+
+def threads_of(reading: GilReading, limit: Limit) -> list[ThreadReading]:
+    """Return the threads that a limit is for, the one that waited longest at once first."""
+    wanted = limit.thread
+    matching = [
+        thread
+        for thread in reading.threads
+        if wanted is None or thread.label == wanted or fnmatchcase(thread.label, wanted)
+    ]
+    return sorted(matching, key=lambda thread: thread.max_wait, reverse=True)
+
+
+def _judge_max_wait_of_thread(reading: GilReading, limit: Limit) -> LimitVerdict | None:
+    threads = threads_of(reading, limit)
+    if reading.held is None or not threads:
+        why = "the knocks of a sampled reading tell of no thread's own waits"
+        if reading.threads:
+            why = f"no thread of that name took or asked for the GIL, only {_names(reading)}"
+        elif reading.held is not None:
+            why = "no thread took or asked for the GIL"
+        return LimitVerdict(limit, False, f"max wait of {limit.thread} was not measured: {why}")
+    worst = threads[0]
+    if worst.max_wait <= limit.bound:
+        return None
+    waited = units.seconds(worst.max_wait)
+    return LimitVerdict(
+        limit, True, f"max wait of {worst.label} {waited}, limit {limit.bound_text}"
+    )
+
+
+def _names(reading: GilReading) -> str:
+    names = sorted({thread.label for thread in reading.threads})
+    more = len(names) - MOST_NAMES
+    shown = ", ".join(names[:MOST_NAMES])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _judge_max_wait(reading: GilReading, limit: Limit) -> LimitVerdict | None:

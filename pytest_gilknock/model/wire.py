@@ -90,8 +90,8 @@ class RawTrace(TypedDict):
 RawStall = tuple[str, float, str | None, int, str]
 
 
-# (kind, bound, source)
-PlainLimit = tuple[Kind, float, str]
+# (kind, bound, source, name or glob of the threads it is for, None for all)
+PlainLimit = tuple[Kind, float, str, str | None]
 
 
 class _Judged(TypedDict, total=False):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import Convoy, convoy_of
-from pytest_gilknock.model.limits import LimitVerdict
+from pytest_gilknock.model.limits import LimitVerdict, threads_of
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.places import blame_lines, longest_wait_text, victim_lines
+from pytest_gilknock.render.places import blame_lines, longest_wait_text, place_text, victim_lines
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading, ThreadReading
@@ -20,27 +20,61 @@ SHOWN = 3
 
 
 def breach_text(
-    reading: GilReading, verdicts: Iterable[LimitVerdict], phase: str = "call", *, root: str = ""
+    reading: GilReading, verdicts: Sequence[LimitVerdict], phase: str = "call", *, root: str = ""
 ) -> str:
     """Return why a test fails: each broken limit, where it comes from, and what was measured.
 
     Paths are printed relative to ``root``.
     """
-    breaches = [verdict for verdict in verdicts if verdict.breached]
+    limits = [verdict.limit for verdict in verdicts if verdict.breached]
+    facts = [_fact(reading, verdict, root) for verdict in verdicts if verdict.breached]
     during = "" if phase == "call" else f" during {phase}"
     head = [
-        f"GIL limit exceeded{during}: {verdict.fact}, set by {verdict.limit.source}"
-        for verdict in breaches
+        f"GIL limit exceeded{during}: {fact}, set by {limit.source}"
+        for limit, fact in zip(limits, facts, strict=True)
     ]
-    return "\n".join([*head, *reading_lines(reading, root)])
+    named = any(limit.kind == "max_wait" and limit.thread is None for limit in limits)
+    return "\n".join([*head, *reading_lines(reading, root, longest=not named)])
 
 
-def reading_lines(reading: GilReading, root: str = "") -> Iterator[str]:
-    """Yield what was measured in indented lines: times, who waited longest, the busiest threads,
-    and the places that kept others waiting, with paths relative to ``root``.
+def _fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
+    """Return what was measured, for a limit on waiting beginning with who waited."""
+    limit = verdict.limit
+    if limit.kind != "max_wait":
+        return printable(verdict.fact)
+    longest = reading.longest_wait
+    if limit.thread is not None:
+        worst = threads_of(reading, limit)[0]
+        if longest is None or longest.is_knock or longest.native_id != worst.native_id:
+            return f"{_thread_waited(reading, worst, root)}; limit {limit.bound_text}"
+    if longest is None:
+        return printable(verdict.fact)
+    return f"{longest_wait_text(longest, root)}; limit {limit.bound_text}"
+
+
+def _thread_waited(reading: GilReading, thread: ThreadReading, root: str) -> str:
+    """Return how long a thread waited at once, and where it waited most over the whole window."""
+    text = f"{printable(thread.label)} waited {units.seconds(thread.max_wait)}"
+    waits = [
+        (part.waited, victim)
+        for victim in reading.victims
+        for part in victim.threads
+        if part.native_id == thread.native_id
+    ]
+    if not waits:
+        return text
+    waited, most = max(waits, key=lambda wait: wait[0])
+    place = place_text(most.place, root)
+    return f"{text} at once, most of all in {place} ({units.seconds(waited)} in all)"
+
+
+def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) -> Iterator[str]:
+    """Yield what was measured in indented lines: times, who waited longest (unless ``longest`` is
+    false), the busiest threads, and the places that kept others waiting, with paths relative to
+    ``root``.
     """
     yield from _times(reading)
-    if reading.longest_wait is not None:
+    if longest and reading.longest_wait is not None:
         yield f"  longest     {longest_wait_text(reading.longest_wait, root)}"
     if (convoy := convoy_of(reading)) is not None:
         yield f"  convoy      {convoy_text(convoy)}"

@@ -91,7 +91,7 @@ def _threads(reading: GilReading) -> str:
 
 
 def _limits(entry: PhaseResult) -> str:
-    return ", ".join(limit.bound_text for limit in entry.limits) or "-"
+    return ", ".join(printable(limit.text) for limit in entry.limits) or "-"
 
 
 def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Iterator[str]:
@@ -227,7 +227,7 @@ def _inconclusive(results: Results) -> Iterator[Line]:
         entry = results.first_inconclusive
         yield Line(
             f"{units.count(results.inconclusive, 'test')} passed with a GIL limit that could not be"
-            f" judged, such as {printable(entry.name)}: {entry.verdicts[0].fact}",
+            f" judged, such as {printable(entry.name)}: {printable(entry.verdicts[0].fact)}",
             yellow=True,
         )
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted import disabled, raw, reading, sampled
 
-from pytest_gilknock.model.limits import Limit, judge
+from pytest_gilknock.model.limits import Limit, judge, parse_wait
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.model.statistics import wilson_interval
 from pytest_gilknock.model.units import parse_duration, parse_share
@@ -198,3 +198,73 @@ def test_disabled_gil_is_no_verdict():
         assert verdict is not None
         assert not verdict.breached
         assert verdict.fact == "the GIL is disabled: there is nothing to judge"
+
+
+def test_parse_wait():
+    assert parse_wait("20ms@MainThread") == (0.02, "MainThread")
+    assert parse_wait(" 20ms @ AnyIO worker thread ") == (0.02, "AnyIO worker thread")
+    assert parse_wait("20ms@a@b") == (0.02, "a@b")
+    assert parse_wait(0.02) == (0.02, None)
+
+
+@given(st.text())
+def test_any_text_is_a_wait_or_refused(written):
+    try:
+        bound, thread = parse_wait(written)
+    except ValueError:
+        return
+    assert math.isfinite(bound)
+    assert thread is None or thread.strip()
+
+
+THREADS = [
+    (11, "MainThread", 0.1, 0.2, 50, 25, 0.0052),
+    (12, "pool_0", 0.4, 0.05, 50, 25, 0.03),
+    (13, "pool_1", 0.4, 0.05, 50, 25, 0.001),
+    (14, "Thread-1 [x]", 0.4, 0.05, 50, 25, 0.04),
+    (15, None, 0.4, 0.05, 50, 25, 0.05),
+]
+
+
+@pytest.mark.parametrize(
+    ("thread", "fact"),
+    [
+        ("MainThread", None),
+        ("pool_1", None),
+        ("mainthread", "max wait of mainthread was not measured: no thread of that name took or"),
+        ("pool_*", "max wait of pool_0 30.0 ms, limit 20 ms"),
+        ("Thread-1 [x]", "max wait of Thread-1 [x] 40.0 ms, limit 20 ms"),
+        ("thread 15", "max wait of thread 15 50.0 ms, limit 20 ms"),
+        ("*", "max wait of thread 15 50.0 ms, limit 20 ms"),
+    ],
+)
+def test_a_limit_for_threads_counts_their_own_waits(thread, fact):
+    verdict = judge(reading(threads=THREADS, max_wait=9.0), MAX_WAIT._replace(thread=thread))
+    if fact is None:
+        assert verdict is None
+    else:
+        assert verdict is not None
+        assert verdict.fact.startswith(fact)
+        assert verdict.breached == ("not measured" not in fact)
+
+
+def test_threads_there_were_are_named():
+    limit = MAX_WAIT._replace(thread="worker")
+    verdict = judge(reading(threads=THREADS), limit)
+    assert verdict is not None
+    assert verdict.fact.endswith(", only MainThread, Thread-1 [x], pool_0, pool_1, thread 15")
+    many = [(n, f"w{n:02}", 0.0, 0.0, 1, 0, 1.0) for n in range(12)]
+    verdict = judge(reading(threads=many), limit)
+    assert verdict is not None
+    assert verdict.fact.endswith("w08, w09 and 2 more")
+    verdict = judge(reading(threads=[]), limit)
+    assert verdict is not None
+    assert verdict.fact.endswith("was not measured: no thread took or asked for the GIL")
+
+
+def test_knocks_do_not_tell_of_a_thread():
+    limit = MAX_WAIT._replace(thread="MainThread")
+    verdict = judge(GilReading.from_raw(sampled(10, 5, 3.0)), limit)
+    assert verdict is not None
+    assert not verdict.breached
+    assert verdict.fact.startswith("max wait of MainThread was not measured: the knocks")

@@ -52,6 +52,13 @@ def _a_test(pytester):
             for value in ["20 parsecs", "nan", "inf", "-1ms", "30%", "1e9"]
         ],
         ("gil_max_wait", "20", "'20' has no unit; write '20ms' or '20s'"),
+        ("gil_max_wait", "20@MainThread", "'20' has no unit; write '20ms' or '20s'"),
+        (
+            "gil_max_wait",
+            "20ms@",
+            "thread '' is not a thread's name such as 'MainThread', or a glob",
+        ),
+        ("gil_max_wait", "@MainThread", f"'' {DURATION_FORM}"),
         ("gil_switch_interval", "5", "'5' has no unit; write '5ms' or '5s'"),
         ("gil_top", "-1", "'-1' is not a number of rows: 0 for all, or a count such as 10"),
         ("gil_top", "ten", "'ten' is not a number of rows"),
@@ -121,6 +128,11 @@ MARKERS = [
     ('max_gil_wait("20 parsecs")', f"'20 parsecs' {DURATION_FORM}"),
     ("max_gil_wait(20)", "20 has no unit; write '20ms' or '20s'"),
     ("max_gil_wait(-1)", f"-1 {DURATION_FORM}"),
+    ("max_gil_wait('20ms', thread='')", "thread '' is not a thread's name such as 'MainThread'"),
+    ("max_gil_wait('20ms', thread=None)", "thread None is not a thread's name"),
+    ("max_gil_wait('20ms@MainThread')", f"'20ms@MainThread' {DURATION_FORM}"),
+    ("max_gil_wait('20ms', 'MainThread')", "unknown argument 'MainThread'; write @pytest.mark.max"),
+    ("max_gil_contention(0.1, thread='MainThread')", "unknown argument thread; write"),
     ("max_gil_wait()", 'the limit is missing; write @pytest.mark.max_gil_wait("20ms")'),
 ]
 

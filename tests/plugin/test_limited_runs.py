@@ -1,5 +1,7 @@
 """Limits in whole runs: which one applies, what a breach says, when there is no verdict."""
 
+import json
+
 import pytest
 from support import inner
 from support.inner import disabled, exact, section
@@ -11,7 +13,7 @@ def test_without_a_report_only_limits_speak(two_tests):
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "GIL limit exceeded: max wait *, limit 1 ms, set by --gil-max-wait",
+            "GIL limit exceeded: *[0-9] ms[,;]*limit 1 ms, set by --gil-max-wait",
             "  contention  * (the GIL was held * of *)",
             "  wait        * over all threads; longest single wait *",
             "  threads     2 threads took the GIL, busiest first:",
@@ -106,9 +108,73 @@ def test_the_closest_marker_wins(pytester):
 @exact
 def test_both_limits_are_told_when_both_are_broken(two_tests):
     result = inner.run(two_tests, "--gil-max-wait=1ms", "--gil-max-contention=0", "-k", "test_wait")
+    result.stdout.fnmatch_lines(["GIL limit exceeded: contention *", "GIL limit exceeded: *wait*"])
+
+
+PAIR = """
+import ctypes, threading, pytest
+
+def wait_in_main():
+    ticker = threading.Thread(target=ctypes.PyDLL(None).usleep, args=(60_000,), name="tick-1")
+    ticker.start()
+    while ticker.is_alive():
+        pass
+
+{markers}
+def test_it():
+    wait_in_main()
+"""
+
+
+@exact
+@pytest.mark.parametrize(
+    ("markers", "args", "broken"),
+    [
+        ('("1ms", thread="MainThread")', [], "MainThread waited *; limit 1 ms, set by @pytest.m"),
+        ('("1ms", thread="Main*")', [], "MainThread waited *; limit 1 ms"),
+        ('("1ms", thread="MainThread")("1min", thread="tick-*")', [], "MainThread waited *"),
+        ('("1min", thread="MainThread")("1min")', ["--gil-max-wait=1us"], None),
+        ('("1min", thread="MainThread")', ["--gil-max-wait=1us"], None),
+        ("", ["--gil-max-wait=1ms@MainThread", "--gil-max-wait=1min@tick-*"], "MainThread waited"),
+        ("", ["--gil-max-wait=1us", "--gil-max-wait=1min"], None),
+    ],
+)
+def test_limits_for_one_thread(pytester, markers, args, broken):
+    marks = [f"@pytest.mark.max_gil_wait({mark}" for mark in markers.split("(")[1:]]
+    pytester.makepyfile(PAIR.format(markers="\n".join(marks)))
+    result = inner.run(pytester, *args)
+    if broken is None:
+        result.assert_outcomes(passed=1)
+    else:
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines([f"GIL limit exceeded: {broken}*"])
+
+
+@exact
+def test_limits_for_several_threads_in_the_ini_file(pytester):
+    pytester.makeini("[pytest]\ngil_max_wait =\n    1min@tick-*\n    1ms@MainThread\n    1min\n")
+    pytester.makepyfile(PAIR.format(markers=""))
+    result = inner.run(pytester)
     result.stdout.fnmatch_lines(
-        ["GIL limit exceeded: contention *", "GIL limit exceeded: max wait *"]
+        [
+            "gilknock: *; ini key gil_max_wait 60 s@tick-[*]; ini key gil_max_wait 1 ms@Main*",
+            "GIL limit exceeded: MainThread waited *, set by ini key gil_max_wait",
+        ]
     )
+
+
+@exact
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_thread_that_is_not_there_is_told(pytester, workers):
+    marker = '@pytest.mark.max_gil_wait("1ms", thread="MianThread")'
+    pytester.makepyfile(PAIR.format(markers=marker))
+    result = inner.run(pytester, "--gil-json=gil.json", f"-n{workers}")
+    result.assert_outcomes(passed=1)
+    told = "max wait of MianThread was not measured: no thread of that name took or asked for the"
+    (line,) = (line for line in section(result) if told in line)
+    assert line.endswith("GIL, only MainThread, tick-1")
+    (limit,) = json.loads(pytester.path.joinpath("gil.json").read_text())["tests"][0]["limits"]
+    assert (limit["thread"], limit["verdict"]) == ("MianThread", "not judged")
 
 
 def test_sampled_limits_without_enough_knocks_pass_and_are_told(pytester):

@@ -73,3 +73,40 @@ def test_names_from_outside_are_escaped():
     threads = [(12, "w\x07", 0.1, 0.0, 1, 0, 0.0)]
     text = breach_text(reading(blame=blame, threads=threads), [BREACH])
     assert all(line.isprintable() for line in text.splitlines())
+
+
+RUN = (("/src/app/loop.py", 7, "run", "select.epoll.poll"),)
+PARSE = (("/src/app/parsing.py", 9, "parse_batch", None),)
+
+
+def longest(native_id=11, name="MainThread", is_knock=False):
+    return (0.067, 0.2, is_knock, native_id, name, RUN, PARSE, 12, "AnyIO worker thread")
+
+
+def first_line(limit, **changes):
+    text = breach_text(reading(**changes), [LimitVerdict(limit, True, "max wait 67.0 ms")])
+    return text.splitlines()[0].removeprefix("GIL limit exceeded: ")
+
+
+def test_a_limit_on_waiting_names_the_victim_first():
+    sentence = (
+        "MainThread waited 67.0 ms in /src/app/loop.py:7 run > select.epoll.poll,"
+        " kept by /src/app/parsing.py:9 parse_batch in AnyIO worker thread; limit 1 ms,"
+        " set by @pytest.mark.max_gil_wait"
+    )
+    assert first_line(BREACH.limit, longest_wait=longest()) == sentence
+    of_thread = BREACH.limit._replace(thread="MainThread")
+    assert first_line(of_thread, longest_wait=longest()) == sentence
+    text = breach_text(reading(longest_wait=longest()), [BREACH])
+    assert text.count("MainThread waited 67.0 ms") == 1
+
+
+@pytest.mark.parametrize("other", [None, longest(12, "worker"), longest(0, None, is_knock=True)])
+def test_a_limit_on_a_thread_that_did_not_wait_longest_tells_its_own_waits(other):
+    line = first_line(BREACH.limit._replace(thread="Main*"), longest_wait=other)
+    assert line == (
+        "MainThread waited 5.20 ms at once, most of all in /src/app/loop.py:7 run"
+        " (200 ms in all); limit 1 ms, set by @pytest.mark.max_gil_wait"
+    )
+    line = first_line(BREACH.limit._replace(thread="worker"), victims=[])
+    assert line.startswith("worker waited 4.10 ms; limit 1 ms")
