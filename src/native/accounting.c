@@ -434,11 +434,15 @@ static uint64_t ticks_of(uint64_t nanoseconds) {
 
 static uint64_t ns_of(uint64_t ticks) { return ticks * 1000000 / looks.pacing.ticks_per_ms; }
 
-/* The mean time between looks of this thread, in ticks: as many threads as wait share them. */
+/* The mean time between looks, in ticks. */
+static uint64_t mean_between_looks(bool knock) {
+    return ticks_of(look_pacing_mean_ns(charges_looks(knock)));
+}
+
+/* The same between those of the calling thread: all that wait share the looks. */
 static uint64_t mean_of_looks(void) {
     bool knock = self.slot->internal;
-    uint64_t sharing = knock || ledger.waiting == 0 ? 1 : ledger.waiting;
-    return ticks_of(look_pacing_mean_ns(charges_looks(knock))) * sharing;
+    return mean_between_looks(knock) * (knock || ledger.waiting == 0 ? 1 : ledger.waiting);
 }
 
 /* A moment of a clock, and how far it is from now, in ns. */
@@ -485,7 +489,9 @@ static bool begin_to_look(pthread_mutex_t *mutex) {
     struct lookout *lookout = &self.lookout;
     lookout->stage = LOOKOUT_FIRST;
     lookout->weight =
-        self.slot->internal ? 1 : look_pacing_choose(&looks.pacing, self.slot->wait_since);
+        self.slot->internal
+            ? 1
+            : look_pacing_choose(&looks.pacing, mean_between_looks(false), self.slot->wait_since);
     if (lookout->weight == 0) {
         return true;
     }
@@ -522,33 +528,35 @@ static void look_later(uint64_t now) {
 /* Wait as the caller asks for, and look meanwhile. The mutex is held. */
 NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                       const struct timespec *deadline) {
-    uint64_t wake = 0;
-    if (self.lookout.stage == LOOKOUT_NEW) {
-        if (!begin_to_look(mutex)) {
-            return 0;
-        }
-        wake = LOOK_WAKE_NS;
-    } else {
+    struct lookout *lookout = &self.lookout;
+    bool is_first = lookout->stage == LOOKOUT_NEW;
+    if (!is_first) {
         look_later(clock_ticks());
+    } else if (!begin_to_look(mutex)) {
+        return 0;
     }
-    for (;;) {
-        uint64_t stands_for, until_look = draw_look(&stands_for) + wake;
-        int error = wait_at_most(condition, mutex, deadline, until_look);
+    is_first = is_first && lookout->weight != 0;
+    for (;; is_first = false) {
+        uint64_t stands_for = 0;
+        uint64_t most =
+            is_first ? look_pacing_below(&looks.pacing, LOOK_BLIND_NS) : draw_look(&stands_for);
+        int error = wait_at_most(condition, mutex, deadline, most);
         if (error != WAIT_CUT) {
             return error;
         }
-        wake = 0;
         if (!is_taken()) {
             return 0;
         }
         struct charges_thread holder;
-        if (stands_for == 0) {
+        if (is_first) {
+            look_at_holder(mutex, &lookout->first_holder);
+        } else if (stands_for == 0) {
             look_later(clock_ticks());
         } else if (look_at_holder(mutex, &holder)) {
             charges_look(&holder, stands_for, self.slot->internal, clock_ticks());
-            if (!is_taken()) {
-                return 0;
-            }
+        }
+        if (!is_taken()) {
+            return 0;
         }
     }
 }
@@ -559,7 +567,7 @@ static void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     struct lookout *lookout = &self.lookout;
     uint64_t waited = slot->last_wait;
     if (looks.at_release && lookout->stage == LOOKOUT_NEW) {
-        lookout->weight = look_pacing_choose(&looks.pacing, now);
+        lookout->weight = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }
     if (slot->internal || lookout->weight != 0 || lookout->stage == LOOKOUT_LATER ||
         waited > charges_longest_known()) {
@@ -609,7 +617,7 @@ NEVER_INLINE static void consider_release(const struct ledger_slot *slot) {
                     since > ledger.held_since ? since : ledger.held_since, self.leaving);
             }
         }
-        uint64_t mean = ticks_of(look_pacing_mean_ns(charges_looks(knock)));
+        uint64_t mean = mean_between_looks(knock);
         bool chosen =
             waited[knock] >= mean || look_pacing_draw(&looks.pacing, mean) < waited[knock];
         *stands_for[knock] = !chosen || waited[knock] == 0 ? 0

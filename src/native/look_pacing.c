@@ -10,16 +10,21 @@ static uint64_t random_word(struct look_pacing *pacing) {
     return pacing->random = word;
 }
 
-uint32_t look_pacing_choose(struct look_pacing *pacing, uint64_t now) {
+uint32_t look_pacing_choose(struct look_pacing *pacing, uint64_t mean, uint64_t now) {
     uint64_t passed = now > pacing->begun ? now - pacing->begun : 0;
-    if (passed >= pacing->ticks_per_ms) {
-        pacing->before = passed < 2 * pacing->ticks_per_ms ? pacing->asked : 0;
+    uint64_t stretch = mean > pacing->ticks_per_ms ? mean : pacing->ticks_per_ms;
+    if (passed >= stretch) {
+        pacing->before = passed < 2 * stretch ? pacing->asked : 0;
         pacing->asked = 0;
         pacing->begun = now;
     }
     pacing->asked++;
     uint32_t k = pacing->asked > pacing->before ? pacing->asked : pacing->before;
     return k == 1 || random_word(pacing) % k == 0 ? k : 0;
+}
+
+uint64_t look_pacing_below(struct look_pacing *pacing, uint64_t bound) {
+    return random_word(pacing) % bound;
 }
 
 /* -ln(u) for u in (0, 1], without the library of mathematics: u = m x 2^-e with m in [1, 2), and

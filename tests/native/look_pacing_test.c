@@ -12,7 +12,7 @@ static struct look_pacing fresh(void) {
 static void test_the_first_waits_are_all_chosen(void) {
     struct look_pacing pacing = fresh();
     for (uint64_t i = 1; i <= 100; i++) {
-        CHECK(look_pacing_choose(&pacing, i * 2 * MILLISECOND) == 1);
+        CHECK(look_pacing_choose(&pacing, MILLISECOND, i * 2 * MILLISECOND) == 1);
     }
 }
 
@@ -23,7 +23,7 @@ static void test_the_chosen_ones_stand_for_all(void) {
         struct look_pacing pacing = fresh();
         uint64_t stands_for = 0, chosen = 0, count = 4000 * MILLISECOND / gap;
         for (uint64_t i = 1; i <= count; i++) {
-            uint32_t k = look_pacing_choose(&pacing, i * gap);
+            uint32_t k = look_pacing_choose(&pacing, MILLISECOND, i * gap);
             stands_for += k;
             chosen += k != 0;
         }
@@ -38,7 +38,7 @@ static void test_no_pattern_is_preferred(void) {
     uint64_t now = 0, stands_for[2] = {0, 0};
     for (uint64_t i = 0; i < 400000; i++) {
         now += i % 2 == 0 ? 5000 : 15000;
-        stands_for[i % 2] += look_pacing_choose(&pacing, now);
+        stands_for[i % 2] += look_pacing_choose(&pacing, MILLISECOND, now);
     }
     double share = (double)stands_for[0] / (double)(stands_for[0] + stands_for[1]);
     CHECK(share > 0.45 && share < 0.55);
