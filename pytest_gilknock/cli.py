@@ -16,7 +16,10 @@ from pytest_gilknock.baseline.table import as_text as baseline_text
 from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import FORM, parse_gates
-from pytest_gilknock.gate.text import as_markdown, section
+from pytest_gilknock.gate.suggest import as_json as suggestion_json
+from pytest_gilknock.gate.suggest import as_text as suggestion_text
+from pytest_gilknock.gate.suggest import suggest
+from pytest_gilknock.gate.text import as_markdown, needed_table, section
 
 T = TypeVar("T")
 
@@ -71,10 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("file", metavar="FILE", help="a file, or a saved run's name or number")
     show.set_defaults(run=_show)
 
-    for command in (compare, show):
+    advise = commands.add_parser(
+        "suggest", help="suggest gates that saved runs of unchanged code keep"
+    )
+    advise.add_argument("reference", metavar="REF", help="the name of three saved runs or more")
+    advise.set_defaults(run=_suggest)
+
+    for command in (compare, show, advise):
         form = command.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print JSON")
-        form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+        if command is not advise:
+            form.add_argument("--markdown", action="store_true", help="print a Markdown table")
         command.add_argument(
             "--storage",
             metavar="DIR",
@@ -107,7 +117,7 @@ def _compare(options: argparse.Namespace) -> tuple[str, int]:
             for difference in differences(baseline, after)
         ],
     )
-    return _form(options, comparison), BREACHED if comparison.breaches else OK
+    return _form(options, comparison), BREACHED if comparison.failed else OK
 
 
 def _form(options: argparse.Namespace, comparison: Comparison) -> str:
@@ -117,6 +127,7 @@ def _form(options: argparse.Namespace, comparison: Comparison) -> str:
         return as_markdown(comparison)
     width = shutil.get_terminal_size().columns
     lines = section(comparison, width=width, top=0, everything=False)
+    lines += needed_table(comparison)
     return "".join(f"{line.text}\n" for line in lines)
 
 
@@ -126,3 +137,13 @@ def _show(options: argparse.Namespace) -> tuple[str, int]:
         return codec.dumps(baseline), OK
     form: Callable[[str, Baseline], str] = baseline_markdown if options.markdown else baseline_text
     return form(path, baseline), OK
+
+
+def _suggest(options: argparse.Namespace) -> tuple[str, int]:
+    runs = BaselineRuns.of(_load(options.reference, options))
+    try:
+        suggestions = suggest(runs.entries)
+    except ValueError as error:
+        raise ValueError(f"{options.reference}: {error}") from None
+    form = suggestion_json if options.json else suggestion_text
+    return form(suggestions, runs.names), OK

@@ -34,6 +34,12 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         None,
         "measure every test and print who made others wait for the GIL",
     ),
+    (
+        "gil_forbid",
+        "store_true",
+        None,
+        "on a free-threaded Python, fail the run if anything turns the GIL on",
+    ),
     ("gil_top", "store", "N", f"rows of the GIL table, 0 for all (default: {DEFAULT_TOP})"),
     ("gil_sort", "store", "|".join(SORTS), "order of the GIL table (default: wait)"),
     (
@@ -118,6 +124,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
 # name: type, help
 _INI_KEYS: dict[str, tuple[Any, str]] = {
     "gil_report": ("bool", "see --gil-report: true or false"),
+    "gil_forbid": ("bool", "see --gil-forbid: true or false"),
     "gil_export": ("linelist", "see --gil-export, one in a line; relative to the root directory"),
     "gil_storage": (None, "see --gil-storage; relative to the root directory"),
     "gil_compare_fail": (
@@ -251,7 +258,7 @@ def _ini_value(config: pytest.Config, name: str) -> Any:
     try:
         value = _typed_ini_value(config, name)
     except (ValueError, TypeError, pytest.UsageError) as error:
-        form = "true or false" if name == "gil_report" else "it as text, in quotes"
+        form = "true or false" if _INI_KEYS[name][0] == "bool" else "it as text, in quotes"
         raise pytest.UsageError(f"ini key {name}: {error}; write {form}") from None
     return None if value in ("", []) else value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,18 @@ _MARKERS = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     options.declare(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Note which import turns the GIL on, where it is off and that matters: before the first."""
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        return
+    given = early_config.known_args_namespace
+    if given.gil_forbid or given.gil_compare is not None or early_config.inicfg.get("gil_forbid"):
+        from pytest_gilknock.measurement import gil_watch
+
+        gil_watch.start()
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from pytest_gilknock.measurement.gil_watch import gil_enabled
 from pytest_gilknock.measurement.header import Header
-from pytest_gilknock.measurement.meter import Meter, OuterPhases, gil_enabled
+from pytest_gilknock.measurement.meter import Meter, OuterPhases
 from pytest_gilknock.measurement.transport import (
     Controller,
     ReportWriter,
@@ -46,6 +47,11 @@ def start(config: pytest.Config) -> None:
         config.pluginmanager.register(SwitchInterval(measurement.switch_interval))
     if config.option.collectonly:
         return
+    if measurement.forbid is not None:
+        from pytest_gilknock.measurement.gil_forbid import GilForbid, check_interpreter
+
+        check_interpreter(measurement.forbid)
+        config.pluginmanager.register(GilForbid(measurement.forbid))
     if not is_worker(config):
         _check_exports(settings)
     if settings.gate is not None:

@@ -190,3 +190,38 @@ def test_an_id_that_the_output_cannot_encode_is_escaped(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "test_\\xe4.py::test[\\u65e5\\u672c]" in done.stdout
+
+
+def test_gates_are_suggested_from_the_saved_runs_of_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage(str(tmp_path), environment.machine_kind())
+    for wait in (0.10, 0.11):
+        storage.save("main", dumps(replace(BASELINE, tests={"t": changed(ENTRY, wait=wait)})))
+    where = ["--storage", str(tmp_path)]
+    assert main(["suggest", "main", *where]) == 2
+    assert "main: a suggestion needs 3 saved runs or more" in capsys.readouterr().err
+    storage.save("main", dumps(replace(BASELINE, tests={"t": changed(ENTRY, wait=0.12)})))
+    assert main(["suggest", "main", *where]) == 0
+    out = capsys.readouterr().out
+    assert "Gates that 3 saved runs keep:" in out
+    assert "--gil-compare-fail='wait:20ms&10%'" in out
+    assert main(["suggest", "main", "--json", *where]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "pytest-gilknock suggestion"
+    assert main(["suggest", "other", *where]) == 2
+    assert "no saved run 'other'" in capsys.readouterr().err
+
+
+def test_a_gil_that_was_turned_on_breaks_any_gate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = dict.fromkeys(ENTRY.metrics)
+    off = replace(ENTRY, method="disabled", metrics=nothing, held=None)
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    a.write_text(dumps(replace(BASELINE, tests={"t": off})))
+    b.write_text(dumps(replace(BASELINE, tests={"t": ENTRY})))
+    assert main(["compare", str(a), str(b)]) == 0
+    assert main(["compare", str(a), str(b), "--fail=wait:1s"]) == 1
+    assert "The GIL is enabled, and was disabled before: 1 test (t)" in capsys.readouterr().out
+    assert main(["compare", str(b), str(a), "--fail=wait:1s"]) == 0
+    assert main(["compare", str(a), str(a), "--fail=wait:1s"]) == 0

@@ -26,7 +26,7 @@ from pytest_gilknock.model.units import COUNT, SECONDS, SHARE
 from pytest_gilknock.render.format import shown_path
 from pytest_gilknock.render.json_lines import one_per_line
 
-SCHEMA_VERSION = max(metric.since for metric in METRICS.values())
+SCHEMA_VERSION = max(2, *(metric.since for metric in METRICS.values()))
 """Raised when a field is added, removed or changes its meaning."""
 
 KIND = "pytest-gilknock baseline"
@@ -35,6 +35,7 @@ MAX_BYTES = 64 * 1024 * 1024
 _TOO_LARGE = f"larger than {MAX_BYTES // 1024**2} MiB, the most a baseline may have"
 MAX_SECONDS = 1e9
 MAX_COUNT = 2**63 - 1
+MAX_PROCESSORS = 1e6
 MAX_TEXT = 1000
 
 METHODS = ("exact", "sampled", "disabled")
@@ -195,7 +196,8 @@ def _tests(value: Any, place: str, version: int) -> dict[str, BaselineEntry]:
 def _entry(value: Any, place: str, version: int) -> BaselineEntry:
     metrics = {metric.name: _OF_UNIT[metric.unit.name] for metric in METRICS.values()}
     there = {name: metrics[name] for name in metrics if METRICS[name].since <= version}
-    members = _object(value, place, {**there, **_CONDITIONS}, version)
+    conditions = _CONDITIONS if version == 1 else {**_CONDITIONS, **_CONDITIONS_SINCE_2}
+    members = _object(value, place, {**there, **conditions}, version)
     return BaselineEntry(metrics={name: members.pop(name, None) for name in metrics}, **members)
 
 
@@ -293,6 +295,14 @@ _CONDITIONS: dict[str, Check] = {
     "knocks_waited": _count,
     "threads": _count,
     "run_delay": _optional(_seconds),
+}
+_CONDITIONS_SINCE_2: dict[str, Check] = {
+    "used": _optional(_seconds),
+    "others": _optional(_seconds),
+    "throttled": _optional(_seconds),
+    "lost": _optional(_seconds),
+    "processors": _optional(_number(MAX_PROCESSORS, f"a number from 0 to {MAX_PROCESSORS:g}")),
+    "blame": _optional(_string),
 }
 
 

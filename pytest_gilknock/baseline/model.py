@@ -35,10 +35,38 @@ class BaselineEntry:
     knocks_waited: int
     threads: int
     run_delay: float | None
+    used: float | None = None
+    """Processor time of the process and its children."""
+    others: float | None = None
+    """Processor time of others, on the processors that the process may use."""
+    throttled: float | None = None
+    """Time for which a quota kept the process' control group from running."""
+    lost: float | None = None
+    """Processor time that the process lost to others, at most."""
+    processors: float | None = None
+    """How many processors the process could use."""
+    blame: str | None = None
+    """Where the GIL was held while others waited longest, ``file:line function > callee``."""
+
+    @property
+    def ready(self) -> float:
+        """Processor time (s) that the process used or lost to others; 0 where not known."""
+        return (self.used or 0.0) + (self.lost or 0.0)
+
+    @property
+    def lost_share(self) -> float:
+        """The share of the processor time the process was ready to use that others took; 0 where
+        that is not known.
+        """
+        return (self.lost or 0.0) / self.ready if self.ready else 0.0
 
     @classmethod
-    def from_reading(cls, reading: GilReading) -> BaselineEntry:
-        """Keep the part of a reading that a later run is compared with."""
+    def from_reading(cls, reading: GilReading, blame: str | None = None) -> BaselineEntry:
+        """Keep the part of a reading that a later run is compared with.
+
+        ``blame`` is its worst place, as reports print it.
+        """
+        machine, wall, run_delay = reading.machine, reading.wall, reading.run_delay
         return cls(
             method=reading.method,
             metrics={
@@ -50,6 +78,12 @@ class BaselineEntry:
             knocks_waited=reading.knocks_waited,
             threads=len(reading.threads),
             run_delay=SECONDS.rounded(reading.run_delay),
+            used=SECONDS.rounded(machine.used(wall) if machine else None),
+            others=SECONDS.rounded(machine.others if machine else None),
+            throttled=SECONDS.rounded(machine.throttled if machine else None),
+            lost=SECONDS.rounded(machine.lost(wall, run_delay) if machine else None),
+            processors=SECONDS.rounded(machine.processors if machine else None),
+            blame=blame,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain
 
@@ -10,21 +10,25 @@ import pytest
 
 from pytest_gilknock import _core
 from pytest_gilknock.baseline.model import BaselineEntry
-from pytest_gilknock.gate.compare import BaselineRuns, Change, compare_test
+from pytest_gilknock.gate.compare import BaselineRuns, Change, compare_test, gil_was_turned_on
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.result import GATE_RESULT, GateResult
-from pytest_gilknock.gate.text import breach_text, runs
+from pytest_gilknock.gate.text import breach_text, gil_text, runs
+from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import PENDING, fail_worker, is_worker
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import AskedMethod, GilReading
 from pytest_gilknock.render import junit
+from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.places import worst_place
 
 
 class GateChecker:
     """Fails the tests that are over a gate, and puts each test's entry on its report.
 
-    With ``strict``, a baseline measured by another method is a usage error.
+    With ``strict``, a baseline measured by another method is a usage error. ``attempts``: how often
+    a test over its gate is run.
     """
 
     def __init__(
@@ -35,12 +39,15 @@ class GateChecker:
         method: AskedMethod,
         strict: bool,
         junit: bool,
+        attempts: int,
     ) -> None:
         self._before = before
         self._gates = gates
         self._method = method
         self._strict = strict
         self._junit = junit
+        self._attempts = attempts
+        self._first_with_gil: str | None = None
 
     def knows(self, item: pytest.Item) -> bool:
         """Return whether a gate can fail this test."""
@@ -72,20 +79,27 @@ class GateChecker:
         if pending is None or pending.record is None or pending.phase != "call":
             return returned
         reading = GilReading.from_raw(pending.record["raw"])
-        entry = BaselineEntry.from_reading(reading)
+        root = str(item.config.rootpath)
+        entry = BaselineEntry.from_reading(reading, worst_place(reading, root))
         nodeid = id_of(item)
         changes = self._changes(nodeid, entry)
         if self._junit:
             _set_properties(item, changes)
         breaches = [change for change in changes if change.breached]
         failure = None
-        if breaches:
-            words = breach_text(breaches, self._before.names, reading, str(item.config.rootpath))
+        if self._turned_gil_on(nodeid, entry):
+            enabler = gil_watch.found()
+            words = "\n".join(
+                [gil_text(enabler.module if enabler else None), *_enabler_lines(enabler)]
+            )
+            failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
+        elif breaches:
+            words = breach_text(breaches, self._before.names, reading, root)
             failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
         result: GateResult = {
             "nodeid": nodeid,
             "entry": list(astuple(entry)),
-            "breached": bool(breaches),
+            "breached": failure is not None,
             "severity": max((change.severity for change in breaches), default=0.0),
             "attempts": 1,
         }
@@ -95,9 +109,31 @@ class GateChecker:
             raise failure
         return returned
 
+    def _turned_gil_on(self, nodeid: str, entry: BaselineEntry) -> bool:
+        """Return whether this test is the first of this process with a GIL that it did not have."""
+        before = self._before.entries.get(nodeid)
+        if not self._gates or not before or not gil_was_turned_on(before, entry):
+            return False
+        self._first_with_gil = self._first_with_gil or nodeid
+        return self._first_with_gil == nodeid
+
     def _changes(self, nodeid: str, entry: BaselineEntry) -> list[Change]:
         before = self._before.entries.get(nodeid)
-        return compare_test(nodeid, before, entry, self._gates)[0] if before else []
+        if not before:
+            return []
+        return compare_test(nodeid, before, entry, self._gates, attempts=self._attempts)[0]
+
+
+def _enabler_lines(enabler: gil_watch.GilEnabler | None) -> Iterator[str]:
+    if enabler is None:
+        yield "  by          an import before this plugin could watch, PYTHON_GIL=1 or -X gil=1"
+        return
+    yield f"  module      {printable(enabler.module)}" + (
+        f" of {printable(enabler.distribution)}" if enabler.distribution else ""
+    )
+    for importer in enabler.importers:
+        yield f"  imported by {printable(importer)}"
+    yield "  set by      --gil-compare-fail: a gate on any metric forbids it"
 
 
 def id_of(item: pytest.Item) -> str:

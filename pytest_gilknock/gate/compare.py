@@ -4,8 +4,10 @@
 what is measured now exceeds the *worst* of these runs by more than the gate's allowance (the larger
 of its absolute part and its relative part of that worst value), better when it falls as far below
 the best of them. With one saved run the spread is that run alone. A change inside is noise, and
-counts as none. A contention counts only if the GIL was held longer by the metric's slack, too. What
-may be due to a busy machine, as far as the operating system knows, is not counted as growth.
+counts as none. A contention counts only if the GIL was held longer by the metric's slack, too.
+With three saved runs or more, a value counts only if it is an outlier among them, too. What is due
+to others that used the processors, beyond what they used of the saved runs, is not counted as
+growth.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
 measure, are listed and not judged. A sampled contention is a share of few knocks, so its 95 %
@@ -18,12 +20,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from statistics import median
 from typing import Literal, NamedTuple
 
 from pytest_gilknock.baseline.model import Baseline, BaselineEntry
 from pytest_gilknock.gate.expression import Gate
+from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS, Metric
-from pytest_gilknock.model.statistics import wilson_interval
+from pytest_gilknock.model.statistics import NOISE_RUNS, outlier_distance, wilson_interval
 
 ChangeVerdict = Literal["over the gate", "inconclusive", "worse", "better", "steady"]
 """Unsure: over the gate, but by no more than a busy machine or too few knocks may account for."""
@@ -95,9 +99,13 @@ class Change(NamedTuple):
     gate: Gate | None
     allowed: float
     delay: float
-    """How much of ``after`` may be the scheduler's, and is not counted as growth."""
+    """How much of ``after`` is due to others that used the processors, and counts as no growth."""
     amount: float
     """By how much it surely grew or fell: less than ``difference`` where that may be chance."""
+    doubt: str = ""
+    """What may account for it, where it is inconclusive."""
+    blame: str | None = None
+    """Where the GIL was held while others waited longest, in ``after``."""
 
     @property
     def before(self) -> float:
@@ -120,6 +128,13 @@ class Change(NamedTuple):
         return self.amount / max(self.allowed, METRICS[self.metric].floor)
 
     @property
+    def needed(self) -> float | None:
+        """By how much more than :attr:`before` the metric had to be to fail the test; None without
+        a gate.
+        """
+        return None if self.gate is None else self.allowed + self.delay
+
+    @property
     def breached(self) -> bool:
         """Whether this fails the test."""
         return self.verdict == "over the gate"
@@ -135,11 +150,17 @@ class Incomparable(NamedTuple):
 
 
 def compare_test(
-    nodeid: str, before: Sequence[BaselineEntry], after: BaselineEntry, gates: Sequence[Gate]
+    nodeid: str,
+    before: Sequence[BaselineEntry],
+    after: BaselineEntry,
+    gates: Sequence[Gate],
+    *,
+    attempts: int = 1,
 ) -> tuple[list[Change], list[Incomparable]]:
     """Compare a test's entry with those of the saved runs, in every metric gated or shown.
 
-    ``before`` has one entry or more.
+    ``before`` has one entry or more. ``attempts``: how often a test over its gate is run, of which
+    the best counts.
     """
     gate_of = {gate.metric: gate for gate in gates}
     changes: list[Change] = []
@@ -148,12 +169,17 @@ def compare_test(
         gate = gate_of.get(metric.name)
         if gate is None and not metric.shown:
             continue
-        outcome = _compare_metric(nodeid, metric, before, after, gate)
+        outcome = _compare_metric(nodeid, metric, before, after, gate, attempts)
         if isinstance(outcome, Change):
             changes.append(outcome)
         else:
             incomparable.append(Incomparable(nodeid, metric.name, outcome, gate is not None))
     return changes, incomparable
+
+
+def gil_was_turned_on(before: Sequence[BaselineEntry], after: BaselineEntry) -> bool:
+    """Return whether a test ran without the GIL in all saved runs, and with it now."""
+    return after.method != "disabled" and all(entry.method == "disabled" for entry in before)
 
 
 def _compare_metric(
@@ -162,6 +188,7 @@ def _compare_metric(
     before: Sequence[BaselineEntry],
     after: BaselineEntry,
     gate: Gate | None,
+    attempts: int,
 ) -> Change | str:
     alike = [entry for entry in before if entry.method == after.method]
     if not alike:
@@ -172,7 +199,7 @@ def _compare_metric(
         return "the GIL is disabled"
     if now is None or not values:
         return f"not measured {'now' if now is None else 'before'}"
-    delay = metric.delay(now, after)
+    delay = metric.delay(now, after, _excess_share(alike, after))
     if metric.worse == "higher":
         spread = Spread(min(values), max(values), len(values))
         beyond = now - spread.worst
@@ -186,7 +213,8 @@ def _compare_metric(
         growth, gain = low - worst, best - high
 
     noticeable = Gate(metric.name, *metric.noticeable)
-    floor = metric.slack / after.wall if after.wall else 0.0
+    slack = metric.slack / after.wall if after.wall else 0.0
+    floor = max(slack, _noise(values, spread.worst, attempts))
     to_notice = max(noticeable.allowance(spread.worst), floor)
     allowed = to_notice if gate is None else max(gate.allowance(spread.worst), floor)
     growth, gain = max(growth, 0.0), max(gain, 0.0)
@@ -197,9 +225,53 @@ def _compare_metric(
         verdict = "inconclusive"
     elif growth > to_notice:
         verdict = "worse"
-    elif gain > max(noticeable.allowance(spread.best), floor):
+    elif gain > max(
+        noticeable.allowance(spread.best), slack, _noise(values, spread.best, attempts)
+    ):
         verdict = "better"
-    return Change(nodeid, metric.name, spread, now, verdict, gate, allowed, delay, growth or gain)
+    return Change(
+        nodeid=nodeid,
+        metric=metric.name,
+        spread=spread,
+        after=now,
+        verdict=verdict,
+        gate=gate,
+        allowed=allowed,
+        delay=delay,
+        amount=growth or gain,
+        doubt=_doubt(metric, after) if verdict == "inconclusive" else "",
+        blame=after.blame,
+    )
+
+
+def _noise(values: Sequence[float], end: float, attempts: int) -> float:
+    """Return how far beyond an end of the spread a value may lie by chance; 0 for few runs."""
+    if len(values) < NOISE_RUNS:
+        return 0.0
+    return max(0.0, outlier_distance(values, attempts) - abs(end - median(values)))
+
+
+def _doubt(metric: Metric, after: BaselineEntry) -> str:
+    """Return what may account for a change that is over its gate, but not surely."""
+    if metric.knocked and after.method == "sampled":
+        return f"{units.count(after.knocks, 'knock')} only"
+    words = []
+    if after.others and after.processors and after.wall:
+        used = f"{after.others / after.wall:.1f} of {after.processors:g} processors"
+        words.append(f"other programs used {used}")
+    if after.throttled:
+        words.append(f"a quota held it up for {units.seconds(after.throttled)}")
+    return " and ".join(words)
+
+
+def _excess_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> float:
+    """Return the share of processor time that others took beyond what they took of the saved runs.
+
+    These cancel out: a process that gets half of the time it is ready to use, where it got two
+    thirds before, is slowed down as by others that take a quarter.
+    """
+    usual = median(entry.lost_share for entry in before)
+    return max(0.0, 1.0 - (1.0 - after.lost_share) / (1.0 - usual)) if usual < 1.0 else 0.0
 
 
 def _confidence(entries: Iterable[BaselineEntry]) -> tuple[float, float]:
@@ -226,11 +298,23 @@ class Comparison:
     gone: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    gil_turned_on: tuple[str, ...] = ()
+    """The tests that ran without the GIL in all saved runs, and with it now."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a gate is breached. One on any metric forbids that the GIL is turned on, too."""
+        return bool(self.breaches) or bool(self.gates and self.gil_turned_on)
 
     @property
     def breaches(self) -> tuple[Change, ...]:
         """What is over its gate."""
         return tuple(change for change in self.changes if change.breached)
+
+    @property
+    def inconclusive(self) -> tuple[Change, ...]:
+        """What is over its gate, but not surely."""
+        return tuple(change for change in self.changes if change.verdict == "inconclusive")
 
     @property
     def notable(self) -> tuple[Change, ...]:
@@ -246,12 +330,18 @@ def compare_runs(
     name: str,
     warnings: Iterable[str] = (),
     notes: Iterable[str] = (),
+    attempts: int = 1,
 ) -> Comparison:
-    """Compare every test of a run, called ``name`` where it is shown."""
+    """Compare every test of a run, called ``name`` where it is shown.
+
+    ``attempts``: how often a test over its gate was run, of which the best counts.
+    """
     changes: list[Change] = []
     incomparable: list[Incomparable] = []
     for nodeid in sorted(after.keys() & before.entries.keys()):
-        some, others = compare_test(nodeid, before.entries[nodeid], after[nodeid], gates)
+        some, others = compare_test(
+            nodeid, before.entries[nodeid], after[nodeid], gates, attempts=attempts
+        )
         changes += some
         incomparable += others
     changes.sort(key=lambda change: (RANK[change.verdict], -change.severity, change.nodeid))
@@ -265,4 +355,9 @@ def compare_runs(
         gone=tuple(sorted(before.entries.keys() - after.keys())),
         warnings=tuple(warnings),
         notes=tuple(notes),
+        gil_turned_on=tuple(
+            nodeid
+            for nodeid in sorted(after.keys() & before.entries.keys())
+            if gil_was_turned_on(before.entries[nodeid], after[nodeid])
+        ),
     )

@@ -22,13 +22,14 @@ def as_json(comparison: Comparison) -> str:
         "before": comparison.before,
         "after": comparison.after,
         "gates": [str(gate) for gate in comparison.gates],
-        "breached": bool(comparison.breaches),
+        "breached": comparison.failed,
         "changes": [_change(change) for change in comparison.changes],
         "unjudged": [one._asdict() for one in comparison.incomparable],
         "new": comparison.new,
         "gone": comparison.gone,
         "warnings": comparison.warnings,
         "notes": comparison.notes,
+        "gil_turned_on": comparison.gil_turned_on,
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -44,4 +45,7 @@ def _change(change: Change) -> dict[str, Any]:
         "spread": change.spread._asdict(),
         "gate": None if change.gate is None else str(change.gate),
         "extent": change.severity,
+        "needed": change.needed,
+        "doubt": change.doubt or None,
+        "blame": change.blame,
     }

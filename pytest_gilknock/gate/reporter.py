@@ -15,7 +15,7 @@ from pytest_gilknock.gate import io as gate_io
 from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs
 from pytest_gilknock.gate.result import GATE_RESULT
 from pytest_gilknock.gate.retries import reason_against
-from pytest_gilknock.gate.text import as_markdown, runs, section
+from pytest_gilknock.gate.text import as_markdown, doubt, runs, section
 from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import write_lines
@@ -128,6 +128,7 @@ class GateReporter:
             name="this run",
             warnings=self._warnings,
             notes=self._repetitions(),
+            attempts=1 + self._settings.retries,
         )
         verbosity = self._config.option.verbose
         lines = section(
@@ -139,6 +140,7 @@ class GateReporter:
         terminalreporter.write_sep("=", "GIL contention compared")
         write_lines(terminalreporter, lines)
         if github.is_running(os.environ):
+            self._annotate_doubts(terminalreporter, comparison)
             self._append_summary(terminalreporter, comparison)
 
     def _repetitions(self) -> list[str]:
@@ -147,6 +149,23 @@ class GateReporter:
             f" at its best {'still over' if result['breached'] else 'within'} the gate"
             for result in self._repeated
         ]
+
+    def _annotate_doubts(
+        self, terminalreporter: pytest.TerminalReporter, comparison: Comparison
+    ) -> None:
+        """Have what is over its gate, but not surely, shown on the pull request as well."""
+        warnings = [
+            github.Annotation(
+                file=os.path.join(self._config.rootpath, change.nodeid.partition("::")[0]),
+                line=None,
+                title="GIL contention: over the gate, but not surely",
+                message=doubt(change),
+                level="warning",
+            )
+            for change in comparison.inconclusive
+        ]
+        for command in github.workflow_commands(warnings, os.environ):
+            terminalreporter.write_line(command)
 
     def _append_summary(
         self, terminalreporter: pytest.TerminalReporter, comparison: Comparison

@@ -43,6 +43,7 @@ def install(
         method=measurement.method,
         strict=gate.strict,
         junit=reporting.properties != "none",
+        attempts=1 + gate.retries,
     )
     config.pluginmanager.register(checker)
     if gate.retries and gate.gates:

@@ -27,7 +27,9 @@ FACTOR_FROM = 10
 """Ratios from this value up print as ``12x``."""
 
 BUSY = 0.05
-"""A delay by the scheduler is printed from this share of the allowance up."""
+"""What is due to others is printed from this share of the allowance up."""
+
+LEGEND = "! over the gate, ? over it but not surely, + worse, - better"
 
 MARKDOWN_ROWS = 50
 """A CI page is read from the top, and GitHub drops a summary above 1 MiB whole."""
@@ -101,7 +103,9 @@ def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
             ]
         )
         tests = tests._replace(cells=list(map(code, tests.cells)))
-        lines += [*markdown_table([signs, *others, tests]), ""]
+        places = [code(printable(change.blame)) if change.blame else "" for change in shown]
+        blame = [Column("blame", places, right=False)] if any(places) else []
+        lines += [*markdown_table([signs, *others, *blame, tests]), "", prose(LEGEND), ""]
     if left := len(comparison.notable) - len(shown):
         lines += [f"{units.count(left, 'more row')} left out.", ""]
     for line in [*closing(comparison), *cautions(comparison)]:
@@ -119,11 +123,53 @@ def closing(comparison: Comparison) -> Iterator[str]:
     )
     if comparison.gates:
         yield f"Gate: {', '.join(map(str, comparison.gates))}"
+    if gated := [change for change in comparison.changes if change.gate is not None]:
+        yield f"Growth that fails a test: {_needed_range(gated)}"
+    if comparison.gil_turned_on:
+        yield f"The GIL is enabled, and was disabled before: {_named(comparison.gil_turned_on)}"
     if comparison.new:
         yield f"New, without a baseline: {_named(comparison.new)}"
     if comparison.gone:
         yield f"In the baseline, not measured now: {_named(comparison.gone)}"
     yield from comparison.notes
+
+
+def _needed_range(gated: Sequence[Change]) -> str:
+    """Return what the most and the least noisy test needs to fail, for each gated metric."""
+    parts = []
+    metrics = {change.metric for change in gated}
+    for name in (name for name in METRICS if name in metrics):
+        unit = METRICS[name].unit
+        needed = [change.needed or 0.0 for change in gated if change.metric == name]
+        ends = dict.fromkeys(unit.printed(end) for end in (min(needed), max(needed)))
+        parts.append(f"{METRICS[name].title} {' to '.join(ends)}")
+    return ", ".join(parts)
+
+
+def needed_table(comparison: Comparison) -> list[Line]:
+    """Return what each gated test could have detected: a row for each metric, least first."""
+    gated = [change for change in comparison.changes if change.gate is not None]
+    gated.sort(key=lambda change: (change.metric, change.needed or 0.0, change.nodeid))
+    if not gated:
+        return []
+    metrics = [METRICS[change.metric] for change in gated]
+    pairs = list(zip(gated, metrics, strict=True))
+    head, *rows = text_table(
+        [
+            Column("metric", [metric.name for metric in metrics], right=False),
+            Column("before", [metric.unit.printed(one.spread.worst) for one, metric in pairs]),
+            Column("to fail", [metric.signed(one.needed or 0.0) for one, metric in pairs]),
+            Column("test", [printable(one.nodeid) for one in gated], right=False),
+        ]
+    )
+    lines = [Line(""), Line("What each gated test needs to fail:"), Line(head, bold=True)]
+    return [*lines, *map(Line, rows)]
+
+
+def gil_text(module: str | None) -> str:
+    """Return why a test fails in which the GIL is on, and was off in all saved runs."""
+    by = f", turned on by {module}" if module else ""
+    return f"GIL contention regression: the GIL is enabled, was disabled{by}"
 
 
 def before(comparison: Comparison) -> str:
@@ -155,16 +201,24 @@ def cautions(comparison: Comparison) -> Iterator[str]:
     """Yield what keeps the comparison from being what it seems, in lines."""
     for warning in comparison.warnings:
         yield f"Warning: {warning}"
-    inconclusive = sum(change.verdict == "inconclusive" for change in comparison.changes)
-    if inconclusive:
-        yield (
-            f"Warning: {units.count(inconclusive, 'change')} over the gate, but not surely:"
-            " the machine was busy, or the knocks were few"
-        )
+    doubted = comparison.inconclusive
+    for change in doubted[:_SHOWN_NAMES]:
+        yield f"Warning: {doubt(change)}"
+    if (more := len(doubted) - _SHOWN_NAMES) > 0:
+        yield f"Warning: {units.count(more, 'more change')} over the gate, but not surely"
     reasons = Counter((one.metric, one.gated, one.reason) for one in comparison.incomparable)
     for (metric, gated, reason), number in sorted(reasons.items()):
         what = f"{metric} of {units.count(number, 'test')}"
         yield f"Warning: {what} {'not judged by the gate' if gated else 'not compared'}: {reason}"
+
+
+def doubt(change: Change) -> str:
+    """Return what is over its gate, but not surely, and why."""
+    metric = METRICS[change.metric]
+    return (
+        f"{metric.name} {metric.unit.printed(change.after)} of {printable(change.nodeid)} is over"
+        f" the gate, but not surely: {change.doubt}"
+    )
 
 
 def breach_text(
@@ -173,25 +227,28 @@ def breach_text(
     """Return why a test fails: each metric over its gate, then what was measured now."""
     lines: list[str] = []
     for change in changes:
-        lines.append(
-            f"GIL contention regression: {summary(change)}, set by --gil-compare-fail={change.gate}"
-        )
-        lines.append(f"  before      {_spread(change, names)}")
+        lines += [
+            f"GIL contention regression: {summary(change)}",
+            f"  allowed     {_allowance(change)}, set by --gil-compare-fail={change.gate}",
+            f"  before      {_spread(change, names)}",
+        ]
     return "\n".join([*lines, *reading_lines(reading, root)])
 
 
 def summary(change: Change) -> str:
-    """Return a change in one line: ``wait 250 ms, was 1.20 ms (+249 ms, 208x), allowed +20 ms``."""
-    difference = ", ".join(
-        filter(None, [METRICS[change.metric].signed(change.difference), percentage(change)])
-    )
-    busy = change.delay > BUSY * change.allowed
-    delay = f" and {METRICS[change.metric].signed(change.delay)} for a busy machine" if busy else ""
-    return (
-        f"{change.metric} {METRICS[change.metric].unit.printed(change.after)}, was"
-        f" {METRICS[change.metric].unit.printed(change.before)} ({difference}),"
-        f" allowed {METRICS[change.metric].signed(change.allowed)}{delay}"
-    )
+    """Return a change in some 40 characters: ``wait 250 ms, was 1.20 ms (+249 ms, 208x)``."""
+    metric = METRICS[change.metric]
+    difference = ", ".join(filter(None, [metric.signed(change.difference), percentage(change)]))
+    after, was = metric.unit.printed(change.after), metric.unit.printed(change.before)
+    return f"{metric.name} {after}, was {was} ({difference})"
+
+
+def _allowance(change: Change) -> str:
+    metric = METRICS[change.metric]
+    allowed = metric.signed(change.allowed)
+    if change.delay <= BUSY * change.allowed:
+        return allowed
+    return f"{allowed}, and {metric.signed(change.delay)} as others used the processors"
 
 
 def _spread(change: Change, names: Sequence[str]) -> str:

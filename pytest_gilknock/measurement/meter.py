@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_gilknock import _core
+from pytest_gilknock.measurement.gil_watch import gil_enabled
 from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import PENDING, Pending, has_workers
 from pytest_gilknock.model.limits import Limit, judge
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render import junit
+from pytest_gilknock.render.places import worst_place
 from pytest_gilknock.render.reading_text import breach_text
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ class Meter:
         item.stash[PENDING] = Pending(phase, record, failure)
         wanted = self._properties
         if phase == "call" and (limits if wanted == "limited" else wanted != "none"):
-            properties = junit.reading_properties(GilReading.from_raw(raw))
+            reading = GilReading.from_raw(raw)
+            blame = worst_place(reading, str(item.config.rootpath))
+            properties = junit.reading_properties(reading, blame)
             junit.set_properties(item.user_properties, properties)
         return failure
 
@@ -137,12 +140,6 @@ class OuterPhases:
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
         return (yield from self._meter.measure(item, "teardown"))
-
-
-def gil_enabled() -> bool:
-    """Return whether this process has a GIL at this moment."""
-    is_enabled: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
-    return is_enabled is None or is_enabled()
 
 
 def _judge(

@@ -28,6 +28,8 @@ class MeasurementSettings(NamedTuple):
     switch_interval: float | None = None
     stall_timeout: float = 1.0
     trace_events: int = DEFAULT_EVENTS
+    forbid: str | None = None
+    """Where the user forbade the GIL."""
 
 
 def read(asked: Asked) -> MeasurementSettings:
@@ -47,6 +49,7 @@ def read(asked: Asked) -> MeasurementSettings:
             "gil_stall_timeout", _or_off(_between("10ms", "60min"), "0"), 1.0
         ),
         trace_events=asked.value("gil_trace_events", _parse_events, DEFAULT_EVENTS),
+        forbid=asked.place("gil_forbid") if asked.value("gil_forbid", bool, False) else None,
     )
 
 

@@ -18,6 +18,8 @@ import pytest
 
 from pytest_gilknock.measurement.tracebacks import remove_own_frames
 from pytest_gilknock.model import wire
+from pytest_gilknock.model.blame import listed
+from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import PhaseRecord, RunTotals
@@ -94,7 +96,26 @@ class ReportWriter:
             return
         if pending.failure is not None:
             attributes[wire.BREACH] = True
+            attributes[wire.BLAMED] = _blamed(pending.record)
+            _shorten_summary(report, pending.failure)
         attributes.update(pending.attributes)
+
+
+def _blamed(record: PhaseRecord) -> list[Any] | None:
+    """Return the file and line that kept others waiting longest, if it is the program's own."""
+    reading = GilReading.from_raw(record["raw"])
+    frame = next((row.frame for row in listed(reading.blame, reading.wait)), None)
+    return [frame.file, frame.line] if frame is not None and frame.own else None
+
+
+def _shorten_summary(report: pytest.TestReport, failure: BaseException) -> None:
+    """Let the short test summary, and JUnit's message, begin with the number.
+
+    They have room for a part of a line, and in CI they would have the whole text once more.
+    """
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = f"GIL {str(failure).partition(chr(10))[0].partition(': ')[2]}"
 
 
 def _is_own_failure(call: pytest.CallInfo[None], pending: Pending) -> bool:

@@ -30,3 +30,26 @@ class MachineLoad:
     stalled: float | None
     """Time (s) in which some thread of the whole machine, of whatever program, was ready to run
     without a processor; None where the kernel does not keep pressure information."""
+
+    def used(self, wall: float) -> float:
+        """Return the processor time (s) of this process and its children in a window of ``wall``
+        seconds, as far as it is neither idle time nor that of others.
+        """
+        return max(0.0, self.processors * wall - self.idle - self.others)
+
+    def lost(self, wall: float, run_delay: float | None) -> float:
+        """Return how much processor time (s) this process lost to others, at most.
+
+        Others hinder it while none of its other processors is idle: with a share ``i`` of them
+        idle, independently, for ``(1 - i) ** (processors - 1)`` of the time. A quota hinders it
+        always. It lost no more than its threads stood ready (``run_delay``, None where unknown),
+        and nothing but while some thread of the machine stood ready.
+        """
+        idle_share = min(self.idle / (self.processors * wall), 1.0)
+        hindered: float = self.others * (1.0 - idle_share) ** max(self.processors - 1.0, 0.0)
+        bounds = [hindered + (self.throttled or 0.0)]
+        if run_delay is not None:
+            bounds.append(run_delay)
+        if self.stalled is not None:
+            bounds.append(self.stalled * self.processors)
+        return min(bounds)

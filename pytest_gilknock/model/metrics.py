@@ -18,40 +18,43 @@ if TYPE_CHECKING:
 
 
 class Conditions(Protocol):
-    """What a value was measured under: a window's length (s), threads, and their run delay (s)."""
+    """What a value was measured under."""
 
     @property
     def method(self) -> Method: ...
     @property
-    def wall(self) -> float: ...
+    def wall(self) -> float:
+        """The window's length (s)."""
+
     @property
-    def threads(self) -> int: ...
-    @property
-    def run_delay(self) -> float | None: ...
+    def ready(self) -> float:
+        """Processor time (s) that the process used or lost to others."""
 
 
-def _no_delay(value: float, conditions: Conditions) -> float:
+Delay = Callable[[float, Conditions, float], float]
+"""``(value, conditions, share)``: how much of the value is due to others, in the metric's unit.
+They took ``share`` of the processor time that the process was ready to use."""
+
+
+def _no_delay(value: float, conditions: Conditions, share: float) -> float:
     return 0.0
 
 
-def _delay_in_wait(value: float, conditions: Conditions) -> float:
-    """Whatever time a thread was ready without a processor may lie in a wait, its own or another's.
-
-    A thread waits longer for the GIL if its holder has no processor.
-    """
-    return min(conditions.run_delay or 0.0, value)
+def _delay_in_wait(value: float, conditions: Conditions, share: float) -> float:
+    """What every thread does takes longer, and so do the waits for it."""
+    return value * share
 
 
-def _delay_in_contention(value: float, conditions: Conditions) -> float:
-    """Only the delays of the GIL's holder, one thread of all, lengthen the time it is held."""
-    run_delay = conditions.run_delay or 0.0
-    if conditions.method == "sampled" or not (value and run_delay):
+def _delay_in_max_wait(value: float, conditions: Conditions, share: float) -> float:
+    """All that was lost may have been lost at once, by the thread that held the GIL."""
+    return min(conditions.ready * share, value)
+
+
+def _delay_in_contention(value: float, conditions: Conditions, share: float) -> float:
+    """Without the others the GIL would be held for less, and the window be shorter by as much."""
+    if conditions.method == "sampled" or share >= 1.0:
         return 0.0
-    held = value * conditions.wall
-    of_holder = min(run_delay / max(conditions.threads, 1), held)
-    if of_holder >= conditions.wall:
-        return 0.0  # held throughout, by whomever and however delayed
-    return value - (held - of_holder) / (conditions.wall - of_holder)
+    return value - value * (1.0 - share) / (1.0 - value * share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +77,8 @@ class Metric:
     """The direction in which a change is for the worse."""
     shown: bool = True
     """Whether reports show it without being asked; otherwise it is compared where it is gated."""
-    delay: Callable[[float, Conditions], float] = _no_delay
-    """Returns how much of a value may be due to a lack of processors, in the metric's unit."""
+    delay: Delay = _no_delay
+    """How much of a value is due to others that used the processors."""
     slack: float = 0.0
     """Seconds of the window by which a share may differ at any value: in a short window it depends
     on how the threads happen to start."""
@@ -125,7 +128,7 @@ _ROWS = (
         of=lambda reading: reading.max_wait,
         floor=1e-3,
         noticeable=(5e-3, 0.5),
-        delay=_delay_in_wait,
+        delay=_delay_in_max_wait,
     ),
     Metric(
         name="contended",

@@ -1,8 +1,10 @@
-"""What few trials say of a share. Pure."""
+"""What few trials say: of a share, and of where the next value may lie. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import NormalDist, median
 
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
@@ -20,3 +22,38 @@ def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
     spread = _Z95 / (1 + z2) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials))
     # The bounds of none and of all are 0 and 1, which rounding would miss by a hair.
     return middle - spread if hits else 0.0, middle + spread if hits < trials else 1.0
+
+
+NOISE_RUNS = 3
+"""From so many values on their spread is known at all."""
+
+OUTLIER_SCORE = 3.5
+_MAD_OF_SIGMA = 1.4826
+_MAD_CORRECTIONS = {3: 1.495, 4: 1.363, 5: 1.206, 6: 1.2, 7: 1.14, 8: 1.129, 9: 1.107}
+
+
+def sigma(values: Sequence[float]) -> float:
+    """Return the standard deviation of three values or more, by their median absolute deviation.
+
+    That one is not moved by a single wild value. The factors that keep it from being too small for
+    few values are those of C. Croux and P. J. Rousseeuw, "Time-efficient algorithms for two highly
+    robust estimators of scale", Computational Statistics 1 (1992), as R's ``robustbase`` has them.
+    """
+    middle = median(values)
+    deviation = median(abs(value - middle) for value in values)
+    number = len(values)
+    return _MAD_OF_SIGMA * _MAD_CORRECTIONS.get(number, number / (number - 0.8)) * deviation
+
+
+def outlier_distance(values: Sequence[float], attempts: int = 1) -> float:
+    """Return how far from the median of three values or more an outlier begins.
+
+    A value is one if its modified z-score is above 3.5: B. Iglewicz and D. C. Hoaglin, "How to
+    detect and handle outliers" (1993); NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.17.
+    Where the smallest of several attempts is to be judged, the score is that which all of them
+    exceed by chance as seldom as one exceeds 3.5.
+    """
+    normal = NormalDist()
+    chance = 1.0 - normal.cdf(OUTLIER_SCORE)
+    score = normal.inv_cdf(1.0 - chance ** (1.0 / attempts))
+    return score * sigma(values)

@@ -149,6 +149,7 @@ RECORD = "gilknock"  # a PhaseRecord
 SHORT = "gilknock_short"  # True where the phase was measured, but too short for a record
 FORKED = "gilknock_forked"  # True where a process forked for this test alone measured it
 BREACH = "gilknock_breach"  # True where the test fails by a limit or a gate
+BLAMED = "gilknock_blamed"  # beside it: [file, line] of the program's own that is most to blame
 
 OUTCOMES = ("passed", "failed", "skipped")
 """Of tests that are over; plugins that run a test again have words of their own for what was."""

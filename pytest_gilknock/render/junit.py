@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
 
 
-def reading_properties(reading: GilReading) -> dict[str, object]:
-    """Return the properties of a reading, with ``n/a`` for what was not measured."""
+def reading_properties(reading: GilReading, blame: str | None = None) -> dict[str, object]:
+    """Return the properties of a reading, with ``n/a`` for what was not measured.
+
+    ``blame`` is its worst place, as reports print it.
+    """
     properties: dict[str, object] = {
         f"gil_{metric.property_name}": metric.of(reading)
         for metric in METRICS.values()
         if metric.shown
     }
     properties["gil_method"] = reading.method
+    properties["gil_blame"] = blame
     return {name: NOT_MEASURED if value is None else value for name, value in properties.items()}
 
 

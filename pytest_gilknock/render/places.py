@@ -64,6 +64,14 @@ def fit_place(place: Place, root: str, width: int) -> str:
     return f"{where} {keep_start(printable(_name(frame)), room)}" if room > 5 else where
 
 
+def worst_place(reading: GilReading, root: str) -> str | None:
+    """Return the place that kept others waiting longest, in at most :data:`WIDE` characters; None
+    where nobody had to wait.
+    """
+    rows = listed(reading.blame, reading.wait)
+    return fit_place(rows[0].place, root, WIDE) if rows else None
+
+
 def blame_lines(
     reading: GilReading, root: str, *, most: int, stacks: bool = False, width: int = WIDE
 ) -> Iterator[str]:

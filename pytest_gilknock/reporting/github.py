@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 MOST_ANNOTATIONS = 10
-"""GitHub shows as many errors of a step, and drops the rest without a word."""
+"""GitHub shows as many errors of a step, and as many warnings, and drops the rest silently."""
 
 
 class Annotation(NamedTuple):
@@ -20,6 +20,7 @@ class Annotation(NamedTuple):
     line: int | None
     title: str
     message: str
+    level: Literal["error", "warning"] = "error"
 
 
 def is_running(environ: Mapping[str, str]) -> bool:
@@ -36,10 +37,19 @@ def workflow_commands(
         place = [f"file={_property(_in_workspace(one.file, environ))}"]
         if one.line is not None:
             place.append(f"line={one.line}")
-        yield f"::error {','.join(place)},title={_property(one.title)}::{_data(one.message)}"
+        properties = f"{','.join(place)},title={_property(one.title)}"
+        yield f"::{one.level} {properties}::{_data(one.message)}"
     if rest := annotations[most:]:
         titles = "\n".join(f"{one.file}: {one.title}" for one in rest)
-        yield f"::error title={_property(f'{len(rest)} more GIL regressions')}::{_data(titles)}"
+        title = _property(f"{len(rest)} more GIL regressions")
+        yield f"::{rest[0].level} title={title}::{_data(titles)}"
+
+
+def is_in_repository(file: str, root: str, environ: Mapping[str, str]) -> bool:
+    """Return whether a file lies where the repository is checked out, or else below ``root``."""
+    folder = os.path.realpath(environ.get("GITHUB_WORKSPACE") or root)
+    path = os.path.realpath(os.path.join(root, file))
+    return path.startswith(os.path.join(folder, ""))
 
 
 def _in_workspace(file: str, environ: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_gilknock.model import wire
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.reporting.github import Annotation, workflow_commands
+from pytest_gilknock.reporting.github import Annotation, is_in_repository, workflow_commands
 
 ANNOTATES_FAILURES = "pytest_github_actions_annotate_failures"
 """The plugin that annotates every failed test; with it ours would be the second."""
@@ -30,14 +30,14 @@ class Annotator:
             return
         words = str(report.longrepr)
         file, line, name = report.location
-        self._annotations.append(
-            Annotation(
-                file=os.path.join(self._config.rootpath, file),
-                line=None if line is None else line + 1,
-                title=printable(f"{name}: {words.splitlines()[0]}"),
-                message=words,
-            )
-        )
+        place = os.path.join(self._config.rootpath, file), None if line is None else line + 1
+        title = printable(f"{name}: {words.splitlines()[0]}")
+        blamed: tuple[str, int] | None = getattr(report, wire.BLAMED, None)
+        root = str(self._config.rootpath)
+        if blamed is not None and is_in_repository(blamed[0], root, os.environ):
+            words += f"\nin {file}{'' if line is None else f':{line + 1}'} {name}"
+            place = os.path.join(root, blamed[0]), blamed[1]
+        self._annotations.append(Annotation(*place, title=title, message=words))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._config.pluginmanager.has_plugin(ANNOTATES_FAILURES):

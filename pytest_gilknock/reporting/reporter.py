@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from pytest_gilknock.model import wire
 from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line, write_lines
-from pytest_gilknock.reporting import terminal
+from pytest_gilknock.reporting import github, terminal
 from pytest_gilknock.reporting.results import Results
 
 if TYPE_CHECKING:
@@ -88,4 +89,16 @@ class Reporter:
             lines = list(terminal.warnings(self.results))
         if lines:
             terminalreporter.write_sep("=", "GIL contention")
-        write_lines(terminalreporter, lines + self._file_news)
+        write_lines(terminalreporter, lines + self._file_news + self._append_summary())
+
+    def _append_summary(self) -> list[Line]:
+        """Write the report into GitHub's step summary, unless a comparison is written there."""
+        wanted = self._settings.report and self.results.measured and not self._settings.compares
+        if not wanted or not github.is_running(os.environ):
+            return []
+        page = terminal.as_markdown(self.results, root=str(self._config.rootpath))
+        try:
+            github.append_summary(page, os.environ)
+        except OSError as error:
+            return [Line(f"GITHUB_STEP_SUMMARY: {printable(str(error))}", yellow=True)]
+        return []

@@ -31,6 +31,8 @@ class ReportingSettings(NamedTuple):
     exports: tuple[Export, ...] = ()
     properties: str = "limited"
     verbosity: int = 0
+    compares: bool = False
+    """Whether the run is compared with saved ones, too."""
 
 
 def read(config: pytest.Config, asked: Asked) -> ReportingSettings:
@@ -43,6 +45,7 @@ def read(config: pytest.Config, asked: Asked) -> ReportingSettings:
         exports=_exports(config, asked),
         properties=asked.value("gil_junit", one_of(JUNIT), _properties(config, report=report)),
         verbosity=config.getoption("verbose", 0),
+        compares="gil_compare" in asked,
     )
 
 

@@ -12,6 +12,7 @@ from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, machine_was_busy
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line
+from pytest_gilknock.render.markdown import code, markdown_table, prose
 from pytest_gilknock.render.places import (
     blame_lines,
     fit_place,
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.stack import Place
 
 STALLS_SHOWN = 10
+LEGEND = (
+    "contention: share of the time in which the GIL was held; wait: time threads waited for it, all"
+    " together; max wait: the longest single wait; blame: where it was held while others waited"
+)
+
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
 
@@ -52,6 +58,16 @@ def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) ->
     if not entries:
         return
     readings = [entry.reading for entry in entries]
+    head, *rows = text_table(_columns(entries, readings, root), width)
+    yield Line(head, bold=True)
+    for row, entry, reading in zip(rows, entries, readings, strict=True):
+        yield Line(row, red=entry.breached)
+        if verbosity > 0:
+            for line in _details(reading, root, width, stacks=verbosity > 1):
+                yield Line(line)
+
+
+def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) -> list[Column]:
     columns = [
         Column(metric.title, [metric.unit.printed(metric.of(reading)) for reading in readings])
         for metric in METRICS.values()
@@ -63,13 +79,23 @@ def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) ->
     columns.append(_blames(readings, root))
     names = [printable(entry.name) for entry in entries]
     columns.append(Column("test", names, right=False, cut=cut_start))
-    head, *rows = text_table(columns, width)
-    yield Line(head, bold=True)
-    for row, entry, reading in zip(rows, entries, readings, strict=True):
-        yield Line(row, red=entry.breached)
-        if verbosity > 0:
-            for line in _details(reading, root, width, stacks=verbosity > 1):
-                yield Line(line)
+    return columns
+
+
+def as_markdown(results: Results, *, root: str = "") -> str:
+    """Return the worst tests as a table of GitHub's and GitLab's Markdown, and the whole run."""
+    entries = results.rows()
+    lines = ["### GIL contention", ""]
+    if entries:
+        *numbers, blame, tests = _columns(entries, [entry.reading for entry in entries], root)
+        cells = [code(cell) if cell != "-" else "" for cell in blame.cells]
+        tests = tests._replace(cells=list(map(code, tests.cells)))
+        lines += [*markdown_table([*numbers, blame._replace(cells=cells), tests]), ""]
+        lines += [prose(LEGEND), ""]
+    closing = [*_left_out(results, len(entries)), *_closing(results, quiet=False)]
+    for line in closing:
+        lines += [prose(line.text), ""]
+    return "\n".join(lines)
 
 
 def _blames(readings: list[GilReading], root: str) -> Column:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from typing import Any
 
@@ -37,7 +37,35 @@ def test_the_published_schema_has_every_metric() -> None:
     entry = SCHEMA.schema["$defs"]["entry"]
     assert METRICS.keys() <= entry["properties"].keys()
     assert METRICS.keys() <= set(entry["required"])
-    assert SCHEMA.schema["properties"]["schema"]["const"] == codec.SCHEMA_VERSION
+    versions = SCHEMA.schema["properties"]["schema"]["enum"]
+    assert versions == list(range(1, codec.SCHEMA_VERSION + 1))
+
+
+def test_the_published_schema_has_every_condition_of_an_entry() -> None:
+    names = {field.name for field in fields(BaselineEntry)} - {"metrics"}
+    entry = SCHEMA.schema["$defs"]["entry"]
+    assert set(entry["required"]) == entry["properties"].keys() == names | METRICS.keys()
+
+
+SINCE_2 = ("used", "others", "throttled", "lost", "processors", "blame")
+
+
+def of_schema_1() -> dict[str, Any]:
+    tests = {
+        nodeid: {name: value for name, value in entry.items() if name not in SINCE_2}
+        for nodeid, entry in document()["tests"].items()
+    }
+    return document(schema=1, tests=tests)
+
+
+def test_a_file_of_schema_1_is_read_without_what_it_does_not_have() -> None:
+    old = of_schema_1()
+    assert SCHEMA.is_valid(old)
+    assert loads(encoded(old), "b.json") == BASELINE
+    old["tests"]["test_a.py::test_one"]["lost"] = 0.1
+    assert not SCHEMA.is_valid(old)
+    with pytest.raises(BaselineError, match='has "lost", which schema 1 does not know'):
+        loads(encoded(old), "b.json")
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -56,7 +84,9 @@ def test_a_baseline_reads_back_as_it_was_and_is_written_the_same_again() -> None
 
 
 def test_the_file_has_one_test_per_line_sorted_so_that_a_diff_names_the_test() -> None:
-    tests = {"b": changed(ENTRY, wait=0.00001), "a": ENTRY}
+    machine = {"used": 0.75, "others": 0.5, "throttled": 0.0, "lost": 0.125, "processors": 2.0}
+    a = replace(ENTRY, blame="a.py:3 f", **machine)
+    tests = {"b": changed(ENTRY, wait=0.00001), "a": a}
     assert dumps(replace(BASELINE, tests=tests)) == (
         "{\n"
         '  "commit": {"branch": "main", "dirty": false, "id": "3f2a9c1b"},\n'
@@ -65,16 +95,16 @@ def test_the_file_has_one_test_per_line_sorted_so_that_a_diff_names_the_test() -
         '  "kind": "pytest-gilknock baseline",\n'
         '  "machine": {"arch": "x86_64", "cpus": 2, "kind": "Linux-CPython-3.13-64bit",'
         ' "release": "6.8.0"},\n'
-        '  "schema": 1,\n'
+        '  "schema": 2,\n'
         '  "tests": {\n'
-        '    "a": {"contended": 51, "contention": 0.5, "held": 0.5, "knocks": 50,'
-        ' "knocks_waited": 25,'
-        ' "max_wait": 0.005, "method": "exact", "run_delay": 0.0, "threads": 4,'
-        ' "wait": 0.25, "wall": 1.0},\n'
-        '    "b": {"contended": 51, "contention": 0.5, "held": 0.5, "knocks": 50,'
-        ' "knocks_waited": 25,'
-        ' "max_wait": 0.005, "method": "exact", "run_delay": 0.0, "threads": 4,'
-        ' "wait": 0.00001, "wall": 1.0}\n'
+        '    "a": {"blame": "a.py:3 f", "contended": 51, "contention": 0.5, "held": 0.5,'
+        ' "knocks": 50, "knocks_waited": 25, "lost": 0.125, "max_wait": 0.005,'
+        ' "method": "exact", "others": 0.5, "processors": 2.0, "run_delay": 0.0, "threads": 4,'
+        ' "throttled": 0.0, "used": 0.75, "wait": 0.25, "wall": 1.0},\n'
+        '    "b": {"blame": null, "contended": 51, "contention": 0.5, "held": 0.5,'
+        ' "knocks": 50, "knocks_waited": 25, "lost": null, "max_wait": 0.005,'
+        ' "method": "exact", "others": null, "processors": null, "run_delay": 0.0, "threads": 4,'
+        ' "throttled": null, "used": null, "wait": 0.00001, "wall": 1.0}\n'
         "  }\n"
         "}\n"
     )
@@ -115,12 +145,12 @@ DAMAGED: list[tuple[Any, str]] = [
     (dumps(BASELINE).replace("0.25", "1e999").encode(), '"wait" of the test'),
     (encoded([]), f'no "kind": "{KIND}"'),
     (encoded({"version": "4.0.0", "benchmarks": []}), f'no "kind": "{KIND}"'),
-    (encoded(document(schema=99)), "has schema 99, this pytest-gilknock reads schema 1"),
+    (encoded(document(schema=99)), "has schema 99, this pytest-gilknock reads schemas 1 to "),
     (encoded(document(schema=True)), "has schema true"),
     (encoded(document(schema="1")), 'has schema "1"'),
     (encoded(without("schema")), "has schema null"),
     (encoded(without("machine")), 'the document has no "machine"'),
-    (encoded(document(extra=1)), 'has "extra", which schema 1 does not know'),
+    (encoded(document(extra=1)), 'has "extra", which schema 2 does not know'),
     (encoded(document(created="yesterday")), '"created" of the document is "yesterday"'),
     (encoded(document(created="2025-01-31T12:00:00Z\n")), '"created" of the document'),
     (encoded(document(machine=[])), '"machine" of the document is a list, expected an object'),
@@ -128,8 +158,16 @@ DAMAGED: list[tuple[Any, str]] = [
     (encoded(document(tests=[])), '"tests" of the document is a list, expected an object'),
     (encoded(document(tests={"": {}})), "a test without a name"),
     (encoded(document(tests={"x": None})), 'the test "x" is null, expected an object'),
-    (encoded(document(tests={"x": {}})), 'the test "x" has no "contended"'),
+    (encoded(document(tests={"x": {}})), 'the test "x" has no "blame", "contended"'),
     (encoded(with_entry(wait="0.1")), 'is "0.1", expected seconds from 0'),
+    (encoded(with_entry(lost=-1)), '"lost" of the test "test_a.py::test_one"'),
+    (encoded(with_entry(others=1e10)), '"others" of the test "test_a.py::test_one"'),
+    (encoded(with_entry(used=[])), '"used" of the test "test_a.py::test_one"'),
+    (encoded(with_entry(throttled="1")), '"throttled" of the test "test_a.py::test_one"'),
+    (encoded(with_entry(processors=1e7)), '"processors" of the test "test_a.py::test_one"'),
+    (encoded(with_entry(blame="")), '"blame" of the test "test_a.py::test_one"'),
+    (encoded(with_entry(blame=7)), '"blame" of the test "test_a.py::test_one"'),
+    (dumps(BASELINE).replace('"lost": null', '"lost": NaN').encode(), "NaN is no measured"),
     (encoded(with_entry(wait=True)), "is true, expected seconds"),
     (encoded(with_entry(wait=-1e-9)), "is -1e-09, expected seconds"),
     (encoded(with_entry(wait=10**400)), "is a huge number, expected seconds"),
@@ -278,6 +316,12 @@ ENTRIES = st.builds(
     knocks_waited=st.integers(0, 2**63 - 1),
     threads=st.integers(0, 2**63 - 1),
     run_delay=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
+    used=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
+    others=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
+    throttled=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
+    lost=st.none() | st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)),
+    processors=st.none() | st.floats(0, 1e6).map(lambda number: round(number, 6)),
+    blame=st.none() | st.text(st.characters(), min_size=1, max_size=1000),
 )
 
 

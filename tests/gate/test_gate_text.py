@@ -11,7 +11,7 @@ from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs, compare_test
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import parse_gates
-from pytest_gilknock.gate.text import as_markdown, breach_text, section
+from pytest_gilknock.gate.text import as_markdown, breach_text, needed_table, section
 from pytest_gilknock.model.blame import blame_of
 from pytest_gilknock.render.markdown import code, prose
 
@@ -53,6 +53,7 @@ def test_the_table_has_the_worst_first_and_says_what_is_not_in_it() -> None:
         "-  wait       250 ms     0 s   -250 ms  -100%  test_a.py::test_better",
         "3 tests of this run compared with 0001_main.json: 1 over the gate, 1 better, 1 steady",
         "Gate: wait:20ms&25%",
+        "Growth that fails a test: wait 62.5 ms",
         "New, without a baseline: 1 test (test_a.py::test_new)",
         "In the baseline, not measured now: 1 test (test_a.py::test_gone)",
         "Warning: machine kind was A, is B",
@@ -164,6 +165,9 @@ def test_json_has_everything_in_plain_numbers() -> None:
         "spread": {"best": 0.25, "worst": 0.25, "runs": 2},
         "gate": "wait:0s",
         "extent": 1750.0,
+        "needed": 0.0,
+        "doubt": None,
+        "blame": None,
     }
     assert document["new"] == ["test_a.py::test_new"]
     assert {one["reason"] for one in document["unjudged"]} == {"exact before, sampled now"}
@@ -184,8 +188,8 @@ def test_the_text_of_a_failing_test_needs_no_manual() -> None:
         reading(blame=blame),
     )
     assert text.splitlines() == [
-        "GIL contention regression: wait 2.00 s, was 250 ms (+1.75 s, +700%),"
-        " allowed +62.5 ms, set by --gil-compare-fail=wait:20ms&25%",
+        "GIL contention regression: wait 2.00 s, was 250 ms (+1.75 s, +700%)",
+        "  allowed     +62.5 ms, set by --gil-compare-fail=wait:20ms&25%",
         "  before      250 ms, the worst of 2 runs from 1.00 ms on"
         " (0001_main.json, 0002_main.json)",
         "  contention  0.333 (the GIL was held 1.00 s of 3.00 s)",
@@ -193,6 +197,27 @@ def test_the_text_of_a_failing_test_needs_no_manual() -> None:
         "  blame       where the GIL was held while others waited:",
         "              a.py:3 f in worker: threads waited 100 ms (5 looks)",
     ]
+
+
+def test_each_gated_test_has_the_growth_it_needs_to_fail() -> None:
+    busy = replace(changed(ENTRY, wait=0.3), used=0.75, lost=0.25)
+    compared = comparison(
+        {"test_a.py::test_worst": busy, "test_a.py::test_better": ENTRY},
+        gates=("wait:20ms", "contention:0.1"),
+    )
+    assert "Growth that fails a test: contention 0.100 to 0.171, wait 20.0 ms to 95.0 ms" in shown(
+        compared
+    )
+    assert [line.text for line in needed_table(compared)] == [
+        "",
+        "What each gated test needs to fail:",
+        "metric      before   to fail  test",
+        "contention   0.500    +0.100  test_a.py::test_better",
+        "contention   0.500    +0.171  test_a.py::test_worst",
+        "wait        250 ms  +20.0 ms  test_a.py::test_better",
+        "wait        250 ms  +95.0 ms  test_a.py::test_worst",
+    ]
+    assert needed_table(comparison(gates=())) == []
 
 
 def test_a_change_from_zero_has_no_percentage() -> None:
@@ -203,24 +228,57 @@ def test_a_change_from_zero_has_no_percentage() -> None:
     assert "contention 0.400, was 0.000 (+0.400, from 0)" in text
 
 
-def test_the_delay_of_a_busy_machine_is_told_where_it_matters() -> None:
+def test_what_is_due_to_others_is_told_where_it_matters() -> None:
     before = [changed(ENTRY, wait=0.0)]
-    for run_delay, words in (
-        (0.03, "allowed +20.0 ms and +30.0 ms for a busy"),
-        (1e-4, "+20.0 ms,"),
+    for lost, words in (
+        (0.25, "allowed     +20.0 ms, and +100 ms as others used the processors, set by"),
+        (1e-4, "allowed     +20.0 ms, set by"),
     ):
-        after = changed(ENTRY, wait=0.4, run_delay=run_delay)
+        after = replace(changed(ENTRY, wait=0.4), used=0.75, lost=lost)
         changes, _ = compare_test("t", before, after, parse_gates(["wait:20ms"]))
         assert words in breach_text([one for one in changes if one.breached], ["b"], reading())
 
 
-def test_what_is_not_surely_over_the_gate_is_marked_and_counted() -> None:
-    compared = comparison({"test_a.py::test_worst": changed(ENTRY, wait=0.5, run_delay=0.4)})
-    text = shown(compared)
-    assert json.loads(as_json(compared))["changes"][0]["verdict"] == "inconclusive"
+BUSY_ENTRY = replace(
+    changed(ENTRY, wait=0.5), used=0.2, others=1.8, lost=0.8, processors=2.0, blame="a|b.py:3 f"
+)
+
+
+def test_what_is_not_surely_over_the_gate_is_marked_and_its_cause_told() -> None:
+    text = shown(comparison({"test_a.py::test_worst": BUSY_ENTRY}))
     assert text.splitlines()[1].startswith("?  wait")
     assert "compared with 0001_main.json: 1 inconclusive" in text
-    assert "Warning: 1 change over the gate, but not surely: the machine was busy, or" in text
+    assert (
+        "Warning: wait 500 ms of test_a.py::test_worst is over the gate, but not surely:"
+        " other programs used 1.8 of 2 processors" in text
+    )
+
+
+def test_of_many_that_are_not_surely_over_the_gate_three_are_named() -> None:
+    names = [f"test_a.py::t{number}" for number in range(5)]
+    runs = BaselineRuns.of([("b", replace(BASELINE, tests=dict.fromkeys(names, ENTRY)))])
+    after = dict.fromkeys(names, BUSY_ENTRY)
+    text = shown(compare_runs(runs, after, parse_gates(["wait:20ms"]), name="this run"))
+    assert text.count("is over the gate, but not surely: other") == 3
+    assert "Warning: 2 more changes over the gate, but not surely" in text
+
+
+def test_the_first_line_of_a_failure_has_the_number_and_fits_80_columns() -> None:
+    after = changed(ENTRY, wait=2345.6, max_wait=1234.5, contended=123456, contention=1.0)
+    before = [changed(ENTRY, wait=0.00123, max_wait=0.0123, contended=17, contention=0.0123)]
+    gates = parse_gates(["wait:1ms", "max_wait:1ms", "contended:1", "contention:0.1"])
+    changes, _ = compare_test("t", before, after, gates)
+    lines = breach_text(changes, ["b"], reading()).splitlines()
+    firsts = [line for line in lines if line.startswith("GIL contention regression")]
+    assert len(firsts) == 4
+    assert max(map(len, firsts)) <= 80
+
+
+def test_the_page_names_the_blamed_place_and_explains_its_signs() -> None:
+    page = as_markdown(comparison({"test_a.py::test_worst": BUSY_ENTRY}))
+    assert "| blame | test |" in page
+    assert "`a\\|b.py:3 f`" in page
+    assert "\\! over the gate, ? over it but not surely, + worse, - better" in page
 
 
 def test_of_many_runs_the_first_and_the_last_are_named() -> None:

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from support.scripted import raw, sampled
+from jsonschema import Draft202012Validator
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from support.scripted import disabled, raw, sampled
 
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.reporting import file_reports
@@ -96,3 +98,66 @@ def test_github_action_benchmark_takes_a_list_of_named_values() -> None:
     assert [bench["name"] for bench in benches if "::s" not in bench["name"]] == [
         f"test_a.py::t[\\x07] {metric}" for metric in METRICS
     ]
+
+
+def test_openmetrics_is_read_by_the_parser_of_prometheus() -> None:
+    made = results()
+    awkward = 'test_b.py::t["\\\\|{}\u00fc\\n]'
+    made.add(awkward, "passed", {"phase": "call", "raw": raw(wait=0.125)})
+    text = "".join(find("openmetrics").write(made))
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert {name: (family.type, family.unit) for name, family in families.items()} == {
+        "gilknock_contention_ratio": ("gauge", "ratio"),
+        "gilknock_wait_seconds": ("gauge", "seconds"),
+        "gilknock_max_wait_seconds": ("gauge", "seconds"),
+        "gilknock_contended": ("gauge", ""),
+    }
+    waits = {
+        sample.labels["test"]: sample.value for sample in families["gilknock_wait_seconds"].samples
+    }
+    assert waits == {"test_a.py::t[\\x07]": 0.25, awkward: 0.125}  # the sampled one has none
+    contention = families["gilknock_contention_ratio"].samples
+    assert [sample.labels["method"] for sample in contention] == ["sampled", "exact", "exact"]
+
+
+BMF = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["value"],
+            "additionalProperties": False,
+            "properties": {
+                name: {"type": "number"} for name in ("value", "lower_value", "upper_value")
+            },
+        },
+    },
+}
+"""Bencher Metric Format, as its documentation has it."""
+
+
+def test_bencher_has_the_bounds_of_each_value() -> None:
+    made = results()
+    machine = (2.0, 0.0, 1.0, 0.0, None)  # others took half of two processors for a second
+    busy = raw(wait=0.25, wall=1.0, machine=machine, run_delay=9.0)
+    made.add("test_b.py::busy", "passed", {"phase": "call", "raw": busy})
+    document = json.loads("".join(find("bencher").write(made)))
+    Draft202012Validator(BMF).validate(document)
+    assert list(document) == ["test_a.py::s", "test_a.py::t[\\x07]", "test_b.py::busy"]
+    assert list(document["test_a.py::s"]) == ["gil-contention", "gil-max-wait"]
+    sampled_share = document["test_a.py::s"]["gil-contention"]
+    assert 0.3 < sampled_share["lower_value"] < 0.5 < sampled_share["upper_value"] < 0.7
+    assert document["test_b.py::busy"]["gil-wait"] == {
+        "value": 0.25,
+        "lower_value": 0.125,
+        "upper_value": 0.25,
+    }
+
+
+def test_what_was_not_measured_has_no_place_in_a_file() -> None:
+    made = Results(top=0, sort="wait", keep_all=True)
+    made.add("test_a.py::t", "passed", {"phase": "call", "raw": disabled()})
+    assert json.loads("".join(find("bencher").write(made))) == {}
+    text = "".join(find("openmetrics").write(made))
+    assert all(not family.samples for family in text_string_to_metric_families(text))

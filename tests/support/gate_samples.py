@@ -101,11 +101,11 @@ from pytest_gilknock.baseline.model import BaselineEntry
 
 from_reading = BaselineEntry.from_reading
 
-def scripted(reading):
+def scripted(reading, blame=None):
     contention = float(os.environ.pop("CONTENTION", "0"))
     entry = from_reading(reading)
     metrics = {**entry.metrics, "contention": contention, "wait": 0.0, "max_wait": 0.0}
-    return replace(entry, metrics=metrics, wall=1.0, run_delay=None)
+    return replace(entry, metrics=metrics, wall=1.0, run_delay=None, lost=None)
 """
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.render.format import printable
+from pytest_gilknock.reporting.calls import entries_of_calls
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.results import Results
 
@@ -21,11 +22,7 @@ class GithubActionBenchmark(FileReport):
     format = "github-action-benchmark"
 
     def write(self, results: Results) -> list[str]:
-        entries = {
-            test.nodeid: BaselineEntry.from_reading(test.reading)
-            for test in results.everything()
-            if test.measured["phase"] == "call"
-        }
+        entries = entries_of_calls(results)
         benches = [bench for test in entries.items() for bench in _benches(*test)]
         return [json.dumps(benches, indent=1) + "\n"]
 
