@@ -70,7 +70,8 @@ static struct {
     PyThreadState *knocker_state; /* owned; made by the first knock, and kept: with tracemalloc on,
                                      making one is not safe (see gil_admits_new_thread) */
     bool taken;                   /* by somebody, at the latest look */
-    struct charges_thread seen;   /* who and where, then */
+    struct charges_thread seen;   /* where he stood then */
+    uint64_t seen_ident;          /* who that was, by threading.get_ident() */
 } knock_state;
 
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
@@ -81,6 +82,7 @@ static struct {
 /* Without the accounting, whoever was seen with the GIL as the knocker woke is to blame for all of the
  * knock's wait. */
 static void charge_seen(uint64_t asked, uint64_t now) {
+    knock_state.seen.native_id = names_native_id(knock_state.seen_ident);
     charges_waited(&(struct charges_wait){
         .since = asked,
         .now = now,
@@ -162,7 +164,7 @@ static void sample(void *context) {
     knock_state.seen = (struct charges_thread){.place = PLACE_UNKNOWN};
     if (knock_state.taken && LOAD(knock_state.stacks_known) &&
         LOAD(knock_state.sampled) == LOAD(knock_state.open)) {
-        knock_state.seen.place = stack_reader_look_from_afar(&knock_state.seen.native_id);
+        knock_state.seen.place = stack_reader_look_from_afar(&knock_state.seen_ident);
     }
 }
 

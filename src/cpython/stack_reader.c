@@ -403,17 +403,15 @@ void stack_reader_aim(struct stack_aim *aim) {
     *aim = (struct stack_aim){state, (const void *)(uintptr_t)frame, true};
 }
 
-uint32_t stack_reader_look_from_afar(uint64_t *native_id) {
-    const struct stack_aim aim = {.state = *(PyThreadState *const volatile *)reader.last_holder};
-    unsigned long id = 0;
-#if PY_VERSION_HEX >= 0x030B0000
-    const PyThreadState *state = aim.state;
-    if (!own_memory_read(&id, &state->native_thread_id, sizeof id)) {
+uint32_t stack_reader_look_from_afar(uint64_t *ident) {
+    const PyThreadState *state = *(PyThreadState *const volatile *)reader.last_holder;
+    unsigned long thread_id;
+    if (!own_memory_read(&thread_id, &state->thread_id, sizeof thread_id)) {
+        *ident = 0;
         return PLACE_UNKNOWN;
     }
-#endif
-    *native_id = id;
-    return stack_reader_look(&aim, false);
+    *ident = thread_id;
+    return stack_reader_look(&(struct stack_aim){.state = state}, false);
 }
 
 /* --- getting ready --- */

@@ -28,9 +28,9 @@ void stack_reader_aim(struct stack_aim *aim);
  * need not be. */
 uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting);
 
-/* Read the stack of the thread that had the GIL last, which may be gone, and the system's id of that
- * thread (0 in 3.10). Any thread, no lock. */
-uint32_t stack_reader_look_from_afar(uint64_t *native_id);
+/* Read the stack of the thread that had the GIL last, which may be gone, and what threading.get_ident()
+ * returns there, 0 if unknown. Any thread, no lock. */
+uint32_t stack_reader_look_from_afar(uint64_t *ident);
 
 /* Read the calling thread's own stack; its state was aimed at while it had the GIL. */
 uint32_t stack_reader_here(const struct stack_aim *aim, bool collecting);

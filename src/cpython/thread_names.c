@@ -144,6 +144,16 @@ void names_find_native(uint64_t native_id, char *name, size_t size) {
     }
 }
 
+uint64_t names_native_id(uint64_t ident) {
+    PyObject *object = living_thread(of_threading("_active"), ident);
+    PyObject *native = object != NULL ? of_thread(object, "_native_id") : NULL;
+    uint64_t id =
+        native != NULL && PyLong_Check(native) ? PyLong_AsUnsignedLongLongMask(native) : 0;
+    Py_XDECREF(native);
+    Py_XDECREF(object);
+    return id;
+}
+
 void names_learn(void) {
     size_t count;
     struct accounting_thread *threads = accounting_nameless(&count);

@@ -26,6 +26,10 @@ void names_find(uint64_t ident, char *name, size_t size);
 /* Likewise of the living thread with this `native_id` (threading.get_native_id()). */
 void names_find_native(uint64_t native_id, char *name, size_t size);
 
+/* The system's id of the living thread with this `ident`, 0 if threading does not know it. The GIL is
+ * held. Sets no exception. */
+uint64_t names_native_id(uint64_t ident);
+
 /* A new reference to a thread's name, None for "", or NULL with an exception set. */
 PyObject *names_as_object(const char *name);
 
