@@ -162,6 +162,7 @@ static void sample(void *context) {
     (void)context;
     knock_state.taken = knock_state.gil != NULL && gil_is_taken(knock_state.gil);
     knock_state.seen = (struct charges_thread){.place = PLACE_UNKNOWN};
+    knock_state.seen_ident = 0;
     if (knock_state.taken && LOAD(knock_state.stacks_known) &&
         LOAD(knock_state.sampled) == LOAD(knock_state.open)) {
         knock_state.seen.place = stack_reader_look_from_afar(&knock_state.seen_ident);
