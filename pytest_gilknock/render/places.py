@@ -29,10 +29,10 @@ def frame_text(frame: Frame, root: str) -> str:
     """Return ``file:line function``, or the name of a special frame."""
     if not frame.file:
         return printable(frame.function)
-    return printable(f"{shorten(frame.file, root)}:{frame.line} {_name(frame)}")
+    return printable(f"{shorten(frame.file, root)}:{frame.line} {function_text(frame)}")
 
 
-def _name(frame: Frame) -> str:
+def function_text(frame: Frame) -> str:
     """Return ``outer.inner`` for ``outer.<locals>.inner``."""
     return frame.function.replace(".<locals>", "")
 
@@ -61,7 +61,7 @@ def fit_place(place: Place, root: str, width: int) -> str:
             return short
     where = keep_end(printable(f"{name}:{frame.line}"), width)
     room = width - len(where) - 1
-    return f"{where} {keep_start(printable(_name(frame)), room)}" if room > 5 else where
+    return f"{where} {keep_start(printable(function_text(frame)), room)}" if room > 5 else where
 
 
 def worst_place(reading: GilReading, root: str) -> str | None:
