@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.units import SECONDS
@@ -47,6 +47,10 @@ class BaselineEntry:
     """How many processors the process could use."""
     blame: str | None = None
     """Where the GIL was held while others waited longest, ``file:line function > callee``."""
+
+    def as_list(self) -> list[Any]:
+        """Return its fields in their order, as plain data."""
+        return [getattr(self, name) for name in self.__slots__]
 
     @property
     def ready(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import astuple
 from itertools import chain
 
 import pytest
@@ -98,7 +97,7 @@ class GateChecker:
             failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
         result: GateResult = {
             "nodeid": nodeid,
-            "entry": list(astuple(entry)),
+            "entry": entry.as_list(),
             "breached": failure is not None,
             "severity": max((change.severity for change in breaches), default=0.0),
             "attempts": 1,

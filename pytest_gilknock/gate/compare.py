@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -63,7 +63,7 @@ class BaselineRuns:
     def dumps(self) -> str:
         """Return this as a text, for a worker process, which may run on another machine."""
         entries = {
-            nodeid: [astuple(one) for one in found] for nodeid, found in self.entries.items()
+            nodeid: [one.as_list() for one in found] for nodeid, found in self.entries.items()
         }
         return json.dumps([self.names, entries], separators=(",", ":"))
 
@@ -212,10 +212,10 @@ def _compare_metric(
         (low, high), (best, worst) = _confidence([after]), _confidence(alike)
         growth, gain = low - worst, best - high
 
-    noticeable = Gate(metric.name, *metric.noticeable)
+    absolute, relative = metric.noticeable
     slack = metric.slack / after.wall if after.wall else 0.0
     floor = max(slack, _noise(values, spread.worst, attempts))
-    to_notice = max(noticeable.allowance(spread.worst), floor)
+    to_notice = max(absolute, relative * spread.worst, floor)
     allowed = to_notice if gate is None else max(gate.allowance(spread.worst), floor)
     growth, gain = max(growth, 0.0), max(gain, 0.0)
     verdict: ChangeVerdict = "steady"
@@ -225,9 +225,7 @@ def _compare_metric(
         verdict = "inconclusive"
     elif growth > to_notice:
         verdict = "worse"
-    elif gain > max(
-        noticeable.allowance(spread.best), slack, _noise(values, spread.best, attempts)
-    ):
+    elif gain > max(absolute, relative * spread.best, slack, _noise(values, spread.best, attempts)):
         verdict = "better"
     return Change(
         nodeid=nodeid,
