@@ -261,7 +261,7 @@ static struct usage usage_now(void) {
  * for how much of that it was ready to run. Asking is dear: the file in /proc is made for it, and
  * has to go before the thread can. A thread that runs a short function lives for less. */
 static bool may_have_been_delayed(void) {
-    const uint64_t worth_asking = 200000; /* ns */
+    const uint64_t worth_asking = 1000000; /* ns */
     const struct birth *birth = birth_of_self();
     if (birth == NULL) {
         return true;
