@@ -33,7 +33,10 @@ def breach_text(
         f"GIL limit exceeded{during}: {fact}, set by {limit.source}"
         for limit, fact in zip(limits, facts, strict=True)
     ]
-    named = any(limit.kind == "max_wait" and limit.thread is None for limit in limits)
+    longest = reading.longest_wait
+    named = longest is not None and any(
+        fact.startswith(longest_wait_text(longest, root)) for fact in facts
+    )
     return "\n".join([*head, *reading_lines(reading, root, longest=not named)])
 
 

@@ -204,6 +204,7 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     how = f"{units.count(results.measured, 'test')} measured, {_method(summary)}"
     if quiet:
         yield Line(f"{numbers}; {how}")
+        yield from warnings(results)
         return
     yield Line(numbers)
     if (contention or 0.0) > 0.5 and wait is not None and wait < WORTH_A_ROW:

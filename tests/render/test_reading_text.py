@@ -97,8 +97,10 @@ def test_a_limit_on_waiting_names_the_victim_first():
     assert first_line(BREACH.limit, longest_wait=longest()) == sentence
     of_thread = BREACH.limit._replace(thread="MainThread")
     assert first_line(of_thread, longest_wait=longest()) == sentence
-    text = breach_text(reading(longest_wait=longest()), [BREACH])
-    assert text.count("MainThread waited 67.0 ms") == 1
+    for limit in (BREACH.limit, of_thread, of_thread._replace(thread="worker")):
+        verdict = BREACH._replace(limit=limit)
+        text = breach_text(reading(longest_wait=longest()), [verdict])
+        assert text.count("MainThread waited 67.0 ms") == 1
 
 
 @pytest.mark.parametrize("other", [None, longest(12, "worker"), longest(0, None, is_knock=True)])

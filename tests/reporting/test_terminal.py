@@ -164,10 +164,13 @@ def test_limits_that_could_not_be_judged_are_told():
     inconclusive = measured(
         sampled(1, 1), limits=[limit], verdicts=[(limit, False, "1 of 1 knock waited")]
     )
-    assert yellow(results_of(("test_a", inconclusive), ("test_b", inconclusive))) == [
+    results = results_of(("test_a", inconclusive), ("test_b", inconclusive))
+    told = (
         "2 tests passed with a GIL limit that could not be judged, such as test_a: "
         "1 of 1 knock waited"
-    ]
+    )
+    assert yellow(results) == [told]
+    assert texts(results, verbosity=-1)[-1] == told
 
 
 def test_the_return_of_the_gil_is_told():
