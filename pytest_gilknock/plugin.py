@@ -34,10 +34,17 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if getattr(sys, "_is_gil_enabled", lambda: True)():
         return
     given = early_config.known_args_namespace
-    if given.gil_forbid or given.gil_compare is not None or early_config.inicfg.get("gil_forbid"):
+    if given.gil_forbid or given.gil_compare is not None or _forbids_gil(early_config):
         from pytest_gilknock.measurement import gil_watch
 
         gil_watch.start()
+
+
+def _forbids_gil(config: pytest.Config) -> bool:
+    try:
+        return bool(config.getini("gil_forbid"))
+    except (ValueError, TypeError, pytest.UsageError):
+        return False  # told when the run is configured
 
 
 @pytest.fixture

@@ -252,7 +252,7 @@ def test_short_tests_that_are_forked_are_counted(pytester, how):
     assert any(line.startswith("2 tests measured, ") for line in section(result))
 
 
-PROPERTIES = {"gil_contention", "gil_wait_s", "gil_max_wait_s", "gil_method"}
+PROPERTIES = {"gil_contention", "gil_wait_s", "gil_max_wait_s", "gil_method", "gil_blame"}
 TWO = "import time\ndef test_long(): time.sleep(0.01)\ndef test_short(): pass\n"
 
 

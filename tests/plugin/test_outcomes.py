@@ -366,4 +366,5 @@ def test_junit_properties(run):
             "gil_wait_s": str(reading["wait"]),
             "gil_max_wait_s": str(reading["max_wait"]),
             "gil_method": reading["method"],
+            "gil_blame": properties["gil_blame"],
         }
