@@ -45,7 +45,8 @@ def test_github_gets_annotations_and_a_summary(
     result.stdout.fnmatch_lines(
         [
             f"::error file={folder}/test_a.py,line=[46],"
-            "title=test_one%3A GIL contention regression%3A contention 1.000*::GIL contention regression: contention 1.000*%0A  before*",
+            "title=test_one%3A GIL contention regression%3A"
+            " contention 1.000*::GIL contention regression: contention 1.000*%0A  before*",
             f"::error file={folder}/test_a.py,line=[49],title=test_two%3A *",
         ]
     )
