@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 3600 if NIGHTLY else 120  # s, for one run
 
 # Of tests/core, those in which most happens in the least time.
-BRIEF = "thousand or ended or nest or longest or blamed or dropped or cost"
+BRIEF = "trace or thousand or ended or nest or longest or blamed or dropped or cost"
 
 # Scripts of tests/isolated, their cases, and how often they try.
 CASES = [
