@@ -164,7 +164,7 @@ def test_its_workflows_pass_a_harmless_change_and_fail_a_regression(
     assert "GIL contention regression: wait" in red.stdout
     if ci is github:
         assert re.search(
-            r"^::error file=test_service\.py,line=\d+,title=", red.stdout, re.MULTILINE
+            r"^::error file=(test_)?service\.py,line=\d+,title=", red.stdout, re.MULTILINE
         )
         assert "| **!** | wait |" in (repository.temp / "summary.md").read_text()
         return

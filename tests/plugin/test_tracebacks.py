@@ -142,7 +142,7 @@ class TestIt:
 @exact
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_limit_points_at_the_test(pytester, workers):
-    path = pytester.makepyfile(test_limits=LIMITED)
+    path = pytester.makepyfile(test_broken_limits=LIMITED)
     result = inner.run(pytester, "--tb=line", f"-n{workers}")
     result.assert_outcomes(failed=2, errors=1)
     found = re.findall(
@@ -156,12 +156,12 @@ def test_a_broken_limit_points_at_the_test(pytester, workers):
 @exact
 @pytest.mark.parametrize("test", ["test_limited", "test_setup", "test_method"])
 def test_the_debugger_stops_at_the_test_over_its_limit(pytester, test):
-    pytester.makepyfile(test_limits=LIMITED)
+    pytester.makepyfile(test_broken_limits=LIMITED)
     result = pytester.run(
         *pytester._getpytestargs(),
         *("--pdb", "-x", "-k", test),
         stdin=b"p pytest.__name__\nquit\n",
     )
     after = result.stdout.str().split("entering PDB")[1]
-    assert "test_limits.py(" in after.split("(Pdb)")[0]
+    assert "test_broken_limits.py(" in after.split("(Pdb)")[0]
     assert "'pytest'" in after  # among the test's own globals
