@@ -386,21 +386,24 @@ uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting) {
     return PLACE_UNKNOWN;
 }
 
-uint32_t stack_reader_here(const struct stack_aim *aim, bool collecting) {
+uint32_t stack_reader_here(void) {
+    const PyThreadState *state = *(PyThreadState *const volatile *)reader.last_holder;
     struct look look;
     uint64_t frame;
     look.read = read_directly;
-    look.collecting = collecting;
-    return frame_layout_innermost(aim->state, read_directly, &frame) && look_from(&look, frame)
+    look.collecting = false;
+    return frame_layout_innermost(state, read_directly, &frame) && look_from(&look, frame)
                ? enter(&look)
                : PLACE_UNKNOWN;
 }
 
+/* Nothing is read directly: a thread that goes from one interpreter to another keeps the GIL, and may
+ * have deleted the state with which it took it. */
 void stack_reader_aim(struct stack_aim *aim) {
-    uint64_t frame = 0;
     const PyThreadState *state = *(PyThreadState *const volatile *)reader.last_holder;
-    frame_layout_innermost(state, read_directly, &frame);
-    *aim = (struct stack_aim){state, (const void *)(uintptr_t)frame, true};
+    uint64_t frame = 0;
+    bool known = find_innermost(state, &frame);
+    *aim = (struct stack_aim){state, (const void *)(uintptr_t)frame, known};
 }
 
 uint32_t stack_reader_look_from_afar(uint64_t *ident) {

@@ -19,8 +19,8 @@
  * where it cannot be done. The GIL is held. */
 int stack_reader_set_up(const struct gil *gil, char *reason, size_t reason_size);
 
-/* Note where the thread that has the GIL keeps its frames. The GIL's mutex is held, and the GIL is
- * taken: so that thread stays. */
+/* Note where the thread that has the GIL keeps its frames, as far as it can be had. The GIL's mutex is
+ * held, and the GIL is taken. */
 void stack_reader_aim(struct stack_aim *aim);
 
 /* Read the stack that was aimed at, as it is by now. `collecting`: the thread collects garbage. Returns
@@ -32,8 +32,8 @@ uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting);
  * returns there, 0 if unknown. Any thread, no lock. */
 uint32_t stack_reader_look_from_afar(uint64_t *ident);
 
-/* Read the calling thread's own stack; its state was aimed at while it had the GIL. */
-uint32_t stack_reader_here(const struct stack_aim *aim, bool collecting);
+/* Read the stack of the calling thread, which has just got the GIL. */
+uint32_t stack_reader_here(void);
 
 /* The flag that says that some thread of the main interpreter collects garbage. */
 const int *stack_reader_collecting(void);

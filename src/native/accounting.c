@@ -596,9 +596,7 @@ static void tell_wait(void) {
                        : blind < wait.now            ? blind
                                                      : wait.now;
     if (!slot->internal && looks.reader.here != NULL) {
-        struct stack_aim aim;
-        looks.reader.aim(&aim);
-        wait.waiter.place = looks.reader.here(&aim, false);
+        wait.waiter.place = looks.reader.here();
     }
     charges_waited(&wait);
 }

@@ -92,7 +92,7 @@ uint64_t accounting_internal_wait(void);
 struct accounting_reader {
     void (*aim)(struct stack_aim *aim);
     uint32_t (*look)(const struct stack_aim *aim, bool collecting);
-    uint32_t (*here)(const struct stack_aim *aim, bool collecting);
+    uint32_t (*here)(void);
     const int *collecting; /* the interpreter's flag: some thread collects garbage */
 };
 

@@ -410,8 +410,8 @@ static uint32_t look_at(const struct stack_aim *at, bool collects) {
     return collects ? PLACE_IN_COLLECTION : PLACE_IN_HOLD;
 }
 
-static uint32_t look_at_self(const struct stack_aim *at, bool collects) {
-    CHECK(at->state != NULL && !collects);
+static uint32_t look_at_self(void) {
+    CHECK(gil.last_holder != NULL && gil.locked == 1);
     return PLACE_IN_WAIT;
 }
 
