@@ -13,7 +13,7 @@ def test_without_a_report_only_limits_speak(two_tests):
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "GIL limit exceeded: *[0-9] ms[,;]*limit 1 ms, set by --gil-max-wait",
+            "GIL limit exceeded: *[0-9] ms*limit 1 ms, set by --gil-max-wait",
             "  contention  * (the GIL was held * of *)",
             "  wait        * over all threads; longest single wait *",
             "  threads     2 threads took the GIL, busiest first:",
