@@ -67,15 +67,25 @@ def settled(count: Callable[[], int], most: int) -> int:
     return count()
 
 
-def repeat(count: int, round_: Callable[[], object], *, of: int = 1) -> None:
-    """Do half of the rounds, look, do the rest, and compare. A round does ``of`` things."""
+def repeat(
+    count: int, round_: Callable[[], object], *, of: int = 1, at_rest: int | None = None
+) -> None:
+    """Do half of the rounds, look, do the rest, and compare. A round does ``of`` things.
+
+    ``at_rest`` is down to how many threads those that were told to end are waited for: one that is
+    about to end still has its memory.
+    """
     half = count // 2 // of * of
     for _ in range(half // of):
         round_()
+    if at_rest is not None:
+        settled(threads, at_rest)
     gc.collect()
     before = (allocated(), resident(), sys.getallocatedblocks(), files(), threads())
     for _ in range(half // of):
         round_()
+    if at_rest is not None:
+        settled(threads, at_rest)
     gc.collect()
     bytes_more, resident_more, blocks_more, files_more = (
         now - then
@@ -172,7 +182,7 @@ def knockers(count: int) -> None:
 
     with measured():
         hold(1e-3)
-    repeat(count, one)
+    repeat(count, one, at_rest=3)
 
 
 @case(usual=300, nightly=20_000)
