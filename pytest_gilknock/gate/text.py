@@ -13,7 +13,7 @@ from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.markdown import code, markdown_table, prose
 from pytest_gilknock.render.reading_text import reading_lines
-from pytest_gilknock.render.tables import Column, cut_start, text_table
+from pytest_gilknock.render.tables import Column, cut_test, text_table
 
 SIGNS: dict[ChangeVerdict, str] = {
     "over the gate": "!",
@@ -58,7 +58,7 @@ def columns(changes: Sequence[Change]) -> list[Column]:
         Column("after", [metric.unit.printed(change.after) for change, metric in pairs]),
         Column("change", [metric.signed(change.difference) for change, metric in pairs]),
         Column("", [percentage(change) for change in changes]),
-        Column("test", [printable(one.nodeid) for one in changes], right=False, cut=cut_start),
+        Column("test", [printable(one.nodeid) for one in changes], right=False, cut=cut_test),
     ]
 
 

@@ -22,6 +22,8 @@ _STANDARD_LIBRARY = re.compile(r".*[\\/]lib(?:64)?[\\/]python\d+\.\d+t?[\\/](.+)
 _OWN_STANDARD_LIBRARY = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
 # An installed program's code has a file; these are made by the interpreter or by `exec`.
 _NO_FILE = re.compile(r"<.*>")
+# What a comprehension runs in is, to a reader, a part of the function that it stands in.
+_INNER_SCOPES = re.compile(r"(?<=.)(\.(<locals>|<(gen|list|set|dict)(expr|comp)>))+$")
 _THIS_PACKAGE = __file__[: -len("model/stack.py")]
 
 
@@ -56,7 +58,7 @@ class Place(NamedTuple):
 
     frame: Frame | None
     """The first frame, from the inside, that is the program's; without one the innermost; None for
-    an empty stack."""
+    an empty stack. Its function is the one that a comprehension stands in."""
 
     inside: str | None
     """What runs at the inner end: a native function, ``<GC>``, or the innermost function if that is
@@ -84,7 +86,8 @@ def place_of(stack: Stack) -> Place:
     inside = special or innermost.callee
     if inside is None and shown is not innermost:
         inside = _inner_name(innermost)
-    return Place(shown._replace(callee=None), inside)
+    function = _INNER_SCOPES.sub("", shown.function)
+    return Place(shown._replace(function=function, callee=None), inside)
 
 
 def _inner_name(frame: Frame) -> str:

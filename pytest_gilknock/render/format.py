@@ -25,6 +25,14 @@ def keep_start(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
 
 
+def fit_test(nodeid: str, width: int) -> str:
+    """Return a test's id in at most ``width`` characters: its folders go first, then its start."""
+    if len(nodeid) > width:
+        file = nodeid.partition("[")[0].partition("::")[0]
+        nodeid = nodeid[file.rfind("/") + 1 :]
+    return keep_end(nodeid, width)
+
+
 def shown_path(path: str) -> str:
     """Return a path, relative to this folder where it is below it, printable."""
     below = os.path.join(os.getcwd(), "")

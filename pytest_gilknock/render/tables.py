@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pytest_gilknock.render.format import keep_end
+from pytest_gilknock.render.format import fit_test
 
 MIN_WIDTH = 20
 """The least that is left of a column that is cut."""
@@ -34,16 +34,21 @@ class Column(NamedTuple):
         return self._replace(cells=cells)
 
 
-def cut_start(row: int, cell: str, width: int) -> str:
-    """Cut what does not fit at the start of a cell."""
-    return keep_end(cell, width)
+def cut_test(row: int, cell: str, width: int) -> str:
+    """Cut the id of a test."""
+    return fit_test(cell, width)
+
+
+def table_width(columns: Sequence[Column]) -> int:
+    """Return the width that a table takes with nothing cut."""
+    return sum(column.width for column in columns) + _GAP * (len(columns) - 1)
 
 
 def text_table(columns: Sequence[Column], width: int | None = None) -> list[str]:
     """Return the lines of a table, its heads first.
 
     At most two columns can be cut; they share what ``width`` leaves for them, the first one no more
-    than half of it where both need more.
+    than two thirds of it where both need more.
     """
     columns = list(columns)
     cut = [place for place, column in enumerate(columns) if column.cut is not None]
@@ -52,7 +57,7 @@ def text_table(columns: Sequence[Column], width: int | None = None) -> list[str]
         room -= sum(column.width for place, column in enumerate(columns) if place not in cut)
         *first, last = cut
         for place in first:
-            share = max(room // 2, room - columns[last].width)
+            share = max(2 * room // 3, room - columns[last].width)
             columns[place] = columns[place].fitted(share)
             room -= columns[place].width
         columns[last] = columns[last].fitted(room if first else max(MIN_WIDTH, room))

@@ -10,7 +10,7 @@ from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, machine_was_busy
-from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.format import keep_start, printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.markdown import code, markdown_table, prose
 from pytest_gilknock.render.places import (
@@ -21,7 +21,7 @@ from pytest_gilknock.render.places import (
     victim_lines,
 )
 from pytest_gilknock.render.reading_text import SHOWN, convoy_text, thread_line
-from pytest_gilknock.render.tables import Column, cut_start, text_table
+from pytest_gilknock.render.tables import Column, cut_test, table_width, text_table
 from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.stack import Place
 
 STALLS_SHOWN = 10
+_BELOW = " " * 8 + "held by "
+_LEAST_OF_THREADS = 18
 LEGEND = (
     "contention: share of the time in which the GIL was held; wait: time threads waited for it, all"
     " together; max wait: the longest single wait; blame: where it was held while others waited"
@@ -58,13 +60,32 @@ def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) ->
     if not entries:
         return
     readings = [entry.reading for entry in entries]
-    head, *rows = text_table(_columns(entries, readings, root), width)
+    *numbers, blame, tests = _columns(entries, readings, root)
+    columns = [*numbers, blame, tests]
+    blame_below = table_width(columns) > width
+    if blame_below:
+        columns.remove(blame)
+    head, *rows = text_table(columns, width)
     yield Line(head, bold=True)
     for row, entry, reading in zip(rows, entries, readings, strict=True):
         yield Line(row, red=entry.breached)
         if verbosity > 0:
             for line in _details(reading, root, width, stacks=verbosity > 1):
                 yield Line(line)
+        elif blame_below:
+            yield from map(Line, _held_by(reading, root, width))
+
+
+def _held_by(reading: GilReading, root: str, width: int) -> Iterator[str]:
+    """Yield the blame of a row that has no room for it."""
+    for blame in listed(reading.blame, reading.wait)[:1]:
+        share = ""
+        if blame.waited and reading.wait:
+            share = f" ({_percent(blame.waited, reading.wait)})"
+        threads = f" in {printable(blame.thread_label)}"
+        room = width - len(_BELOW) - len(share)
+        place = fit_place(blame.place, root, room - min(len(threads), _LEAST_OF_THREADS))
+        yield f"{_BELOW}{place}{keep_start(threads, room - len(place))}{share}"
 
 
 def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) -> list[Column]:
@@ -78,7 +99,7 @@ def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) 
         columns.append(Column("limit", [_limits(entry) for entry in entries]))
     columns.append(_blames(readings, root))
     names = [printable(entry.name) for entry in entries]
-    columns.append(Column("test", names, right=False, cut=cut_start))
+    columns.append(Column("test", names, right=False, cut=cut_test))
     return columns
 
 
@@ -110,6 +131,12 @@ def _places(head: str, places: list[Place | None], root: str) -> Column:
 
     cells = ["-" if place is None else place_text(place, root) for place in places]
     return Column(head, cells, right=False, cut=cut)
+
+
+def _cut_threads(row: int, label: str, width: int) -> str:
+    """Cut the first name of ``pool-0 and 4 more``."""
+    name, joint, others = label.partition(" and ")
+    return keep_start(name, width - len(joint + others)) + joint + others
 
 
 def _threads(reading: GilReading) -> str:
@@ -168,7 +195,7 @@ def top_places(results: Results, width: int) -> Iterator[Line]:
                 "thread",
                 [printable(place.thread_label) for place in most],
                 right=False,
-                cut=cut_start,
+                cut=_cut_threads,
             ),
         ]
         heads, *rows = text_table(columns, width)

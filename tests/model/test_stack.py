@@ -76,3 +76,19 @@ def test_paths_are_printed_from_where_they_mean_something(file, short):
 def test_a_path_without_a_root_stays():
     assert shorten("/src/a.py", "") == "/src/a.py"
     assert shorten("/a.py", "/") == "a.py"
+
+
+@pytest.mark.parametrize(
+    ("function", "shown"),
+    [
+        ("count.<locals>.<genexpr>", "count"),
+        ("count.<locals>.<genexpr>.<listcomp>", "count"),
+        ("Pool.run.<locals>.<dictcomp>", "Pool.run"),
+        ("count.<locals>.<lambda>", "count.<locals>.<lambda>"),
+        ("<genexpr>", "<genexpr>"),
+    ],
+)
+def test_a_comprehension_is_a_part_of_its_function(function, shown):
+    stack = stack_of((("/src/app.py", 3, function, None),))
+    assert place_of(stack).frame == Frame("/src/app.py", 3, shown)
+    assert stack[0].function == function

@@ -77,3 +77,16 @@ def test_shortened_text_fits_and_keeps_its_side(long, width):
 
 def test_keep_end_of_nothing():
     assert text.keep_end("abcdef", 3) == "..."
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, "tests/unit/test_a.py::TestIt::test_x[a/b::c]"),
+        (33, "test_a.py::TestIt::test_x[a/b::c]"),
+        (32, "..._a.py::TestIt::test_x[a/b::c]"),
+        (10, "...a/b::c]"),
+    ],
+)
+def test_an_id_loses_its_folders_first_and_never_its_end(width, shown):
+    assert text.fit_test("tests/unit/test_a.py::TestIt::test_x[a/b::c]", width) == shown

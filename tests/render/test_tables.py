@@ -5,10 +5,10 @@ import pytest
 from pytest_gilknock.render.format import keep_start
 from pytest_gilknock.render.lines import Line, write_lines
 from pytest_gilknock.render.markdown import markdown_table
-from pytest_gilknock.render.tables import MIN_WIDTH, Column, cut_start, text_table
+from pytest_gilknock.render.tables import MIN_WIDTH, Column, cut_test, text_table
 
 NUMBERS = Column("wait", ["1 ms", "20.5 ms"])
-NAMES = Column("test", ["a" * 30, "b" * 10], right=False, cut=cut_start)
+NAMES = Column("test", ["a" * 30, "b" * 10], right=False, cut=cut_test)
 PLACES = Column(
     "blame", ["c" * 25, "-"], right=False, cut=lambda row, cell, width: keep_start(cell, width)
 )

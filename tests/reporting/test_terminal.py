@@ -27,9 +27,10 @@ def test_a_table_of_80_columns():
         ("test_c.py::test_calm", measured(raw(wait=0.0))),
     )
     assert texts(results) == [
-        "contention     wait  max wait  threads  blame            test",
-        "     0.998   12.4 s   48.2 ms        2  pool.py:31 burn  ...clients[asyncio-128]",
-        "     0.500  2.10 ms   5.20 ms        2  -                test_b.py::test_io",
+        "contention     wait  max wait  threads  test",
+        "     0.998   12.4 s   48.2 ms        2  ...erver::test_many_clients[asyncio-128]",
+        "        held by /src/app/pool.py:31 burn in worker (1 %)",
+        "     0.500  2.10 ms   5.20 ms        2  test_b.py::test_io",
         "(1 test below 1 ms wait hidden. Use -vv to show.)",
         "  wait  share  tests  held by, over all tests   thread",
         "200 ms    2 %      2  /src/app/pool.py:31 burn  worker",
@@ -52,9 +53,19 @@ def test_lines_fit_the_terminal(width):
             assert len(line) <= width or line.startswith("Whole run")
 
 
-def test_a_wide_terminal_shows_whole_ids():
+def test_a_wide_terminal_shows_whole_ids_and_the_blame_beside_them():
     results = results_of((LONG, measured(raw())))
-    assert any(line.endswith(f"  {LONG}") for line in texts(results, width=160))
+    head, row, *_ = texts(results, width=160)
+    assert head.split()[-2:] == ["blame", "test"]
+    assert row.endswith(f"  /src/app/pool.py:31 burn  {LONG}")
+
+
+def test_the_blame_below_a_row_shortens_its_threads_before_its_place():
+    deep = [blamed("/src/app/parsing/store.py", 123, "parse", 7, "T" * 60, 0.2, 25)]
+    row = texts(results_of((LONG, measured(raw(blame=deep)))))[2]
+    assert row.startswith("        held by /src/app/parsing/store.py:123 parse in TTTT")
+    assert row.endswith("... (80 %)")
+    assert len(row) == 80
 
 
 def test_the_limit_has_a_column_only_where_there_is_one():
