@@ -15,7 +15,7 @@ import nox
 ROOT = Path(__file__).parent
 
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "coverage", "coverage_c", "core"]
+nox.options.sessions = ["lint", "docs", "coverage", "coverage_c", "core"]
 
 # The tests without those that judge numbers by the clock, or run for long in other processes.
 LOGIC = [f"--ignore=tests/{name}" for name in ("core", "isolated", "native", "test_benchmarks.py")]
@@ -99,6 +99,13 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     session.run("python", "-m", "mypy.stubtest", "pytest_gilknock._core")
     session.run("zizmor", "--offline", "--quiet", ".github")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation's pages, into docs/_build; no warning, no reference that leads nowhere."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-q", "-W", "-n", "--keep-going", "docs", "docs/_build")
 
 
 @nox.session

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_gilknock.api import GilNotMeasuredWarning, assert_releases_gil, measure
+    from pytest_gilknock.api import Gilknock, GilNotMeasuredWarning, assert_releases_gil, measure
     from pytest_gilknock.knockknock import KnockKnock
-    from pytest_gilknock.model.blame import Blame, LongestWait, Victim
+    from pytest_gilknock.model.blame import Blame, LongestWait, StackPart, ThreadPart, Victim
+    from pytest_gilknock.model.machine import MachineLoad
     from pytest_gilknock.model.reading import GilReading, Latency, ThreadReading
-    from pytest_gilknock.model.stack import Frame
+    from pytest_gilknock.model.stack import Frame, Place
     from pytest_gilknock.model.trace import Trace, TraceEvent, TraceThread
 
 __all__ = [
@@ -20,9 +21,14 @@ __all__ = [
     "Frame",
     "GilNotMeasuredWarning",
     "GilReading",
+    "Gilknock",
     "KnockKnock",
     "Latency",
     "LongestWait",
+    "MachineLoad",
+    "Place",
+    "StackPart",
+    "ThreadPart",
     "ThreadReading",
     "Trace",
     "TraceEvent",
@@ -35,13 +41,18 @@ __all__ = [
 _MODULES = {
     "KnockKnock": "knockknock",
     "GilNotMeasuredWarning": "api",
+    "Gilknock": "api",
     "assert_releases_gil": "api",
     "measure": "api",
     "Blame": "model.blame",
     "Frame": "model.stack",
+    "Place": "model.stack",
     "LongestWait": "model.blame",
+    "StackPart": "model.blame",
+    "ThreadPart": "model.blame",
     "Victim": "model.blame",
     "GilReading": "model.reading",
+    "MachineLoad": "model.machine",
     "Latency": "model.reading",
     "ThreadReading": "model.reading",
     "Trace": "model.trace",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_gilknock.api import Gilknock
 
-_MARKERS = {
+MARKERS = {
     "max_gil_contention": "max_gil_contention(limit, *, phase='call'): fail the test if the GIL is "
     "held for more than this share of its time (0.3 or '30%').",
     "max_gil_wait": "max_gil_wait(limit, *, thread=None, phase='call'): fail the test if a thread "
@@ -57,7 +57,7 @@ def gilknock(pytestconfig: pytest.Config) -> Gilknock:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for line in _MARKERS.values():
+    for line in MARKERS.values():
         config.addinivalue_line("markers", line)
     if options.asked(config).is_used:
         from pytest_gilknock.session import start
@@ -97,6 +97,6 @@ def _marked(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
 
 def _has_marker(node: Node) -> bool:
     for mark in node.own_markers:  # noqa: SIM110 (runs for every test of everybody)
-        if mark.name in _MARKERS:
+        if mark.name in MARKERS:
             return True
     return False

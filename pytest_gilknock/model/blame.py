@@ -63,8 +63,13 @@ class StackPart(NamedTuple):
     """A stack's part in a place."""
 
     frames: Stack
+    """Its frames, innermost first."""
+
     waited: float
+    """Time (s) that threads waited while the holder stood there, or that they waited there."""
+
     knock_waited: float = 0.0
+    """Time (s) that knocks waited while the holder stood there."""
 
 
 class _AtPlace:

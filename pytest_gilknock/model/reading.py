@@ -1,4 +1,4 @@
-"""What one window measured: frozen, pure data. The words are those of the README's glossary."""
+"""What one window measured: frozen, pure data. The words are those of the glossary in docs/."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ class GilReading:
         return sorted(self.threads, key=lambda thread: thread.held, reverse=True)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the reading as JSON-ready data; ``schema`` is :data:`SCHEMA_VERSION`.
+        """Return the reading as JSON-ready data; the key ``schema`` is the version of its form.
 
         A frame of a stack is ``[file, line, function, callee]``, innermost first.
         """

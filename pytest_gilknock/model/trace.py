@@ -20,11 +20,16 @@ _WAIT, _FORCED, _BY_KNOCKER, _LENT, _UNFINISHED = 1, 2, 4, 8, 16
 
 
 class TraceThread(NamedTuple):
-    """A thread of a trace. ``serial`` is its own even where a later thread has its native id."""
+    """A thread of a trace."""
 
     serial: int
+    """Its number in the process, which no other thread gets, even one with its native id."""
+
     native_id: int
+    """The kernel's thread id, as :func:`threading.get_native_id` returns it; 0 where unknown."""
+
     name: str | None
+    """The name of its :class:`threading.Thread`; None where it could not be learned."""
 
     @property
     def label(self) -> str:
@@ -33,30 +38,36 @@ class TraceThread(NamedTuple):
 
 
 class TraceEvent(NamedTuple):
-    """One hold of the GIL, or one wait for it.
+    """One hold of the GIL, or one wait for it, as far as it lies in the window.
 
-    ``start`` and ``duration`` in seconds, from the window's opening on, in which the event lies:
-    what came before or after is cut off. ``thread`` is ``None`` for a knock.
-
-    - ``forced``: a hold that ended on request, at the switch interval; a wait that began so.
-    - ``lent``: a hold in which a knock had the GIL for a moment, without which the thread would
-      have kept it; such a moment counts as held, as everywhere.
-    - ``unfinished``: it went on as the window closed.
-
-    The knocks' own holds and waits count in no reading.
+    The knocks' own holds and waits are among them, and count in no reading.
     """
 
     kind: Literal["hold", "wait"]
+    """What it is."""
+
     thread: TraceThread | None
+    """Whose it is; None for a knock."""
+
     start: float
+    """When it began, in seconds after the window opened; 0 if that was before."""
+
     duration: float
+    """How long it was (s)."""
+
     forced: bool
+    """A hold that ended on request, at the switch interval, or a wait that began so."""
+
     lent: bool
+    """A hold in which a knock had the GIL for a moment, without which the thread would have kept
+    it; that moment counts as held, as everywhere."""
+
     unfinished: bool
+    """Whether it went on as the window closed."""
 
     @property
     def end(self) -> float:
-        """When it ended, as ``start``."""
+        """When it ended, in seconds after the window opened."""
         return self.start + self.duration
 
 

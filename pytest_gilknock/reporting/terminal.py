@@ -42,8 +42,8 @@ BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wa
 def section(results: Results, *, width: int, verbosity: int) -> list[Line]:
     """Return the lines of the section; the table is at most ``width`` wide, from 80 up.
 
-    A negative ``verbosity`` leaves only breaches and the closing line; 1 adds the threads and the
-    blamed places of each row, 2 whole stacks.
+    A negative ``verbosity`` leaves only breaches, the closing line, and how to see the rest; 1 adds
+    the threads and the blamed places of each row, 2 whole stacks.
     """
     quiet = verbosity < 0
     entries = results.breaches if quiet else results.rows()
@@ -53,6 +53,9 @@ def section(results: Results, *, width: int, verbosity: int) -> list[Line]:
         lines += top_places(results, width)
         lines += _convoys(entries)
     lines += _closing(results, quiet=quiet)
+    if quiet and results.with_row > len(entries):
+        minus, plus = "q" * -verbosity, "v" * -verbosity
+        lines.append(Line(f"(The table is hidden by -{minus}. Add -{plus} to show it.)"))
     return lines
 
 

@@ -36,6 +36,9 @@ def test_verbosity(two_tests):
     assert not any(
         "test_wait" in line for line in section(inner.run(two_tests, "--gil-report", "-q"))
     )
+    assert any(
+        "test_wait" in line for line in section(inner.run(two_tests, "--gil-report", "-q", "-v"))
+    )
     verbose = section(inner.run(two_tests, "--gil-report", "-v"))
     assert any(line.startswith("    thread MainThread: held ") for line in verbose)
     assert not any("test_calm" in line for line in verbose)

@@ -85,15 +85,21 @@ def test_a_breach_is_red_and_nothing_else():
     assert [line.text.split()[-1] for line in lines if line.red] == ["b"]
 
 
-def test_quiet_shows_breaches_and_one_line():
+def test_quiet_shows_breaches_one_line_and_how_to_see_more():
     results = results_of(("a", measured(raw(wait=0.9))), ("b", breach(raw())))
-    head, row, closing = texts(results, verbosity=-1)
+    head, row, closing, hidden = texts(results, verbosity=-1)
     assert head.startswith("contention")
     assert row.endswith("b")
     assert closing == (
         "Whole run: contention 0.500, wait 250 ms in 1.00 s;"
         " 2 tests measured, method exact, GIL enabled"
     )
+    assert hidden == "(The table is hidden by -q. Add -v to show it.)"
+    assert texts(results, verbosity=-2)[-1] == "(The table is hidden by -qq. Add -vv to show it.)"
+
+
+def test_quiet_hides_nothing_where_all_is_shown():
+    assert "hidden" not in texts(results_of(("b", breach(raw()))), verbosity=-1)[-1]
 
 
 def test_verbose_shows_threads_and_blame_of_each_row():
@@ -181,7 +187,7 @@ def test_limits_that_could_not_be_judged_are_told():
         "1 of 1 knock waited"
     )
     assert yellow(results) == [told]
-    assert texts(results, verbosity=-1)[-1] == told
+    assert told in texts(results, verbosity=-1)
 
 
 def test_the_return_of_the_gil_is_told():
