@@ -3,6 +3,7 @@
  * touches neither, and only measures its wall time. */
 #include "window.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -52,6 +53,7 @@ enum key {
     KEY_KNOCK_WAIT,
     KEY_LONGEST_WAIT,
     KEY_MACHINE,
+    KEY_WAIT_HISTOGRAM,
 };
 
 /* How old the looks at the run delay and at the machine may be when a window opens, and for how long
@@ -59,12 +61,12 @@ enum key {
 #define LOOK_AGE_NS 50000000u
 
 const char *const window_key_names[STATE_KEYS] = {
-    "method",  "reason",        "gil_enabled",   "switch_interval", "wall",
-    "held",    "wait",          "acquisitions",  "contended",       "max_wait",
-    "knocks",  "knocks_waited", "knock_latency", "wait_latency",    "threads",
-    "blame",   "run_delay",     "blame_omitted", "hand_over",       "unlooked",
-    "victims", "blame_method",  "blame_reason",  "knock_wait",      "longest_wait",
-    "machine",
+    "method",  "reason",         "gil_enabled",   "switch_interval", "wall",
+    "held",    "wait",           "acquisitions",  "contended",       "max_wait",
+    "knocks",  "knocks_waited",  "knock_latency", "wait_latency",    "threads",
+    "blame",   "run_delay",      "blame_omitted", "hand_over",       "unlooked",
+    "victims", "blame_method",   "blame_reason",  "knock_wait",      "longest_wait",
+    "machine", "wait_histogram",
 };
 
 const char *const window_method_names[STATE_METHODS] = {"exact", "sampled", "disabled"};
@@ -263,6 +265,25 @@ static PyObject *latency_tuple(uint64_t count, const struct histogram *histogram
     }
     return Py_BuildValue("Kdddd", (unsigned long long)count, quantiles[0], quantiles[1],
                          quantiles[2], clock_seconds(maximum));
+}
+
+/* A new list of (least seconds, count), ascending, for the waits from each power of two microseconds
+ * to the next; only where there are any. With a count of 0 the histogram need not be set. */
+static PyObject *octaves_list(uint64_t count, const struct histogram *histogram) {
+    struct histogram_octave octaves[HISTOGRAM_OCTAVES];
+    const uint64_t many = UINT64_C(1) << 32;
+    double microsecond = 1e-6 * (double)many / clock_seconds(many);
+    size_t size = count != 0 ? histogram_octaves(histogram, microsecond, octaves) : 0;
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < size; i++) {
+        PyObject *tuple = Py_BuildValue("dK", ldexp(1e-6, octaves[i].power),
+                                        (unsigned long long)octaves[i].count);
+        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(tuple);
+    }
+    return list;
 }
 
 /* Not a list made with its length: without memory for that, a free-threaded build frees what is not
@@ -499,7 +520,10 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
             how != BLAME_LOOKED ? PyUnicode_FromString(why_not_looked) : Py_NewRef(Py_None)) < 0 ||
         put(raw, keys, KEY_LONGEST_WAIT, longest_wait(window, findings)) < 0 ||
         put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(clock_seconds(knocks->wait))) < 0 ||
-        put(raw, keys, KEY_MACHINE, machine(window, now)) < 0) {
+        put(raw, keys, KEY_MACHINE, machine(window, now)) < 0 ||
+        put(raw, keys, KEY_WAIT_HISTOGRAM,
+            exact ? octaves_list(ledger->sums.contended, &ledger->waits) : Py_NewRef(Py_None)) <
+            0) {
         Py_CLEAR(raw);
     }
     Py_XDECREF(blame);

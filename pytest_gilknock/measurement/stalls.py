@@ -44,14 +44,14 @@ class StallWatch:
     @contextmanager
     def _watching(self) -> Iterator[None]:
         with ExitStack() as stack:
-            scratch = stack.enter_context(tempfile.TemporaryFile())
-            number = _core.free_signal()
+            scratch = _scratch_file(stack)
+            number = _core.free_signal() if scratch >= 0 else 0
             # Without chain: the signal's default action would end the process.
             if number:
                 faulthandler.register(number, file=scratch, all_threads=True, chain=False)
                 stack.callback(faulthandler.unregister, number)
             try:
-                _core.watch_stalls(self._timeout, self._stderr, scratch.fileno(), number)
+                _core.watch_stalls(self._timeout, self._stderr, scratch, number)
             except RuntimeError:  # no thread can be had
                 yield
                 return
@@ -72,6 +72,21 @@ class StallWatch:
     def pytest_unconfigure(self) -> None:
         """Give up the copy of stderr."""
         os.close(self._stderr)
+
+
+def _scratch_file(stack: ExitStack) -> int:
+    """Return the descriptor of a file for the stacks, closed by ``stack``; -1 where none is made.
+
+    One in memory where that is possible: the folder for temporary files may be full, or not there.
+    """
+    try:
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("gilknock-stacks")
+            stack.callback(os.close, descriptor)
+            return descriptor
+        return stack.enter_context(tempfile.TemporaryFile()).fileno()
+    except OSError:
+        return -1
 
 
 def _real_stderr(config: pytest.Config) -> int:

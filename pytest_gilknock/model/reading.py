@@ -144,6 +144,11 @@ class GilReading:
     wait_latency: Latency | None
     """How long the contended acquisitions waited; None without one, and unless exact."""
 
+    wait_histogram: tuple[tuple[float, int], ...] | None
+    """The same waits by their length, shortest first: ``(least, count)`` for those from ``least``
+    seconds, which is a power of two microseconds, to twice that. Lengths without any wait are left
+    out; a wait within 4 % of an end may count beyond it. None unless exact."""
+
     threads: tuple[ThreadReading, ...]
     """The threads that took the GIL or waited for it; empty unless exact."""
 
@@ -189,6 +194,7 @@ class GilReading:
     def from_raw(cls, raw: RawReading) -> GilReading:
         """Make a reading of what the C core returned."""
         knock_latency, wait_latency = raw["knock_latency"], raw["wait_latency"]
+        histogram = raw["wait_histogram"]
         machine = raw["machine"]
         names = {thread[0]: thread[1] for thread in raw["threads"]}  # some learned after the knock
         return cls(
@@ -206,6 +212,7 @@ class GilReading:
             knocks_waited=raw["knocks_waited"],
             knock_latency=None if knock_latency is None else Latency(*knock_latency),
             wait_latency=None if wait_latency is None else Latency(*wait_latency),
+            wait_histogram=None if histogram is None else tuple(map(tuple, histogram)),
             threads=tuple(ThreadReading(*thread) for thread in raw["threads"]),
             blame=blame_of(raw["blame"], names),
             blame_method=raw["blame_method"],

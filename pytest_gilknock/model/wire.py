@@ -50,6 +50,9 @@ class RawReading(TypedDict):
     knocks_waited: int
     knock_latency: RawLatency | None  # None without a knock
     wait_latency: RawLatency | None  # None without a contended acquisition
+    # [(least, count)], ascending: waits from `least` (1 us times a power of two) to twice that,
+    # where there are any; None unless exact
+    wait_histogram: list[tuple[float, int]] | None
     threads: list[RawThread]  # empty unless exact
     blame: list[RawBlame]  # most waited first
     blame_omitted: tuple[int, float, float]  # (rows, waited, knock_waited) for which it has no room

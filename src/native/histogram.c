@@ -1,6 +1,6 @@
 #include "native/histogram.h"
 
-#include <stddef.h>
+#include <math.h>
 
 /* Buckets to each power of two, and their logarithm. */
 #define STEPS 16
@@ -72,4 +72,22 @@ uint64_t histogram_quantile(const struct histogram *histogram, double q) {
         }
     }
     return count == 0 ? 0 : middle_of(last);
+}
+
+size_t histogram_octaves(const struct histogram *histogram, double unit,
+                         struct histogram_octave *octaves) {
+    size_t count = 0;
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        if (histogram->counts[i] == 0) {
+            continue;
+        }
+        int power;
+        frexp((double)middle_of(i) / unit, &power); /* to a half, up to 1 */
+        power--;
+        if (count == 0 || octaves[count - 1].power != power) {
+            octaves[count++] = (struct histogram_octave){.power = power};
+        }
+        octaves[count - 1].count += histogram->counts[i];
+    }
+    return count;
 }

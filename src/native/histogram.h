@@ -4,6 +4,7 @@
 #ifndef GILKNOCK_HISTOGRAM_H
 #define GILKNOCK_HISTOGRAM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* 16 buckets for the values below 2^6, then 16 for each power of two from 2^6 to 2^45. Values from
@@ -27,5 +28,20 @@ uint64_t histogram_count(const struct histogram *histogram);
 /* The middle of the bucket that holds the smallest value with at least the share `q` (0 to 1) of
  * all values at or below it; 0 when the histogram is empty. */
 uint64_t histogram_quantile(const struct histogram *histogram, double q);
+
+/* The values from 2^power units to twice that. */
+struct histogram_octave {
+    int power;
+    uint64_t count;
+};
+
+/* At most so many octaves have values. */
+#define HISTOGRAM_OCTAVES 48
+
+/* Sum the values by powers of two of a unit of `unit` (> 0): those octaves that have any, ascending,
+ * into `octaves`, which has room for HISTOGRAM_OCTAVES. Returns how many there are. A value counts
+ * where the middle of its bucket lies, so one within 4 % of an octave's end may count in the next. */
+size_t histogram_octaves(const struct histogram *histogram, double unit,
+                         struct histogram_octave *octaves);
 
 #endif

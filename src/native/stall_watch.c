@@ -2,6 +2,8 @@
 #include "native/stall_watch.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +17,9 @@
 
 /* A process that was stopped for longer than the timeout is given so much time to answer. */
 #define SECOND_LOOK_NS 20000000u
+
+/* For how long, in ms, the report waits for somebody to read it. */
+#define WRITE_MS 500
 
 static struct {
     struct stall_watch_options options;
@@ -74,15 +79,27 @@ static struct stall *note(uint64_t when_asked) {
 
 /* --- the report; on the watching thread --- */
 
-static void write_all(int descriptor, const char *text, size_t size) {
+/* Whether there is room for PIPE_BUF bytes. Nobody may read the other end of a pipe until this
+ * process has ended, which waits for the watching thread. */
+static bool is_writable(int descriptor) {
+    struct pollfd wanted = {.fd = descriptor, .events = POLLOUT};
+    return poll(&wanted, 1, WRITE_MS) > 0 && (wanted.revents & POLLOUT) != 0;
+}
+
+/* Write as much of the text as somebody takes. Returns whether it was all. */
+static bool write_all(int descriptor, const char *text, size_t size) {
     while (size > 0) {
-        ssize_t written = write(descriptor, text, size);
-        if (written <= 0 && errno != EINTR) {
-            return;
+        if (!is_writable(descriptor)) {
+            return false;
+        }
+        ssize_t written = write(descriptor, text, size < PIPE_BUF ? size : PIPE_BUF);
+        if (written < 0 && errno != EINTR && errno != EAGAIN) {
+            return false;
         }
         text += written > 0 ? written : 0;
         size -= written > 0 ? (size_t)written : 0;
     }
+    return true;
 }
 
 /* Have the stacks written to the scratch file. Returns whether they were: without the handler that
@@ -108,10 +125,11 @@ static bool write_stacks(void) {
 static char *pass_stacks_on(size_t *size) {
     char piece[4096], *kept = malloc(STALL_STACKS_SIZE);
     off_t at = 0;
+    bool taken = true;
     *size = 0;
     for (ssize_t count; (count = pread(watch.options.scratch, piece, sizeof piece, at)) > 0;
          at += count) {
-        write_all(watch.options.report, piece, (size_t)count);
+        taken = taken && write_all(watch.options.report, piece, (size_t)count);
         size_t room = kept != NULL ? STALL_STACKS_SIZE - *size : 0;
         size_t fits = (size_t)count < room ? (size_t)count : room;
         if (fits > 0) {

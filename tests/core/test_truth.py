@@ -5,6 +5,7 @@ Ratios only, with room: the machine may be busy.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -191,6 +192,21 @@ def test_the_longest_wait_belongs_to_the_windows_that_saw_it():
     assert nothing.wait_latency is None or nothing.wait_latency.max < seen.wait_latency.max
     assert whole.wait_latency.max == pytest.approx(seen.wait_latency.max)
     assert whole.wait >= seen.wait
+
+
+@exact_only
+def test_waits_are_counted_by_their_length():
+    with Measured() as m:
+        loads.in_threads(2, lambda: loads.spin(0.15))
+    reading = m.reading
+    assert reading.wait_histogram is not None
+    assert sum(count for _, count in reading.wait_histogram) == reading.contended
+    leasts = [least for least, _ in reading.wait_histogram]
+    assert leasts == sorted(leasts)
+    assert all(math.log2(least * 1e6).is_integer() for least in leasts)
+    assert leasts[-1] <= 1.04 * reading.wait_latency.max <= 1.05 * 2 * leasts[-1]
+    low = sum(least * count for least, count in reading.wait_histogram)
+    assert low / 1.05 <= reading.wait <= 2.1 * low
 
 
 @exact_only

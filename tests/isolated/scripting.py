@@ -95,6 +95,7 @@ def checked(raw: Reading) -> Reading:
     if raw["method"] != "exact":
         assert raw["held"] is raw["wait"] is raw["acquisitions"] is raw["contended"] is None, raw
         assert raw["threads"] == [], raw
+        assert raw["wait_histogram"] is None, raw
         return raw
     held, wait, acquisitions, contended = (
         raw[key] for key in ("held", "wait", "acquisitions", "contended")
@@ -103,6 +104,7 @@ def checked(raw: Reading) -> Reading:
     assert wait >= 0, raw
     assert 0 <= contended <= acquisitions, raw
     assert (raw["wait_latency"] or (0,))[0] == contended, raw
+    assert sum(count for _, count in raw["wait_histogram"]) == contended, raw
     return raw
 
 

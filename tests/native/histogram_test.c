@@ -114,6 +114,39 @@ static void test_a_full_histogram_is_counted_in_full(void) {
     CHECK(is_close(histogram_quantile(&histogram, 1.0), LIMIT - 1));
 }
 
+static void test_octaves_have_the_values_of_their_power(void) {
+    struct histogram histogram = {{0}};
+    struct histogram_octave octaves[HISTOGRAM_OCTAVES];
+    CHECK(histogram_octaves(&histogram, 1000.0, octaves) == 0);
+    static const uint64_t values[] = {300, 400, 1100, 1900, 9000, 15000, 1100000};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        histogram_add(&histogram, values[i]);
+    }
+    CHECK(histogram_octaves(&histogram, 1000.0, octaves) == 4);
+    static const struct histogram_octave truth[] = {{-2, 2}, {0, 2}, {3, 2}, {10, 1}};
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(octaves[i].power == truth[i].power && octaves[i].count == truth[i].count);
+    }
+}
+
+static void test_octaves_of_a_full_histogram_fit(void) {
+    struct histogram histogram;
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        histogram.counts[i] = 1;
+    }
+    for (double unit = 0.3; unit < 5.0; unit += 0.1) {
+        struct histogram_octave octaves[HISTOGRAM_OCTAVES];
+        size_t size = histogram_octaves(&histogram, unit, octaves);
+        CHECK(size <= HISTOGRAM_OCTAVES);
+        uint64_t sum = octaves[0].count;
+        for (size_t i = 1; i < size; i++) {
+            CHECK(octaves[i].power > octaves[i - 1].power);
+            sum += octaves[i].count;
+        }
+        CHECK(sum == HISTOGRAM_BUCKETS);
+    }
+}
+
 int main(void) {
     test_every_value_is_seen_near_itself();
     test_huge_values_count_in_the_last_bucket();
@@ -122,5 +155,7 @@ int main(void) {
     test_difference_is_what_was_added_since();
     test_difference_survives_a_counter_that_wraps();
     test_a_full_histogram_is_counted_in_full();
+    test_octaves_have_the_values_of_their_power();
+    test_octaves_of_a_full_histogram_fit();
     return 0;
 }

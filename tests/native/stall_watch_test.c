@@ -5,6 +5,7 @@
 
 #include "native/stall_watch.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -235,6 +236,33 @@ static void test_it_pauses_around_a_fork_and_the_child_is_not_watched(void) {
     stall_watch_stop();
 }
 
+static void test_a_report_that_nobody_reads_keeps_nobody(void) {
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    char filling[4096] = {0};
+    CHECK(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
+    while (write(ends[1], filling, sizeof filling) > 0) {
+    }
+    CHECK(fcntl(ends[1], F_SETFL, 0) == 0);
+    start(find_nobody, number);
+    stall_watch_stop();
+    const struct stall_watch_options options = {TIMEOUT, &asked, ends[1],
+                                                scratch, number, find_nobody};
+    CHECK(stall_watch_start(&options) == 0);
+    knock_asks(clock_ticks());
+    size_t count = 0;
+    for (int i = 0; i < 10000 && count == 0; i++) {
+        sleep_for(MILLISECOND);
+        count = take();
+        CHECK(count <= 1);
+    }
+    CHECK(count == 1);
+    free_stacks(count);
+    stall_watch_stop();
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void) {
     clock_init();
     timeout = (uint64_t)(TIMEOUT / (clock_seconds(MILLISECOND) * 1e9) * MILLISECOND);
@@ -253,5 +281,6 @@ int main(void) {
     test_a_label_is_cut_off();
     test_without_the_handler_no_signal_is_sent();
     test_it_pauses_around_a_fork_and_the_child_is_not_watched();
+    test_a_report_that_nobody_reads_keeps_nobody();
     return 0;
 }

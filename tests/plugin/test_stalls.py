@@ -172,3 +172,23 @@ def test_a_bad_timeout_is_refused(pytester, value):
     result = run(pytester, timeout=value)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*ini key gil_stall_timeout: '{value}' is not a *, or '0'"])
+
+
+@pytest.mark.parametrize("without", ["", "memfd_create"])
+def test_no_folder_for_temporary_files_is_needed(pytester, without):
+    pytester.makeconftest(
+        f"""
+        import os, tempfile
+        if {without!r}:
+            del os.{without or "memfd_create"}
+
+        def refused(*arguments, **named):
+            raise FileNotFoundError("no usable temporary directory")
+
+        tempfile.TemporaryFile = refused
+        """
+    )
+    result = run(pytester)
+    result.assert_outcomes(passed=3)
+    assert HEAD in result.stderr.str()
+    result.stdout.fnmatch_lines(["Stall: no thread could get the GIL*"])

@@ -64,6 +64,7 @@ def reading(**changes: Any) -> GilReading:
         "knocks_waited": 40,
         "knock_latency": None,
         "wait_latency": None,
+        "wait_histogram": (),
         "threads": (),
         "blame": (),
         "blame_method": "looked",

@@ -16,6 +16,7 @@ UNMEASURED: dict[str, Any] = {
     "acquisitions": None,
     "contended": None,
     "wait_latency": None,
+    "wait_histogram": None,
     "threads": [],
     "hand_over": None,
     "unlooked": None,
@@ -53,6 +54,7 @@ def raw(**changes: Any) -> RawReading:
         "knocks_waited": 25,
         "knock_latency": (50, 0.001, 0.004, 0.005, 0.0051),
         "wait_latency": (50, 0.004, 0.005, 0.0051, 0.0052),
+        "wait_histogram": [(0.000512, 10), (0.004096, 40)],
         "threads": [
             (11, "MainThread", 0.1, 0.2, 50, 25, 0.0052),
             (12, "worker", 0.4, 0.05, 50, 25, 0.0041),
