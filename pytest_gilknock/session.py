@@ -25,6 +25,7 @@ from pytest_gilknock.settings import Settings, read
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.markers import PhaseLimits
+    from pytest_gilknock.reporting.changes import Changes
 
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 _METER = "gilknock-meter"
@@ -57,7 +58,10 @@ def start(config: pytest.Config) -> None:
     if settings.gate is not None:
         from pytest_gilknock.gate.setup import install
 
-        install(config, settings.gate, measurement, settings.reporting)
+        def show(changes: Changes) -> None:
+            _reporter(config).results.changes = changes
+
+        install(config, settings.gate, measurement, settings.reporting, show)
     if settings.measures_every_test:
         _meter(config)
         config.pluginmanager.register(Header(measurement))

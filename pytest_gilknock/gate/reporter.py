@@ -22,6 +22,8 @@ from pytest_gilknock.render.lines import write_lines
 from pytest_gilknock.reporting import github
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_gilknock.gate.result import GateResult
     from pytest_gilknock.gate.settings import GateSettings
 
@@ -35,7 +37,8 @@ BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 class GateReporter:
     """Lives in the process that prints: the only one, or the controller of pytest-xdist.
 
-    ``now`` is a baseline without tests: the conditions of this run.
+    ``now`` is a baseline without tests: the conditions of this run. ``show`` takes the comparison
+    for the files that are written at the end.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class GateReporter:
         *,
         warnings: list[str],
         top: int,
+        show: Callable[[Comparison], None] | None = None,
     ) -> None:
         self._config = config
         self._settings = settings
@@ -54,6 +58,7 @@ class GateReporter:
         self._before = before
         self._warnings = warnings
         self._top = top
+        self._show = show
         self._measured: dict[str, BaselineEntry] = {}
         self._passed: set[str] = set()
         self._repeated: list[GateResult] = []
@@ -91,8 +96,14 @@ class GateReporter:
         if result["attempts"] > 1:
             self._repeated.append(result)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Save the tests that passed: one that failed did not do what a baseline is of."""
+        """Save the tests that passed: one that failed did not do what a baseline is of.
+
+        First, as the files that others write show the comparison.
+        """
+        if self._settings.compare is not None and self._show is not None:
+            self._show(self._compared())
         if self._settings.save is None or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         if not self._passed:
@@ -120,8 +131,8 @@ class GateReporter:
         if self._save_error is not None:
             terminalreporter.write_line(f"GIL baseline not saved: {self._save_error}", red=True)
 
-    def _print_comparison(self, terminalreporter: pytest.TerminalReporter) -> None:
-        comparison = compare_runs(
+    def _compared(self) -> Comparison:
+        return compare_runs(
             self._before,
             self._measured,
             self._settings.gates,
@@ -130,6 +141,9 @@ class GateReporter:
             notes=self._repetitions(),
             attempts=1 + self._settings.retries,
         )
+
+    def _print_comparison(self, terminalreporter: pytest.TerminalReporter) -> None:
+        comparison = self._compared()
         verbosity = self._config.option.verbose
         lines = section(
             comparison,

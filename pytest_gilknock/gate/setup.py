@@ -12,13 +12,17 @@ from pytest_gilknock.baseline.model import Baseline, BaselineError
 from pytest_gilknock.gate import io as gate_io
 from pytest_gilknock.gate.checker import GateChecker
 from pytest_gilknock.gate.compare import BaselineRuns
+from pytest_gilknock.gate.page_rows import changes_of
 from pytest_gilknock.gate.reporter import BEFORE, GateReporter
 from pytest_gilknock.measurement.transport import is_worker
 from pytest_gilknock.model.units import SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_gilknock.gate.settings import GateSettings
     from pytest_gilknock.measurement.settings import MeasurementSettings
+    from pytest_gilknock.reporting.changes import Changes
     from pytest_gilknock.reporting.settings import ReportingSettings
 
 
@@ -27,8 +31,10 @@ def install(
     gate: GateSettings,
     measurement: MeasurementSettings,
     reporting: ReportingSettings,
+    show: Callable[[Changes], None],
 ) -> None:
-    """Register the checker, and the reporter in the process that prints.
+    """Register the checker, and the reporter in the process that prints; ``show`` takes its
+    comparison where a file has room for it.
 
     Before the meter is registered, so that its window stays the innermost. Raises
     pytest.UsageError before any test runs.
@@ -36,7 +42,7 @@ def install(
     if is_worker(config):
         before = BaselineRuns.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
     else:
-        before = _report(config, gate, measurement, reporting)
+        before = _report(config, gate, measurement, reporting, show)
     checker = GateChecker(
         before,
         gate.gates,
@@ -57,6 +63,7 @@ def _report(
     gate: GateSettings,
     measurement: MeasurementSettings,
     reporting: ReportingSettings,
+    show: Callable[[Changes], None],
 ) -> BaselineRuns:
     """Check the target of the save, read the baseline, and register the reporter of both."""
     now = _now(measurement)
@@ -67,7 +74,16 @@ def _report(
     before, warnings = gate_io.read_baseline_runs(gate, now)
     if gate.strict and warnings:
         raise pytest.UsageError(f"--gil-compare-strict: {'; '.join(warnings)}")
-    reporter = GateReporter(config, gate, now, before, warnings=warnings, top=reporting.top)
+    shows = any(export.report.shows_changes for export in reporting.exports)
+    reporter = GateReporter(
+        config,
+        gate,
+        now,
+        before,
+        warnings=warnings,
+        top=reporting.top,
+        show=(lambda comparison: show(changes_of(comparison))) if shows else None,
+    )
     config.pluginmanager.register(reporter)
     return before
 

@@ -212,7 +212,7 @@ class GilReading:
             knocks_waited=raw["knocks_waited"],
             knock_latency=None if knock_latency is None else Latency(*knock_latency),
             wait_latency=None if wait_latency is None else Latency(*wait_latency),
-            wait_histogram=None if histogram is None else tuple(map(tuple, histogram)),
+            wait_histogram=None if histogram is None else tuple(histogram),
             threads=tuple(ThreadReading(*thread) for thread in raw["threads"]),
             blame=blame_of(raw["blame"], names),
             blame_method=raw["blame_method"],

@@ -24,6 +24,9 @@ class FileReport(ABC):
     needs_trace: ClassVar[bool] = False
     """Whether every hold and wait is to be recorded for it: ``results.traces``."""
 
+    shows_changes: ClassVar[bool] = False
+    """Whether it shows a comparison with saved runs: ``results.changes``."""
+
     def check(self) -> None:  # noqa: B027 (most formats lack nothing)
         """Raise ValueError, with the way to mend it, if this report cannot be written here.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_gilknock.model.wire import PhaseRecord, ProcessTrace, RawReading, RunTotals
+    from pytest_gilknock.reporting.changes import Changes
 
 
 class PhaseResult(NamedTuple):
@@ -73,6 +74,8 @@ class Results:
         self.root = root
         self.places = TopHolders()
         """Who held the GIL while others waited, and who waited, over all tests."""
+        self.changes: Changes | None = None
+        """How it compares with saved runs, where it is compared."""
         self.top = top
         self.sort = sort
         self.threshold = threshold

@@ -6,6 +6,7 @@ import pytest
 from support.scripted import blamed, breach, measured, raw, totals
 
 from pytest_gilknock.reporting.page import page_text
+from pytest_gilknock.reporting.page_of_results import page_of
 from pytest_gilknock.reporting.results import Results
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
@@ -46,7 +47,7 @@ def show(browser, tmp_path):
             results.add(name, "failed" if "verdicts" in record else "passed", record)
         results.add_process(totals(raw()))
         path = tmp_path / "gil.html"
-        path.write_text("".join(page_text(results)), encoding="utf-8")
+        path.write_text("".join(page_text(page_of(results))), encoding="utf-8")
         browser.get(path.as_uri())
         return browser
 

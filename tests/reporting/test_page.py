@@ -6,15 +6,18 @@ import zlib
 from html.parser import HTMLParser
 
 import pytest
-from support.scripted import blamed, breach, disabled, measured, raw, totals
+from support.scripted import blamed, breach, disabled, measured, raw, sampled, totals
 from support.traces import MAIN, trace
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
 
+from pytest_gilknock.reporting.changes import ChangeRow, Changes
 from pytest_gilknock.reporting.file_report import find
-from pytest_gilknock.reporting.page import BATCH, page_text, sentence
+from pytest_gilknock.reporting.page import BATCH, page_text
+from pytest_gilknock.reporting.page_of_results import page_of, sentence
 from pytest_gilknock.reporting.results import Results
 
+WORST = "app/pool.py:31 burn"
 CALM = "No test kept a thread waiting for the GIL for a millisecond or more."
 HOSTILE = "t.py::test[</script><img src=x onerror=alert(1)>'\"&\u2028]"
 
@@ -61,7 +64,11 @@ def results_of(*tests, run=None):
 
 
 def page(*tests, run=None):
-    return Page("".join(page_text(results_of(*tests, run=run))))
+    return shown(results_of(*tests, run=run))
+
+
+def shown(results):
+    return Page("".join(page_text(page_of(results))))
 
 
 def test_the_rows_are_the_tests():
@@ -99,12 +106,11 @@ def test_details_are_packed_in_batches():
 
 def test_names_from_outside_stay_text():
     blame = [blamed("</script><b>.py", 1, "</script><img src=x>", 12, "</script>", 0.1, 5)]
-    text = "".join(page_text(results_of((HOSTILE, measured(raw(blame=blame))))))
-    one = Page(text)
+    one = page((HOSTILE, measured(raw(blame=blame))))
     tags = [tag for tag, _ in one.tags]
     assert "img" not in tags
     assert "b" not in tags
-    assert one.run["rows"][0][-1] == HOSTILE
+    assert one.run["rows"][0][-1] == HOSTILE.replace("\u2028", "\\u2028")
     assert not [attrs for _, attrs in one.tags if any(name.startswith("on") for name in attrs)]
 
 
@@ -118,21 +124,27 @@ def test_the_page_loads_nothing():
 @pytest.mark.parametrize(
     ("readings", "said"),
     [
-        ([], "No test kept a thread waiting for the GIL for a millisecond or more."),
-        (
-            [raw(wait=0.0005)],
-            "No test kept a thread waiting for the GIL for a millisecond or more.",
-        ),
-        ([raw(wait=0.2)], "1 test kept threads waiting 200 ms; one place did 50 % of it."),
-        ([raw(), raw()], "2 tests kept threads waiting 500 ms; one place did 40 % of it."),
+        ([], "No test was measured."),
+        ([raw(wait=0.0005)], CALM),
+        ([raw(wait=0.2)], f"1 test kept threads waiting 200 ms; {WORST} did 50 % of it."),
+        ([raw(), raw()], f"2 tests kept threads waiting 500 ms; {WORST} did 40 % of it."),
         ([raw(wait=9.0)], "1 test kept threads waiting 9.00 s."),
         ([raw(blame=[])], "1 test kept threads waiting 250 ms."),
-        ([disabled()], CALM),
+        ([disabled(), disabled()], "The GIL was off in all tests: no thread waits for it."),
+        (
+            [sampled(20, 9, 0.0051), sampled(20, 9, None)],
+            "How long threads waited for the GIL was not measured; of the knocks of this plugin the"
+            " longest waited 5.10 ms.",
+        ),
+        (
+            [raw(wait=0.0), sampled(20, 9), disabled()],
+            f"{CALM} In 1 more test the waits were not measured.",
+        ),
     ],
 )
 def test_the_run_in_a_sentence(readings, said):
     results = results_of(*((str(number), measured(one)) for number, one in enumerate(readings)))
-    assert sentence(results.everything(), results.places) == said
+    assert sentence(results.everything(), results.places, "/src") == said
 
 
 def test_without_a_gil_the_page_says_so():
@@ -154,6 +166,90 @@ def test_tests_whose_threads_waited_have_a_timeline():
     spans = [("t", "call", 1_000, 9_000), ("calm", "call", 9_000, 10_000)]
     events = [(1_000, 3_000, MAIN, 0), (9_000, 9_500, MAIN, 0)]
     results.add_process({**totals(raw()), "trace": trace(events, spans)})
-    calm, waited = Page("".join(page_text(results))).details(0)
+    calm, waited = shown(results).details(0)
     assert calm["timeline"] is None
     assert waited["timeline"]["threads"] == [{"name": "MainThread", "slices": [0.0, 2.0, 1]}]
+
+
+def test_phases_of_a_test_share_no_timeline_but_the_calls_own():
+    results = results_of(("t", measured(raw(wait=9.0), phase="setup")), ("t", measured(raw())))
+    events = [(1_000, 3_000, MAIN, 0)]
+    process = trace(events, [("t", "call", 1_000, 9_000), ("t", "setup", 0, 1_000)])
+    results.add_process({**totals(raw()), "trace": process})
+    call, setup = shown(results).details(0)
+    assert call["timeline"] is not None
+    assert setup["timeline"] is None
+
+
+def test_waits_by_their_length():
+    quiet = raw(wait_histogram=[])
+    tests = [("a", measured(raw())), ("b", measured(quiet)), ("c", measured(sampled(9, 3)))]
+    assert [one["waits"] for one in page(*tests).details(0)] == [
+        [[0.000512, 10], [0.004096, 40]],
+        [],
+        [],
+    ]
+
+
+def test_without_waiting_threads_the_knocks_tell_who_held_it():
+    row = (((("/src/t.py", 3, "burn", None),)), 12, "worker", 0.0, 0, 0.3, 9)
+    (details,) = page(("t", measured(raw(blame=[row], wait=0.0)))).details(0)
+    assert details["by_knocks"] is True
+    assert details["blame"] == [[["t.py:3 burn"], 0.3]]
+
+
+def test_a_run_whose_processes_crashed_says_nothing_of_the_gil():
+    results = Results(top=10, sort="wait", keep_all=True)
+    results.crashed = 2
+    one = shown(results)
+    assert "2 processes crashed" in one.text
+    assert "No test was measured." in one.text
+    assert "methodn/a" in one.text
+    assert "GILn/a" in one.text
+    assert "The GIL was disabled" not in one.text
+    assert "its knocks held" not in one.text
+
+
+def test_stalls_are_shown():
+    results = results_of(("t", measured(raw())))
+    stacks = 'Thread 0x1 (most recent call first):\n  File "/a/b.py", line 3 in </script>\x1b[2J\n'
+    stall = ("t</script>", 1.5, "worker", 1, stacks)
+    results.add_process({**totals(raw()), "stalls": [stall] * 30, "stalls_omitted": 0})
+    stalls = shown(results).run["stalls"]
+    assert len(stalls) == 20
+    assert stalls[0]["test"] == "t</script>"
+    assert stalls[0]["place"].startswith("/a/b.py:3 ")
+    assert "\x1b" not in stalls[0]["stacks"]
+    assert stalls[0]["stacks"].count("\n") == 1
+
+
+def convoy():
+    """A thread that answers requests waits for one that computes."""
+    return raw(
+        wall=1.0,
+        wait=0.5,
+        threads=[
+            (11, "Main\u202eThread", 0.01, 0.5, 100, 100, 0.006),
+            (12, "worker", 0.9, 0.0, 100, 0, 0.0),
+        ],
+    )
+
+
+def test_a_convoy_is_named():
+    one = page(*((f"t{number}", measured(convoy())) for number in range(5)))
+    assert one.text.count("Convoy in t") == 3
+    assert "2 more tests with a convoy." in one.text
+    assert one.run["flags"] == ["convoy"] * 5
+    assert one.details(0)[0]["convoy"].startswith("Main\\u202eThread waited 100 times")
+
+
+def test_a_comparison_is_shown():
+    results = results_of(("t", measured(raw())))
+    number = (0.25, "250 ms")
+    row = ChangeRow("worse", "wait", number, number, number, (1.0, "+100%"), "", HOSTILE)
+    results.changes = Changes(["1 test compared"], ["Warning: <b>"], [row], 7)
+    one = shown(results)
+    assert one.run["comparison"]["rows"][0][:3] == ["worse", "wait", [0.25, "250 ms"]]
+    assert one.run["comparison"]["left_out"] == 7
+    assert page(("t", measured(raw()))).run["comparison"] is None
+    assert "b" not in [tag for tag, _ in one.tags]

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.reporting.file_report import FileReport
-from pytest_gilknock.reporting.page import page_text
+from pytest_gilknock.reporting.page import NEEDED, page_text
+from pytest_gilknock.reporting.page_of_results import page_of
 
 if TYPE_CHECKING:
     from pytest_gilknock.reporting.results import Results
@@ -18,10 +19,11 @@ class HtmlReport(FileReport):
 
     format = "html"
     needs_trace = True
+    shows_changes = True
 
     def check(self) -> None:
         if find_spec("jinja2") is None:
-            raise ValueError("the page needs Jinja2: pip install 'pytest-gilknock[html]'")
+            raise ValueError(NEEDED)
 
     def write(self, results: Results) -> Iterator[str]:
-        return page_text(results)
+        return page_text(page_of(results))

@@ -49,4 +49,6 @@ const PRINTED = {
   share,
   count: (value) => (value == null ? NOT_MEASURED : value.toLocaleString("en")),
   text: (value) => value ?? "",
+  place: (value) => value ?? "",
+  printed: ([, text]) => text,
 };

@@ -1,4 +1,5 @@
-// A flame graph, root on top: the width of a frame is the wait of all stacks that pass through it.
+// A flame graph, root on top: the width of a frame is the wait of all stacks that pass through it. Arrow keys go
+// from frame to frame, Enter zooms; only one of them is a stop of the tab key.
 
 const FRAME_HEIGHT = 20;
 const LEAST_WIDTH = 0.0008; // of the whole; narrower frames are not drawn
@@ -31,7 +32,9 @@ class FlameGraph {
   }
 
   zoom(node, above) {
+    const focused = this.picture.contains(document.activeElement);
     this.picture.replaceChildren();
+    this.rows = [];
     let depth = 0;
     const draw = (frame, level, x, width, path) => {
       depth = Math.max(depth, level + 1);
@@ -48,12 +51,40 @@ class FlameGraph {
     if (node.value > 0) draw(node, above.length, 0, 1, above);
     this.picture.setAttribute("height", depth * FRAME_HEIGHT);
     this.say(node);
+    const zoomed = this.rows[above.length]?.[0];
+    if (zoomed) this.stopAt(zoomed.node);
+    if (zoomed && focused) zoomed.node.focus();
+  }
+
+  // Make a frame the stop of the tab key.
+  stopAt(node) {
+    this.stop?.setAttribute("tabindex", -1);
+    this.stop = node;
+    node.setAttribute("tabindex", 0);
+  }
+
+  // Go to the frame above, below or beside.
+  move(event, level, x, width) {
+    const row = this.rows[level];
+    const place = row.findIndex((one) => one.x === x);
+    const within = (one) => one.x + 1e-9 >= x && one.x < x + width;
+    const around = (one) => one.x <= x + 1e-9 && x < one.x + one.width;
+    const next = {
+      ArrowUp: () => this.rows[level - 1]?.find(around),
+      ArrowDown: () => this.rows[level + 1]?.find(within),
+      ArrowLeft: () => row[place - 1],
+      ArrowRight: () => row[place + 1],
+      Home: () => this.rows[0][0],
+    }[event.key];
+    if (!next) return;
+    event.preventDefault();
+    next()?.node.focus();
   }
 
   frame(frame, level, x, width, path) {
     const label = `${frame.name}: ${seconds(frame.value)}, ${percent(frame.value, this.root.value)}`;
     const zoom = () => this.zoom(path.length ? this.at([...path.slice(1), frame]) : this.root, path);
-    return drawing(
+    const node = drawing(
       "svg",
       {
         class: `frame ${this.kindOf(frame)}`,
@@ -61,18 +92,20 @@ class FlameGraph {
         y: level * FRAME_HEIGHT,
         width: `${width * 100}%`,
         height: FRAME_HEIGHT,
-        tabindex: 0,
+        tabindex: -1,
         role: "button",
         "aria-label": label,
         onclick: zoom,
-        onfocus: () => this.say(frame),
+        onfocus: () => (this.stopAt(node), this.say(frame)),
         onmouseenter: () => this.say(frame),
-        onkeydown: (event) => event.key === "Enter" && zoom(),
+        onkeydown: (event) => (event.key === "Enter" ? zoom() : this.move(event, level, x, width)),
       },
       drawing("title", {}, label),
       drawing("rect", { width: "100%", height: FRAME_HEIGHT - 1 }),
       drawing("text", { x: 4, y: 14 }, frame.name),
     );
+    (this.rows[level] ??= []).push({ node, x, width });
+    return node;
   }
 
   // The same frame in the whole tree; what is drawn above a zoomed frame is without its children.

@@ -54,7 +54,8 @@ function chartsOf(details) {
   }
   if (details.blame.length) {
     const graph = new FlameGraph(details.blame, details.own, "all waiting", "the wait, by who held the GIL meanwhile");
-    charts.push(section("Who held it", "Where the thread that held the GIL stood while others waited.", graph.node));
+    const others = details.by_knocks ? "knocks waited; no thread of the program did, as far as is known" : "others waited";
+    charts.push(section("Who held it", `Where the thread that held the GIL stood while ${others}.`, graph.node));
   }
   if (details.victims.length) {
     const graph = new FlameGraph(details.victims, details.own, "all waiting", "the wait, by who waited");
@@ -66,14 +67,19 @@ function chartsOf(details) {
   return charts;
 }
 
+let asked = 0;
+
 async function open(index) {
+  const turn = ++asked;
   const details = await detailsOf(index, data.batch);
+  if (turn !== asked) return; // another test was opened meanwhile
   const body = element(
     "div",
     { class: "test" },
     element("h1", {}, data.rows[index].at(-1)),
     element("dl", { class: "figures" }, details.figures.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
-    details.longest ? element("p", {}, details.longest) : null,
+    details.longest ? element("p", {}, `${details.longest}.`) : null,
+    details.convoy ? element("p", { class: "convoy" }, `Convoy: ${details.convoy}.`) : null,
     limitsOf(details),
     chartsOf(details),
     details.threads.length
@@ -96,6 +102,7 @@ async function open(index) {
 function openByAddress() {
   const found = /^#test-(\d+)$/.exec(location.hash);
   if (found && data.rows[Number(found[1])]) open(Number(found[1]));
+  else if (dialog.open) dialog.close();
 }
 
 // --- the run ---
@@ -132,25 +139,86 @@ function theme() {
   dispatchEvent(new Event("themechange"));
 }
 
-function start() {
-  const main = document.querySelector("main");
+function stallsOf(stalls) {
+  return stalls.map(({ test, lasted, place, thread, stacks }) =>
+    element(
+      "details",
+      { class: "stall" },
+      element(
+        "summary",
+        {},
+        `${seconds(lasted)}${test ? ` in ${test}` : ""}${place ? `, held at ${place}` : ""}${thread ? ` by ${thread}` : ""}`,
+      ),
+      element("pre", { tabindex: 0 }, stacks || "The stacks could not be written."),
+    ),
+  );
+}
+
+const CHANGE_COLUMNS = [
+  { head: "verdict", unit: "text", explains: "what the change counts as" },
+  { head: "metric", unit: "text", explains: "what is compared" },
+  { head: "before", unit: "printed", explains: "the worst of the saved runs, or the best where it is better now" },
+  { head: "after", unit: "printed", explains: "this run" },
+  { head: "change", unit: "printed", explains: "after less before" },
+  { head: "relative", unit: "printed", explains: "the change as a share of what it was" },
+  { head: "held by", unit: "place", explains: "where the GIL was held while others waited, after" },
+  { head: "test", unit: "text", explains: "the test's id" },
+];
+const CHANGE_CLASSES = { "over the gate": "breach", inconclusive: "doubt", worse: "worse", better: "better", steady: "" };
+const CHANGE_FILTERS = {
+  "what changed": (verdict) => verdict !== "steady",
+  "over the gate": (verdict) => verdict === "over the gate",
+  "not surely over it": (verdict) => verdict === "inconclusive",
+  worse: (verdict) => verdict === "worse",
+  better: (verdict) => verdict === "better",
+  unchanged: (verdict) => verdict === "steady",
+  all: () => true,
+};
+
+function comparisonOf({ closing, cautions, rows, left_out }) {
+  const places = new Map(data.rows.map((row, index) => [row.at(-1), index]));
+  const address = (row) => (places.has(rows[row].at(-1)) ? `#test-${places.get(rows[row].at(-1))}` : null);
+  const table = new TestsTable(
+    CHANGE_COLUMNS,
+    rows,
+    Object.fromEntries(Object.entries(CHANGE_FILTERS).map(([name, passes]) => [name, (row) => passes(rows[row][0])])),
+    (row) => CHANGE_CLASSES[rows[row][0]],
+    (row) => address(row) && (location.hash = address(row)),
+    address,
+    { caption: "Changes since the baseline", noun: "change" },
+  );
+  return section(
+    "Compared with the baseline",
+    null,
+    closing.map((line) => element("p", {}, line)),
+    cautions.map((line) => element("p", { class: "doubt" }, line)),
+    table.node,
+    left_out ? element("p", { class: "quiet" }, `${count(left_out, "unchanged metric")} left out.`) : null,
+  );
+}
+
+function testsOf() {
+  const address = (index) => `#test-${index}`;
+  const used = data.filters.filter(([, flag]) => !flag || data.flags.some((flags) => flags.includes(flag)));
   const table = new TestsTable(
     data.columns,
     data.rows,
-    Object.fromEntries(data.filters.map(([name, flag]) => [name, (index) => !flag || data.flags[index].includes(flag)])),
+    Object.fromEntries(used.map(([name, flag]) => [name, (index) => !flag || data.flags[index].includes(flag)])),
     (index) => data.flags[index],
-    (index) => (location.hash = `#test-${index}`),
+    (index) => (location.hash = address(index)),
+    address,
+    { caption: "Measured tests", noun: "test" },
   );
-  main.append(
-    section("Tests", "Click a column to sort by it, a test to see its threads, stacks and waits.", table.node),
-    data.comparison
-      ? section(
-          "Compared with the baseline",
-          data.comparison.explains,
-          tableOf(data.comparison.heads, data.comparison.rows, "Changes since the baseline"),
-        )
-      : "",
-  );
+  return section("Tests", "Click a column to sort by it, a test to see its threads, stacks and waits.", table.node);
+}
+
+function start() {
+  const main = document.querySelector("main");
+  if (data.stalls.length) {
+    main.append(section("Stalls", "No thread could get the GIL for so long; open one to see where all threads stood.", stallsOf(data.stalls)));
+  }
+  if (data.comparison) main.append(comparisonOf(data.comparison));
+  if (data.rows.length) main.append(testsOf());
   const places = document.getElementById("places");
   if (data.holders.length) {
     places.append(
@@ -160,7 +228,11 @@ function start() {
   if (data.victims.length) {
     places.append(section("Top victims", "Lines that waited for it.", barsOf(data.victims, data.wait, "of the wait")));
   }
-  dialog.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
+  dialog.addEventListener("close", () => {
+    asked++;
+    dialog.querySelector(".content").replaceChildren();
+    history.replaceState(null, "", location.pathname + location.search);
+  });
   dialog.querySelector("button").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.getElementById("theme").addEventListener("click", theme);

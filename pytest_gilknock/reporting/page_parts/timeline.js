@@ -27,7 +27,8 @@ class Timeline {
     const legend = ["holds", "waits", "forced"].map((kind) => element("span", { class: `key ${kind}` }, LEGEND[kind]));
     this.node = element("div", { class: "timeline" }, element("p", { class: "legend" }, legend), this.canvas, this.said);
     new ResizeObserver(() => this.draw()).observe(this.canvas);
-    addEventListener("themechange", () => this.draw());
+    const redraw = () => (this.canvas.isConnected ? this.draw() : removeEventListener("themechange", redraw));
+    addEventListener("themechange", redraw);
   }
 
   spoken() {

@@ -1,0 +1,282 @@
+"""What the page of a run says: its figures, its tests, who held the GIL and who waited. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilknock.model import units
+from pytest_gilknock.model.blame import listed
+from pytest_gilknock.model.convoy import convoy_of
+from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.model.stack import Stack
+from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.places import frame_text, longest_wait_text, place_text
+from pytest_gilknock.render.reading_text import convoy_text
+from pytest_gilknock.reporting.page import Page, Row
+from pytest_gilknock.reporting.terminal import doubts
+from pytest_gilknock.reporting.timelines import timelines
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.blame import StackPart
+    from pytest_gilknock.model.convoy import Convoy
+    from pytest_gilknock.model.reading import GilReading
+    from pytest_gilknock.model.stalls import Stall
+    from pytest_gilknock.model.wire import RawReading
+    from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
+    from pytest_gilknock.reporting.top_holders import TopHolders, TopPlace, TopPlaces
+
+MOST_STACKS = 60
+"""Stacks in one flame graph of a test; those least waited for are left out."""
+
+MOST_TIMELINES = 100
+"""Tests with a timeline: those whose threads waited most."""
+
+MOST_PLACES = 12
+"""Places in a list of holders or victims of the whole run."""
+
+MOST_STALLS = 20
+MOST_CONVOYS = 3
+"""How many are described above the table; all tests with one are found by its filter."""
+
+
+def page_of(results: Results) -> Page:
+    """Return the page of a run that kept all of its tests."""
+    tests = list(results.everything())
+    whole = results.summary()
+    top = results.places
+    drawn = dict(timelines(results.traces, _worst(tests)))
+    rows: list[Row] = []
+    convoys: list[tuple[Convoy, str]] = []
+    for test in tests:
+        reading = test.reading
+        convoy = convoy_of(reading)
+        rows.append(_row(test, reading, convoy, results.root))
+        if convoy is not None:
+            convoys.append((convoy, rows[-1].test))
+    return Page(
+        sentence=sentence(tests, top, results.root),
+        figures=_figures(whole, results.measured),
+        notes=[*_convoy_notes(convoys), *(("doubt", line.text) for line in doubts(results))],
+        how=list(_how(whole)),
+        rows=rows,
+        details=(
+            _details(test, drawn.get(test.nodeid), results.root)
+            if test.measured["phase"] == "call"
+            else _details(test, None, results.root)
+            for test in tests
+        ),
+        wait=top.wait,
+        holders=_places(top.holders, top.wait, results.root),
+        victims=_places(top.victims, top.wait, results.root),
+        stalls=[_stall(stall) for stall in results.stalls[:MOST_STALLS]],
+        changes=results.changes,
+    )
+
+
+def sentence(tests: Iterable[PhaseResult], top: TopHolders, root: str = "") -> str:
+    """Return the run in a sentence: how many tests kept others waiting, and what did most of it."""
+    raws = [test.measured["raw"] for test in tests]
+    if not raws:
+        return "No test was measured."
+    if all(raw["method"] == "disabled" for raw in raws):
+        return "The GIL was off in all tests: no thread waits for it."
+    waits = [wait for raw in raws if (wait := raw["wait"]) is not None]
+    if not waits:
+        return _by_knocks(raws)
+    text = _who_waited([wait for wait in waits if wait >= WORTH_A_ROW], top, root)
+    unknown = sum(raw["wait"] is None and raw["method"] != "disabled" for raw in raws)
+    if unknown:
+        text += f" In {units.count(unknown, 'more test')} the waits were not measured."
+    return text
+
+
+def _who_waited(waiting: list[float], top: TopHolders, root: str) -> str:
+    if not waiting:
+        return "No test kept a thread waiting for the GIL for a millisecond or more."
+    text = f"{units.count(len(waiting), 'test')} kept threads waiting {units.seconds(sum(waiting))}"
+    holders = top.holders.most(1)
+    if not holders or top.wait <= 0.0:
+        return f"{text}."
+    share = round(100 * holders[0].waited / top.wait)
+    place = place_text(holders[0].place, root)
+    return f"{text}; {place} did {share} % of it." if share >= 10 else f"{text}."
+
+
+def _by_knocks(raws: Iterable[RawReading]) -> str:
+    longest = max((raw["max_wait"] or 0.0 for raw in raws), default=0.0)
+    return (
+        "How long threads waited for the GIL was not measured; of the knocks of this plugin the"
+        f" longest waited {units.seconds(longest)}."
+    )
+
+
+def _figures(whole: RunSummary, measured: int) -> list[tuple[str, str]]:
+    gil = "enabled" if whole.gil_enabled else "disabled"
+    return [
+        ("tests measured", f"{measured:,}"),
+        ("wait", units.seconds(whole.wait)),
+        ("held", units.seconds(whole.held)),
+        ("contention", units.share(whole.contention)),
+        ("time", units.seconds(whole.wall) if whole.processes else units.NOT_MEASURED),
+        ("method", "/".join(whole.methods) or units.NOT_MEASURED),
+        ("GIL", gil if whole.processes else units.NOT_MEASURED),
+    ]
+
+
+def _how(whole: RunSummary) -> Iterator[str]:
+    if not whole.processes:
+        yield "No process told what it measured as a whole: they crashed, or ran no test."
+    elif whole.methods == ["exact"]:
+        yield (
+            "Method exact: every take and every release of the GIL was seen, so held, wait and the"
+            " counts are sums, not samples."
+        )
+    elif whole.disabled:
+        yield "The GIL was disabled: no thread waits for it, and there is nothing to measure."
+    else:
+        yield "Not every process could be measured exactly; there the numbers come from knocks."
+    for reason in whole.reasons:
+        yield f"Not exact: {printable(reason)}."
+    yield (
+        "Contention is the share of the time in which some thread held the GIL. A single-threaded"
+        " test in pure Python has contention 1 and wait 0: nobody else wanted to run. An event"
+        " loop that blocks itself does not wait for the GIL either."
+    )
+    yield (
+        "Who held it: threads that wait look, at random moments, where the holder stands. Blame"
+        " with few looks is a rough guess; the number of looks stands beside it."
+    )
+    if whole.processes and not whole.disabled:
+        yield (
+            f"Measuring took {units.seconds(whole.windows_cost)}, and its knocks held the GIL for"
+            f" {units.seconds(whole.knocks_held)}."
+        )
+
+
+def _convoy_notes(convoys: list[tuple[Convoy, str]]) -> Iterator[tuple[str, str]]:
+    convoys.sort(key=lambda one: -one[0].wait)
+    for convoy, test in convoys[:MOST_CONVOYS]:
+        yield "convoy", f"Convoy in {test}: {printable(convoy_text(convoy))}"
+    if more := len(convoys[MOST_CONVOYS:]):
+        yield "convoy", f"{units.count(more, 'more test')} with a convoy."
+
+
+# --- the table ---
+
+
+def _row(test: PhaseResult, reading: GilReading, convoy: Convoy | None, root: str) -> Row:
+    rows = listed(reading.blame, reading.wait)
+    flags = [
+        "breach" if test.breached else "doubt" if test.verdicts else "",
+        "convoy" if convoy is not None else "",
+        "failed" if test.outcome == "failed" else "",
+    ]
+    return Row(
+        metrics=[metric.of(reading) for metric in METRICS.values() if metric.shown],
+        threads=len(reading.threads) if reading.method == "exact" else None,
+        wall=reading.wall,
+        held_by=place_text(rows[0].place, root) if rows else "",
+        test=printable(test.name),
+        flags=" ".join(filter(None, flags)),
+    )
+
+
+def _places(places: TopPlaces, wait: float, root: str) -> list[dict[str, Any]]:
+    return [_place(place, root) for place in places.listed(MOST_PLACES, wait)[0]]
+
+
+def _place(place: TopPlace, root: str) -> dict[str, Any]:
+    return {
+        "place": place_text(place.place, root),
+        "waited": place.waited,
+        "tests": place.tests,
+        "threads": printable(place.thread_label),
+    }
+
+
+def _stall(stall: Stall) -> dict[str, Any]:
+    return {
+        "test": printable(stall.test),
+        "lasted": stall.lasted,
+        "place": printable(stall.place) if stall.place else None,
+        "thread": printable(stall.thread) if stall.thread else None,
+        "stacks": "\n".join(map(printable, stall.stacks.splitlines())),
+    }
+
+
+# --- one test ---
+
+
+def _worst(tests: list[PhaseResult]) -> set[str]:
+    """Return the ids of the tests that get a timeline: those whose threads waited most."""
+    waits = [
+        (test.measured["raw"]["wait"] or 0.0, test.nodeid)
+        for test in tests
+        if test.measured["phase"] == "call"
+    ]
+    return {nodeid for wait, nodeid in heapq.nlargest(MOST_TIMELINES, waits) if wait > 0.0}
+
+
+def _details(test: PhaseResult, timeline: dict[str, Any] | None, root: str) -> dict[str, Any]:
+    reading = test.reading
+    convoy = convoy_of(reading)
+    blame = [part for row in reading.blame for part in row.stacks]
+    by_knocks = not any(part.waited for part in blame)
+    if by_knocks:
+        blame = [part._replace(waited=part.knock_waited) for part in blame]
+    victims = [part for row in reading.victims for part in row.stacks]
+    own = {frame for part in (*blame, *victims) for frame in part.frames if frame.own}
+    return {
+        "figures": list(_test_figures(test, reading)),
+        "longest": longest_wait_text(reading.longest_wait, root) if reading.longest_wait else None,
+        "convoy": printable(convoy_text(convoy)) if convoy else None,
+        "verdicts": [(printable(verdict.fact), verdict.breached) for verdict in test.verdicts],
+        "threads": [
+            (
+                printable(thread.label),
+                thread.held,
+                thread.wait,
+                thread.max_wait,
+                thread.acquisitions,
+                thread.contended,
+            )
+            for thread in reading.busiest_threads
+        ],
+        "by_knocks": by_knocks,
+        "blame": _stacks(blame, root),
+        "victims": _stacks(victims, root),
+        "own": sorted({frame_text(frame, root) for frame in own}),
+        "waits": reading.wait_histogram or (),
+        "timeline": timeline,
+    }
+
+
+def _test_figures(test: PhaseResult, reading: GilReading) -> Iterator[tuple[str, str]]:
+    yield "outcome", printable(test.outcome)
+    yield "time", units.seconds(reading.wall)
+    yield "contention", units.share(reading.contention)
+    yield "wait", units.seconds(reading.wait)
+    yield "longest wait", units.seconds(reading.max_wait)
+    if reading.hand_over:
+        yield "hand-over", units.seconds(reading.hand_over)
+    if reading.unlooked:
+        yield "nobody looked", units.seconds(reading.unlooked)
+    looks = sum(row.looks for row in reading.blame)
+    yield "looks", str(looks) if reading.blame_method != "none" else units.NOT_MEASURED
+    if reading.knocks:
+        yield "knocks", f"{reading.knocks_waited} of {reading.knocks} waited"
+
+
+def _stacks(parts: Iterable[StackPart], root: str) -> list[tuple[list[str], float]]:
+    """Return (texts of the frames, outermost first; seconds), the most waited for first."""
+    most = sorted(parts, key=lambda part: -part.waited)[:MOST_STACKS]
+    return [(_frames(part.frames, root), part.waited) for part in most if part.waited > 0.0]
+
+
+def _frames(stack: Stack, root: str) -> list[str]:
+    texts = [frame_text(frame, root) for frame in reversed(stack)] or ["(no Python frame)"]
+    callee = next((frame.callee for frame in stack if frame.callee), None)
+    return texts if callee is None else [*texts, f"({printable(callee)})"]
