@@ -33,6 +33,7 @@ def _row(change: Change) -> ChangeRow:
     metric = METRICS[change.metric]
     printed = metric.unit.printed
     return ChangeRow(
+        test=printable(change.nodeid),
         verdict=change.verdict,
         metric=metric.title,
         before=(change.before, printed(change.before)),
@@ -40,7 +41,6 @@ def _row(change: Change) -> ChangeRow:
         change=(change.difference, metric.signed(change.difference)),
         relative=(_factor(change), percentage(change)),
         blame=printable(change.blame or ""),
-        test=printable(change.nodeid),
     )
 
 

@@ -124,6 +124,13 @@ class Trace:
         return self._raw["dropped"]
 
     @property
+    def recorded_from(self) -> int:
+        """From which moment (ticks) on every event is there: all of the window, unless some were
+        dropped."""
+        first = next(self.intervals(), None)
+        return first.end if first is not None and self.dropped else self._raw["opened"]
+
+    @property
     def duration(self) -> float:
         """For how long the window was open, in seconds."""
         return self._seconds(self._raw["ended"] - self._raw["opened"])

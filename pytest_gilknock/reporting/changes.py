@@ -11,6 +11,7 @@ Printed = tuple[float, str]
 class ChangeRow(NamedTuple):
     """One metric of one test, before and now."""
 
+    test: str
     verdict: str
     """``over the gate``, ``inconclusive``, ``worse``, ``better`` or ``steady``."""
 
@@ -21,8 +22,6 @@ class ChangeRow(NamedTuple):
     relative: Printed
     blame: str
     """Where the GIL was held while others waited longest; empty where nobody had to."""
-
-    test: str
 
 
 class Changes(NamedTuple):

@@ -131,11 +131,11 @@ def _columns() -> list[dict[str, Any]]:
     metrics = [metric for metric in METRICS.values() if metric.shown]
     numbers = [_column(one.title, _UNITS.get(one.unit.name, "count"), one.name) for one in metrics]
     return [
+        _column("test", "text", "the test's id"),
         *numbers,
         _column("threads", "count", "threads that took the GIL or waited for it"),
         _column("time", "s", "how long the test was measured"),
         _column("held by", "place", "where the GIL was held while others waited"),
-        _column("test", "text", "the test's id"),
     ]
 
 
@@ -145,7 +145,7 @@ def _column(head: str, unit: str, explains: str) -> dict[str, Any]:
 
 def _cells(row: Row) -> list[Any]:
     metrics = map(_rounded, row.metrics)
-    return [*metrics, row.threads, _rounded(row.wall), row.held_by, row.test]
+    return [row.test, *metrics, row.threads, _rounded(row.wall), row.held_by]
 
 
 def _rounded(value: float | None) -> float | None:

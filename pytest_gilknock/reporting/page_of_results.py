@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model import units
@@ -11,7 +12,7 @@ from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW
-from pytest_gilknock.model.stack import Stack
+from pytest_gilknock.model.stack import Frame, Stack
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.places import frame_text, longest_wait_text, place_text
 from pytest_gilknock.render.reading_text import convoy_text
@@ -277,6 +278,18 @@ def _stacks(parts: Iterable[StackPart], root: str) -> list[tuple[list[str], floa
 
 
 def _frames(stack: Stack, root: str) -> list[str]:
-    texts = [frame_text(frame, root) for frame in reversed(stack)] or ["(no Python frame)"]
+    """Return texts of the frames, outermost first; pytest's own around the test become one."""
+    frames = [*reversed(stack)]
+    outer = [*takewhile(lambda frame: not frame.own, frames)]
+    last = max((at for at, frame in enumerate(outer) if _is_pytests(frame)), default=-1)
+    texts = [frame_text(frame, root) for frame in frames[last + 1 :]]
+    if last >= 0:
+        texts.insert(0, "(pytest)")
+    texts = texts or ["(no Python frame)"]
     callee = next((frame.callee for frame in stack if frame.callee), None)
     return texts if callee is None else [*texts, f"({printable(callee)})"]
+
+
+def _is_pytests(frame: Frame) -> bool:
+    parts = frame.file.replace("\\", "/").split("/")
+    return not {"_pytest", "pluggy", "xdist"}.isdisjoint(parts)

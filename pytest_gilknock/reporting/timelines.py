@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gilknock.model.trace import Interval, Trace, ends_forced
+from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.wire import ProcessTrace
 
 MOST_SLICES = 3_000
-"""Holds and waits in one timeline; it shows the first part of a test that has more."""
+"""Holds and waits in one timeline, the longest ones; without the others the whole test is seen."""
 
 MOST_THREADS = 24
-"""Tracks in one timeline: those of the threads with most holds and waits."""
+"""Tracks in one timeline: those of the threads that held the GIL or waited longest."""
 
 WAITS, HOLDS, HOLDS_UNTIL_FORCED = range(3)
 
@@ -35,8 +36,10 @@ def timelines(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (test id, timeline) for the calls of the wanted tests whose events are there.
 
-    A timeline has its ``length`` (us), ``left_out`` slices, and for each of its ``threads`` the
-    ``name`` and the ``slices`` in one flat list: start, end, kind, start, end, kind and so on.
+    A timeline has its ``length`` (us), how much of its beginning is ``unknown`` (us) as the trace
+    had no room for it, and for each of its ``threads`` the ``name`` and the ``slices`` in one flat
+    list: start, end, kind, start, end, kind and so on. ``left_out`` slices are not there, which are
+    no longer than ``shortest`` (us), nor are ``threads_left_out``.
     """
     for process in traces:
         raw = process["raw"]
@@ -45,11 +48,14 @@ def timelines(
         trace = Trace(raw)
         tracks = _tracks(trace)
         forced = trace.forced_out()
+        recorded = trace.recorded_from
         for nodeid, phase, start, end in process["spans"]:
             if phase == "call" and nodeid in wanted:
                 found = _cut(tracks, forced, start, end, raw["clock"][2] * 1e-3)
                 if found:
-                    yield nodeid, _timeline(trace, found, (end - start) * raw["clock"][2] * 1e-3)
+                    per_tick = raw["clock"][2] * 1e-3
+                    unknown = max(0.0, (recorded - start) * per_tick)
+                    yield nodeid, _timeline(trace, found, (end - start) * per_tick, unknown)
 
 
 def _tracks(trace: Trace) -> dict[int, list[Interval]]:
@@ -88,26 +94,32 @@ def _cut(
     return found
 
 
-def _timeline(trace: Trace, found: dict[int, list[Slice]], length: float) -> dict[str, Any]:
-    total = sum(map(len, found.values()))
-    until = _end_of_room([one for slices in found.values() for one in slices])
-    busiest = sorted(found.items(), key=lambda item: -len(item[1]))[:MOST_THREADS]
-    threads = [
-        {"name": trace.thread(serial).label, "slices": list(_flat(slices, until))}
-        for serial, slices in sorted(busiest)
-    ]
+def _timeline(
+    trace: Trace, found: dict[int, list[Slice]], length: float, unknown: float
+) -> dict[str, Any]:
+    busiest = sorted(found.items(), key=lambda item: -sum(map(_lasted, item[1])))[:MOST_THREADS]
+    lasted = sorted((_lasted(one) for _, slices in busiest for one in slices), reverse=True)
+    shortest = lasted[MOST_SLICES - 1] if len(lasted) > MOST_SLICES else 0.0
+    room = MOST_SLICES - sum(one > shortest for one in lasted)  # for those just as short
+    threads = []
+    for serial, slices in sorted(busiest):
+        flat: list[float] = []
+        for start, end, kind in slices:
+            if end - start < shortest or (end - start == shortest and shortest and room <= 0):
+                continue
+            room -= end - start == shortest
+            flat += (round(start, 1), round(end, 1), kind)
+        threads.append({"name": printable(trace.thread(serial).label), "slices": flat})
     shown = sum(len(thread["slices"]) // 3 for thread in threads)
-    return {"length": round(length, 1), "left_out": total - shown, "threads": threads}
+    return {
+        "length": round(length, 1),
+        "unknown": round(unknown, 1),
+        "left_out": len(lasted) - shown,
+        "shortest": round(shortest, 1),
+        "threads_left_out": len(found) - len(busiest),
+        "threads": threads,
+    }
 
 
-def _end_of_room(slices: list[Slice]) -> float:
-    """Return from which moment on there is no room for slices."""
-    if len(slices) <= MOST_SLICES:
-        return float("inf")
-    return sorted(slices)[MOST_SLICES].start
-
-
-def _flat(slices: list[Slice], until: float) -> Iterator[float]:
-    for start, end, kind in slices:
-        if start < until:
-            yield from (round(start, 1), round(end, 1), kind)
+def _lasted(one: Slice) -> float:
+    return one.end - one.start

@@ -77,9 +77,9 @@ def test_a_column_sorts_both_ways(show):
     assert page.find_element("css selector", "[aria-sort]").get_attribute("aria-sort") == (
         "descending"
     )
-    click(page, "table.tests thead th:nth-child(2) button")
+    click(page, "table.tests thead th:nth-child(3) button")
     assert texts(page, ids) == ["t.py::test_00000", "t.py::test_00001", "t.py::test_00002"]
-    click(page, "table.tests thead th:last-child button")
+    click(page, "table.tests thead th:first-child button")
     assert texts(page, ids)[0] == "t.py::test_00000"
 
 

@@ -110,7 +110,7 @@ def test_names_from_outside_stay_text():
     tags = [tag for tag, _ in one.tags]
     assert "img" not in tags
     assert "b" not in tags
-    assert one.run["rows"][0][-1] == HOSTILE.replace("\u2028", "\\u2028")
+    assert one.run["rows"][0][0] == HOSTILE.replace("\u2028", "\\u2028")
     assert not [attrs for _, attrs in one.tags if any(name.startswith("on") for name in attrs)]
 
 
@@ -150,7 +150,7 @@ def test_the_run_in_a_sentence(readings, said):
 def test_without_a_gil_the_page_says_so():
     one = page(("t", measured(disabled())), run=disabled())
     assert "The GIL was disabled" in one.text
-    assert one.run["rows"][0][:3] == [None, None, None]
+    assert one.run["rows"][0][1:4] == [None, None, None]
 
 
 def test_the_format_is_found_and_says_what_it_lacks(monkeypatch):
@@ -210,6 +210,31 @@ def test_a_run_whose_processes_crashed_says_nothing_of_the_gil():
     assert "its knocks held" not in one.text
 
 
+def test_the_frames_of_pytest_around_a_test_are_one():
+    site = "/env/lib/python3.13/site-packages"
+    stack = (
+        (f"{site}/_pytest/raises.py", 9, "raises", None),
+        ("/src/t.py", 3, "test", None),
+        (f"{site}/_pytest/python.py", 187, "pytest_pyfunc_call", None),
+        (f"{site}/some_plugin.py", 2, "hook", None),
+        (f"{site}/pluggy/_callers.py", 80, "_multicall", None),
+        ("/src/conftest.py", 5, "pytest_runtest_call", None),
+        (f"{site}/pluggy/_callers.py", 80, "_multicall", None),
+        ("<frozen runpy>", 88, "_run_code", None),
+    )
+    row = (stack, 11, "MainThread", 0.1, 25, 0.0, 0)
+    (details,) = page(("t", measured(raw(blame=[row])))).details(0)
+    assert details["blame"][0][0] == [
+        "(pytest)",
+        "conftest.py:5 pytest_runtest_call",
+        "site-packages/pluggy/_callers.py:80 _multicall",
+        "site-packages/some_plugin.py:2 hook",
+        "site-packages/_pytest/python.py:187 pytest_pyfunc_call",
+        "t.py:3 test",
+        "site-packages/_pytest/raises.py:9 raises",
+    ]
+
+
 def test_stalls_are_shown():
     results = results_of(("t", measured(raw())))
     stacks = 'Thread 0x1 (most recent call first):\n  File "/a/b.py", line 3 in </script>\x1b[2J\n'
@@ -246,10 +271,10 @@ def test_a_convoy_is_named():
 def test_a_comparison_is_shown():
     results = results_of(("t", measured(raw())))
     number = (0.25, "250 ms")
-    row = ChangeRow("worse", "wait", number, number, number, (1.0, "+100%"), "", HOSTILE)
+    row = ChangeRow(HOSTILE, "worse", "wait", number, number, number, (1.0, "+100%"), "")
     results.changes = Changes(["1 test compared"], ["Warning: <b>"], [row], 7)
     one = shown(results)
-    assert one.run["comparison"]["rows"][0][:3] == ["worse", "wait", [0.25, "250 ms"]]
+    assert one.run["comparison"]["rows"][0][1:4] == ["worse", "wait", [0.25, "250 ms"]]
     assert one.run["comparison"]["left_out"] == 7
     assert page(("t", measured(raw()))).run["comparison"] is None
     assert "b" not in [tag for tag, _ in one.tags]

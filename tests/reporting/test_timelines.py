@@ -73,12 +73,31 @@ def test_a_process_without_a_trace_has_no_timelines():
     assert list(timelines([process], {"t"})) == []
 
 
-def test_a_long_test_shows_its_first_part_and_counts_the_rest(monkeypatch):
+def test_a_long_test_shows_its_longest_slices_and_counts_the_rest(monkeypatch):
     monkeypatch.setattr(module, "MOST_SLICES", 5)
-    events = [(10_000 + 10 * n, 10_005 + 10 * n, MAIN, 0) for n in range(50)]
+    events = [(10_000 + 100 * n, 10_010 + 100 * n + n % 10, MAIN, 0) for n in range(50)]
     timeline = only(trace(events, [CALL]))
-    assert len(tracks(timeline)["MainThread"]) == 5
+    slices = tracks(timeline)["MainThread"]
+    assert [start for start, _, _ in slices] == [0.9, 1.9, 2.9, 3.9, 4.9]
     assert timeline["left_out"] == 45
+    assert timeline["shortest"] == 0.0  # 19 ns
+
+
+def test_of_slices_equally_long_there_are_no_more_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(module, "MOST_SLICES", 5)
+    events = [(10_000 + 200 * n, 10_100 + 200 * n, MAIN, 0) for n in range(40)]
+    timeline = only(trace([*events, (18_500, 19_900, WORKER, 0)], [CALL]))
+    assert {name: len(slices) for name, slices in tracks(timeline).items()} == {
+        "MainThread": 4,
+        "thread 12": 1,
+    }
+    assert (timeline["left_out"], timeline["shortest"]) == (36, 0.1)
+
+
+def test_what_the_trace_had_no_room_for_is_unknown():
+    events = [(12_000, 13_000, MAIN, 0), (14_000, 15_000, MAIN, 0)]
+    assert only(trace(events, [CALL], dropped=7))["unknown"] == 3.0
+    assert only(trace(events, [CALL]))["unknown"] == 0.0
 
 
 def test_the_busiest_threads_get_tracks(monkeypatch):
@@ -86,4 +105,4 @@ def test_the_busiest_threads_get_tracks(monkeypatch):
     events = [(10_000, 10_500, MAIN, 0), (11_000, 11_500, WORKER, 0), (12_000, 12_500, WORKER, 0)]
     timeline = only(trace(events, [CALL]))
     assert list(tracks(timeline)) == ["thread 12"]
-    assert timeline["left_out"] == 1
+    assert (timeline["left_out"], timeline["threads_left_out"]) == (0, 1)

@@ -32,6 +32,13 @@ function seconds(value) {
   return `${scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${unit}`;
 }
 
+// As little as a label needs: 512 us, 4.1 ms.
+function briefly(value) {
+  const [scaled, unit] =
+    value < 1e-6 ? [value * 1e9, "ns"] : value < 1e-3 ? [value * 1e6, "us"] : value < 1 ? [value * 1e3, "ms"] : [value, "s"];
+  return `${Number(scaled.toPrecision(scaled < 10 ? 2 : 3))} ${unit}`;
+}
+
 function share(value) {
   return value == null ? NOT_MEASURED : value.toFixed(3);
 }

@@ -2,7 +2,7 @@
 // from frame to frame, Enter zooms; only one of them is a stop of the tab key.
 
 const FRAME_HEIGHT = 20;
-const LEAST_WIDTH = 0.0008; // of the whole; narrower frames are not drawn
+const LEAST_WIDTH = 0.003; // of the whole; narrower frames are not drawn
 
 // `stacks`: [[frame texts, outermost first], seconds]. Equal ways from the root become one frame.
 function treeOf(stacks, name) {

@@ -48,9 +48,13 @@ function limitsOf(details) {
 function chartsOf(details) {
   const charts = [];
   if (details.timeline) {
-    const timeline = new Timeline(details.timeline.threads, details.timeline.length);
-    const left = details.timeline.left_out;
-    charts.push(section("Timeline", left ? `The first part only: ${count(left, "slice")} left out.` : null, timeline.node));
+    const { threads, length, unknown, left_out, shortest, threads_left_out } = details.timeline;
+    const lacks = [
+      left_out ? `${count(left_out, "slice")} of ${seconds(shortest * 1e-6)} or less left out.` : "",
+      threads_left_out ? `${count(threads_left_out, "thread")} left out.` : "",
+      unknown ? `Of the first ${seconds(unknown * 1e-6)} nothing was recorded: raise the ini key gil_trace_events.` : "",
+    ].filter(Boolean);
+    charts.push(section("Timeline", lacks.join(" "), new Timeline(threads, length, unknown).node));
   }
   if (details.blame.length) {
     const graph = new FlameGraph(details.blame, details.own, "all waiting", "the wait, by who held the GIL meanwhile");
@@ -62,7 +66,8 @@ function chartsOf(details) {
     charts.push(section("Who waited", "Where the threads stood that waited for the GIL.", graph.node));
   }
   if (details.waits.length) {
-    charts.push(section("How long waits lasted", null, histogramOf(details.waits)));
+    const explains = "Waits for the GIL by their length, each bar from the length below it to twice that.";
+    charts.push(section("How long waits lasted", explains, histogramOf(details.waits)));
   }
   return charts;
 }
@@ -76,7 +81,7 @@ async function open(index) {
   const body = element(
     "div",
     { class: "test" },
-    element("h1", {}, data.rows[index].at(-1)),
+    element("h1", {}, data.rows[index][0]),
     element("dl", { class: "figures" }, details.figures.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
     details.longest ? element("p", {}, `${details.longest}.`) : null,
     details.convoy ? element("p", { class: "convoy" }, `Convoy: ${details.convoy}.`) : null,
@@ -155,6 +160,7 @@ function stallsOf(stalls) {
 }
 
 const CHANGE_COLUMNS = [
+  { head: "test", unit: "text", explains: "the test's id" },
   { head: "verdict", unit: "text", explains: "what the change counts as" },
   { head: "metric", unit: "text", explains: "what is compared" },
   { head: "before", unit: "printed", explains: "the worst of the saved runs, or the best where it is better now" },
@@ -162,7 +168,6 @@ const CHANGE_COLUMNS = [
   { head: "change", unit: "printed", explains: "after less before" },
   { head: "relative", unit: "printed", explains: "the change as a share of what it was" },
   { head: "held by", unit: "place", explains: "where the GIL was held while others waited, after" },
-  { head: "test", unit: "text", explains: "the test's id" },
 ];
 const CHANGE_CLASSES = { "over the gate": "breach", inconclusive: "doubt", worse: "worse", better: "better", steady: "" };
 const CHANGE_FILTERS = {
@@ -176,13 +181,13 @@ const CHANGE_FILTERS = {
 };
 
 function comparisonOf({ closing, cautions, rows, left_out }) {
-  const places = new Map(data.rows.map((row, index) => [row.at(-1), index]));
-  const address = (row) => (places.has(rows[row].at(-1)) ? `#test-${places.get(rows[row].at(-1))}` : null);
+  const places = new Map(data.rows.map((row, index) => [row[0], index]));
+  const address = (row) => (places.has(rows[row][0]) ? `#test-${places.get(rows[row][0])}` : null);
   const table = new TestsTable(
     CHANGE_COLUMNS,
     rows,
-    Object.fromEntries(Object.entries(CHANGE_FILTERS).map(([name, passes]) => [name, (row) => passes(rows[row][0])])),
-    (row) => CHANGE_CLASSES[rows[row][0]],
+    Object.fromEntries(Object.entries(CHANGE_FILTERS).map(([name, passes]) => [name, (row) => passes(rows[row][1])])),
+    (row) => CHANGE_CLASSES[rows[row][1]],
     (row) => address(row) && (location.hash = address(row)),
     address,
     { caption: "Changes since the baseline", noun: "change" },
@@ -237,6 +242,7 @@ function start() {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.getElementById("theme").addEventListener("click", theme);
   addEventListener("hashchange", openByAddress);
+  addEventListener("beforeprint", () => document.querySelectorAll("body > details").forEach((one) => (one.open = true)));
   openByAddress();
 }
 

@@ -4,7 +4,7 @@ const ROWS_AT_ONCE = 100;
 const TEXTS = new Set(["text", "place"]);
 
 class TestsTable {
-  // `columns`: {head, unit, explains, first}; `rows`: arrays of values in their order, the test's id last;
+  // `columns`: {head, unit, explains, first}; `rows`: arrays of values in their order, the test's id first;
   // `filters`: {name: (row index) => boolean}, of which the first holds at the start; `flags(index)`: classes
   // of a row; `open(index)` shows one test, `address(index)` is where it is found, null where it is not known;
   // `words`: {caption, noun}.
@@ -17,6 +17,7 @@ class TestsTable {
     this.build();
     this.order = rows.map((row, index) => index);
     const first = columns.findIndex((column) => column.first);
+    this.most = first >= 0 ? rows.reduce((most, row) => Math.max(most, row[first] ?? 0), 0) : 0;
     if (first >= 0) this.sortBy(first, false);
     else this.restart();
   }
@@ -117,16 +118,17 @@ class TestsTable {
   }
 
   row(index) {
-    const last = this.columns.length - 1;
     const address = this.address(index);
     return element(
       "tr",
       { "data-index": index, class: this.flags(index) },
       this.columns.map((column, place) => {
         const text = PRINTED[column.unit](this.rows[index][place]);
-        return place === last
+        return place === 0
           ? element("th", { scope: "row" }, address == null ? text : element("a", { href: address }, text))
-          : element("td", { class: column.unit }, text);
+          : column.first && this.most > 0
+            ? element("td", { class: "number part", style: `--part: ${(100 * (this.rows[index][place] ?? 0)) / this.most}%` }, text)
+            : element("td", { class: TEXTS.has(column.unit) ? column.unit : "number" }, text);
       }),
     );
   }

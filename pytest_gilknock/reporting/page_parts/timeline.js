@@ -1,7 +1,6 @@
 // A track for each thread: when it held the GIL and when it waited. Wheel or + and - zoom, dragging or arrows move.
 
 const TRACK = 26;
-const NAMES = 150;
 const AXIS = 22;
 const WAITS = 0;
 const LEGEND = { holds: "holds the GIL", waits: "waits for it", forced: "told to drop it" };
@@ -9,8 +8,9 @@ const LEGEND = { holds: "holds the GIL", waits: "waits for it", forced: "told to
 class Timeline {
   // `threads`: [{name, slices: [from, to, kind, ...]}] in microseconds since the test began; kind 0: waits,
   // 1: holds, 2: holds until it is forced to drop the GIL.
-  constructor(threads, length) {
-    Object.assign(this, { threads, length, from: 0, to: length });
+  // `unknown`: how much of the beginning was not recorded.
+  constructor(threads, length, unknown) {
+    Object.assign(this, { threads, length, unknown, from: 0, to: length });
     this.canvas = element("canvas", {
       tabindex: 0,
       role: "img",
@@ -56,10 +56,15 @@ class Timeline {
     this.show(at - (at - this.from) * factor, at + (this.to - at) * factor);
   }
 
+  // How wide the names of the threads are.
+  get names() {
+    return this.canvas.clientWidth < 600 ? 84 : 150;
+  }
+
   // The moment under a pointer.
   moment(event) {
     const box = this.canvas.getBoundingClientRect();
-    return this.from + ((event.clientX - box.left - NAMES) / (box.width - NAMES)) * (this.to - this.from);
+    return this.from + ((event.clientX - box.left - this.names) / (box.width - this.names)) * (this.to - this.from);
   }
 
   wheel(event) {
@@ -114,6 +119,7 @@ class Timeline {
     const ratio = devicePixelRatio || 1;
     const width = this.canvas.clientWidth;
     const height = this.threads.length * TRACK + AXIS;
+    const names = this.names;
     if (width === 0) return;
     this.canvas.width = width * ratio;
     this.canvas.height = height * ratio;
@@ -125,8 +131,14 @@ class Timeline {
     const paint = this.canvas.getContext("2d");
     paint.scale(ratio, ratio);
     paint.font = "12px system-ui, sans-serif";
-    const scale = (width - NAMES) / (this.to - this.from);
-    const x = (moment) => NAMES + (moment - this.from) * scale;
+    const scale = (width - names) / (this.to - this.from);
+    const x = (moment) => names + (moment - this.from) * scale;
+    if (this.unknown > this.from) {
+      paint.fillStyle = line;
+      paint.fillRect(names, 0, Math.min(width, x(this.unknown)) - names, height - AXIS);
+      paint.fillStyle = quiet;
+      paint.fillText("not recorded", names + 6, 17, Math.max(0, x(this.unknown) - names - 8));
+    }
     this.threads.forEach(({ name, slices }, row) => {
       const y = row * TRACK;
       paint.fillStyle = line;
@@ -134,20 +146,20 @@ class Timeline {
       for (let i = 0; i < slices.length; i += 3) {
         const [from, to, kind] = [slices[i], slices[i + 1], slices[i + 2]];
         if (to < this.from || from > this.to) continue;
-        const left = Math.max(NAMES, x(from));
+        const left = Math.max(names, x(from));
         paint.fillStyle = kind === WAITS ? waits : holds;
         paint.fillRect(left, y + (kind === WAITS ? 9 : 4), Math.max(0.6, Math.min(width, x(to)) - left), kind === WAITS ? 7 : 17);
-        if (kind === 2 && x(to) >= NAMES) {
+        if (kind === 2 && x(to) >= names) {
           paint.fillStyle = forced;
           paint.fillRect(x(to) - 1, y + 2, 1.5, 21);
         }
       }
-      paint.clearRect(0, y, NAMES - 2, TRACK - 1);
+      paint.clearRect(0, y, names - 2, TRACK - 1);
       paint.fillStyle = ink;
-      paint.fillText(name, 4, y + 17, NAMES - 10);
+      paint.fillText(name, 4, y + 17, names - 10);
     });
     paint.fillStyle = quiet;
-    const step = niceStep((this.to - this.from) / Math.max(2, (width - NAMES) / 110));
+    const step = niceStep((this.to - this.from) / Math.max(2, (width - names) / 110));
     for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step) {
       paint.fillRect(x(at), 0, 0.5, height - AXIS + 4);
       paint.fillText(seconds(at * 1e-6), x(at) + 3, height - 6);
