@@ -2,9 +2,39 @@
 
 import glob
 import os
+import shlex
+import shutil
+import sys
 import sysconfig
 
-from setuptools import Extension, setup
+BUILDING = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}
+
+
+def what_is_missing() -> str | None:
+    """Say in one sentence why the extension cannot be built here; None where it can."""
+    if sys.platform not in ("linux", "darwin"):
+        return f"it runs on Linux and macOS, and this is {sys.platform}"
+    if sys.implementation.name != "cpython":
+        return f"it measures the GIL of CPython, and this is {sys.implementation.name}"
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    if shutil.which(shlex.split(compiler)[0]) is None:
+        return (
+            f"it needs a C compiler, and there is no {compiler!r}; install one, as with"
+            " 'apt install gcc libc6-dev' or 'xcode-select --install', or name yours in CC"
+        )
+    header = os.path.join(sysconfig.get_path("include"), "Python.h")
+    if not os.path.exists(header):
+        return (
+            f"it needs Python's headers, as of 'apt install python3-dev', and {header} is not there"
+        )
+    return None
+
+
+# Before setuptools says anything, so that pip shows this sentence alone.
+if BUILDING.intersection(sys.argv) and (missing := what_is_missing()):
+    raise SystemExit(f"pytest-gilknock cannot be built: {missing}.")
+
+from setuptools import Extension, setup  # noqa: E402
 
 # GILKNOCK_SANITIZE=address,undefined (or thread) builds the extension with these sanitizers.
 SANITIZE = os.environ.get("GILKNOCK_SANITIZE", "")
@@ -14,6 +44,8 @@ link_args: list[str] = []
 if SANITIZE:
     compile_args += [f"-fsanitize={SANITIZE}", "-g", "-O1", "-fno-omit-frame-pointer"]
     link_args += [f"-fsanitize={SANITIZE}"]
+elif "-g" not in os.environ.get("CFLAGS", "").split():
+    compile_args += ["-g0"]  # many a Python asks for debug info: four times the size of the code
 
 setup(
     ext_modules=[

@@ -52,5 +52,7 @@ def test_a_workflow_has_few_rights_and_runs_what_was_reviewed(path):
     uses = re.findall(r"uses: (\S+)(.*)", text)
     assert uses
     for action, comment in uses:
+        if action.startswith("$/.github/workflows/"):
+            continue  # a workflow of this very commit
         assert re.fullmatch(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}", action), action
         assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), action
