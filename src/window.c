@@ -348,24 +348,39 @@ static PyObject *seconds_unless_negative(double seconds) {
     return seconds < 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(seconds);
 }
 
+/* Whether two states of the counters tell something of a window that lasted so long. */
+static bool fits(const struct machine_load *load, double lasted) {
+    return load->time >= 0.75 * lasted && load->time <= 1.5 * lasted;
+}
+
+/* Tell what others took of the machine while a window was open, which lasted so long; of a window too
+ * short for that, what they took just before and in it. Returns false where neither is known. */
+static bool find_load(const Window *window, double lasted, struct machine_load *load) {
+    bool is_short = lasted < LOOK_AGE_NS * 1e-9;
+    machine_load_refresh(is_short ? LOOK_AGE_NS : LOOK_AGE_NS / 10);
+    const struct machine_counters *latest = machine_load_counters();
+    if (!is_short && machine_load_between(&window->machine_base, latest, load) &&
+        fits(load, lasted)) {
+        return true;
+    }
+    const struct machine_counters *recent = machine_load_recent();
+    return lasted < 2e-9 * MACHINE_RECENT_NS && recent != NULL &&
+           machine_load_between(recent, latest, load);
+}
+
 /* What others took of the machine: (processors, idle, others, throttled, stalled), the last four in
- * seconds; None where that is not known or the looks do not fit the window. */
+ * seconds; None where that is not known. */
 static PyObject *machine(const Window *window, uint64_t now) {
     double lasted = clock_seconds(clock_elapsed(window->opened, now));
-    if (window->method == METHOD_DISABLED || lasted < LOOK_AGE_NS * 1e-9) {
-        Py_RETURN_NONE;
-    }
-    machine_load_refresh(LOOK_AGE_NS / 10);
     struct machine_load load;
-    if (!machine_load_between(&window->machine_base, machine_load_counters(), &load) ||
-        load.time < 0.75 * lasted || load.time > 1.5 * lasted) {
+    if (window->method == METHOD_DISABLED || !find_load(window, lasted, &load)) {
         Py_RETURN_NONE;
     }
     /* The looks do not begin and end with the window: theirs is taken for its part. */
     double part = lasted / load.time;
     return Py_BuildValue("dddNN", load.processors, load.idle * part, load.others * part,
-                         seconds_unless_negative(load.throttled),
-                         seconds_unless_negative(load.stalled));
+                         seconds_unless_negative(load.throttled * part),
+                         seconds_unless_negative(load.stalled * part));
 }
 
 static double switch_interval(void) {

@@ -41,6 +41,10 @@ RANK: dict[ChangeVerdict, int] = {
 }
 
 
+DELAY_MARGIN = 1.25
+"""So many times what others seem to have caused counts as theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class BaselineRuns:
     """The saved runs a run is compared with: their names, and each test's entries in them."""
@@ -259,17 +263,34 @@ def _doubt(metric: Metric, after: BaselineEntry) -> str:
         words.append(f"other programs used {used}")
     if after.throttled:
         words.append(f"a quota held it up for {units.seconds(after.throttled)}")
-    return " and ".join(words)
+    return " and ".join(words) or "others used the processors"
 
 
 def _excess_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> float:
     """Return the share of processor time that others took beyond what they took of the saved runs.
 
     These cancel out: a process that gets half of the time it is ready to use, where it got two
-    thirds before, is slowed down as by others that take a quarter.
+    thirds before, is slowed down as by others that take a quarter. The share is an estimate: by
+    :data:`DELAY_MARGIN` more counts as theirs.
     """
     usual = median(entry.lost_share for entry in before)
-    return max(0.0, 1.0 - (1.0 - after.lost_share) / (1.0 - usual)) if usual < 1.0 else 0.0
+    share = min(after.lost_share, _missed_share(before, after))
+    excess = 1.0 - (1.0 - share) / (1.0 - usual) if usual < 1.0 else 0.0
+    return min(max(0.0, DELAY_MARGIN * excess), 1.0)
+
+
+def _missed_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> float:
+    """Return the share of the processor time used in the saved runs that was not had now.
+
+    Threads that take turns at the GIL keep about one processor at work. As long as they get it, a
+    program that takes another one does not slow them down, though they stand ready now and then.
+    1 where this is not known.
+    """
+    wanted = [entry.ready / entry.wall for entry in before if entry.used is not None and entry.wall]
+    if not wanted or after.used is None or not after.wall:
+        return 1.0
+    had = after.used / after.wall
+    return max(0.0, 1.0 - had / median(wanted)) if median(wanted) else 0.0
 
 
 def _confidence(entries: Iterable[BaselineEntry]) -> tuple[float, float]:

@@ -10,7 +10,8 @@ class MachineLoad:
     """The machine while a window was open: its processors, and who else used them.
 
     Only the processors that this process may run on count. The numbers come from ``/proc/stat`` in
-    steps of 10 ms for each processor.
+    steps of 10 ms for each processor. Of a window shorter than 50 ms they are those of some 100 ms
+    up to its end, taken for its part.
     """
 
     processors: float

@@ -38,6 +38,31 @@ void machine_load_add(struct machine_counters *counters, const struct machine_lo
     counters->stalled = look->stalled;
 }
 
+static bool is_mark(const struct machine_counters *mark, const struct machine_counters *latest) {
+    return mark->looked != 0 && mark->epoch == latest->epoch && mark->looked <= latest->looked;
+}
+
+void machine_marks_keep(struct machine_marks *marks, const struct machine_counters *latest) {
+    if (!is_mark(&marks->newer, latest)) {
+        *marks = (struct machine_marks){.newer = *latest};
+    } else if (latest->looked - marks->newer.looked >= MACHINE_RECENT_NS) {
+        marks->older = marks->newer;
+        marks->newer = *latest;
+    }
+}
+
+const struct machine_counters *machine_marks_before(const struct machine_marks *marks,
+                                                    const struct machine_counters *latest) {
+    const struct machine_counters *found[] = {&marks->newer, &marks->older};
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t age = latest->looked - found[i]->looked;
+        if (is_mark(found[i], latest) && age >= MACHINE_RECENT_NS && age <= MACHINE_OLD_NS) {
+            return found[i];
+        }
+    }
+    return NULL;
+}
+
 static double between(double low, double value, double high) {
     return value < low ? low : value > high ? high : value;
 }
@@ -79,6 +104,7 @@ bool machine_load_between(const struct machine_counters *before,
 
 static struct {
     struct machine_counters counters;
+    struct machine_marks marks;
     struct machine_look looks[2];
     int latest;    /* of the two */
     uint64_t cost; /* ns that the latest took this thread */
@@ -129,12 +155,17 @@ void machine_load_refresh(uint64_t age) {
     struct machine_look *look = &state.looks[1 - state.latest];
     if (take_look(look)) {
         machine_load_add(&state.counters, &state.looks[state.latest], look);
+        machine_marks_keep(&state.marks, &state.counters);
         state.latest = 1 - state.latest;
     }
     state.cost = thread_time() - began;
 }
 
 const struct machine_counters *machine_load_counters(void) { return &state.counters; }
+
+const struct machine_counters *machine_load_recent(void) {
+    return machine_marks_before(&state.marks, &state.counters);
+}
 
 void machine_load_after_fork(void) {
     uint64_t epoch = state.counters.epoch + 1;
@@ -143,20 +174,12 @@ void machine_load_after_fork(void) {
 
 #else
 
-/* Processor time of this thread, ns: a busy machine makes a look last, but not cost more. */
-static uint64_t thread_time(void) {
-    struct timespec time;
-    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) != 0) {
-        return 0;
-    }
-    return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec;
-}
-
 void machine_load_refresh(uint64_t age) { (void)age; }
 const struct machine_counters *machine_load_counters(void) {
     static const struct machine_counters never;
     return &never;
 }
+const struct machine_counters *machine_load_recent(void) { return NULL; }
 void machine_load_after_fork(void) {}
 
 #endif

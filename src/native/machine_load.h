@@ -64,8 +64,29 @@ void machine_load_refresh(uint64_t age);
 /* What the looks have summed up so far. */
 const struct machine_counters *machine_load_counters(void);
 
+/* What they had summed up MACHINE_RECENT_NS or a little more before the latest look, for windows that
+ * are too short to tell anything by themselves. Returns NULL where there was no look then. */
+const struct machine_counters *machine_load_recent(void);
+
 /* In a forked child: it begins anew. */
 void machine_load_after_fork(void);
+
+/* Of so much time at least the steps of 10 ms tell something; what is older than MACHINE_OLD_NS is
+ * not of the same moment any more. */
+#define MACHINE_RECENT_NS UINT64_C(100000000)
+#define MACHINE_OLD_NS UINT64_C(1000000000)
+
+/* Two earlier states of the counters: when the newer one is too new, the older one is not. */
+struct machine_marks {
+    struct machine_counters older, newer;
+};
+
+/* Keep the latest state for later, if it is time. Pure. */
+void machine_marks_keep(struct machine_marks *marks, const struct machine_counters *latest);
+
+/* Find the state that was there recently, seen from the latest; NULL without one. Pure. */
+const struct machine_counters *machine_marks_before(const struct machine_marks *marks,
+                                                    const struct machine_counters *latest);
 
 /* Bring one more look into the counters. `last` is the look before it, of another epoch or none when
  * `counters` have never seen one. Pure. */

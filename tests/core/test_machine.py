@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,23 @@ def test_only_processors_that_this_process_may_use_count():
     assert 1.0 <= machine.processors < 1.2
 
 
-def test_of_a_short_window_nothing_is_told():
+def short_window() -> dict[str, Any]:
     window = _core.Window()
     window.begin()
-    assert window.end()["machine"] is None
+    time.sleep(0.01)
+    return dict(window.end())
+
+
+def test_of_a_short_window_the_time_just_before_it_tells():
+    for _ in range(50):
+        raw = short_window()
+    processors, idle, others, throttled, _ = raw["machine"]
+    assert processors >= 1.0
+    assert 0.0 <= others <= processors * raw["wall"] * 1.01
+    assert 0.0 <= idle <= processors * raw["wall"] * 1.01
+    assert throttled is None or throttled <= processors * raw["wall"] * 1.01
+
+
+def test_of_a_short_window_nothing_is_told_without_a_look_just_before_it():
+    time.sleep(1.2)
+    assert short_window()["machine"] is None

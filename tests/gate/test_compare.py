@@ -234,13 +234,14 @@ def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
     [
         ("wait", 0.30, None, None, "over the gate"),
         ("wait", 0.30, 1.0, 0.0, "over the gate"),
-        ("wait", 0.30, 1.0, 0.49, "over the gate"),  # 0.201 s would have been waited for anyway
-        ("wait", 0.30, 1.0, 0.51, "inconclusive"),
-        ("wait", 3.00, 1.0, 9.00, "over the gate"),  # a tenth of it is 0.3 s
-        ("max_wait", 0.30, 1.0, 0.09, "over the gate"),
-        ("max_wait", 0.30, 1.0, 0.11, "inconclusive"),
-        # Held for 0.3 s of 1 s, without the others for 0.15 of 0.85.
-        ("contention", 0.30, 1.0, 1.0, "over the gate"),
+        ("wait", 0.30, 1.0, 0.35, "over the gate"),  # 0.203 s would have been waited for anyway
+        ("wait", 0.30, 1.0, 0.38, "inconclusive"),
+        ("wait", 3.00, 1.0, 2.00, "over the gate"),  # a sixth of it is 0.5 s
+        ("wait", 3.00, 1.0, 9.00, "inconclusive"),
+        ("max_wait", 0.30, 1.0, 0.07, "over the gate"),
+        ("max_wait", 0.30, 1.0, 0.09, "inconclusive"),
+        # Held for 0.3 s of 1 s, without the others for 0.16 of 0.86.
+        ("contention", 0.30, 1.0, 0.6, "over the gate"),
         ("contention", 0.30, 1.0, 2.0, "inconclusive"),
         ("contention", 1.00, 1.0, 9.0, "over the gate"),  # held throughout, whoever else ran
         ("contended", 1000, 1.0, 9.0, "over the gate"),  # no wait more, but for longer ones
@@ -284,7 +285,33 @@ def test_what_others_took_of_the_saved_runs_cancels_out(
     lost_before: list[float | None], expected: str
 ) -> None:
     before = [replace(changed(ENTRY, wait=0.1), used=0.5, lost=lost) for lost in lost_before]
-    now = replace(changed(ENTRY, wait=0.22), used=0.5, lost=0.5)
+    now = replace(changed(ENTRY, wait=0.22), used=0.25, lost=0.25)
+    changes, _ = compare_test("x", before, now, parse_gates(["wait:100ms"]))
+    assert next(change.verdict for change in changes if change.metric == "wait") == expected
+
+
+@pytest.mark.parametrize(
+    ("used_before", "used", "expected"),
+    [
+        ([1.0], 1.0, "over the gate"),  # threads that take turns need one processor, and had it
+        ([1.0], 1.5, "over the gate"),
+        ([1.0], 0.9, "over the gate"),  # a tenth less, so that 0.26 s would have been waited for
+        ([1.0], 0.6, "inconclusive"),
+        ([1.5], 1.0, "inconclusive"),
+        ([0.1, 1.0, 1.5], 1.0, "over the gate"),
+        ([0.0], 1.0, "over the gate"),
+        ([None], 1.0, "inconclusive"),  # saved by a version that does not tell
+        ([None, 1.0], 1.0, "over the gate"),
+    ],
+)
+def test_who_had_the_processor_time_of_the_saved_runs_lost_nothing(
+    used_before: list[float | None], used: float, expected: str
+) -> None:
+    before = [
+        replace(changed(ENTRY, wait=0.1), used=one, lost=None if one is None else 0.0)
+        for one in used_before
+    ]
+    now = replace(changed(ENTRY, wait=0.3), used=used, lost=1.0)
     changes, _ = compare_test("x", before, now, parse_gates(["wait:100ms"]))
     assert next(change.verdict for change in changes if change.metric == "wait") == expected
 

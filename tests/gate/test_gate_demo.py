@@ -56,8 +56,18 @@ def test_rounds_are_kept_by_cell_and_conditions(tmp_path: Path) -> None:
     first = demo.Results(path, "wait:50ms")
     first.add(CELL, wrong=True)
     first.add(CELL._replace(hogs=2), wrong=False)
+    first.add(CELL._replace(project=PROJECT._replace(small=PROJECT.large)), wrong=False)
     assert demo.Results(path, "wait:50ms").of(CELL) == [True]
     assert demo.Results(path, "wait:20ms").of(CELL) == []
+
+
+def test_time_may_run_out_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    cells = ["--projects", "native", "--hogs", "0", "--changes", "none"]
+    done = run("--seconds=0", *cells, "--results", str(tmp_path / "rounds"))
+    assert done.returncode == 1
+    *_, row, missing = done.stdout.splitlines()
+    assert row.split() == ["native", "none", "0", "0", "0", "-"]
+    assert missing == "1 rounds are missing: run it again with the same --results"
 
 
 @pytest.mark.parametrize(

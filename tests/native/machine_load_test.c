@@ -249,6 +249,30 @@ static void test_looking_for_children_waits_for_none(void) {
     CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 7);
 }
 
+/* Look so much later, and return how much earlier (ms) the recent state was; -1 without one. */
+static int recent_after(struct machine_marks *marks, uint64_t milliseconds) {
+    look_after(milliseconds);
+    machine_marks_keep(marks, &counters);
+    const struct machine_counters *recent = machine_marks_before(marks, &counters);
+    return recent == NULL ? -1 : (int)((counters.looked - recent->looked) / MS);
+}
+
+static void test_a_recent_state_is_neither_too_new_nor_too_old(void) {
+    struct machine_marks marks = {0};
+    begin(1);
+    CHECK(recent_after(&marks, 10) == -1);
+    CHECK(recent_after(&marks, 60) == -1);
+    CHECK(recent_after(&marks, 60) == 120);
+    CHECK(recent_after(&marks, 30) == 150);
+    CHECK(recent_after(&marks, 60) == 210);
+    CHECK(recent_after(&marks, 20) == 110);
+    CHECK(recent_after(&marks, 900) == 900);
+    CHECK(recent_after(&marks, 1200) == -1);
+    CHECK(recent_after(&marks, 100) == 100);
+    counters.epoch++;
+    CHECK(recent_after(&marks, 500) == -1);
+}
+
 static void test_a_look_is_not_repeated_soon(void) {
     machine_load_refresh(0);
     uint64_t looked = machine_load_counters()->looked;
@@ -298,6 +322,7 @@ int main(void) {
     test_a_child_that_nobody_waited_for_is_not_taken_off();
     test_throttled_and_stalled_time_are_known_at_both_ends_or_not_at_all();
     test_nothing_is_told_without_two_looks_of_one_process();
+    test_a_recent_state_is_neither_too_new_nor_too_old();
     clock_init();
     test_children_count_while_they_live_and_when_they_are_gone();
     test_looking_for_children_waits_for_none();

@@ -6,7 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 BLOCK = bytes(1 << 20)
-ROWS = [{"row": number, "name": f"row {number}"} for number in range(1500)]
+ROWS = [{"row": number, "name": f"row {number}"} for number in range(600)]
 
 
 def checksum(block: bytes) -> str:

@@ -4,7 +4,7 @@ import ctypes
 import json
 import threading
 
-DEVICES = 4
+DEVICES = 10
 
 library = ctypes.CDLL(None)
 waiting = library
@@ -13,15 +13,15 @@ resetting = library
 
 def poll() -> None:
     """Wait for a device to send; the library releases the GIL meanwhile."""
-    waiting.usleep(3000)
+    waiting.usleep(4000)
 
 
 def reset() -> None:
-    resetting.usleep(100)
+    resetting.usleep(500)
 
 
 def decode() -> str:
-    return json.dumps([{"sample": number} for number in range(1500)])
+    return json.dumps([{"sample": number} for number in range(1000)])
 
 
 def watch(samples: int) -> None:

@@ -2,9 +2,9 @@ import pytest
 import service
 
 
-@pytest.mark.parametrize("number", range(15))
+@pytest.mark.parametrize("number", range(2))
 def test_documents_are_read_at_once(number):
-    service.read_all(documents=8)
+    service.read_all(documents=50)
 
 
 @pytest.mark.parametrize("number", range(15))
