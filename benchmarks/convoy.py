@@ -5,9 +5,10 @@ win the GIL back from a thread that does none, and waits a switch interval for i
 this interpreter.
 
 Method: a server of requests that are a size and so many bytes, answered alike, one client in a
-process of its own that sends the next request when it has the answer. The server is a thread,
-or an asyncio loop; beside it runs nothing, or one CPU-bound thread, or (the way out) a
-CPU-bound process. The whole time is one window of ours, opened in the server's process; shown
+process of its own that sends the next request when it has the answer. The server is a thread
+with blocking sockets, with a selector, with multiprocessing's connections or with ZeroMQ, or an
+asyncio loop; beside it runs nothing, or one CPU-bound thread, or (the way out) a CPU-bound
+process. The whole time is one window of ours, opened in the server's process; shown
 is the round with the median rate. Then the same over switch intervals, and with native work
 that lets go of the GIL in place of the pure-Python loop.
 
@@ -27,6 +28,7 @@ import json
 import multiprocessing
 import os
 import random
+import selectors
 import socket
 import struct
 import sys
@@ -34,7 +36,9 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from statistics import median, quantiles
 from subprocess import PIPE
 from typing import Any
@@ -95,9 +99,58 @@ def serve_in_loop(listener: socket.socket) -> None:
     asyncio.run(serve())
 
 
+def serve_by_selector(listener: socket.socket) -> None:
+    """The same with sockets that never block: the thread waits for all of them at once."""
+    connection, _ = listener.accept()
+    with connection, selectors.DefaultSelector() as selector:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        selector.register(connection, selectors.EVENT_READ)
+        received = bytearray()
+        while True:
+            selector.select()
+            if not (part := connection.recv(1 << 16)):
+                return
+            received += part
+            while len(received) >= SIZE.size:
+                end = SIZE.size + SIZE.unpack_from(received)[0]
+                if len(received) < end:
+                    break
+                connection.send(received[:end])  # less than the socket's buffer has room for
+                del received[:end]
+
+
+def serve_by_connection(listener: socket.socket) -> None:
+    """The same with multiprocessing's connection, whose messages have the same form."""
+    accepted, _ = listener.accept()
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with Connection(accepted.detach()) as connection, suppress(EOFError):
+        while True:
+            connection.send_bytes(connection.recv_bytes())
+
+
+def serve_by_zeromq(listener: socket.socket) -> None:
+    """The same with ZeroMQ, whose own thread does the I/O without the GIL; it echoes the parts."""
+    zmq = importlib.import_module("zmq")
+    with zmq.Context() as context, context.socket(zmq.STREAM) as stream:
+        stream.setsockopt(zmq.USE_FD, listener.detach())
+        stream.bind("tcp://127.0.0.1:*")
+        opened = False
+        while True:
+            client, part = stream.recv_multipart()
+            if part:
+                stream.send_multipart([client, part])
+            elif opened:  # an empty part comes as a client connects, and as it leaves
+                return
+            opened = True
+
+
 SERVERS: dict[str, Callable[[socket.socket], None]] = {
     "thread": serve_in_thread,
+    "selector": serve_by_selector,
     "asyncio": serve_in_loop,
+    "connection": serve_by_connection,
+    "zeromq": serve_by_zeromq,
 }
 
 
@@ -149,7 +202,10 @@ def serve(setting: Setting) -> None:
     from pytest_gilknock.model.convoy import convoy_of
 
     sys.setswitchinterval(setting.switch)
+    if setting.server == "zeromq":
+        importlib.import_module("zmq")  # takes its time, which is none of the first request
     listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
     server = threading.Thread(target=SERVERS[setting.server], args=(listener,), name=SERVER)
     stop = threading.Event()
     beside: threading.Thread | multiprocessing.process.BaseProcess | None = None
@@ -162,7 +218,7 @@ def serve(setting: Setting) -> None:
         beside.start()
     with measure() as window:
         server.start()
-        print(listener.getsockname()[1], flush=True)
+        print(port, flush=True)
         server.join()
     stop.set()
     if isinstance(beside, threading.Thread):
@@ -265,14 +321,17 @@ def main() -> int:
     seconds = 0.3 if options.quick else 2.0
     intervals = [0.0001, 0.005] if options.quick else INTERVALS
     works = [w for w in WORKS if w != "numpy" or importlib.util.find_spec("numpy")]
+    servers = [s for s in SERVERS if s != "zeromq" or importlib.util.find_spec("zmq")]
     tables = {
         "One CPU-bound thread beside the server, and the way out": [
             Setting(server, beside)
-            for server in SERVERS
+            for server in servers
             for beside in ("nothing", "python", "process")
         ],
         "The same over switch intervals": [
-            Setting(server, "python", interval) for server in SERVERS for interval in intervals
+            Setting(server, "python", interval)
+            for server in ("thread", "asyncio")
+            for interval in intervals
         ],
         "What the CPU-bound thread does": [Setting("thread", work) for work in works],
     }
