@@ -7,9 +7,11 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TypeVar
 
-from pytest_gilknock.baseline import codec, environment, storage
+from pytest_gilknock.atomic_file import check_replaceable, replace
+from pytest_gilknock.baseline import checks, codec, environment, storage
 from pytest_gilknock.baseline.model import Baseline, BaselineError, differences
 from pytest_gilknock.baseline.table import as_markdown as baseline_markdown
 from pytest_gilknock.baseline.table import as_text as baseline_text
@@ -20,6 +22,10 @@ from pytest_gilknock.gate.suggest import as_json as suggestion_json
 from pytest_gilknock.gate.suggest import as_text as suggestion_text
 from pytest_gilknock.gate.suggest import suggest
 from pytest_gilknock.gate.text import as_markdown, needed_table, section
+from pytest_gilknock.render.format import shown_path
+from pytest_gilknock.reporting import page, saved_readings
+from pytest_gilknock.reporting.page_of_baseline import page_of_baseline
+from pytest_gilknock.reporting.page_of_results import page_of
 
 T = TypeVar("T")
 
@@ -53,7 +59,7 @@ def _print(output: str, code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pytest_gilknock",
-        description="Show and compare GIL baselines saved by pytest --gil-save.",
+        description="Show and compare what pytest --gil-save and --gil-json have written.",
         epilog="Exit code: 0, 1 when a gate is breached, 2 when the input cannot be used.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -80,11 +86,23 @@ def _parser() -> argparse.ArgumentParser:
     advise.add_argument("reference", metavar="REF", help="the name of three saved runs or more")
     advise.set_defaults(run=_suggest)
 
+    report = commands.add_parser("report", help="make a page to look at of a run")
+    report.add_argument(
+        "file",
+        metavar="FILE",
+        help="a file of --gil-json or --gil-save, or a saved run's name or number",
+    )
+    report.add_argument(
+        "--html", metavar="OUT", required=True, help="the file to write, replaced if it is there"
+    )
+    report.set_defaults(run=_report)
+
     for command in (compare, show, advise):
         form = command.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print JSON")
         if command is not advise:
             form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    for command in (compare, show, advise, report):
         command.add_argument(
             "--storage",
             metavar="DIR",
@@ -147,3 +165,51 @@ def _suggest(options: argparse.Namespace) -> tuple[str, int]:
         raise ValueError(f"{options.reference}: {error}") from None
     form = suggestion_json if options.json else suggestion_text
     return form(suggestions, runs.names), OK
+
+
+def _report(options: argparse.Namespace) -> tuple[str, int]:
+    if find_spec("jinja2") is None:
+        raise ValueError(f"--html {page.NEEDED}")
+    out = os.path.abspath(options.html)
+    try:
+        check_replaceable(out)
+    except OSError as error:
+        raise ValueError(f"--html: {error}; give the path of a file to write") from None
+    source = _source(options)
+    if os.path.exists(out) and os.path.samefile(source, out):
+        raise ValueError(f"--html: {shown_path(out)} is the file to read; give another path")
+    written = page.page_text(_page_of(source))
+    try:
+        replace(out, written, compressed=out.endswith(".gz"))
+    except OSError as error:
+        raise ValueError(f"--html: {shown_path(out)}: {error.strerror}") from None
+    return f"Page written to {shown_path(out)}\n", OK
+
+
+def _source(options: argparse.Namespace) -> str:
+    """Return the path of the file that a page is made of."""
+    if os.path.isfile(options.file):
+        return str(options.file)
+    saved = storage.Storage(options.storage, environment.machine_kind())
+    path = saved.find(options.file)[-1]
+    if not os.path.exists(path):
+        raise ValueError(f"{shown_path(path)}: No such file")
+    return path
+
+
+def _page_of(path: str) -> page.Page:
+    place = shown_path(path)
+    try:
+        document = checks.parse(
+            checks.read(path, saved_readings.MAX_BYTES),
+            saved_readings.MAX_BYTES,
+            saved_readings.TOO_LARGE,
+        )
+    except checks.Fault as fault:
+        raise BaselineError(f"{place}: {fault}") from None
+    if saved_readings.is_readings(document):
+        results = saved_readings.results_of(document, place)
+        return page_of(results, results.doubts)
+    if isinstance(document, dict) and document.get("kind") == codec.KIND:
+        return page_of_baseline(codec.from_document(document, place))
+    raise BaselineError(f"{place}: made neither by --gil-json nor by --gil-save")

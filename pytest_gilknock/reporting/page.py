@@ -48,7 +48,7 @@ _FILTERS = (
 )
 _UNITS = {"s": "s", "share": "share"}
 
-NEEDED = "the page needs Jinja2: pip install 'pytest-gilknock[html]'"
+NEEDED = "needs Jinja2: pip install 'pytest-gilknock[html]'"
 
 
 class Row(NamedTuple):

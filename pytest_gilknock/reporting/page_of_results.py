@@ -17,7 +17,6 @@ from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.places import frame_text, longest_wait_text, place_text
 from pytest_gilknock.render.reading_text import convoy_text
 from pytest_gilknock.reporting.page import Page, Row
-from pytest_gilknock.reporting.terminal import doubts
 from pytest_gilknock.reporting.timelines import timelines
 
 if TYPE_CHECKING:
@@ -43,8 +42,10 @@ MOST_CONVOYS = 3
 """How many are described above the table; all tests with one are found by its filter."""
 
 
-def page_of(results: Results) -> Page:
-    """Return the page of a run that kept all of its tests."""
+def page_of(results: Results, doubts: Iterable[str]) -> Page:
+    """Return the page of a run that kept all of its tests; ``doubts`` are lines that say what makes
+    its numbers less than they seem.
+    """
     tests = list(results.everything())
     whole = results.summary()
     top = results.places
@@ -60,7 +61,7 @@ def page_of(results: Results) -> Page:
     return Page(
         sentence=sentence(tests, top, results.root),
         figures=_figures(whole, results.measured),
-        notes=[*_convoy_notes(convoys), *(("doubt", line.text) for line in doubts(results))],
+        notes=[*_convoy_notes(convoys), *(("doubt", line) for line in doubts)],
         how=list(_how(whole)),
         rows=rows,
         details=(

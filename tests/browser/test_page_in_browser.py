@@ -8,6 +8,7 @@ from support.scripted import blamed, breach, measured, raw, totals
 from pytest_gilknock.reporting.page import page_text
 from pytest_gilknock.reporting.page_of_results import page_of
 from pytest_gilknock.reporting.results import Results
+from pytest_gilknock.reporting.terminal import doubts
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
 webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
@@ -47,7 +48,10 @@ def show(browser, tmp_path):
             results.add(name, "failed" if "verdicts" in record else "passed", record)
         results.add_process(totals(raw()))
         path = tmp_path / "gil.html"
-        path.write_text("".join(page_text(page_of(results))), encoding="utf-8")
+        path.write_text(
+            "".join(page_text(page_of(results, [line.text for line in doubts(results)]))),
+            encoding="utf-8",
+        )
         browser.get(path.as_uri())
         return browser
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.page import NEEDED, page_text
 from pytest_gilknock.reporting.page_of_results import page_of
+from pytest_gilknock.reporting.terminal import doubts
 
 if TYPE_CHECKING:
     from pytest_gilknock.reporting.results import Results
@@ -23,7 +24,7 @@ class HtmlReport(FileReport):
 
     def check(self) -> None:
         if find_spec("jinja2") is None:
-            raise ValueError(NEEDED)
+            raise ValueError(f"the page {NEEDED}")
 
     def write(self, results: Results) -> Iterator[str]:
-        return page_text(page_of(results))
+        return page_text(page_of(results, [line.text for line in doubts(results)]))

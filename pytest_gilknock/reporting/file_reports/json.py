@@ -13,6 +13,7 @@ from pytest_gilknock.model.reading import SCHEMA_VERSION
 from pytest_gilknock.render.json_lines import one_per_line
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.results import PhaseResult, Results
+from pytest_gilknock.reporting.terminal import doubts
 
 
 class JsonReport(FileReport):
@@ -28,6 +29,8 @@ class JsonReport(FileReport):
             "python": platform.python_version(),
             "platform": sys.platform,
             "run": {"contention": summary.contention, **summary._asdict()},
+            "root": results.root,
+            "doubts": [line.text for line in doubts(results)],
             "stalls": [{**stall._asdict(), "place": stall.place} for stall in results.stalls],
         }
         tests = (json.dumps(_test(entry)) for entry in results.everything())

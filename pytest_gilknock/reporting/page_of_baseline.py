@@ -1,0 +1,107 @@
+"""What the page of a saved run says: its tests in figures. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilknock.model import units
+from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.render.format import printable
+from pytest_gilknock.reporting.page import Page, Row
+
+if TYPE_CHECKING:
+    from pytest_gilknock.baseline.model import Baseline, BaselineEntry
+
+_LACKS = (
+    "A saved run keeps the numbers of its tests and the place most to blame, not their threads,"
+    " stacks and waits: the page that a run writes itself has them, and that of a --gil-json file."
+)
+
+
+def page_of_baseline(baseline: Baseline) -> Page:
+    """Return the page of a saved run."""
+    tests = sorted(baseline.tests.items())
+    interpreter, machine = baseline.interpreter, baseline.machine
+    return Page(
+        sentence=_sentence([entry for _, entry in tests]),
+        figures=[
+            ("tests measured", f"{len(tests):,}"),
+            ("wait", units.seconds(_sum([entry.metrics.get("wait") for _, entry in tests]))),
+            ("time", units.seconds(_sum([entry.wall for _, entry in tests]))),
+            ("method", "/".join(baseline.methods) or units.NOT_MEASURED),
+            ("GIL", "enabled" if interpreter.gil_enabled else "disabled"),
+            ("saved", baseline.created),
+            ("Python", printable(interpreter.version)),
+            ("machine", printable(f"{machine.kind}, {units.count(machine.cpus, 'CPU')}")),
+            *([("commit", printable(baseline.commit.id[:12]))] if baseline.commit else []),
+        ],
+        notes=[("quiet", _LACKS)],
+        how=[
+            "Contention is the share of the time in which some thread held the GIL, wait the time"
+            " threads waited for it, all together, max wait the longest single wait."
+        ],
+        rows=[_row(nodeid, entry) for nodeid, entry in tests],
+        details=(_details(entry) for _, entry in tests),
+        wait=0.0,
+        holders=[],
+        victims=[],
+        stalls=[],
+        changes=None,
+    )
+
+
+def _sentence(entries: list[BaselineEntry]) -> str:
+    if not entries:
+        return "No test was measured."
+    waits = [wait for entry in entries if (wait := entry.metrics.get("wait")) is not None]
+    waiting = [wait for wait in waits if wait >= WORTH_A_ROW]
+    if not waits:
+        return "How long threads waited for the GIL was not measured."
+    if not waiting:
+        return "No test kept a thread waiting for the GIL for a millisecond or more."
+    tests, waited = units.count(len(waiting), "test"), units.seconds(sum(waiting))
+    return f"{tests} kept threads waiting {waited}."
+
+
+def _row(nodeid: str, entry: BaselineEntry) -> Row:
+    return Row(
+        test=printable(nodeid),
+        metrics=[entry.metrics.get(metric.name) for metric in METRICS.values() if metric.shown],
+        threads=entry.threads if entry.method == "exact" else None,
+        wall=entry.wall,
+        held_by=printable(entry.blame or ""),
+        flags="",
+    )
+
+
+def _details(entry: BaselineEntry) -> dict[str, Any]:
+    figures = [
+        (metric.title, metric.unit.printed(entry.metrics.get(metric.name)))
+        for metric in METRICS.values()
+    ]
+    figures += [
+        ("time", units.seconds(entry.wall)),
+        ("held", units.seconds(entry.held)),
+        ("method", entry.method),
+        ("knocks", f"{entry.knocks_waited} of {entry.knocks} waited"),
+        ("run delay", units.seconds(entry.run_delay)),
+    ]
+    return {
+        "figures": figures,
+        "longest": printable(f"Held by {entry.blame}") if entry.blame else None,
+        "convoy": None,
+        "verdicts": [],
+        "threads": [],
+        "by_knocks": False,
+        "blame": [],
+        "victims": [],
+        "own": [],
+        "waits": [],
+        "timeline": None,
+    }
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

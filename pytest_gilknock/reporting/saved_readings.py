@@ -1,0 +1,349 @@
+"""The readings of a run, read back from a file of ``--gil-json``. Pure.
+
+A file has less than a run at its end: no timelines, and of each place its threads and its stacks,
+but not which thread stood in which stack. The sums of each are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilknock.baseline.checks import (
+    Check,
+    Fault,
+    boolean,
+    count,
+    list_of,
+    members_of,
+    method,
+    number,
+    one_of,
+    optional,
+    seconds,
+    shown,
+    text,
+    wrong,
+)
+from pytest_gilknock.baseline.model import BaselineError
+from pytest_gilknock.model.reading import SCHEMA_VERSION
+from pytest_gilknock.model.stalls import Stall
+from pytest_gilknock.reporting.results import Results, RunSummary
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.wire import PhaseRecord, PlainLimit, RawReading
+
+MAX_BYTES = 1024**3
+TOO_LARGE = "larger than 1 GiB, the most a file of readings may have"
+
+Part = tuple[Any, float, float]
+"""A thread or a stack of a place, with what threads and what knocks waited."""
+
+
+class SavedResults(Results):
+    """The results of a run that is over, in another process. All of its tests are kept."""
+
+    def __init__(
+        self, summary: RunSummary, stalls: list[Stall], doubts: list[str], root: str
+    ) -> None:
+        super().__init__(top=0, sort="wait", keep_all=True, root=root)
+        self._summary = summary
+        self._stalls = stalls
+        self.doubts = doubts
+        """What makes the numbers less than they seem, in lines."""
+
+    @property
+    def stalls(self) -> list[Stall]:
+        """The times in which no thread could get the GIL."""
+        return self._stalls
+
+    def summary(self) -> RunSummary:
+        """Return the run as a whole."""
+        return self._summary
+
+
+def is_readings(document: Any) -> bool:
+    """Return whether a JSON document looks like a file of ``--gil-json``."""
+    return isinstance(document, dict) and {"pytest_gilknock", "run", "tests"} <= document.keys()
+
+
+def results_of(document: dict[str, Any], place: str) -> SavedResults:
+    """Return what a file of ``--gil-json`` has; ``place`` names it in errors.
+
+    Raises BaselineError, which names the file, the value and what is accepted.
+    """
+    try:
+        return _results(document)
+    except Fault as fault:
+        raise BaselineError(f"{place}: {fault}") from None
+
+
+def _results(document: dict[str, Any]) -> SavedResults:
+    version = document.get("schema")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise Fault(
+            f"has readings of schema {shown(version)}, this pytest-gilknock reads schema"
+            f" {SCHEMA_VERSION}: another version of pytest-gilknock made it"
+        )
+    head = members_of(
+        {"stalls": [], "doubts": [], "root": "", **document},
+        "the document",
+        {"run": _run, "stalls": list_of(_stall), "doubts": list_of(text), "root": text},
+    )
+    results = SavedResults(head["run"], head["stalls"], head["doubts"], head["root"])
+    tests = document["tests"]
+    if not isinstance(tests, list):
+        raise wrong(tests, '"tests" of the document', "a list")
+    for at, test in enumerate(tests):
+        known = members_of(test, f"test {at}", {"nodeid": text, "phase": text, "outcome": text})
+        place = f"the test {shown(known['nodeid'])}"
+        record: PhaseRecord = {"phase": known["phase"], "raw": _reading_of(test, place)}
+        record.update(_judged(test, place))  # type: ignore[typeddict-item]
+        results.add(known["nodeid"], known["outcome"], record)
+    return results
+
+
+def _run(value: Any, place: str) -> RunSummary:
+    return RunSummary(
+        **members_of(
+            value,
+            place,
+            {
+                "processes": count,
+                "methods": list_of(method),
+                "reasons": list_of(text),
+                "gil_enabled": boolean,
+                "wall": seconds,
+                "held": optional(seconds),
+                "wait": optional(seconds),
+                "knocks": count,
+                "knocks_waited": count,
+                "windows_cost": seconds,
+                "knocks_held": seconds,
+            },
+        )
+    )
+
+
+def _stall(value: Any, place: str) -> Stall:
+    members: dict[str, Check] = {
+        "test": text,
+        "lasted": seconds,
+        "thread": optional(text),
+        "ident": count,
+        "stacks": text,
+    }
+    return Stall(**members_of(value, place, members))
+
+
+def _judged(test: dict[str, Any], place: str) -> dict[str, Any]:
+    (limits,) = members_of(test, place, {"limits": list_of(_limit)}).values()
+    if not limits:
+        return {}
+    verdicts = [
+        (limit, verdict == "breached", fact or "")
+        for limit, verdict, fact in limits
+        if verdict != "kept"
+    ]
+    return {"limits": [limit for limit, _, _ in limits], "verdicts": verdicts}
+
+
+def _limit(value: Any, place: str) -> tuple[PlainLimit, str, str | None]:
+    known = members_of(
+        value,
+        place,
+        {
+            "kind": one_of("contention", "max_wait"),
+            "bound": seconds,
+            "source": text,
+            "thread": optional(text),
+            "verdict": one_of("kept", "breached", "not judged"),
+            "fact": optional(text),
+        },
+    )
+    limit = known["kind"], known["bound"], known["source"], known["thread"]
+    return limit, known["verdict"], known["fact"]
+
+
+# --- a reading ---
+
+
+def _reading_of(test: dict[str, Any], place: str) -> RawReading:
+    (reading,) = members_of(test, place, {"reading": lambda value, place: value}).values()
+    return raw_of(reading, f'"reading" of {place}')
+
+
+def raw_of(reading: Any, place: str) -> RawReading:
+    """Return the raw reading behind what :meth:`GilReading.as_dict` returned. Raises Fault."""
+    if isinstance(reading, dict):
+        reading = {"wait_histogram": None, **reading}  # older files do not have it
+    raw: RawReading = members_of(reading, place, _READING)  # type: ignore[assignment]
+    return raw
+
+
+def _tuple(members: dict[str, Check]) -> Check:
+    """Return a check of an object, which makes a tuple of its members in their order."""
+    return lambda value, place: tuple(members_of(value, place, members).values())
+
+
+def _row(*checks: Check) -> Check:
+    """Return a check of a list with one element for each check, which makes a tuple."""
+
+    def check(value: Any, place: str) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) != len(checks):
+            raise wrong(value, place, f"a list of {len(checks)}")
+        return tuple(one(part, place) for one, part in zip(checks, value, strict=True))
+
+    return check
+
+
+_frame = _row(text, count, text, optional(text))
+
+
+def _stack(value: Any, place: str) -> tuple[Any, ...]:
+    return tuple(list_of(_frame)(value, place))
+
+
+_THREADS = list_of(
+    _tuple(
+        {
+            "native_id": count,
+            "name": optional(text),
+            "waited": seconds,
+            "knock_waited": seconds,
+        }
+    )
+)
+_STACKS = list_of(_tuple({"frames": _stack, "waited": seconds, "knock_waited": seconds}))
+
+
+def _blame(value: Any, place: str) -> list[tuple[Any, ...]]:
+    known = members_of(
+        value, place, {"looks": count, "knock_looks": count, "threads": _THREADS, "stacks": _STACKS}
+    )
+    looks, knock_looks = known["looks"], known["knock_looks"]
+    rows = []
+    for stack, thread, waited, knock_waited in _pairs(known["stacks"], known["threads"]):
+        rows.append((stack, *thread, waited, looks, knock_waited, knock_looks))
+        looks = knock_looks = 0  # of the place; how they fall on its parts is not in the file
+    return rows
+
+
+def _victim(value: Any, place: str) -> list[tuple[Any, ...]]:
+    known = members_of(
+        value, place, {"longest": seconds, "waits": count, "threads": _THREADS, "stacks": _STACKS}
+    )
+    waits = known["waits"]
+    rows = []
+    for stack, thread, waited, _ in _pairs(known["stacks"], known["threads"]):
+        rows.append((stack, *thread, waited, known["longest"], waits))
+        waits = 0
+    return rows
+
+
+def _joined(check: Check) -> Check:
+    return lambda value, place: [row for rows in list_of(check)(value, place) for row in rows]
+
+
+def _pairs(
+    stacks: list[Part], threads: list[tuple[int, str | None, float, float]]
+) -> Iterator[tuple[Any, tuple[int, str | None], float, float]]:
+    """Yield (stack, thread, waited, waited by knocks), which add up to those of each."""
+    stacks = stacks or [((), 0.0, 0.0)]
+    threads = threads or [(0, None, 0.0, 0.0)]
+    waited = _spread([part[1] for part in stacks], [part[2] for part in threads])
+    knock_waited = _spread([part[2] for part in stacks], [part[3] for part in threads])
+    for at in sorted({(0, 0), *waited, *knock_waited}):
+        thread = threads[at[1]]
+        yield (
+            stacks[at[0]][0],
+            (thread[0], thread[1]),
+            waited.get(at, 0.0),
+            knock_waited.get(at, 0.0),
+        )
+
+
+def _spread(rows: list[float], columns: list[float]) -> dict[tuple[int, int], float]:
+    """Return amounts by (row, column) that add up to those of rows and of columns.
+
+    Each is as large as both leave room for, from the first on (the north-west corner rule).
+    """
+    amounts: dict[tuple[int, int], float] = {}
+    row = column = 0
+    in_row, in_column = rows[0], columns[0]
+    while True:
+        last_row, last_column = row == len(rows) - 1, column == len(columns) - 1
+        if last_row and last_column:
+            amounts[row, column] = in_row
+            return amounts
+        if last_column or (in_row <= in_column and not last_row):
+            amounts[row, column] = in_row
+            in_column = max(0.0, in_column - in_row)
+            row += 1
+            in_row = rows[row]
+        else:
+            amounts[row, column] = in_column
+            in_row = max(0.0, in_row - in_column)
+            column += 1
+            in_column = columns[column]
+
+
+_LATENCY = optional(
+    _tuple({"count": count, "p50": seconds, "p90": seconds, "p99": seconds, "max": seconds})
+)
+_LONGEST: dict[str, Check] = {
+    "waited": seconds,
+    "began": seconds,
+    "is_knock": boolean,
+    "native_id": count,
+    "thread_name": optional(text),
+    "stack": _stack,
+    "holder_stack": _stack,
+    "holder_native_id": count,
+    "holder_thread_name": optional(text),
+}
+_MACHINE: dict[str, Check] = {
+    "processors": number(1e6, "a number from 0 to 1e+06"),
+    "idle": seconds,
+    "others": seconds,
+    "throttled": optional(seconds),
+    "stalled": optional(seconds),
+}
+_THREAD: dict[str, Check] = {
+    "native_id": count,
+    "name": optional(text),
+    "held": seconds,
+    "wait": seconds,
+    "acquisitions": count,
+    "contended": count,
+    "max_wait": seconds,
+}
+_READING: dict[str, Check] = {
+    "method": method,
+    "reason": optional(text),
+    "gil_enabled": boolean,
+    "switch_interval": seconds,
+    "wall": seconds,
+    "held": optional(seconds),
+    "wait": optional(seconds),
+    "acquisitions": optional(count),
+    "contended": optional(count),
+    "max_wait": optional(seconds),
+    "knocks": count,
+    "knocks_waited": count,
+    "knock_latency": _LATENCY,
+    "wait_latency": _LATENCY,
+    "wait_histogram": optional(list_of(_row(seconds, count))),
+    "threads": list_of(_tuple(_THREAD)),
+    "blame": _joined(_blame),
+    "blame_omitted": _row(count, seconds, seconds),
+    "blame_method": one_of("looked", "released", "none"),
+    "blame_reason": optional(text),
+    "hand_over": optional(seconds),
+    "unlooked": optional(seconds),
+    "victims": _joined(_victim),
+    "knock_wait": seconds,
+    "longest_wait": optional(_tuple(_LONGEST)),
+    "run_delay": optional(seconds),
+    "machine": optional(_tuple(_MACHINE)),
+}
