@@ -74,6 +74,11 @@ static PyObject *text_as_object(struct places_text text) {
     return PyUnicode_DecodeUTF8(text.bytes, (Py_ssize_t)text.size, "surrogatepass");
 }
 
+/* A name that C code has given, which may be in any encoding. */
+static PyObject *c_text_as_object(struct places_text text) {
+    return PyUnicode_DecodeUTF8(text.bytes, (Py_ssize_t)text.size, "replace");
+}
+
 static PyObject *new_frame(uint32_t place) {
     uint32_t caller;
     places_lock();
@@ -83,7 +88,7 @@ static PyObject *new_frame(uint32_t place) {
         frame.callee != 0 ? places_callee(frame.callee) : (struct places_text){NULL, 0};
     places_unlock();
     return Py_BuildValue("NINN", text_as_object(file), (unsigned)frame.line, text_as_object(name),
-                         callee.bytes != NULL ? text_as_object(callee) : Py_NewRef(Py_None));
+                         callee.bytes != NULL ? c_text_as_object(callee) : Py_NewRef(Py_None));
 }
 
 /* A new reference to the frame of a place. */

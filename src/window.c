@@ -144,6 +144,7 @@ static bool examine(void) {
 }
 
 static const char gil_is_off[] = "the GIL is off";
+static const char is_ending[] = "the interpreter is ending";
 static const char is_examined[] = "whether it can be is still being found out";
 static const char was_off[] = "the GIL was turned on after the window had opened";
 static const char was_redirected[] = "the accounting lost track: another tool redirected the "
@@ -162,9 +163,11 @@ static int choose_method(const char *asked, enum method *method, const char **re
             snprintf(capability.reason, sizeof capability.reason, "%s", was_redirected);
         }
         bool sampled = strcmp(asked, "sampled") == 0;
-        *method = examined && capability.exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
+        bool can_be_exact = examined && capability.exact && !capability.ended;
+        *method = can_be_exact && !sampled ? METHOD_EXACT : METHOD_SAMPLED;
         *reason = *method == METHOD_EXACT ? NULL
                   : sampled               ? "asked for"
+                  : capability.ended      ? is_ending
                   : examined              ? capability.reason
                                           : is_examined;
     }
@@ -436,7 +439,7 @@ static int read_window(Window *window, struct findings *findings) {
         }
         if (!accounting_intact() || capability.ended) {
             findings->method = METHOD_SAMPLED;
-            findings->reason = capability.ended ? "the interpreter is ending" : was_redirected;
+            findings->reason = capability.ended ? is_ending : was_redirected;
         }
     }
     knocking_read(&window->knocks, now, &findings->knocks);

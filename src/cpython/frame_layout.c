@@ -29,7 +29,9 @@ bool frame_layout_is_known(void) {
            offsets->code_object.filename == offsetof(PyCodeObject, co_filename) &&
            offsets->code_object.qualname == offsetof(PyCodeObject, co_qualname) &&
            offsets->code_object.linetable == offsetof(PyCodeObject, co_linetable) &&
-           offsets->code_object.co_code_adaptive == offsetof(PyCodeObject, co_code_adaptive);
+           offsets->code_object.co_code_adaptive == offsetof(PyCodeObject, co_code_adaptive) &&
+           offsets->interpreter_state.gc + offsets->gc.collecting ==
+               offsetof(PyInterpreterState, gc.collecting);
 #else
     return true;
 #endif
@@ -107,8 +109,7 @@ static uint64_t bytecode_of(const struct frame_view *view, const PyCodeObject *c
 }
 
 bool frame_layout_code(const struct frame_view *view, const void *copy,
-                       bool (*read)(void *, const void *, size_t), struct places_code_key *key,
-                       int *offset) {
+                       bool (*read)(void *, const void *, size_t), struct code_view *found) {
     const PyCodeObject *code = copy;
     if (Py_TYPE((PyObject *)code) != &PyCode_Type || Py_REFCNT((PyObject *)code) <= 0) {
         return false;
@@ -120,17 +121,20 @@ bool frame_layout_code(const struct frame_view *view, const void *copy,
     if (bytecode == 0 || distance < -(int64_t)sizeof(_Py_CODEUNIT) || distance >= size) {
         return false;
     }
-    *key = (struct places_code_key){
-        .at = view->code,
-        .filename = (uintptr_t)code->co_filename,
-        .name = (uintptr_t)code->co_qualname,
-        .table = (uintptr_t)code->co_linetable,
+    *found = (struct code_view){
+        .key = {.at = view->code,
+                .filename = (uintptr_t)code->co_filename,
+                .name = (uintptr_t)code->co_qualname,
+                .table = (uintptr_t)code->co_linetable,
 #if PY_VERSION_HEX >= 0x030C0000
-        .version = code->co_version,
+                .version = code->co_version,
 #endif
-        .first_line = (uint32_t)code->co_firstlineno,
+                .first_line = (uint32_t)code->co_firstlineno},
+        .offset = (int)distance,
+        /* _Py_InitCleanup of Python/specialize.c, below an __init__() that was called without C code
+         * between: Python shows a frame from there on (_PyFrame_IsIncomplete). */
+        .is_shim = code->_co_firsttraceable >= Py_SIZE((PyObject *)code),
     };
-    *offset = (int)distance;
     return true;
 }
 
@@ -159,23 +163,24 @@ bool frame_layout_view(uint64_t at, const void *copy, struct frame_view *view) {
 }
 
 bool frame_layout_code(const struct frame_view *view, const void *copy,
-                       bool (*read)(void *, const void *, size_t), struct places_code_key *key,
-                       int *offset) {
-    (void)read;
+                       bool (*read)(void *, const void *, size_t), struct code_view *found) {
     const PyCodeObject *code = copy;
+    PyVarObject bytecode;
     int64_t distance = (int64_t)view->instruction;
     if (Py_TYPE((PyObject *)code) != &PyCode_Type || Py_REFCNT((PyObject *)code) <= 0 ||
-        distance < -(int64_t)sizeof(_Py_CODEUNIT) || distance > INT32_MAX) {
+        !read(&bytecode, code->co_code, sizeof bytecode) ||
+        distance < -(int64_t)sizeof(_Py_CODEUNIT) || distance >= Py_SIZE(&bytecode) ||
+        distance > INT32_MAX) {
         return false;
     }
-    *key = (struct places_code_key){
-        .at = view->code,
-        .filename = (uintptr_t)code->co_filename,
-        .name = (uintptr_t)code->co_name,
-        .table = (uintptr_t)code->co_linetable,
-        .first_line = (uint32_t)code->co_firstlineno,
+    *found = (struct code_view){
+        .key = {.at = view->code,
+                .filename = (uintptr_t)code->co_filename,
+                .name = (uintptr_t)code->co_name,
+                .table = (uintptr_t)code->co_linetable,
+                .first_line = (uint32_t)code->co_firstlineno},
+        .offset = (int)distance,
     };
-    *offset = (int)distance;
     return true;
 }
 

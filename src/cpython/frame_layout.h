@@ -34,12 +34,16 @@ bool frame_layout_innermost(const PyThreadState *state,
 /* Take the copy of a frame apart. Returns false if it cannot be a frame. */
 bool frame_layout_view(uint64_t at, const void *copy, struct frame_view *view);
 
-/* Take the copy of the frame's code apart: what identifies it (version 0: nothing sure does), and how
- * many bytes of its bytecode lie before the running instruction; the copies of bytecode that a
- * free-threaded build makes are read by `read`. Returns false if it is no code, or not of that
- * instruction. */
+/* A frame's code, as far as a look needs it. */
+struct code_view {
+    struct places_code_key key; /* version 0: nothing sure identifies it */
+    int offset;                 /* bytes of its bytecode before the running instruction */
+    bool is_shim;               /* of the interpreter's own, without a line of Python */
+};
+
+/* Take the copy of the frame's code apart; what does not lie in it is read by `read`. Returns false if
+ * it is no code, or not of that instruction. */
 bool frame_layout_code(const struct frame_view *view, const void *copy,
-                       bool (*read)(void *, const void *, size_t), struct places_code_key *key,
-                       int *offset);
+                       bool (*read)(void *, const void *, size_t), struct code_view *code);
 
 #endif

@@ -74,25 +74,37 @@ struct look {
 
 /* --- the chain of frames --- */
 
-/* Copy a frame. The memory before it, up to the page's beginning, holds its callers most often; the
- * page before that may not be there. */
+static bool holds_frame(const struct block *block, uint64_t at) {
+    return block->size >= frame_layout_size && at >= block->from &&
+           at - block->from <= block->size - frame_layout_size;
+}
+
+/* Copy memory that ends with a frame: as much as the block takes, as it holds the frame's callers most
+ * often, or else, as the page before that may not be there, what lies in the page where the frame
+ * begins, or else the frame alone. */
+static bool fill_block(struct block *block, uint64_t at) {
+    uint64_t end = at + frame_layout_size, page = at & ~(uint64_t)(BLOCK - 1);
+    const uint64_t starts[] = {end - BLOCK, page, at};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        uint64_t size = end - starts[i];
+        if (size <= BLOCK &&
+            own_memory_read(block->bytes, (const void *)(uintptr_t)starts[i], (size_t)size)) {
+            block->from = starts[i];
+            block->size = (size_t)size;
+            return true;
+        }
+    }
+    block->size = 0;
+    return false;
+}
+
 static bool copy_frame(struct look *look, uint64_t at, void *copy) {
     struct block *block = &look->block;
     if (look->read == read_directly) {
         return read_directly(copy, (const void *)(uintptr_t)at, frame_layout_size);
     }
-    if (at < block->from || at + frame_layout_size > block->from + block->size) {
-        uint64_t end = at + frame_layout_size, page = at & ~(uint64_t)(BLOCK - 1);
-        block->from = end - BLOCK;
-        block->size = BLOCK;
-        if (!own_memory_read(block->bytes, (const void *)(uintptr_t)block->from, BLOCK)) {
-            block->from = page > block->from ? page : at;
-            block->size = (size_t)(end - block->from);
-            if (!own_memory_read(block->bytes, (const void *)(uintptr_t)block->from, block->size)) {
-                block->size = 0;
-                return false;
-            }
-        }
+    if (!holds_frame(block, at) && !fill_block(block, at)) {
+        return false;
     }
     memcpy(copy, block->bytes + (at - block->from), frame_layout_size);
     return true;
@@ -129,9 +141,8 @@ static bool walk(struct look *look, uint64_t frame) {
 
 /* A code that is being identified. */
 struct candidate {
-    struct places_code_key key;
-    uint64_t version; /* its own; key.version is made up where this is 0 */
-    int offset;
+    struct code_view code;
+    bool has_version; /* of its own; else code.key.version is made up */
     union {
         char bytes[CODE_SIZE_MOST];
         void *aligned;
@@ -146,88 +157,16 @@ struct candidate {
  * were made later in their places. There the texts stand in for a version. */
 static bool make_up_version(struct candidate *candidate) {
     uint64_t file, name, table = (uint64_t)Py_SIZE((PyObject *)&candidate->table);
-    if (!text_reader_sign((const void *)(uintptr_t)candidate->key.filename, &candidate->file,
-                          &file) ||
-        !text_reader_sign((const void *)(uintptr_t)candidate->key.name, &candidate->name, &name)) {
+    const struct places_code_key *key = &candidate->code.key;
+    if (!text_reader_sign((const void *)(uintptr_t)key->filename, &candidate->file, &file) ||
+        !text_reader_sign((const void *)(uintptr_t)key->name, &candidate->name, &name)) {
         return false;
     }
     for (size_t i = 0; i < candidate->lines_size; i++) {
         table = text_reader_mix(table, (unsigned char)candidate->lines[i]);
     }
-    candidate->key.version = text_reader_mix(text_reader_mix(file, name), table);
+    candidate->code.key.version = text_reader_mix(text_reader_mix(file, name), table);
     return true;
-}
-
-static bool is_same_code(const struct places_code_key *a, const struct places_code_key *b) {
-    return a->filename == b->filename && a->name == b->name && a->table == b->table &&
-           a->first_line == b->first_line;
-}
-
-/* Copy the names of a code that is not known yet, and add it. The places are not locked. */
-static uint32_t learn_code(const struct look *look, const struct frame_view *view,
-                           const struct places_code_key *key, uint64_t version) {
-    struct text_copy file = {NULL, 0}, name = {NULL, 0}, table = {NULL, 0};
-    uint32_t code = PLACES_CODE_UNKNOWN;
-    union {
-        char bytes[CODE_SIZE_MOST];
-        void *aligned;
-    } again;
-    struct places_code_key then;
-    int offset;
-    if (text_reader_copy((const void *)(uintptr_t)key->filename, &file)) {
-        if (text_reader_copy((const void *)(uintptr_t)key->name, &name)) {
-            if (text_reader_copy_bytes((const void *)(uintptr_t)key->table, TABLE_MOST, &table)) {
-                if (look->read(&again, (const void *)(uintptr_t)view->code,
-                               frame_layout_code_size) &&
-                    frame_layout_code(view, &again, look->read, &then, &offset) &&
-                    is_same_code(key, &then) && then.version == version) {
-                    places_lock();
-                    code = places_add_code(key, (struct places_text){file.bytes, file.size},
-                                           (struct places_text){name.bytes, name.size},
-                                           (const unsigned char *)table.bytes, table.size);
-                    places_unlock();
-                }
-                free(table.bytes);
-            }
-            free(name.bytes);
-        }
-        free(file.bytes);
-    }
-    return code;
-}
-
-/* The line of an instruction, the first one of its code where the compiler added it; -1 if the code
- * has no such instruction. The places are locked. */
-static int line_at(struct places_code *code, int offset) {
-    if (code->last_offset != offset) {
-        int line = line_table_find(code->table, code->table_size, (int)code->first_line, offset);
-        if (line < 0 && offset >= 0) {
-            return -1;
-        }
-        code->last_line = line > 0 ? line : (int)code->first_line;
-        code->last_offset = offset;
-    }
-    return code->last_line;
-}
-
-/* Name a frame's code and line. */
-static bool identify(const struct look *look, const struct frame_view *view,
-                     const struct candidate *candidate, struct places_frame *frame) {
-    places_lock();
-    frame->code = places_find_code(&candidate->key);
-    if (frame->code == PLACES_CODE_UNKNOWN) {
-        places_unlock();
-        frame->code = learn_code(look, view, &candidate->key, candidate->version);
-        if (frame->code == PLACES_CODE_UNKNOWN) {
-            return false;
-        }
-        places_lock();
-    }
-    int line = line_at(places_code(frame->code), candidate->offset);
-    places_unlock();
-    frame->line = (uint32_t)line;
-    frame->callee = 0;
-    return line >= 0;
 }
 
 static bool read_pieces(const struct look *look, const struct own_memory_piece *pieces,
@@ -255,21 +194,19 @@ static bool read_codes(const struct look *look, const struct frame_view *views,
     }
     for (size_t i = 0; i < count; i++) {
         struct candidate *candidate = &candidates[i];
-        if (!frame_layout_code(&views[i], &candidate->header, look->read, &candidate->key,
-                               &candidate->offset)) {
+        if (!frame_layout_code(&views[i], &candidate->header, look->read, &candidate->code)) {
             return false;
         }
-        candidate->version = candidate->key.version;
-        if (candidate->version == 0) {
+        const struct places_code_key *key = &candidate->code.key;
+        candidate->has_version = key->version != 0;
+        if (!candidate->has_version) {
             pieces[piece_count++] = (struct own_memory_piece){
-                &candidate->file, (const void *)(uintptr_t)candidate->key.filename,
-                sizeof candidate->file};
+                &candidate->file, (const void *)(uintptr_t)key->filename, sizeof candidate->file};
             pieces[piece_count++] = (struct own_memory_piece){
-                &candidate->name, (const void *)(uintptr_t)candidate->key.name,
-                sizeof candidate->name};
-            pieces[piece_count++] = (struct own_memory_piece){
-                &candidate->table, (const void *)(uintptr_t)candidate->key.table,
-                offsetof(PyBytesObject, ob_sval)};
+                &candidate->name, (const void *)(uintptr_t)key->name, sizeof candidate->name};
+            pieces[piece_count++] =
+                (struct own_memory_piece){&candidate->table, (const void *)(uintptr_t)key->table,
+                                          offsetof(PyBytesObject, ob_sval)};
         }
     }
     if (piece_count == 0) {
@@ -281,7 +218,7 @@ static bool read_codes(const struct look *look, const struct frame_view *views,
     piece_count = 0;
     for (size_t i = 0; i < count; i++) {
         struct candidate *candidate = &candidates[i];
-        if (candidate->version != 0) {
+        if (candidate->has_version) {
             continue;
         }
         size_t size = (size_t)Py_SIZE((PyObject *)&candidate->table);
@@ -291,33 +228,90 @@ static bool read_codes(const struct look *look, const struct frame_view *views,
         candidate->lines_size = size < sizeof candidate->lines ? size : sizeof candidate->lines;
         pieces[piece_count++] = (struct own_memory_piece){
             candidate->lines,
-            (const char *)(uintptr_t)candidate->key.table + offsetof(PyBytesObject, ob_sval),
+            (const char *)(uintptr_t)candidate->code.key.table + offsetof(PyBytesObject, ob_sval),
             candidate->lines_size};
     }
     if (!read_pieces(look, pieces, piece_count)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        if (candidates[i].version == 0 && !make_up_version(&candidates[i])) {
+        if (!candidates[i].has_version && !make_up_version(&candidates[i])) {
             return false;
         }
     }
     return true;
 }
 
+/* Copy the names of a code that is not known yet, and add it. The places are not locked. */
+static uint32_t learn_code(const struct look *look, const struct frame_view *view,
+                           const struct places_code_key *key) {
+    struct text_copy file = {NULL, 0}, name = {NULL, 0}, table = {NULL, 0};
+    struct candidate again;
+    uint32_t code = PLACES_CODE_UNKNOWN;
+    if (text_reader_copy((const void *)(uintptr_t)key->filename, &file) &&
+        text_reader_copy((const void *)(uintptr_t)key->name, &name) &&
+        text_reader_copy_bytes((const void *)(uintptr_t)key->table, TABLE_MOST, &table) &&
+        read_codes(look, view, &again, 1) && places_keys_equal(key, &again.code.key)) {
+        places_lock();
+        code = places_add_code(key, (struct places_text){file.bytes, file.size},
+                               (struct places_text){name.bytes, name.size},
+                               (const unsigned char *)table.bytes, table.size);
+        places_unlock();
+    }
+    free(file.bytes);
+    free(name.bytes);
+    free(table.bytes);
+    return code;
+}
+
+/* The line of an instruction; the first one of its code where the table has none, as the compiler
+ * added it or the program made a table of its own. The places are locked. */
+static uint32_t line_at(struct places_code *code, int offset) {
+    if (code->last_offset != offset) {
+        int line = line_table_find(code->table, code->table_size, (int)code->first_line, offset);
+        code->last_line = line > 0 ? line : (int)code->first_line;
+        code->last_offset = offset;
+    }
+    return (uint32_t)code->last_line;
+}
+
+/* Name a frame's code and line. */
+static bool identify(const struct look *look, const struct frame_view *view,
+                     const struct code_view *found, struct places_frame *frame) {
+    places_lock();
+    frame->code = places_find_code(&found->key);
+    if (frame->code == PLACES_CODE_UNKNOWN) {
+        places_unlock();
+        frame->code = learn_code(look, view, &found->key);
+        if (frame->code == PLACES_CODE_UNKNOWN) {
+            return false;
+        }
+        places_lock();
+    }
+    frame->line = line_at(places_code(frame->code), found->offset);
+    places_unlock();
+    frame->callee = 0;
+    return true;
+}
+
+/* Name all frames but those of the interpreter's own. */
 static bool identify_all(struct look *look) {
     struct candidate candidates[CODES_AT_ONCE];
+    size_t named = 0;
     for (size_t done = 0; done < look->count;) {
         size_t count = look->count - done < CODES_AT_ONCE ? look->count - done : CODES_AT_ONCE;
         if (!read_codes(look, &look->views[done], candidates, count)) {
             return false;
         }
         for (size_t i = 0; i < count; i++, done++) {
-            if (!identify(look, &look->views[done], &candidates[i], &look->frames[done])) {
+            const struct code_view *code = &candidates[i].code;
+            if (!code->is_shim &&
+                !identify(look, &look->views[done], code, &look->frames[named++])) {
                 return false;
             }
         }
     }
+    look->count = named;
     return true;
 }
 

@@ -405,9 +405,11 @@ static struct charges_thread somebody(const struct ledger_slot *slot) {
 }
 
 /* Look at the holder; the mutex is held, and let go meanwhile. Returns false without a look when there
- * is no thread of the program to look at. */
+ * is no thread of the program to look at, or nothing is watched any more: what is read of the
+ * interpreter may be gone then. */
 static bool look_at_holder(pthread_mutex_t *mutex, struct charges_thread *holder) {
-    if (!is_taken() || ledger.holder == NULL || ledger.holder->internal) {
+    if (hooks.base == NO_TARGET || !is_taken() || ledger.holder == NULL ||
+        ledger.holder->internal) {
         return false;
     }
     struct stack_aim aim;

@@ -1,6 +1,6 @@
 /* Three tables grow by doubling: codes, callees, and the tree of places. Each has an index beside it,
  * a hash table of entry number + 1, in which an entry is found by stepping on from its slot. An entry
- * is counted, then filled, then put into the index: after a fork in the middle of that it is lost,
+ * is filled, then counted, then put into the index: after a fork in the middle of that it is lost,
  * and nothing else. */
 #define _POSIX_C_SOURCE 200809L
 #include "native/places.h"
@@ -106,10 +106,11 @@ static bool make_room(struct table *table, uint64_t (*hash_of)(const void *entry
     return true;
 }
 
-/* Count an entry that there is room for, fill it, and make it findable. */
+/* Fill an entry that there is room for, count it, and make it findable. */
 static uint32_t add(struct table *table, uint64_t hash, const void *new_entry) {
-    uint32_t number = table->count++;
+    uint32_t number = table->count;
     memcpy(entry(table, number), new_entry, table->entry_size);
+    __atomic_store_n(&table->count, number + 1, __ATOMIC_RELEASE);
     put_into_index(table->index, table->index_size, hash, number);
     return number;
 }
@@ -194,7 +195,7 @@ static uint32_t add_copy(const struct places_code *code) {
 
 /* --- the latest code objects --- */
 
-static bool key_equals(const struct places_code_key *a, const struct places_code_key *b) {
+bool places_keys_equal(const struct places_code_key *a, const struct places_code_key *b) {
     return a->at == b->at && a->version == b->version && a->filename == b->filename &&
            a->name == b->name && a->table == b->table && a->first_line == b->first_line;
 }
@@ -209,16 +210,17 @@ static void remember(const struct places_code_key *key, uint32_t code) {
         return;
     }
     struct known_key *known = slot_of(key);
-    known->is_set = false;
+    __atomic_store_n(&known->is_set, false, __ATOMIC_SEQ_CST);
     known->key = *key;
     known->code = code;
-    known->is_set = true;
+    __atomic_store_n(&known->is_set, true, __ATOMIC_RELEASE);
 }
 
 uint32_t places_find_code(const struct places_code_key *key) {
     const struct known_key *known = known_keys != NULL ? slot_of(key) : NULL;
-    return known != NULL && known->is_set && key_equals(&known->key, key) ? known->code
-                                                                          : PLACES_CODE_UNKNOWN;
+    return known != NULL && known->is_set && places_keys_equal(&known->key, key)
+               ? known->code
+               : PLACES_CODE_UNKNOWN;
 }
 
 uint32_t places_add_code(const struct places_code_key *key, struct places_text file,

@@ -30,6 +30,8 @@ struct places_code_key {
     uint32_t first_line;
 };
 
+bool places_keys_equal(const struct places_code_key *a, const struct places_code_key *b);
+
 struct places_text {
     const char *bytes; /* UTF-8, a lone surrogate in three bytes; not terminated */
     size_t size;

@@ -34,6 +34,7 @@ static void test_what_is_there_is_read_and_what_is_not_is_told(void) {
     CHECK(!own_memory_read(copy, pages + page, 1));
     CHECK(!own_memory_read(copy, pages + page - 1, 2));
     CHECK(!own_memory_read(copy, NULL, 8));
+    CHECK(own_memory_read(copy, pages, 0));
     CHECK(!own_memory_read(copy, (const void *)8, 8));
     CHECK(own_memory_read_some(copy, pages + page - 10, 20) == 10 ||
           own_memory_read_some(copy, pages + page - 10, 20) == -1);

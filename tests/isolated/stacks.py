@@ -1,0 +1,244 @@
+"""Stacks that are hard to read: each frame that is told of is one that was there."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import struct
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from types import CodeType, FunctionType
+from typing import Any
+
+import scripting
+from loads import in_background, in_threads, let_go
+from scripting import METHOD, case, checked, not_here, opened
+
+from pytest_gilknock import _core
+
+keep_gil = ctypes.PyDLL(None).usleep
+HERE = os.path.basename(__file__)
+
+
+def looked_at(work: Callable[[], object], *, rounds: int = 20) -> Any:
+    """Have three threads do something, in the way of each other; return the reading."""
+    if METHOD != "exact":
+        not_here("nobody looks here")
+
+    def run() -> None:
+        for _ in range(rounds):
+            work()
+            let_go(0)
+
+    window = opened()
+    in_threads(3, run)
+    return checked(window.end())
+
+
+def names(raw: Any) -> set[tuple[str, str]]:
+    """The files and functions of all frames."""
+    stacks = [row[0] for row in (*raw["blame"], *raw["victims"])]
+    return {(os.path.basename(frame[0]), frame[2]) for stack in stacks for frame in stack}
+
+
+# --- frames ---
+
+
+class Made:
+    def __init__(self) -> None:
+        keep_gil(500)
+
+
+def make() -> None:
+    for _ in range(3):
+        Made()
+
+
+@case(usual=30, nightly=2000)
+def objects_being_made(count: int) -> None:
+    """Below an __init__() that was called without C code between lies a frame of Python's own."""
+    told = names(looked_at(make, rounds=count))
+    assert any(function.endswith("__init__") for _, function in told), told
+    assert not {file for file, _ in told if not file.endswith((".py", ">")) and file}, told
+
+
+def memory() -> Callable[[int, int], tuple[int, ...]]:
+    """Return a function that reads words of this process, whatever lies there; () if nothing."""
+    file = os.open("/proc/self/mem", os.O_RDONLY)
+
+    def words(at: int, count: int) -> tuple[int, ...]:
+        try:
+            read = os.pread(file, 8 * count, at)
+        except (OSError, OverflowError):
+            return ()
+        return struct.unpack(f"{len(read) // 8}Q", read[: len(read) // 8 * 8])
+
+    return words
+
+
+def has_code(words: Iterable[int], code: CodeType) -> bool:
+    return any(word & ~3 == id(code) for word in words)
+
+
+def where_caller_is_kept() -> int:
+    """The address at which the frame of the calling function keeps its caller's."""
+    words = memory()
+    here, caller = sys._getframe(1).f_code, sys._getframe(2).f_code
+    get_state = ctypes.pythonapi.PyThreadState_Get
+    get_state.restype = ctypes.c_void_p
+    pointers = words(get_state() or 0, 40)
+    for _ in range(4):  # some frames up, and through 3.11's struct between
+        pointers = tuple(
+            {word for at in pointers if at % 8 == 0 and at > 4096 for word in words(at, 10)}
+        )
+        for frame in pointers:
+            found = words(frame, 10) if frame % 8 == 0 and frame > 4096 else ()
+            if has_code(found[:6], here):
+                for i, at in enumerate(found):
+                    if at % 8 == 0 and at > 4096 and has_code(words(at, 6), caller):
+                        return frame + 8 * i
+    return not_here("where a frame keeps its caller's is not found")
+
+
+def keep_gil_with_caller(wrong: int) -> None:
+    """Keep the GIL while this function's frame names another as its caller's.
+
+    It must not be let go meanwhile: a thread trusts its own frames.
+    """
+    previous = ctypes.c_uint64.from_address(where_caller_is_kept())
+    before = previous.value
+    previous.value = wrong
+    keep_gil(2000)
+    previous.value = before
+
+
+@case(usual=10, nightly=500)
+def callers_that_lie_nowhere(count: int) -> None:
+    """Memory that is used anew may hold any number where a frame had a pointer."""
+    if METHOD != "exact" or sys.version_info < (3, 11):
+        not_here("nobody looks here, or frames are objects")
+    end = 1 << 64
+    wrong = [end - 8, end - 96, end - 4096, 1 << 63, 1 << 47, 8, 4096, 4088, 24]
+    in_background(2, lambda: (sum(range(100)), let_go(1e-5)))
+    sys.setswitchinterval(1000)
+    for _ in range(count):
+        window = opened()
+        for each in wrong:
+            let_go(1e-3)
+            keep_gil_with_caller(each)
+        checked(window.end())
+
+
+# --- code ---
+
+
+def odd() -> None:
+    keep_gil(1000)
+
+
+@case(usual=5, nightly=200)
+def tables_of_lines_made_by_the_program(count: int) -> None:
+    """Where they tell no line, or none that can be, the stack is known all the same."""
+    tables = [b"", b"\x80", b"\xff", bytes(range(128, 160)), bytes(60), b"\xf0\x7e" + b"\x7f" * 40]
+    variants = [odd.__code__.replace(co_linetable=table) for table in tables]
+    variants += [odd.__code__.replace(co_firstlineno=line) for line in (1, 2**31 - 1)]
+    variants += [odd.__code__.replace(co_filename="\ud800" * 5000, co_name="ö" * 5000)]
+    for _ in range(count):
+        for code in variants:
+            raw = looked_at(FunctionType(code, globals()))
+            known = raw["wait"] - raw["hand_over"] - raw["unlooked"]
+            assert known > 0.5 * raw["wait"], (code.co_linetable, raw)
+
+
+# --- what is called ---
+
+
+class Heavy:
+    """Takes long to be let go of."""
+
+    def __init__(self) -> None:
+        self.parts = [bytearray(10) for _ in range(3000)]
+
+
+def keep(*values: object) -> None:
+    pass
+
+
+def lets_go_in_str() -> None:
+    compress = zlib.compress
+    keep(str(Heavy()), compress)
+
+
+def lets_go_in_tuple() -> None:
+    compress = zlib.compress
+    keep(len(Heavy().parts), compress)
+
+
+def lets_go_in_type() -> None:
+    compress = zlib.compress
+    keep(type(Heavy()), compress)
+
+
+def lets_go_in_isinstance() -> None:
+    compress = zlib.compress
+    keep(compress, isinstance(Heavy(), int))
+
+
+@case(usual=300, nightly=20_000)
+def arguments_being_dropped(count: int) -> None:
+    """What a function only has at hand, or has yet to call, is not what it calls."""
+    work = (lets_go_in_str, lets_go_in_tuple, lets_go_in_type, lets_go_in_isinstance)
+    raw = looked_at(lambda: [each() for each in work], rounds=count)
+    called = {row[0][0][3] for row in raw["blame"] if row[0]} - {None}
+    if not called and sys.version_info >= (3, 14):
+        raise AssertionError(raw)
+    assert "zlib.compress" not in called, called
+
+
+# --- threads ---
+
+
+@case(usual=2, nightly=100)
+def threads_with_the_smallest_stacks(count: int) -> None:
+    """A look takes some of the stack of the thread that waits."""
+    threading.stack_size(32 * 1024)
+    for _ in range(count):
+        window = opened()
+        in_threads(4, lambda: [sum(range(50)) for _ in range(20_000)])
+        checked(window.end())
+
+
+@case(usual=1, nightly=1)
+def windows_opened_at_the_very_end(count: int) -> None:
+    """After the core's own part of the interpreter's end, nothing is watched any more."""
+    del count
+    method = _core.status()[0]
+    in_background(6, lambda: sum(range(100)))
+    kept = [opened()]
+
+    def late() -> None:
+        kept.append(opened())
+        time.sleep(0.01)
+        raw = checked(kept[-1].peek())
+        assert raw["method"] == ("sampled" if method == "exact" else method), raw
+        if method == "exact":
+            assert raw["reason"] == "the interpreter is ending", raw
+            try:
+                opened(method="exact")
+            except RuntimeError:
+                return
+            os._exit(1)  # what is raised here is only printed
+
+    # Last registered, first called: this one comes after the core's.
+    shutdown = _core._shutdown  # type: ignore[attr-defined]
+    atexit.unregister(shutdown)
+    atexit.register(late)
+    atexit.register(shutdown)
+
+
+if __name__ == "__main__":
+    scripting.main()
