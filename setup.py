@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -30,6 +31,14 @@ def what_is_missing() -> str | None:
     return None
 
 
+def readme_for_an_index() -> str:
+    """Return the README without what links to the files beside it, which an index has not."""
+    with open("README.md", encoding="utf-8") as file:
+        text = file.read()
+    text = re.sub(r"^!\[[^]]*\]\((?!https:)[^)]*\)\n\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"\[([^]]+)\]\((?!https:)[^)]*\)", r"\1", text)
+
+
 # Before setuptools says anything, so that pip shows this sentence alone.
 if BUILDING.intersection(sys.argv) and (missing := what_is_missing()):
     raise SystemExit(f"pytest-gilknock cannot be built: {missing}.")
@@ -48,6 +57,8 @@ elif "-g" not in os.environ.get("CFLAGS", "").split():
     compile_args += ["-g0"]  # many a Python asks for debug info: four times the size of the code
 
 setup(
+    long_description=readme_for_an_index(),
+    long_description_content_type="text/markdown",
     ext_modules=[
         Extension(
             "pytest_gilknock._core",
@@ -57,5 +68,5 @@ setup(
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )
-    ]
+    ],
 )
