@@ -92,6 +92,16 @@ EXAMPLES = {
             r"1 passed",
         ),
     ),
+    "workers": Example(
+        ("workers",),
+        ("workers.py",),
+        (
+            r"work +workers +wall \(s\) +contention +wait \(s/s\)\n",
+            r"wait_for_a_reply +threads +[\d.]+ +0\.[0-4]",
+            r"compute_in_python +threads +[\d.]+ +(0\.[5-9]|1\.0)",
+            r"hash_a_password +threads +[\d.]+ +0\.[0-4]",
+        ),
+    ),
 }
 
 
