@@ -218,6 +218,7 @@ SUITE: dict[str, tuple[Callable[[int], None], int, str]] = {
     "importing a module": (imports, 150, "import"),
 }
 """What test suites do, once for each loop of the comparison within one process."""
+TRACES = (PAIR, "1-byte writes", "ping-pong")
 LOCK_THREADS = 64
 ALONE = ", alone"
 QUICK_SHARE = 0.2
@@ -378,6 +379,38 @@ def suite_table(found: dict[str, dict[str, list[list[float]]]], rounds: int) -> 
     return Table(title, ["work", "bare", "window open", "ratio", "ratio of nothing"], rows)
 
 
+def trace_times(rounds: int, share: float) -> dict[str, dict[str, list[list[float]]]]:
+    """What :func:`alternated` found for what takes the GIL most often: without a window, in one, in
+    one that records every hold and wait."""
+    return {
+        what: {name: alternated(name, what, rounds, share) for name in (NOTHING, "exact", TRACED)}
+        for what in TRACES
+    }
+
+
+def trace_table(found: dict[str, dict[str, list[list[float]]]]) -> Table:
+    """Bare time, time in a window, in one with a trace, and what that adds to one operation."""
+    rows = []
+    for what, by_name in found.items():
+        window, traced = (
+            [2 * during - (before + after) for before, during, after in by_name[name]]
+            for name in ("exact", TRACED)
+        )
+        bare = median(took for each in by_name[NOTHING] for took in each)
+        added = median(traced) / 2 - median(window) / 2
+        rows.append(
+            [
+                f"{what} ({WORKS[what][2]})",
+                span(bare * 1e-9),
+                span((bare + median(window) / 2) * 1e-9),
+                span((bare + median(traced) / 2) * 1e-9),
+                f"{added:+.1f} ns",
+            ]
+        )
+    title = "What recording every hold and wait adds (medians; differences within one process)"
+    return Table(title, ["work", "bare", "window", "window with trace", "trace adds"], rows)
+
+
 def measure_table(processes: int, blocks: int) -> tuple[Table, list[list[float]]]:
     """What an empty block under ``with measure()`` takes."""
     harness.progress("with measure()")
@@ -404,6 +437,7 @@ def main() -> int:
     parser.add_argument("--share", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--measures", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--suite", action="store_true", help="only what test suites do")
+    parser.add_argument("--trace", action="store_true", help="only what recording adds")
     options = harness.start(parser)
     if options.under is not None:
         work(options.under)
@@ -416,6 +450,11 @@ def main() -> int:
         return 0
     line = harness.machine_line()
     share = QUICK_SHARE if options.quick else 1.0
+    if options.trace:
+        found = trace_times(options.rounds or (2 if options.quick else 9), share)
+        harness.show(line, trace_table(found))
+        harness.write_json(options.json, found)
+        return 0
     suite_rounds = options.rounds or (3 if options.quick else 25)
     works = suite(suite_rounds, share)
     blocks, measured = measure_table(3 if options.quick else 9, 200 if options.quick else 2_000)

@@ -65,6 +65,11 @@ def start(config: pytest.Config) -> None:
     if settings.measures_every_test:
         _meter(config)
         config.pluginmanager.register(Header(measurement))
+        if settings.reporting.html_columns and not is_worker(config):
+            from pytest_gilknock.reporting.html_columns import HtmlColumns
+
+            # After the reporter, which takes the readings off the reports.
+            config.pluginmanager.register(HtmlColumns(config))
 
 
 def listen_to_workers(config: pytest.Config) -> None:

@@ -38,7 +38,7 @@ class Settings(NamedTuple):
         """Whether the reading of even the shortest test is reported somewhere."""
         reporting = self.reporting
         asked = bool(reporting.exports) or self.gate is not None or reporting.properties == "all"
-        return asked or reporting.verbosity >= 2
+        return asked or reporting.html_columns or reporting.verbosity >= 2
 
     @property
     def shortest_reading(self) -> float:

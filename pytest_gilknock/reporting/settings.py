@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 FILES_WITH_PROPERTIES = ("xmlpath", "htmlpath", "json_report", "report_log", "allure_report_dir")
 """Options of those who write properties into files: pytest, pytest-html and the like."""
+
+OLDEST_PYTEST_HTML = 4
+"""The first version whose cells are texts."""
 
 
 class ReportingSettings(NamedTuple):
@@ -33,6 +37,8 @@ class ReportingSettings(NamedTuple):
     verbosity: int = 0
     compares: bool = False
     """Whether the run is compared with saved ones, too."""
+    html_columns: bool = False
+    """Whether pytest-html writes a table that has room for columns."""
 
 
 def read(config: pytest.Config, asked: Asked) -> ReportingSettings:
@@ -46,6 +52,7 @@ def read(config: pytest.Config, asked: Asked) -> ReportingSettings:
         properties=asked.value("gil_junit", one_of(JUNIT), _properties(config, report=report)),
         verbosity=config.getoption("verbose", 0),
         compares="gil_compare" in asked,
+        html_columns=_has_pytest_html(config),
     )
 
 
@@ -65,6 +72,14 @@ def _properties(config: pytest.Config, *, report: bool) -> str:
         return "limited"
     written = any(getattr(config.option, name, None) for name in FILES_WITH_PROPERTIES)
     return "all" if written else "measured"
+
+
+def _has_pytest_html(config: pytest.Config) -> bool:
+    has_hooks = hasattr(config.hook, "pytest_html_results_table_row")
+    if not has_hooks or not getattr(config.option, "htmlpath", None):
+        return False
+    major = str(getattr(import_module("pytest_html"), "__version__", "")).partition(".")[0]
+    return major.isdigit() and int(major) >= OLDEST_PYTEST_HTML
 
 
 def _parse_count(value: Any) -> int:

@@ -1,0 +1,68 @@
+"""The plugin object that adds columns to the table of pytest-html. Only used beside it."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib import import_module
+from weakref import WeakKeyDictionary
+
+import pytest
+
+from pytest_gilknock.model import units, wire
+from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading
+from pytest_gilknock.render.reading_text import reading_lines
+
+_COLUMNS = (("gil_wait", "GIL wait"), ("gil_contention", "contention"))
+_LAST = "-"
+"""What sorts before all digits."""
+
+
+class HtmlColumns:
+    """Lives in the process that prints: the only one, or the controller of pytest-xdist."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._root = str(config.rootpath)
+        self._cells: WeakKeyDictionary[pytest.TestReport, list[str]] = WeakKeyDictionary()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the cells of a report for its row, and give it what is shown below that."""
+        record: wire.PhaseRecord | None = report.__dict__.get(wire.RECORD)
+        if record is None or record["phase"] != "call":
+            return
+        reading = GilReading.from_raw(record["raw"])
+        self._cells[report] = [
+            _cell(name, value, shown)
+            for (name, _), value, shown in zip(
+                _COLUMNS,
+                (reading.wait, reading.contention),
+                (units.seconds(reading.wait), units.share(reading.contention)),
+                strict=True,
+            )
+        ]
+        if (reading.wait or 0.0) >= WORTH_A_ROW or record.get("verdicts"):
+            lines = "\n".join(reading_lines(reading, self._root))
+            extra = import_module("pytest_html.extras").html(f"<pre>GIL\n{escape(lines)}</pre>")
+            report.extras = [*getattr(report, "extras", []), extra]  # type: ignore[attr-defined]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_header(self, cells: list[str]) -> None:
+        """Add the heads, before the links."""
+        cells[-1:-1] = [
+            f'<th class="sortable" data-column-type="{name}">{head}</th>' for name, head in _COLUMNS
+        ]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
+        """Add the cells of a test; of one that was not measured they say so."""
+        found = self._cells.get(report) or [
+            _cell(name, None, units.NOT_MEASURED) for name, _ in _COLUMNS
+        ]
+        if cells:  # without any, somebody leaves the row out
+            cells[-1:-1] = found
+
+
+def _cell(name: str, value: float | None, shown: str) -> str:
+    """Return a cell; rows are sorted by its text, which begins with hidden digits for that."""
+    by = _LAST if value is None else f"{value:016.6f}"
+    return f'<td class="col-{name}"><span hidden>{by}</span>{escape(shown)}</td>'

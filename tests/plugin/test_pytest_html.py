@@ -1,0 +1,104 @@
+"""Columns and details in the report of pytest-html."""
+
+import json
+import re
+from html import unescape
+
+import pytest
+from support import inner
+from support.inner import exact
+
+pytest.importorskip("pytest_html", reason="pytest-html is not installed")
+
+SUITE = """
+import threading
+import time
+import pytest
+
+def hog(stop):
+    while not stop.is_set():
+        sum(range(1000))
+
+def test_waits():
+    stop = threading.Event()
+    threads = [threading.Thread(target=hog, args=(stop,), name="<b>hog</b>") for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+def test_alone():
+    pass
+
+@pytest.mark.skip
+def test_skipped():
+    pass
+"""
+HEADS = ["result", "testId", "duration", "gil_wait", "gil_contention"]
+
+
+def run(pytester, *args):
+    """Run pytest in a process of its own, with pytest-html."""
+    pytester.makepyfile(test_it=SUITE)
+    without = [f"-pno:{name}" for name in inner.WITHOUT]
+    plugins = ("-ppytest_metadata.plugin", "-ppytest_html.plugin", "-ppytest_html.fixtures")
+    args = (*plugins, "--html=out.html", "--self-contained-html", *without, *args)
+    result = pytester.runpytest_subprocess(*args)
+    result.assert_outcomes(passed=2, skipped=1)
+    return pytester.path.joinpath("out.html").read_text()
+
+
+def heads(page):
+    return re.findall(r'<th class="sortable[^"]*" data-column-type="(\w+)"', page)
+
+
+def known(page):
+    """What pytest-html knows of each test, by its name."""
+    blob = json.loads(unescape(re.search(r'data-jsonblob="([^"]*)"', page)[1]))
+    return {nodeid.partition("::")[2]: one[0] for nodeid, one in blob["tests"].items()}
+
+
+@exact
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["alone", "xdist"])
+def test_each_test_has_its_wait_and_contention(pytester, workers):
+    if workers:
+        pytest.importorskip("xdist")
+    page = run(pytester, "--gil-report", *workers)
+    assert heads(page) == HEADS
+    found = known(page)
+    rows = {name: "".join(test["resultsTableRow"][3:5]) for name, test in found.items()}
+    assert all(len(test["resultsTableRow"]) == 6 for test in found.values())
+    shown = {name: re.sub(r"<span hidden>.*?</span>", "", row) for name, row in rows.items()}
+    assert re.fullmatch(
+        r'<td class="col-gil_wait">[\d.]+ m?s</td><td class="col-gil_contention">[\d.]+</td>',
+        shown["test_waits"],
+    )
+    assert ">n/a<" in shown["test_skipped"]
+    order = sorted(found, key=lambda name: found[name]["gil_wait"])
+    assert order == ["test_skipped", "test_alone", "test_waits"]
+
+
+@exact
+def test_a_test_that_kept_threads_waiting_has_its_blame_below(pytester):
+    found = known(run(pytester, "--gil-max-wait=1min"))
+    (extra,) = found["test_waits"]["extras"]
+    assert "blame       where the GIL was held while others waited:" in extra["content"]
+    assert "test_it.py:" in extra["content"]
+    assert "&lt;b&gt;hog&lt;/b&gt;" in extra["content"]
+    assert "<b>" not in extra["content"]
+    assert found["test_alone"]["extras"] == []
+    assert found["test_alone"]["gil_wait"].endswith("0 s")
+
+
+def test_a_run_that_measures_nothing_has_the_columns_of_pytest_html(pytester):
+    page = run(pytester)
+    assert heads(page) == HEADS[:3]
+    assert all(len(test["resultsTableRow"]) == 4 for test in known(page).values())
+
+
+def test_a_measured_run_without_its_report_does_without(pytester):
+    pytester.makepyfile(test_it=SUITE)
+    result = inner.run(pytester, "--gil-report", "-ppytest_html.plugin")
+    result.assert_outcomes(passed=2, skipped=1)
