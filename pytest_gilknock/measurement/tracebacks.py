@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from itertools import pairwise
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -13,15 +13,17 @@ import pytest
 _OWN = ("pytest_gilknock.measurement.", "pytest_gilknock.gate.")
 
 
-def remove_own_frames(traceback: TracebackType) -> None:
+def remove_own_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
     """Take the hook wrappers of this plugin out of a traceback, and pluggy's calls of them.
 
     An exception that passes through a wrapper has its frame in the traceback.
     ``__tracebackhide__`` would keep it out of pytest's own styles, but neither out of
     ``--tb=native`` nor out of ``--full-trace``. The frame in which an exception was raised stays.
     """
-    kept = [traceback]
-    entry = traceback.tb_next
+    if not isinstance(excinfo, pytest.ExceptionInfo):
+        return  # a plugin's own kind of failure, which pytest's reports allow for
+    kept = [excinfo.tb]
+    entry = excinfo.tb.tb_next
     while entry is not None:
         if entry.tb_next is not None and _is_own_wrapper(entry.tb_frame):
             if len(kept) > 1 and _is_pluggy_call(kept[-1].tb_frame):

@@ -69,36 +69,40 @@ class ReportWriter:
 
         Reports of subtests are made while their test is still being measured: nothing is pending.
         """
-        if isinstance(call.excinfo, pytest.ExceptionInfo):
-            remove_own_frames(call.excinfo.tb)
-        before = item.stash.get(PENDING, None)
+        if call.excinfo is not None:
+            remove_own_frames(call.excinfo)
+        stash = item.stash
+        before = stash[PENDING] if PENDING in stash else None  # noqa: SIM401 (get() is slower)
         report = yield
-        pending = item.stash.get(PENDING, None)
-        if pending is not None and pending.phase == call.when:
-            del item.stash[PENDING]
+        if PENDING in stash and (pending := stash[PENDING]).phase == call.when:
+            del stash[PENDING]
             again = pending is not before
             if again:
                 report.user_properties[:] = item.user_properties
-            self._write(report, pending, own_failure=not again and _is_own_failure(call, pending))
+            attributes = report.__dict__
+            attributes[wire.RECORD] = pending.record
+            if os.getpid() != self._pid:
+                attributes[wire.FORKED] = True
+            if pending.record is not None:
+                own_failure = not again and _is_own_failure(call, pending)
+                _add_verdict(report, pending, pending.record, own_failure=own_failure)
         return report
 
-    def _write(self, report: pytest.TestReport, pending: Pending, *, own_failure: bool) -> None:
-        attributes = report.__dict__
-        if os.getpid() != self._pid:
-            attributes[wire.FORKED] = True
-        if pending.record is None:
-            attributes[wire.SHORT] = True
-            return
-        attributes[wire.RECORD] = pending.record
-        if own_failure:
-            pending.record.pop("limits", None)
-            pending.record.pop("verdicts", None)
-            return
-        if pending.failure is not None:
-            attributes[wire.BREACH] = True
-            attributes[wire.BLAMED] = _blamed(pending.record)
-            _shorten_summary(report, pending.failure)
-        attributes.update(pending.attributes)
+
+def _add_verdict(
+    report: pytest.TestReport, pending: Pending, record: PhaseRecord, *, own_failure: bool
+) -> None:
+    """Say on a report what its limits and gates say, unless the test failed by itself."""
+    if own_failure:
+        record.pop("limits", None)
+        record.pop("verdicts", None)
+        return
+    attributes = report.__dict__
+    if pending.failure is not None:
+        attributes[wire.BREACH] = True
+        attributes[wire.BLAMED] = _blamed(record)
+        _shorten_summary(report, pending.failure)
+    attributes.update(pending.attributes)
 
 
 def _blamed(record: PhaseRecord) -> list[Any] | None:

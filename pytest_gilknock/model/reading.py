@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_gilknock.model.blame import (
     Blame,
@@ -196,7 +196,7 @@ class GilReading:
         knock_latency, wait_latency = raw["knock_latency"], raw["wait_latency"]
         histogram = raw["wait_histogram"]
         machine = raw["machine"]
-        names = {thread[0]: thread[1] for thread in raw["threads"]}  # some learned after the knock
+        names = _names(raw)
         return cls(
             method=raw["method"],
             reason=raw["reason"],
@@ -251,3 +251,39 @@ class GilReading:
         data["blame"] = [blame.as_dict() for blame in self.blame]
         data["victims"] = [victim.as_dict() for victim in self.victims]
         return {"schema": SCHEMA_VERSION, "contention": self.contention, **data}
+
+
+def lazy_reading(raw: RawReading) -> GilReading:
+    """Return what reads as ``GilReading.from_raw(raw)``, each field made when it is asked for.
+
+    For who needs a few numbers of every test: a whole reading takes some ten times as long.
+    """
+    return cast("GilReading", _LazyReading(raw))
+
+
+class _LazyReading:
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: RawReading) -> None:
+        self._raw = raw
+
+    @property
+    def contention(self) -> float | None:
+        raw = self._raw
+        return contention_of(raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"])
+
+    @property
+    def blame(self) -> tuple[Blame, ...]:
+        rows = self._raw["blame"]
+        return blame_of(rows, _names(self._raw)) if rows else ()
+
+    def __getattr__(self, name: str) -> Any:
+        value = self._raw.get(name, ...)
+        if value is None or isinstance(value, (float, int, str)):
+            return value
+        return getattr(GilReading.from_raw(self._raw), name)
+
+
+def _names(raw: RawReading) -> dict[int, str | None]:
+    """Return the names of the threads, some of which were learned only after a row was made."""
+    return {thread[0]: thread[1] for thread in raw["threads"]}

@@ -148,8 +148,7 @@ class RunTotals(RunExtras):
 
 
 # Attributes of a test report.
-RECORD = "gilknock"  # a PhaseRecord
-SHORT = "gilknock_short"  # True where the phase was measured, but too short for a record
+RECORD = "gilknock"  # a PhaseRecord; None where the phase was measured, but too short for one
 FORKED = "gilknock_forked"  # True where a process forked for this test alone measured it
 BREACH = "gilknock_breach"  # True where the test fails by a limit or a gate
 BLAMED = "gilknock_blamed"  # beside it: [file, line] of the program's own that is most to blame

@@ -41,10 +41,11 @@ class Reporter:
         First, as others may keep the report until the end, or write down all that it has.
         """
         attributes = report.__dict__
-        record: PhaseRecord | None = attributes.pop(wire.RECORD, None)
-        short = attributes.pop(wire.SHORT, False)
+        if wire.RECORD not in attributes:
+            return
+        record: PhaseRecord | None = attributes.pop(wire.RECORD)
         forked = attributes.pop(wire.FORKED, False)
-        if (record is None and not short) or report.outcome not in wire.OUTCOMES:
+        if report.outcome not in wire.OUTCOMES:
             return
         if record is not None:
             self.results.add(report.nodeid, report.outcome, record)

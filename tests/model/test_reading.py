@@ -1,9 +1,12 @@
 import json
 import pickle
+from dataclasses import fields
 
+import pytest
 from support.scripted import disabled, raw, reading, sampled
 
-from pytest_gilknock.model.reading import SCHEMA_VERSION, GilReading
+from pytest_gilknock.model.reading import SCHEMA_VERSION, GilReading, lazy_reading
+from pytest_gilknock.model.wire import RawReading
 
 
 def test_contention_is_the_share_of_time_held():
@@ -42,3 +45,16 @@ def test_worst_first():
     threads = [(1, None, 0.1, 0.0, 1, 0, 0.0), (2, "w", 0.3, 0.0, 1, 0, 0.0)]
     one = reading(threads=threads)
     assert [thread.label for thread in one.busiest_threads] == ["w", "thread 1"]
+
+
+@pytest.mark.parametrize(
+    "raw_reading", [raw(), sampled(40, 10), disabled()], ids=lambda r: r["method"]
+)
+def test_a_lazy_reading_reads_as_a_whole_one(raw_reading: RawReading):
+    lazy, whole = lazy_reading(raw_reading), GilReading.from_raw(raw_reading)
+    names = [field.name for field in fields(GilReading)] + ["contention", "busiest_threads"]
+    assert {name: getattr(lazy, name) for name in names} == {
+        name: getattr(whole, name) for name in names
+    }
+    with pytest.raises(AttributeError):
+        _ = lazy.of_no_such_name  # type: ignore[attr-defined]
