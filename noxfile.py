@@ -17,8 +17,16 @@ ROOT = Path(__file__).parent
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "docs", "coverage", "coverage_c", "core"]
 
-# The tests without those that judge numbers by the clock, or run for long in other processes.
-LOGIC = [f"--ignore=tests/{name}" for name in ("core", "isolated", "native", "test_benchmarks.py")]
+# The tests of the Python's logic: without those that judge numbers by the clock or run for long in
+# other processes, and without those that run the same lines beside many other plugins or in docs.
+LOGIC = ["tests"] + [
+    f"--ignore=tests/{name}"
+    for name in (
+        *("core", "isolated", "native", "browser", "docs", "demo", "convoy_demo"),
+        *("test_benchmarks.py", "test_packaging.py"),
+        *("plugin/test_neighbours.py", "plugin/test_tracebacks.py"),
+    )
+]
 
 # Says "X.Y[t]" of a CPython that can build the extension and be tested with it.
 VERSION = """
@@ -46,12 +54,33 @@ def interpreters() -> dict[str, str]:
     return versions
 
 
-INTERPRETERS = [nox.param(path, id=version) for version, path in interpreters().items()]
+INTERPRETERS = interpreters()
+ALL = [nox.param(path, id=version) for version, path in INTERPRETERS.items()]
+
+# The tag of those that are not this one, with which the tests run anyway; of all where none is.
+OTHERS = [path for path in INTERPRETERS.values() if path != sys.executable]
+CORE = [
+    nox.param(path, id=version, tags=["others"] if path in OTHERS or not OTHERS else [])
+    for version, path in INTERPRETERS.items()
+]
 
 
 # Coverage is measured, not judged, by a run of the tests: the run without it gives the verdict, at
 # its own speed. 1 is pytest's status when a test failed.
 MEASURING = (0, 1)
+
+
+def copy_of_tree(session: nox.Session) -> str:
+    """Copy what an installation is made of: builds in the tree itself disturb each other."""
+    copy = Path(session.create_tmp()) / "tree"
+    shutil.rmtree(copy, ignore_errors=True)
+    for folder in ("src", "pytest_gilknock"):
+        shutil.copytree(
+            ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("*.so", "__pycache__")
+        )
+    for file in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, copy)
+    return str(copy)
 
 
 def run_tests(
@@ -71,18 +100,18 @@ def run_tests(
 
 
 @nox.session
-@nox.parametrize("python", INTERPRETERS)
+@nox.parametrize("python", ALL)
 def tests(session: nox.Session) -> None:
     """All tests, or those named after --."""
-    session.install(".[test]")
+    session.install(f"{copy_of_tree(session)}[test]")
     run_tests(session, *(session.posargs or [str(ROOT / "tests")]))
 
 
 @nox.session
-@nox.parametrize("python", INTERPRETERS)
+@nox.parametrize("python", CORE)
 def core(session: nox.Session) -> None:
     """The tests of the C core, which need nothing but pytest."""
-    session.install(".", "pytest")
+    session.install(copy_of_tree(session), "pytest")
     run_tests(session, str(ROOT / "tests" / "core"), *session.posargs)
 
 
@@ -126,7 +155,9 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def coverage_c(session: nox.Session) -> None:
     """Which lines of the C run in the native tests and in those of the core."""
-    session.install(".[test,coverage]", "setuptools>=80")
+    project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    session.install(*project["dependencies"], *extras["test"], *extras["coverage"])
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder, ignore_errors=True)
     flags = {"CFLAGS": "--coverage -fprofile-update=atomic", "LDFLAGS": "--coverage"}

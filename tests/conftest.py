@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from support import inner
+from support import inner, turns
 
 from pytest_gilknock import _core  # noqa: F401 - stays loaded when an inner run ends
 
@@ -14,6 +14,11 @@ with suppress(ImportError):
     # A busy machine takes its time for any example.
     hypothesis.settings.register_profile("without deadline", deadline=None)
     hypothesis.settings.load_profile("without deadline")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(turns.Turns(turns.__file__))
 
 
 @pytest.fixture(scope="session", autouse=True)
