@@ -1,19 +1,23 @@
-"""Directives that take the reference of options, ini keys and markers from the plugin itself.
+"""Directives that take the reference of options, ini keys, markers and commands from the plugin.
 
-``gilknock-options``, ``gilknock-ini-keys`` and ``gilknock-markers`` have no arguments. They ask
-the plugin's own declarations, so that the site says what ``pytest --help`` says.
+``gilknock-options``, ``gilknock-ini-keys``, ``gilknock-markers`` and ``gilknock-commands`` have no
+arguments. They ask the plugin's own declarations, so that the site says what ``--help`` says.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import re
+from contextlib import redirect_stdout, suppress
 from typing import Any, NamedTuple
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pytest_gilknock import options, plugin
+from pytest_gilknock import cli, options, plugin
 
 
 class Option(NamedTuple):
@@ -59,7 +63,8 @@ class FromThePlugin(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes("\n".join(self.lines()))
+        text = "\n".join(self.lines())
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
 class Options(FromThePlugin):
@@ -98,8 +103,31 @@ class Markers(FromThePlugin):
         return found
 
 
+class Commands(FromThePlugin):
+    def lines(self) -> list[str]:
+        found = []
+        for command in re.findall(r"^    (\w+) ", self._help(), re.MULTILINE):
+            found += [
+                f"## `{command}`",
+                "",
+                "```text",
+                *self._help(command).splitlines(),
+                "```",
+                "",
+            ]
+        return found
+
+    @staticmethod
+    def _help(*command: str) -> str:
+        os.environ["COLUMNS"] = "100"  # argparse asks for it
+        with redirect_stdout(io.StringIO()) as printed, suppress(SystemExit):
+            cli.main([*command, "--help"])
+        return printed.getvalue()
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("gilknock-options", Options)
     app.add_directive("gilknock-ini-keys", IniKeys)
     app.add_directive("gilknock-markers", Markers)
+    app.add_directive("gilknock-commands", Commands)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
