@@ -133,10 +133,12 @@ class Change(NamedTuple):
 
     @property
     def needed(self) -> float | None:
-        """By how much more than :attr:`before` the metric had to be to fail the test; None without
-        a gate.
+        """By how much more than in the worst of the saved runs the metric had to be to fail the
+        test; None without a gate, and where no value fails it.
         """
-        return None if self.gate is None else self.allowed + self.delay
+        needed = self.allowed + self.delay
+        fails = self.spread.worst + needed < METRICS[self.metric].most
+        return needed if self.gate is not None and fails else None
 
     @property
     def breached(self) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_gilknock.gate.compare import RANK, Change, ChangeVerdict, Comparison
 from pytest_gilknock.model import units
-from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line
@@ -140,16 +141,22 @@ def _needed_range(gated: Sequence[Change]) -> str:
     metrics = {change.metric for change in gated}
     for name in (name for name in METRICS if name in metrics):
         unit = METRICS[name].unit
-        needed = [change.needed or 0.0 for change in gated if change.metric == name]
-        ends = dict.fromkeys(unit.printed(end) for end in (min(needed), max(needed)))
-        parts.append(f"{METRICS[name].title} {' to '.join(ends)}")
+        all_needed = [change.needed for change in gated if change.metric == name]
+        needed = [one for one in all_needed if one is not None]
+        ends = dict.fromkeys(unit.printed(end(needed)) for end in (min, max) if needed)
+        words = [METRICS[name].title, " to ".join(ends)]
+        if cannot := len(all_needed) - len(needed):
+            words.append(f"({units.count(cannot, 'test')} cannot fail by it)")
+        parts.append(" ".join(filter(None, words)))
     return ", ".join(parts)
 
 
 def needed_table(comparison: Comparison) -> list[Line]:
     """Return what each gated test could have detected: a row for each metric, least first."""
     gated = [change for change in comparison.changes if change.gate is not None]
-    gated.sort(key=lambda change: (change.metric, change.needed or 0.0, change.nodeid))
+    gated.sort(
+        key=lambda one: (one.metric, math.inf if one.needed is None else one.needed, one.nodeid)
+    )
     if not gated:
         return []
     metrics = [METRICS[change.metric] for change in gated]
@@ -158,12 +165,16 @@ def needed_table(comparison: Comparison) -> list[Line]:
         [
             Column("metric", [metric.name for metric in metrics], right=False),
             Column("before", [metric.unit.printed(one.spread.worst) for one, metric in pairs]),
-            Column("to fail", [metric.signed(one.needed or 0.0) for one, metric in pairs]),
+            Column("to fail", [_needed(one, metric) for one, metric in pairs]),
             Column("test", [printable(one.nodeid) for one in gated], right=False),
         ]
     )
     lines = [Line(""), Line("What each gated test needs to fail:"), Line(head, bold=True)]
     return [*lines, *map(Line, rows)]
+
+
+def _needed(change: Change, metric: Metric) -> str:
+    return "cannot" if change.needed is None else metric.signed(change.needed)
 
 
 def gil_text(module: str | None) -> str:

@@ -6,6 +6,7 @@ a metric's name, unit and amounts from here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -82,6 +83,8 @@ class Metric:
     slack: float = 0.0
     """Seconds of the window by which a share may differ at any value: in a short window it depends
     on how the threads happen to start."""
+    most: float = math.inf
+    """The highest value there is."""
     knocked: bool = False
     """Whether a sampled reading has it as a share of its knocks, with that share's uncertainty."""
 
@@ -112,6 +115,7 @@ _ROWS = (
         noticeable=(0.05, 0.1),
         delay=_delay_in_contention,
         slack=5e-3,
+        most=1.0,
         knocked=True,
     ),
     Metric(

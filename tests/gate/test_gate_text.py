@@ -213,11 +213,25 @@ def test_each_gated_test_has_the_growth_it_needs_to_fail() -> None:
         "What each gated test needs to fail:",
         "metric      before   to fail  test",
         "contention   0.500    +0.100  test_a.py::test_better",
-        "contention   0.500    +0.171  test_a.py::test_worst",
+        "contention   0.500    +0.193  test_a.py::test_worst",
         "wait        250 ms  +20.0 ms  test_a.py::test_better",
-        "wait        250 ms  +95.0 ms  test_a.py::test_worst",
+        "wait        250 ms   +114 ms  test_a.py::test_worst",
     ]
     assert needed_table(comparison(gates=())) == []
+
+
+def test_what_no_contention_can_exceed_is_said_to_fail_no_test() -> None:
+    held_always = changed(ENTRY, contention=1.0)
+    tests = {"test_a.py::test_worst": held_always, "test_a.py::test_better": held_always}
+    compared = compare_runs(
+        BaselineRuns.of([("b", replace(BASELINE, tests=tests))]),
+        tests,
+        parse_gates(["contention:0.1", "wait:20ms"]),
+        name="this run",
+    )
+    assert "test: contention (2 tests cannot fail by it), wait 20.0 ms" in shown(compared)
+    rows = [line.text for line in needed_table(compared)]
+    assert rows[3] == "contention   1.000    cannot  test_a.py::test_better"
 
 
 def test_a_change_from_zero_has_no_percentage() -> None:
