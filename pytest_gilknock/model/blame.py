@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilknock.model.stack import Frame, Place, Stack, place_of, stack_of
+from pytest_gilknock.model.stack import Frame, Place, Stack, common_place, place_of, stack_of
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawBlame, RawLongestWait, RawStack, RawVictim
@@ -234,13 +234,13 @@ Names = dict[int, str | None]
 
 
 def blame_of(rows: Iterable[RawBlame], names: Names) -> tuple[Blame, ...]:
-    """Group rows of blame by place; the place most waited for first."""
+    """Group rows of blame by their lines; the one most waited for first."""
     grouped: dict[Place, list[RawBlame]] = {}
     for row in rows:
-        grouped.setdefault(place_of(stack_of(row[0])), []).append(row)
+        grouped.setdefault(place_of(stack_of(row[0])).line, []).append(row)
     found = [
         Blame(
-            place,
+            _common(line, ((row[0], row[3] or row[5]) for row in part)),
             sum(row[3] for row in part),
             sum(row[4] for row in part),
             sum(row[5] for row in part),
@@ -248,26 +248,26 @@ def blame_of(rows: Iterable[RawBlame], names: Names) -> tuple[Blame, ...]:
             _threads(((row[1], row[2], row[3], row[5]) for row in part), names),
             _stacks((row[0], row[3], row[5]) for row in part),
         )
-        for place, part in grouped.items()
+        for line, part in grouped.items()
     ]
     return tuple(sorted(found, key=lambda blame: (-blame.waited, -blame.knock_waited)))
 
 
 def victims_of(rows: Iterable[RawVictim], names: Names) -> tuple[Victim, ...]:
-    """Group victims by place; the place where most was waited first."""
+    """Group victims by their lines; the one where most was waited first."""
     grouped: dict[Place, list[RawVictim]] = {}
     for row in rows:
-        grouped.setdefault(place_of(stack_of(row[0])), []).append(row)
+        grouped.setdefault(place_of(stack_of(row[0])).line, []).append(row)
     found = [
         Victim(
-            place,
+            _common(line, ((row[0], row[3]) for row in part)),
             sum(row[3] for row in part),
             max(row[4] for row in part),
             sum(row[5] for row in part),
             _threads(((row[1], row[2], row[3], 0.0) for row in part), names),
             _stacks((row[0], row[3], 0.0) for row in part),
         )
-        for place, part in grouped.items()
+        for line, part in grouped.items()
     ]
     return tuple(sorted(found, key=lambda victim: -victim.waited))
 
@@ -311,6 +311,14 @@ def listed(blame: Iterable[Blame], wait: float | None) -> list[Blame]:
         if row.knock_looks >= LEAST_LOOKS and row.knock_waited >= LEAST_SHARE * knocks > 0.0
     ]
     return sorted(found, key=lambda row: -row.knock_waited) or rows[:1]
+
+
+def _common(line: Place, parts: Iterable[tuple[RawStack, float]]) -> Place:
+    insides: dict[str | None, float] = {}
+    for stack, weight in parts:
+        inside = place_of(stack_of(stack)).inside
+        insides[inside] = insides.get(inside, 0.0) + weight
+    return common_place(line, insides)
 
 
 def _threads(

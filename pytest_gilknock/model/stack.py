@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_gilknock.model.wire import RawFrame, RawStack
 
 _SEPARATORS = re.compile(r"[\\/]")
@@ -64,6 +66,14 @@ class Place(NamedTuple):
     """What runs at the inner end: a native function, ``<GC>``, or the innermost function if that is
     another frame; None where it is the frame itself."""
 
+    more: int = 0
+    """How much else was seen there, at the inner ends of other stacks."""
+
+    @property
+    def line(self) -> Place:
+        """The place whatever runs inside: what places are summed up by."""
+        return self if self.frame is None else Place(self.frame, None)
+
 
 def stack_of(raw: RawStack) -> Stack:
     """Return the frames of a stack as it travels."""
@@ -88,6 +98,17 @@ def place_of(stack: Stack) -> Place:
         inside = _inner_name(innermost)
     function = _INNER_SCOPES.sub("", shown.function)
     return Place(shown._replace(function=function, callee=None), inside)
+
+
+def common_place(line: Place, insides: Mapping[str | None, float]) -> Place:
+    """Return what places of one ``line`` are called together: by the heaviest of what ran inside.
+
+    ``insides`` has the weight of each; None stands for the line itself.
+    """
+    heaviest = max(insides, key=lambda inside: insides[inside], default=line.inside)
+    if line.frame is None or heaviest is None:
+        return line
+    return Place(line.frame, heaviest, len(insides.keys() - {heaviest, None}))
 
 
 def _inner_name(frame: Frame) -> str:

@@ -38,9 +38,10 @@ def function_text(frame: Frame) -> str:
 
 
 def place_text(place: Place, root: str) -> str:
-    """Return ``file:line function > what it calls``."""
+    """Return ``file:line function > what it calls``, with how much else it calls."""
     shown = NO_FRAME if place.frame is None else frame_text(place.frame, root)
-    return shown if place.inside is None else f"{shown} > {printable(place.inside)}"
+    more = f" and {place.more} more" if place.more else ""
+    return shown if place.inside is None else f"{shown} > {printable(place.inside)}{more}"
 
 
 def fit_place(place: Place, root: str, width: int) -> str:
@@ -55,8 +56,14 @@ def fit_place(place: Place, root: str, width: int) -> str:
     frame = place.frame
     path = shorten(frame.file, root)
     name = path.replace("\\", "/").rsplit("/", 1)[-1]
-    for file, inside in ((path, None), (name, place.inside), (name, None)):
-        short = place_text(Place(frame._replace(file=file), inside), "")
+    for file, inside, more in (
+        (path, place.inside, 0),
+        (path, None, 0),
+        (name, place.inside, place.more),
+        (name, place.inside, 0),
+        (name, None, 0),
+    ):
+        short = place_text(Place(frame._replace(file=file), inside, more), "")
         if len(short) <= width:
             return short
     where = keep_end(printable(f"{name}:{frame.line}"), width)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model.blame import LEAST_LOOKS, LEAST_SHARE, group_label
-from pytest_gilknock.model.stack import Place, place_of, stack_of
+from pytest_gilknock.model.stack import Place, common_place, place_of, stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,9 +20,12 @@ MOST_PLACES = 2_000
 
 @dataclass(slots=True)
 class TopPlace:
-    """What one place adds up to."""
+    """What one line adds up to."""
 
-    place: Place
+    line: Place
+    insides: dict[str | None, float] = field(default_factory=dict)
+    """What ran inside it, and the time (s) waited for that; None stands for the line itself."""
+
     waited: float = 0.0
     """Time (s) that was waited for it, or in it, summed over threads and tests."""
 
@@ -36,13 +39,18 @@ class TopPlace:
     """Labels of its threads."""
 
     @property
+    def place(self) -> Place:
+        """Where it is, and what ran inside most."""
+        return common_place(self.line, self.insides)
+
+    @property
     def thread_label(self) -> str:
         """What its threads are called together."""
         return group_label(sorted(self.threads))
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON-ready data."""
-        frame = self.place.frame
+        frame = self.line.frame
         return {
             "file": frame.file if frame else "",
             "line": frame.line if frame else 0,
@@ -70,19 +78,20 @@ class TopPlaces:
             if waited <= 0.0:
                 continue
             place = place_of(stack_of(stack))
-            total = self._places.setdefault(place, TopPlace(place))
+            total = self._places.setdefault(place.line, TopPlace(place.line))
+            total.insides[place.inside] = total.insides.get(place.inside, 0.0) + waited
             total.waited += waited
             total.looks += looks
-            total.tests += place not in seen
+            total.tests += place.line not in seen
             total.threads.add(name or "unnamed threads")
-            seen.add(place)
+            seen.add(place.line)
         if len(self._places) > MOST_PLACES:
             self._forget_half()
 
     def _forget_half(self) -> None:
         kept = self.most(MOST_PLACES // 2)
         self.forgotten += len(self._places) - len(kept)
-        self._places = {total.place: total for total in kept}
+        self._places = {total.line: total for total in kept}
 
     def most(self, number: int) -> list[TopPlace]:
         """Return the places most waited for, at most ``number`` of them; 0 for all."""

@@ -38,9 +38,30 @@ def test_stacks_of_one_place_are_one_row_with_its_threads_and_stacks():
     assert second.place.inside == "zlib.compress"
 
 
-def test_the_same_line_with_another_callee_is_another_place():
-    rows = [((STORE,), 1, "a", 0.1, 3, 0.0, 0), (((*STORE[:3], None),), 1, "a", 0.2, 3, 0.0, 0)]
-    assert [blame.place.inside for blame in blame_of(rows, {})] == [None, "zlib.compress"]
+@pytest.mark.parametrize(
+    ("callees", "inside", "more"),
+    [
+        ({"zlib.compress": 0.2}, "zlib.compress", 0),
+        ({"zlib.compress": 0.2, None: 0.1}, "zlib.compress", 0),
+        ({"zlib.compress": 0.2, None: 0.3}, None, 0),
+        ({"zlib.compress": 0.1, "zlib.crc32": 0.2, "zlib.adler32": 0.1}, "zlib.crc32", 2),
+        ({"zlib.compress": 0.1, None: 0.1, "zlib.crc32": 0.2}, "zlib.crc32", 1),
+    ],
+)
+def test_a_line_is_one_row_whatever_it_calls(callees, inside, more):
+    rows = [
+        (((*STORE[:3], callee),), 1, "a", waited, 3, 0.0, 0) for callee, waited in callees.items()
+    ]
+    (blame,) = blame_of(rows, {})
+    assert blame.place[1:] == (inside, more)
+    assert blame.waited == pytest.approx(sum(callees.values()))
+    (victim,) = victims_of([(*row[:4], 0.1, 1) for row in rows], {})
+    assert victim.place == blame.place
+
+
+def test_what_only_knocks_saw_names_what_a_line_calls():
+    (blame,) = blame_of([((STORE,), 1, "a", 0.0, 0, 0.2, 4)], {})
+    assert blame.place.inside == "zlib.compress"
 
 
 def test_blame_without_a_frame_or_a_thread():
