@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from types import TracebackType
 from typing import SupportsIndex, TypeVar
 
 Self = TypeVar("Self", bound="KnockKnock")
@@ -87,12 +86,7 @@ class KnockKnock:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
 

@@ -3,18 +3,12 @@
 import json
 
 import pytest
-from support.gate_samples import FREE, FULL, GATE, run, write
+from support.gate_samples import FREE, FULL, GATE, SCRIPTED, run, write
 
-from pytest_gilknock import _core
 from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps
 
-pytestmark = [
-    pytest.mark.skipif(
-        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
-    ),
-    pytest.mark.usefixtures("scripted_readings"),
-]
+pytestmark = SCRIPTED
 
 
 def test_a_comparison_without_a_gate_fails_nothing(project: pytest.Pytester) -> None:

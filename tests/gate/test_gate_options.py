@@ -4,18 +4,12 @@ import subprocess
 import sys
 
 import pytest
-from support.gate_samples import FREE, run
+from support.gate_samples import FREE, SCRIPTED, run
 
-from pytest_gilknock import _core
 from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import SCHEMA_VERSION, dumps
 
-pytestmark = [
-    pytest.mark.skipif(
-        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
-    ),
-    pytest.mark.usefixtures("scripted_readings"),
-]
+pytestmark = SCRIPTED
 
 
 @pytest.mark.parametrize(

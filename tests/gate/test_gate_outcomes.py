@@ -4,16 +4,9 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 
 import pytest
-from support.gate_samples import BUSY, FREE, FULL, GATE, read, run, write
+from support.gate_samples import BUSY, FREE, FULL, GATE, SCRIPTED, read, run, write
 
-from pytest_gilknock import _core
-
-pytestmark = [
-    pytest.mark.skipif(
-        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
-    ),
-    pytest.mark.usefixtures("scripted_readings"),
-]
+pytestmark = SCRIPTED
 
 
 OUTCOMES = (

@@ -3,17 +3,11 @@
 import json
 
 import pytest
-from support.gate_samples import FREE, FULL, GATE, run, write
+from support.gate_samples import FREE, FULL, GATE, SCRIPTED, run, write
 
-from pytest_gilknock import _core
 from pytest_gilknock.model.metrics import METRICS
 
-pytestmark = [
-    pytest.mark.skipif(
-        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
-    ),
-    pytest.mark.usefixtures("scripted_readings"),
-]
+pytestmark = SCRIPTED
 
 
 def test_github_action_benchmark_gets_its_form(project: pytest.Pytester) -> None:

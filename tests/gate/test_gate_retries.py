@@ -4,16 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from support.gate_samples import BUSY, FREE, GATE, read, write
+from support.gate_samples import BUSY, FREE, GATE, SCRIPTED, read, write
 
-from pytest_gilknock import _core
-
-pytestmark = [
-    pytest.mark.skipif(
-        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
-    ),
-    pytest.mark.usefixtures("scripted_readings"),
-]
+pytestmark = SCRIPTED
 
 
 SETUP = (

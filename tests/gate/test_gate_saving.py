@@ -6,17 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from support.gate_samples import FREE, FULL, GATE, read, run, write
+from support.gate_samples import FREE, FULL, GATE, SCRIPTED, read, run, write
 
-from pytest_gilknock import _core
 from pytest_gilknock.baseline import environment
 
-pytestmark = [
-    pytest.mark.skipif(
-        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
-    ),
-    pytest.mark.usefixtures("scripted_readings"),
-]
+pytestmark = SCRIPTED
 
 
 def test_runs_are_saved_under_numbers_and_a_name(project: pytest.Pytester) -> None:

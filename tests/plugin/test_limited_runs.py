@@ -7,6 +7,15 @@ from support import inner
 from support.inner import disabled, exact, section
 
 
+def assert_breach(result: pytest.RunResult, said: str | None) -> None:
+    """Assert that the one test fails by a limit, with this pattern in its text; None: it passes."""
+    if said is None:
+        result.assert_outcomes(passed=1)
+    else:
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines([f"GIL limit exceeded: {said}*"])
+
+
 @exact
 def test_without_a_report_only_limits_speak(two_tests):
     result = inner.run(two_tests, "--gil-max-wait=1ms")
@@ -65,12 +74,7 @@ def test_marker_before_command_line_before_ini(pytester, ini, args, marker, sour
         f"from pytest import mark\nmax_gil_contention = mark.max_gil_contention\n"
         f"max_gil_wait = mark.max_gil_wait\n{marker}\ndef test_it(): pass\n"
     )
-    result = inner.run(pytester, *args)
-    if source is None:
-        result.assert_outcomes(passed=1)
-    else:
-        result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines([f"GIL limit exceeded: *, set by {source}*"])
+    assert_breach(inner.run(pytester, *args), source and f"*, set by {source}")
 
 
 @exact
@@ -142,12 +146,7 @@ def test_it():
 def test_limits_for_one_thread(pytester, markers, args, broken):
     marks = [f"@pytest.mark.max_gil_wait({mark}" for mark in markers.split("(")[1:]]
     pytester.makepyfile(PAIR.format(markers="\n".join(marks)))
-    result = inner.run(pytester, *args)
-    if broken is None:
-        result.assert_outcomes(passed=1)
-    else:
-        result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines([f"GIL limit exceeded: {broken}*"])
+    assert_breach(inner.run(pytester, *args), broken)
 
 
 @exact

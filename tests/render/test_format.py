@@ -2,43 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_gilknock.model import units
 from pytest_gilknock.render import format as text
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "n/a"),
-        (0.0, "0 s"),
-        (4e-7, "<1 us"),
-        (1e-6, "1.00 us"),
-        (310e-6, "310 us"),
-        (5.02e-3, "5.02 ms"),
-        (48.23e-3, "48.2 ms"),
-        (1.0, "1.00 s"),
-        (12.44, "12.4 s"),
-        (3600.0, "3600 s"),
-    ],
-)
-def test_seconds(value, shown):
-    assert units.seconds(value) == shown
-
-
-@given(st.floats(min_value=1e-6, max_value=1e6))
-def test_seconds_tells_the_value_within_one_percent(value):
-    number, unit = units.seconds(value).split()
-    assert float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[unit] == pytest.approx(
-        value, rel=0.01
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.0, "0 s"), (0.02, "20 ms"), (0.0003, "300 us"), (1.5, "1.5 s"), (120.0, "120 s")],
-)
-def test_exact_seconds(value, shown):
-    assert units.exact_seconds(value) == shown
 
 
 @pytest.mark.parametrize(

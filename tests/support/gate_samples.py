@@ -7,11 +7,20 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from pytest_gilknock import _core
 from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps, loads
 from pytest_gilknock.baseline.model import Baseline, BaselineEntry, Commit, Interpreter, Machine
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
+
+SCRIPTED = [
+    pytest.mark.skipif(
+        _core.status()[0] != "exact", reason="the scripted baselines are of exact readings"
+    ),
+    pytest.mark.usefixtures("scripted_readings"),
+]
+"""The marks of whole runs whose readings are scripted."""
 
 ENTRY = BaselineEntry(
     method="exact",
