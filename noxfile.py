@@ -155,9 +155,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def coverage_c(session: nox.Session) -> None:
     """Which lines of the C run in the native tests and in those of the core."""
-    project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
-    extras = project["optional-dependencies"]
-    session.install(*project["dependencies"], *extras["test"], *extras["coverage"])
+    session.install(f"{copy_of_tree(session)}[test,coverage]")
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder, ignore_errors=True)
     flags = {"CFLAGS": "--coverage -fprofile-update=atomic", "LDFLAGS": "--coverage"}
