@@ -10,7 +10,9 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-JUDGED_BY_THE_CLOCK = tuple(TESTS / name for name in ("core", "isolated", "test_benchmarks.py"))
+JUDGED_BY_THE_CLOCK = tuple(
+    TESTS / name for name in ("core", "isolated", "docs/test_recorded.py", "test_benchmarks.py")
+)
 
 
 def is_judged_by_the_clock(item: pytest.Item) -> bool:
