@@ -44,6 +44,9 @@ RANK: dict[ChangeVerdict, int] = {
 DELAY_MARGIN = 1.25
 """So many times what others seem to have caused counts as theirs."""
 
+TELLING = 0.2
+"""Of windows so long (s) it is known what others used, where it can be known at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class BaselineRuns:
@@ -306,6 +309,12 @@ def _confidence(entries: Iterable[BaselineEntry]) -> tuple[float, float]:
     return min(low for low, _ in intervals), max(high for _, high in intervals)
 
 
+def _others_unknown(entries: Iterable[BaselineEntry]) -> bool:
+    """Return whether the tests that are long enough to tell have nothing of what others used."""
+    long = [entry for entry in entries if entry.wall >= TELLING and entry.method != "disabled"]
+    return bool(long) and all(entry.used is None for entry in long)
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A run beside its baseline. ``changes`` are worst first, the other lists sorted by node id."""
@@ -321,6 +330,8 @@ class Comparison:
     notes: tuple[str, ...]
     gil_turned_on: tuple[str, ...] = ()
     """The tests that ran without the GIL in all saved runs, and with it now."""
+    others_unknown: bool = False
+    """Whether it is not known of any test what others used of the processors."""
 
     @property
     def failed(self) -> bool:
@@ -381,4 +392,5 @@ def compare_runs(
             for nodeid in sorted(after.keys() & before.entries.keys())
             if gil_was_turned_on(before.entries[nodeid], after[nodeid])
         ),
+        others_unknown=_others_unknown(after.values()),
     )

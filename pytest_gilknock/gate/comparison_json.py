@@ -30,6 +30,7 @@ def as_json(comparison: Comparison) -> str:
         "warnings": comparison.warnings,
         "notes": comparison.notes,
         "gil_turned_on": comparison.gil_turned_on,
+        "others_unknown": comparison.others_unknown,
     }
     return json.dumps(document, indent=1) + "\n"
 

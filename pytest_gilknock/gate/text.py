@@ -217,6 +217,11 @@ def cautions(comparison: Comparison) -> Iterator[str]:
         yield f"Warning: {doubt(change)}"
     if (more := len(doubted) - _SHOWN_NAMES) > 0:
         yield f"Warning: {units.count(more, 'more change')} over the gate, but not surely"
+    if comparison.gates and comparison.others_unknown:
+        yield (
+            "Warning: what other programs use of the processors is not known here: a busy machine"
+            " may put a test over its gate"
+        )
     reasons = Counter((one.metric, one.gated, one.reason) for one in comparison.incomparable)
     for (metric, gated, reason), number in sorted(reasons.items()):
         what = f"{metric} of {units.count(number, 'test')}"

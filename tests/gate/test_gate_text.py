@@ -13,6 +13,7 @@ from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import parse_gates
 from pytest_gilknock.gate.text import as_markdown, breach_text, needed_table, section
 from pytest_gilknock.model.blame import blame_of
+from pytest_gilknock.model.wire import Method
 from pytest_gilknock.render.markdown import code, prose
 
 AFTER = {
@@ -57,10 +58,30 @@ def test_the_table_has_the_worst_first_and_says_what_is_not_in_it() -> None:
         "New, without a baseline: 1 test (test_a.py::test_new)",
         "In the baseline, not measured now: 1 test (test_a.py::test_gone)",
         "Warning: machine kind was A, is B",
+        "Warning: what other programs use of the processors is not known here: a busy machine may"
+        " put a test over its gate",
         "Warning: contention of 1 test not compared: exact before, sampled now",
         "Warning: max_wait of 1 test not compared: exact before, sampled now",
         "Warning: wait of 1 test not judged by the gate: exact before, sampled now",
     ]
+
+
+@pytest.mark.parametrize(
+    ("used", "wall", "method", "gates", "unknown"),
+    [
+        (None, 1.0, "exact", ("wait:20ms",), True),
+        (0.5, 1.0, "exact", ("wait:20ms",), False),
+        (None, 0.1, "exact", ("wait:20ms",), False),  # too short to tell
+        (None, 1.0, "disabled", ("wait:20ms",), False),
+        (None, 1.0, "exact", (), False),
+    ],
+)
+def test_where_others_are_not_known_the_comparison_says_so(
+    used: float | None, wall: float, method: Method, gates: tuple[str, ...], unknown: bool
+) -> None:
+    entry = replace(changed(ENTRY, method=method), used=used, wall=wall)
+    compared = comparison({"test_a.py::test_steady": entry}, gates)
+    assert ("what other programs use of the processors is not known" in shown(compared)) == unknown
 
 
 def test_steady_rows_are_there_when_everything_is_wanted() -> None:

@@ -111,7 +111,7 @@ PROJECTS = (
         ),
         large=Change(
             old="word.isalpha()",
-            new="word.decode().upper().lower().strip().isalpha()",
+            new="bytes(sorted(word)).isalpha()",
         ),
     ),
 )

@@ -155,6 +155,15 @@ def test_bencher_has_the_bounds_of_each_value() -> None:
     }
 
 
+def test_bencher_gets_no_name_that_is_too_long_for_it() -> None:
+    made = Results(top=0, sort="wait", keep_all=True)
+    for end in "ab":
+        made.add("test_a.py::t[" + 2000 * "\u00fc" + end, "passed", {"phase": "call", "raw": raw()})
+    names = list(json.loads("".join(find("bencher").write(made))))
+    assert all(1020 < len(name.encode()) <= 1024 for name in names)
+    assert len(set(names)) == 2
+
+
 def test_what_was_not_measured_has_no_place_in_a_file() -> None:
     made = Results(top=0, sort="wait", keep_all=True)
     made.add("test_a.py::t", "passed", {"phase": "call", "raw": disabled()})

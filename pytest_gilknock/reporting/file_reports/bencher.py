@@ -6,6 +6,7 @@ measures that have a value, and its lower and upper bound.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 
@@ -16,6 +17,9 @@ from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting.calls import entries_of_calls
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.results import Results
+
+MOST_BYTES = 1024
+"""Of the name of a benchmark; Bencher refuses a file in which one is longer."""
 
 
 class Bencher(FileReport):
@@ -29,11 +33,21 @@ class Bencher(FileReport):
 
     def write(self, results: Results) -> list[str]:
         benchmarks = {
-            printable(nodeid): measures
+            _name(nodeid): measures
             for nodeid, entry in entries_of_calls(results).items()
             if (measures := dict(_measures(entry)))
         }
         return [json.dumps(benchmarks, indent=1) + "\n"]
+
+
+def _name(nodeid: str) -> str:
+    """Return a test's id as a name that Bencher takes: one that is too long ends in a digest."""
+    name = printable(nodeid)
+    encoded = name.encode()
+    if len(encoded) <= MOST_BYTES:
+        return name
+    digest = "~" + hashlib.sha256(encoded).hexdigest()[:16]
+    return encoded[: MOST_BYTES - len(digest)].decode(errors="ignore") + digest
 
 
 def _measures(entry: BaselineEntry) -> Iterator[tuple[str, dict[str, float]]]:

@@ -30,7 +30,8 @@ def decode() -> str:
     return json.dumps([{"sample": number} for number in range(200)])
 
 
-def watch(samples: int) -> None:
+def watch(samples: int, start: threading.Event) -> None:
+    start.wait()
     for _ in range(samples):
         poll()
         reset()
@@ -39,8 +40,10 @@ def watch(samples: int) -> None:
 
 
 def watch_all(samples: int) -> None:
-    threads = [threading.Thread(target=watch, args=(samples,)) for _ in range(DEVICES)]
+    start = threading.Event()
+    threads = [threading.Thread(target=watch, args=(samples, start)) for _ in range(DEVICES)]
     for thread in threads:
         thread.start()
+    start.set()
     for thread in threads:
         thread.join()
