@@ -16,6 +16,8 @@ Two processes that do the same differ by some percent, which hides what the knoc
 that computes. So the last table compares within a process: a loop in a window with the loops before
 and after it.
 
+``--trace`` compares in one process what recording every hold and wait adds to a window.
+
 So does the table of what test suites do: forks, subprocesses, threads, queues, a lock that many
 want, garbage collections, imports; ``--suite`` shows that one alone. Its last column is the same
 ratio in a process where nothing measures: what the machine alone makes of it.
@@ -44,7 +46,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from statistics import median
+from statistics import median, quantiles
 from subprocess import PIPE, Popen
 
 import harness
@@ -226,6 +228,7 @@ QUICK_SHARE = 0.2
 NOTHING = "nothing"
 CLOSED = "closed"
 TRACED = "traced"
+TRACE_PROBES = [NOTHING, "exact", TRACED]
 
 
 def probe_of(name: str) -> instruments.Probe:
@@ -379,36 +382,53 @@ def suite_table(found: dict[str, dict[str, list[list[float]]]], rounds: int) -> 
     return Table(title, ["work", "bare", "window open", "ratio", "ratio of nothing"], rows)
 
 
-def trace_times(rounds: int, share: float) -> dict[str, dict[str, list[list[float]]]]:
-    """What :func:`alternated` found for what takes the GIL most often: without a window, in one, in
-    one that records every hold and wait."""
-    return {
-        what: {name: alternated(name, what, rounds, share) for name in (NOTHING, "exact", TRACED)}
-        for what in TRACES
-    }
+def interleave(what: str, rounds: int, share: float) -> None:
+    """The child's part: ns for one operation without a window, in one, in one that records; the
+    three in turn, in an order that moves on by one each round, all in this process."""
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    do, usual, _ = WORKS[what]
+    count = round(usual * share / 5)
+    found = []
+    for at in range(rounds + 1):
+        took = {}
+        for name in TRACE_PROBES[at % 3 :] + TRACE_PROBES[: at % 3]:
+            probe = probe_of(name)
+            probe.begin()
+            do(count // 20)
+            took[name] = timed(do, count) / count
+            probe.end()
+        found.append([took[name] for name in TRACE_PROBES])
+    harness.reply(found[1:])  # the first one warms up
 
 
-def trace_table(found: dict[str, dict[str, list[list[float]]]]) -> Table:
+def trace_times(rounds: int, share: float) -> dict[str, list[list[float]]]:
+    """What :func:`interleave` found for what takes the GIL most often."""
+    found = {}
+    for what in TRACES:
+        harness.progress(f"{what}, with and without a trace")
+        command = [sys.executable, __file__, "--interleave", what]
+        command += ["--rounds", str(rounds), "--share", str(share)]
+        found[what] = harness.ask(command, LIMIT * len(WORKS))
+    return found
+
+
+def trace_table(found: dict[str, list[list[float]]]) -> Table:
     """Bare time, time in a window, in one with a trace, and what that adds to one operation."""
     rows = []
-    for what, by_name in found.items():
-        window, traced = (
-            [2 * during - (before + after) for before, during, after in by_name[name]]
-            for name in ("exact", TRACED)
-        )
-        bare = median(took for each in by_name[NOTHING] for took in each)
-        added = median(traced) / 2 - median(window) / 2
+    for what, times in found.items():
+        bare, window, traced = (quantiles(part, n=10)[0] for part in zip(*times, strict=True))
+        added = median(traced - window for _, window, traced in times)
         rows.append(
             [
                 f"{what} ({WORKS[what][2]})",
-                span(bare * 1e-9),
-                span((bare + median(window) / 2) * 1e-9),
-                span((bare + median(traced) / 2) * 1e-9),
+                *(span(part * 1e-9) for part in (bare, window, traced)),
+                f"{traced - window:+.1f} ns",
                 f"{added:+.1f} ns",
             ]
         )
-    title = "What recording every hold and wait adds (medians; differences within one process)"
-    return Table(title, ["work", "bare", "window", "window with trace", "trace adds"], rows)
+    title = "What recording every hold and wait adds (of the times, those that a tenth is below)"
+    heads = ["work", "bare", "window", "window with trace", "trace adds", "median"]
+    return Table(title, heads, rows)
 
 
 def measure_table(processes: int, blocks: int) -> tuple[Table, list[list[float]]]:
@@ -433,6 +453,7 @@ def main() -> int:
     parser = harness.parser(__doc__)
     parser.add_argument("--under", help=argparse.SUPPRESS)
     parser.add_argument("--alternate", help=argparse.SUPPRESS)
+    parser.add_argument("--interleave", help=argparse.SUPPRESS)
     parser.add_argument("--what", help=argparse.SUPPRESS)
     parser.add_argument("--share", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--measures", type=int, help=argparse.SUPPRESS)
@@ -445,13 +466,16 @@ def main() -> int:
     if options.alternate is not None:
         alternate(options.alternate, options.what, options.rounds, options.share)
         return 0
+    if options.interleave is not None:
+        interleave(options.interleave, options.rounds, options.share)
+        return 0
     if options.measures is not None:
         measures(options.measures)
         return 0
     line = harness.machine_line()
     share = QUICK_SHARE if options.quick else 1.0
     if options.trace:
-        found = trace_times(options.rounds or (2 if options.quick else 9), share)
+        found = trace_times(options.rounds or (2 if options.quick else 40), share)
         harness.show(line, trace_table(found))
         harness.write_json(options.json, found)
         return 0

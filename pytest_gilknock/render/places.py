@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
@@ -25,6 +26,7 @@ WIDE = 1_000
 _THREAD_WIDTH = 32
 
 
+@lru_cache(maxsize=4096)
 def frame_text(frame: Frame, root: str) -> str:
     """Return ``file:line function``, or the name of a special frame."""
     if not frame.file:

@@ -77,8 +77,8 @@ class Page(NamedTuple):
 
     how: list[str]
     rows: list[Row]
-    details: Iterable[dict[str, Any]]
-    """What is shown of a test once it is opened, in the order of the rows."""
+    batches: list[str]
+    """What is shown of a test once it is opened, in the order of the rows; see :func:`pack`."""
 
     wait: float
     """What the shares of ``holders`` and ``victims`` are of (s)."""
@@ -106,7 +106,7 @@ def page_text(page: Page) -> Iterator[str]:
         title=TITLE,
         page=page,
         run=Markup(_script_json(_run(page))),
-        batches=map(Markup, _batches(page.details)),
+        batches=map(Markup, page.batches),
         style=Markup(parts.joinpath("page.css").read_text("utf-8")),
         script=Markup("\n".join(parts.joinpath(name).read_text("utf-8") for name in _SCRIPTS)),
     )
@@ -153,7 +153,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _batches(details: Iterable[dict[str, Any]]) -> Iterator[str]:
+def pack(details: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield what is shown of tests once they are opened, packed by the hundred."""
     left = iter(details)
     while batch := list(islice(left, BATCH)):
         text = json.dumps(batch, separators=(",", ":"))

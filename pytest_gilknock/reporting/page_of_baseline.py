@@ -8,7 +8,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.reporting.page import Page, Row
+from pytest_gilknock.reporting.page import Page, Row, pack
 
 if TYPE_CHECKING:
     from pytest_gilknock.baseline.model import Baseline, BaselineEntry
@@ -42,7 +42,7 @@ def page_of_baseline(baseline: Baseline) -> Page:
             " threads waited for it, all together, max wait the longest single wait."
         ],
         rows=[_row(nodeid, entry) for nodeid, entry in tests],
-        details=(_details(entry) for _, entry in tests),
+        batches=list(pack(_details(entry) for _, entry in tests)),
         wait=0.0,
         holders=[],
         victims=[],

@@ -16,7 +16,7 @@ from pytest_gilknock.model.stack import Frame, Stack
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.places import frame_text, longest_wait_text, place_text
 from pytest_gilknock.render.reading_text import convoy_text
-from pytest_gilknock.reporting.page import Page, Row
+from pytest_gilknock.reporting.page import Page, Row, pack
 from pytest_gilknock.reporting.timelines import timelines
 
 if TYPE_CHECKING:
@@ -52,24 +52,25 @@ def page_of(results: Results, doubts: Iterable[str]) -> Page:
     drawn = dict(timelines(results.traces, _worst(tests)))
     rows: list[Row] = []
     convoys: list[tuple[Convoy, str]] = []
-    for test in tests:
-        reading = test.reading
-        convoy = convoy_of(reading)
-        rows.append(_row(test, reading, convoy, results.root))
-        if convoy is not None:
-            convoys.append((convoy, rows[-1].test))
+
+    def details() -> Iterator[dict[str, Any]]:
+        for test in tests:
+            reading = test.reading
+            convoy = convoy_of(reading)
+            rows.append(_row(test, reading, convoy, results.root))
+            if convoy is not None:
+                convoys.append((convoy, rows[-1].test))
+            timeline = drawn.get(test.nodeid) if test.measured["phase"] == "call" else None
+            yield _details(test, reading, convoy, timeline, results.root)
+
+    batches = list(pack(details()))  # makes the rows, too
     return Page(
         sentence=sentence(tests, top, results.root),
         figures=_figures(whole, results.measured),
         notes=[*_convoy_notes(convoys), *(("doubt", line) for line in doubts)],
         how=list(_how(whole)),
         rows=rows,
-        details=(
-            _details(test, drawn.get(test.nodeid), results.root)
-            if test.measured["phase"] == "call"
-            else _details(test, None, results.root)
-            for test in tests
-        ),
+        batches=batches,
         wait=top.wait,
         holders=_places(top.holders, top.wait, results.root),
         victims=_places(top.victims, top.wait, results.root),
@@ -222,9 +223,13 @@ def _worst(tests: list[PhaseResult]) -> set[str]:
     return {nodeid for wait, nodeid in heapq.nlargest(MOST_TIMELINES, waits) if wait > 0.0}
 
 
-def _details(test: PhaseResult, timeline: dict[str, Any] | None, root: str) -> dict[str, Any]:
-    reading = test.reading
-    convoy = convoy_of(reading)
+def _details(
+    test: PhaseResult,
+    reading: GilReading,
+    convoy: Convoy | None,
+    timeline: dict[str, Any] | None,
+    root: str,
+) -> dict[str, Any]:
     blame = [part for row in reading.blame for part in row.stacks]
     by_knocks = not any(part.waited for part in blame)
     if by_knocks:

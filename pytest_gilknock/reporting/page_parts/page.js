@@ -192,7 +192,7 @@ function comparisonOf({ closing, cautions, rows, left_out }) {
     address,
     { caption: "Changes since the baseline", noun: "change" },
   );
-  return section(
+  const node = section(
     "Compared with the baseline",
     null,
     closing.map((line) => element("p", {}, line)),
@@ -200,6 +200,8 @@ function comparisonOf({ closing, cautions, rows, left_out }) {
     table.node,
     left_out ? element("p", { class: "quiet" }, `${count(left_out, "unchanged metric")} left out.`) : null,
   );
+  node.id = "comparison";
+  return node;
 }
 
 function testsOf() {
