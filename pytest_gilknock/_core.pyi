@@ -17,6 +17,7 @@ class Window:
         method: Literal["auto", "exact", "sampled"] = "auto",
         threads: bool = True,
         trace: int = 0,
+        locks: bool | None = None,
     ) -> None: ...
     def begin(self) -> None: ...
     @overload

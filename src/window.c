@@ -15,6 +15,7 @@
 #include "blame.h"
 #include "cpython/gil.h"
 #include "cpython/thread_names.h"
+#include "locks.h"
 #include "native/accounting.h"
 #include "native/charges.h"
 #include "native/clock.h"
@@ -54,6 +55,7 @@ enum key {
     KEY_LONGEST_WAIT,
     KEY_MACHINE,
     KEY_WAIT_HISTOGRAM,
+    KEY_LOCKS,
 };
 
 /* How old the looks at the run delay and at the machine may be when a window opens, and for how long
@@ -66,7 +68,7 @@ const char *const window_key_names[STATE_KEYS] = {
     "knocks",  "knocks_waited",  "knock_latency", "wait_latency",    "threads",
     "blame",   "run_delay",      "blame_omitted", "hand_over",       "unlooked",
     "victims", "blame_method",   "blame_reason",  "knock_wait",      "longest_wait",
-    "machine", "wait_histogram",
+    "machine", "wait_histogram", "locks",
 };
 
 const char *const window_method_names[STATE_METHODS] = {"exact", "sampled", "disabled"};
@@ -80,6 +82,8 @@ typedef struct {
     const char *asked_method;
     const char *reason; /* why not exact; static or of `capability` */
     bool by_thread;
+    enum locks_wish locks_wish;
+    struct locks_window locks;
     uint64_t opened;           /* ticks */
     uint64_t run_delay_base;   /* ns */
     uint64_t run_delay_looked; /* ticks; when that was looked at */
@@ -184,6 +188,7 @@ static int choose_method(const char *asked, enum method *method, const char **re
 /* Let go of everything an open window holds on to. The GIL is held (or off). */
 static void close_window(Window *window) {
     window->state = WINDOW_CLOSED;
+    locks_close(&window->locks);
     if (window->method == METHOD_EXACT) {
         trace_close(&window->trace);
         accounting_close(&window->ledger_window);
@@ -200,8 +205,10 @@ static int open_window(Window *window) {
     if (choose_method(window->asked_method, &window->method, &window->reason) < 0) {
         return -1;
     }
+    locks_prepare(window->locks_wish);
     if (window->method == METHOD_DISABLED) {
         window->opened = clock_ticks();
+        locks_open(&window->locks, window->locks_wish, window->by_thread, window->opened);
         return 0;
     }
     run_delay_refresh(LOOK_AGE_NS);
@@ -223,6 +230,7 @@ static int open_window(Window *window) {
     charges_open(&window->charges, window->opened);
     knocking_open(&window->knocks, window->opened, window->method == METHOD_SAMPLED,
                   window->by_thread);
+    locks_open(&window->locks, window->locks_wish, window->by_thread, window->opened);
     return 0;
 }
 
@@ -399,6 +407,7 @@ struct findings {
     struct ledger_reading ledger; /* if exact; its threads are owned */
     struct knock_reading knocks;
     struct charges_reading charges; /* its rows are owned */
+    struct locks_findings locks;
 };
 
 /* Make ready to read a window, unless it is not open: then return -1 with RuntimeError. Learning the
@@ -429,12 +438,16 @@ static int read_window(Window *window, struct findings *findings) {
     findings->knocks.count = findings->knocks.waited = 0;
     findings->knocks.wait = findings->knocks.max_wait = 0;
     findings->charges = (struct charges_reading){.unlooked = 0};
+    if (locks_read(&window->locks, now, &findings->locks) < 0) {
+        return -1;
+    }
     if (window->method == METHOD_DISABLED) {
         findings->reason = gil_is_enabled() ? was_off : gil_is_off;
         return 0;
     }
     if (window->method == METHOD_EXACT) {
         if (accounting_read(&window->ledger_window, now, &findings->ledger) < 0) {
+            locks_drop(&findings->locks);
             return -1;
         }
         if (!accounting_intact() || capability.ended) {
@@ -451,6 +464,7 @@ static int read_window(Window *window, struct findings *findings) {
     }
     if (charges_read(&window->charges, &known, &findings->charges) < 0) {
         free(findings->ledger.threads);
+        locks_drop(&findings->locks);
         return -1;
     }
     return 0;
@@ -541,13 +555,15 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_MACHINE, machine(window, now)) < 0 ||
         put(raw, keys, KEY_WAIT_HISTOGRAM,
             exact ? octaves_list(ledger->sums.contended, &ledger->waits) : Py_NewRef(Py_None)) <
-            0) {
+            0 ||
+        put(raw, keys, KEY_LOCKS, locks_as_dict(&findings->locks)) < 0) {
         Py_CLEAR(raw);
     }
     Py_XDECREF(blame);
     Py_XDECREF(threads);
     free(findings->ledger.threads);
     charges_free(&findings->charges);
+    locks_drop(&findings->locks);
     return raw;
 }
 
@@ -609,14 +625,19 @@ static PyObject *window_peek(PyObject *object, PyObject *unused) {
 /* --- the type --- */
 
 static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"method", "threads", "trace", NULL};
+    static char *names[] = {"method", "threads", "trace", "locks", NULL};
     static const char *const methods[] = {"auto", "exact", "sampled"};
     Window *window = (Window *)object;
     const char *method = "auto";
     int by_thread = 1;
     Py_ssize_t events = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$spn:Window", names, &method,
-                                     &by_thread, &events)) {
+    PyObject *locks = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$spnO:Window", names, &method,
+                                     &by_thread, &events, &locks)) {
+        return -1;
+    }
+    int wanted = locks == Py_None ? 0 : PyObject_IsTrue(locks);
+    if (wanted < 0) {
         return -1;
     }
     if (events < 0) {
@@ -632,6 +653,9 @@ static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords
         if (strcmp(method, methods[i]) == 0) {
             window->asked_method = methods[i];
             window->by_thread = by_thread != 0;
+            window->locks_wish = locks == Py_None ? LOCKS_WITHOUT_GIL
+                                 : wanted != 0    ? LOCKS_ALWAYS
+                                                  : LOCKS_NEVER;
             trace_init(&window->trace, (size_t)events);
             return 0;
         }
@@ -648,6 +672,8 @@ static PyObject *window_new(PyTypeObject *type, PyObject *arguments, PyObject *k
         window->state = WINDOW_NEW;
         window->asked_method = "auto";
         window->by_thread = true;
+        window->locks_wish = LOCKS_WITHOUT_GIL;
+        window->locks.reason = NULL;
         trace_init(&window->trace, 0);
     }
     return (PyObject *)window;
@@ -671,11 +697,12 @@ void window_before_fork(void) {
 
 PyDoc_STRVAR(
     window_doc,
-    "Window(*, method='auto', threads=True, trace=0)\n--\n\n"
+    "Window(*, method='auto', threads=True, trace=0, locks=None)\n--\n\n"
     "One interval of measuring: opened once, closed once; windows nest and overlap.\n\n"
     "With threads=False it does not tell threads apart, and if its method is exact, nobody "
     "knocks for its sake. If its method is exact, its latest `trace` holds and waits are "
-    "recorded (or as many as a window that was open before it asked for).");
+    "recorded (or as many as a window that was open before it asked for). `locks` says whether "
+    "waits for locks are measured, too; None: where the GIL is off.");
 PyDoc_STRVAR(begin_doc, "begin($self, /)\n--\n\nOpen the window now.");
 PyDoc_STRVAR(end_doc,
              "end($self, at_least=0.0, /)\n--\n\n"
@@ -747,6 +774,7 @@ PyObject *window_cost(PyObject *module, PyObject *unused) {
 PyObject *window_shutdown(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     capability.ended = true;
+    locks_end();
     Py_BEGIN_ALLOW_THREADS stall_watch_stop();
     Py_END_ALLOW_THREADS knocking_end();
     if (capability.exact) {

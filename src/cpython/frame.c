@@ -59,7 +59,27 @@ PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject 
 #endif
 }
 
+bool frame_has_local(PyThreadState *state, const PyCodeObject *code, int local,
+                     const void *object) {
+    _PyInterpreterFrame *frame = running_frame(state);
+    if (frame == NULL || !frame_layout_is_known() || code_of(frame) != code) {
+        return false;
+    }
+#if PY_VERSION_HEX >= 0x030E0000
+    return !PyStackRef_IsNull(frame->localsplus[local]) &&
+           PyStackRef_AsPyObjectBorrow(frame->localsplus[local]) == object;
 #else
+    return frame->localsplus[local] == object;
+#endif
+}
+
+#else
+
+bool frame_has_local(PyThreadState *state, const PyCodeObject *code, int local,
+                     const void *object) {
+    (void)state, (void)code, (void)local, (void)object;
+    return false;
+}
 
 PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject **code) {
     PyFrameObject *frame = state->frame;

@@ -109,10 +109,14 @@ static bool take_name(PyObject *object, const struct accounting_thread *thread) 
  * reference, or NULL without an exception. */
 static PyObject *living_thread(PyObject *active, uint64_t ident) {
     PyObject *key = PyLong_FromUnsignedLongLong(ident);
-    PyObject *object = key != NULL && active != NULL && PyDict_Check(active)
-                           ? PyDict_GetItemWithError(active, key) /* borrowed */
-                           : NULL;
-    Py_XINCREF(object);
+    PyObject *object = NULL;
+    if (key != NULL && active != NULL && PyDict_Check(active)) {
+#if PY_VERSION_HEX >= 0x030D0000
+        PyDict_GetItemRef(active, key, &object); /* without a GIL a borrowed one may be gone */
+#else
+        object = Py_XNewRef(PyDict_GetItemWithError(active, key));
+#endif
+    }
     Py_XDECREF(key);
     PyErr_Clear();
     return object;

@@ -1,0 +1,185 @@
+/* Sources: Python/parking_lot.c (`struct wait_entry`: an argument, the address that the thread parks on,
+ * the semaphore), Python/lock.c (`struct mutex_entry`), Python/critical_section.c, Python/pystate.c
+ * (tstate_wait_attach), Modules/_threadmodule.c and Modules/_queuemodule.c of CPython 3.13 to 3.15.
+ *
+ * What parks, and how it is told:
+ *
+ *     on its own thread state's `state`        the world is stopped. Nothing else parks there.
+ *     a critical section's mutex               the thread's innermost critical section has no mutex
+ *                                              yet: it is being entered, so its object lives, and the
+ *                                              address is that of `ob_mutex` in it
+ *     any other PyMutex                        the argument is an entry on the thread's own stack whose
+ *                                              first word is a moment of the monotonic clock (from when
+ *                                              on the lock is handed over) about now. In front of a lock
+ *                                              object's mutex lies its type
+ *     an event, a flag, a queue's get()        the argument is NULL, or what it points to is
+ *     the parking lot's own raw mutexes        have no address; a list of waiters is where others have it
+ *
+ * All but the last ends in a semaphore on the thread's own stack, called from sites that are known.
+ * Locks that are semaphores themselves (PyThread_acquire_lock, of which up to 3.13 RLock is one) are called
+ * from another site.
+ *
+ * threading.Condition.wait() sleeps until somebody releases a lock that it has locked itself: nobody is
+ * kept from anything by that. What its local variable `waiter` holds is that lock. */
+#define Py_BUILD_CORE 1
+#include "cpython/parking_layout.h"
+
+#include <stddef.h>
+
+#if PY_VERSION_HEX >= 0x030D0000
+
+#include "internal/pycore_runtime.h"
+
+#include "cpython/frame.h"
+#include "cpython/text_reader.h"
+#include "native/clock.h"
+#include "native/own_memory.h"
+
+#define STACK_REACH 8192       /* from the hook to the caller's semaphore */
+#define ENTRY_REACH 8192       /* from the semaphore to the caller's caller's entry */
+#define HANDED_OVER_NS 1000000 /* after so long a wait a mutex is handed over */
+
+static struct parking_layout layout;
+
+void parking_layout_set(const struct parking_layout *learned) { layout = *learned; }
+
+bool parking_layout_is_site(const uintptr_t *sites, uintptr_t site) {
+    for (int i = 0; i < PARKING_SITES; i++) {
+        if (sites[i] == site) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool parking_layout_add_site(uintptr_t *sites, uintptr_t site) {
+    for (int i = 0; i < PARKING_SITES; i++) {
+        if (sites[i] == site || sites[i] == 0) {
+            sites[i] = site;
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t parking_layout_deadline(uintptr_t semaphore, uintptr_t argument) {
+    if (argument % sizeof(int64_t) != 0 || argument <= semaphore ||
+        argument - semaphore > ENTRY_REACH) {
+        return 0;
+    }
+    int64_t deadline = *(const volatile int64_t *)argument;
+    return deadline > 0 && deadline <= (int64_t)clock_system_ns() + HANDED_OVER_NS ? deadline : 0;
+}
+
+static bool is_of_runtime(uintptr_t address) {
+    return address - (uintptr_t)&_PyRuntime < sizeof _PyRuntime;
+}
+
+#ifdef Py_GIL_DISABLED
+
+/* The number of a type's name; 0 if that is no type. The object of that type is alive, but may be given
+ * another type meanwhile, so nothing is taken on trust. */
+static uint32_t type_of(const PyObject *object) {
+    const PyTypeObject *type = *(PyTypeObject *const volatile *)&object->ob_type;
+    union {
+        PyTypeObject type;
+        char bytes[offsetof(PyTypeObject, tp_flags) + sizeof(unsigned long)];
+    } copy;
+    char name[PARKING_TYPE_SIZE];
+    if ((uintptr_t)type % sizeof(void *) != 0 || type == NULL ||
+        !own_memory_read(&copy, type, sizeof copy.bytes)) {
+        return 0;
+    }
+    const PyTypeObject *metatype = Py_TYPE((PyObject *)&copy.type);
+    unsigned long flags = copy.type.tp_flags;
+    if ((uintptr_t)metatype % sizeof(void *) != 0 || metatype == NULL ||
+        (flags & Py_TPFLAGS_READY) == 0 ||
+        text_reader_copy_c_string(copy.type.tp_name, name, sizeof name) == 0) {
+        return 0;
+    }
+    return parking_type(name);
+}
+
+/* Whether the thread is entering a critical section, whose mutex that is. */
+static bool enters_critical_section(const PyThreadState *state, uintptr_t address) {
+    const PyCriticalSection *section =
+        (const PyCriticalSection *)(state->critical_section & ~(uintptr_t)3);
+    return section != NULL && section->_cs_mutex == NULL &&
+           address % sizeof(void *) == offsetof(PyObject, ob_mutex) % sizeof(void *) &&
+           !is_of_runtime(address);
+}
+
+#endif
+
+/* What lies in front of an address that is a mutex: the type, if it is a lock object's. */
+static const void *word_before(uintptr_t address) {
+    const void *word = NULL;
+    return address % sizeof word == 0 &&
+                   own_memory_read(&word, (const void *)(address - sizeof word), sizeof word)
+               ? word
+               : NULL;
+}
+
+static bool sleeps_in_condition(PyThreadState *state, uintptr_t address) {
+    return layout.condition_wait != NULL &&
+           frame_has_local(state, layout.condition_wait, layout.waiter,
+                           (const void *)(address - PARKING_MUTEX_OFFSET));
+}
+
+static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, uint64_t identity) {
+    struct parking_purpose purpose = {PARKING_INTERPRETER, 0, identity};
+#ifdef Py_GIL_DISABLED
+    if (enters_critical_section(state, address)) {
+        purpose.type = type_of((const PyObject *)(address - offsetof(PyObject, ob_mutex)));
+        if (purpose.type != 0) {
+            purpose.kind = PARKING_OBJECT;
+            return purpose;
+        }
+    }
+#endif
+    const void *before = is_of_runtime(address) ? NULL : word_before(address);
+    if (before != NULL && (before == layout.lock_type || before == layout.rlock_type)) {
+        purpose.kind = sleeps_in_condition(state, address) ? PARKING_SLEEP : PARKING_PROGRAM;
+    }
+    return purpose;
+}
+
+struct parking_purpose parking_layout_classify(const struct parking_call *call) {
+    struct parking_purpose purpose = {.kind = PARKING_SLEEP};
+    PyThreadState *state = PyGILState_GetThisThreadState();
+    if (state == NULL) {
+        return purpose; /* no thread that runs Python */
+    }
+    if (call->semaphore - call->frame > STACK_REACH) {
+        if (parking_layout_is_site(layout.thread_sites, call->site)) {
+            purpose.kind = PARKING_PROGRAM;
+        }
+        return purpose;
+    }
+    if (!parking_layout_is_site(layout.sites, call->site)) {
+        purpose.kind = PARKING_UNPROVEN;
+        return purpose;
+    }
+    const uintptr_t *words = (const uintptr_t *)call->semaphore;
+    uintptr_t argument = words[-2], address = words[-1];
+    if (address == 0) {
+        purpose.kind = PARKING_INTERPRETER; /* a raw mutex with one waiter */
+        return purpose;
+    }
+#ifdef Py_GIL_DISABLED
+    if (address == (uintptr_t)&state->state) {
+        purpose.kind = PARKING_STOP_THE_WORLD;
+        return purpose;
+    }
+#endif
+    int64_t deadline = parking_layout_deadline(call->semaphore, argument);
+    if (deadline != 0) {
+        return of_mutex(state, address, (uint64_t)deadline ^ (address << 20));
+    }
+    if (is_of_runtime(address)) {
+        purpose.kind = PARKING_INTERPRETER; /* who stops the world waits until all have stopped */
+    }
+    return purpose;
+}
+
+#endif

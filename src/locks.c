@@ -1,0 +1,184 @@
+#include "locks.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cpython/gil.h"
+#include "cpython/parking_proof.h"
+#include "cpython/thread_names.h"
+#include "native/clock.h"
+
+enum state { NOT_EXAMINED, EXAMINING, MEASURED, NOT_MEASURED, ENDED };
+
+/* Without a GIL several threads may come here at once: `state` is atomic, and who has set it to EXAMINING
+ * writes the rest. */
+static struct {
+    int state; /* of enum state */
+    unsigned long examiner;
+    long process;
+    char reason[160];
+} capability;
+
+static const char *const kind_names[PARKING_KINDS] = {"object", "stop_the_world", "interpreter",
+                                                      "program", "unproven"};
+
+static bool is_wanted(enum locks_wish wish) {
+    return wish == LOCKS_ALWAYS || (wish == LOCKS_WITHOUT_GIL && !gil_is_enabled());
+}
+
+static int current_state(void) { return __atomic_load_n(&capability.state, __ATOMIC_ACQUIRE); }
+
+static void set_state(enum state state) {
+    __atomic_store_n(&capability.state, state, __ATOMIC_RELEASE);
+}
+
+void locks_prepare(enum locks_wish wish) {
+    int expected = NOT_EXAMINED;
+    if (!is_wanted(wish)) {
+        return;
+    }
+    if (__atomic_compare_exchange_n(&capability.state, &expected, EXAMINING, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        capability.examiner = PyThread_get_thread_ident();
+        capability.process = (long)getpid();
+        clock_init();
+        int error = parking_proof_run(capability.reason, sizeof capability.reason);
+        set_state(error == 0 ? MEASURED : NOT_MEASURED);
+        return;
+    }
+    const struct timespec moment = {0, 200000};
+    while (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident() &&
+           capability.process == (long)getpid()) {
+        Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
+        Py_END_ALLOW_THREADS
+    }
+}
+
+static const char *why_not(enum locks_wish wish) {
+    if (!is_wanted(wish)) {
+        return wish == LOCKS_NEVER ? "not asked for"
+                                   : "with the GIL, only if it is asked for: --gil-locks";
+    }
+    switch (current_state()) {
+    case MEASURED:
+        return parking_intact() ? NULL
+                                : "another tool redirected the interpreter's semaphore calls, or "
+                                  "too many threads waited at once";
+    case NOT_MEASURED:
+        return capability.reason;
+    case ENDED:
+        return "the interpreter is ending, or has ended before";
+    default:
+        return "whether it can be is still being found out";
+    }
+}
+
+void locks_open(struct locks_window *window, enum locks_wish wish, bool by_thread,
+                uint64_t opened) {
+    window->reason = why_not(wish);
+    if (window->reason == NULL && parking_open(&window->parking, by_thread, opened) < 0) {
+        window->reason = "too many windows are open at once";
+    }
+}
+
+int locks_read(const struct locks_window *window, uint64_t now, struct locks_findings *findings) {
+    findings->reason = window->reason;
+    findings->reading.threads = NULL;
+    if (window->reason != NULL) {
+        return 0;
+    }
+    if (current_state() != MEASURED || !parking_intact()) {
+        findings->reason = why_not(LOCKS_ALWAYS);
+        return 0;
+    }
+    return parking_read(&window->parking, now, &findings->reading);
+}
+
+void locks_close(struct locks_window *window) {
+    if (window->reason == NULL) {
+        parking_close(&window->parking);
+    }
+}
+
+void locks_drop(struct locks_findings *findings) {
+    free(findings->reading.threads);
+    findings->reading.threads = NULL;
+}
+
+/* --- what Python gets --- */
+
+/* Add a new object to a list; steals it, NULL stands for an exception that is set. */
+static int append(PyObject *list, PyObject *item) {
+    int error = list != NULL && item != NULL ? PyList_Append(list, item) : -1;
+    Py_XDECREF(item);
+    return error;
+}
+
+/* (count, waited, longest) */
+static PyObject *sums_as_tuple(const struct parking_sums *sums) {
+    return Py_BuildValue("Kdd", (unsigned long long)sums->count, clock_seconds(sums->total),
+                         clock_seconds(sums->longest));
+}
+
+static PyObject *kinds_as_dict(const struct parking_sums *kinds) {
+    PyObject *dict = PyDict_New();
+    for (int i = 0; dict != NULL && i < PARKING_KINDS; i++) {
+        PyObject *sums = sums_as_tuple(&kinds[i]);
+        if (sums == NULL || PyDict_SetItemString(dict, kind_names[i], sums) < 0) {
+            Py_CLEAR(dict);
+        }
+        Py_XDECREF(sums);
+    }
+    return dict;
+}
+
+static PyObject *types_as_list(const struct parking_reading *reading) {
+    PyObject *list = PyList_New(0);
+    for (uint32_t i = 0; list != NULL && i < PARKING_TYPE_NAMES; i++) {
+        const struct parking_sums *sums = &reading->types[i];
+        if (sums->count != 0 &&
+            append(list, Py_BuildValue("NN", names_as_object(parking_type_name(i)),
+                                       sums_as_tuple(sums))) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+static PyObject *threads_as_list(struct parking_reading *reading) {
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < reading->thread_count; i++) {
+        struct parking_thread *thread = &reading->threads[i];
+        if (thread->name[0] == '\0' && !thread->ended) {
+            names_find(thread->ident, thread->name, sizeof thread->name);
+        }
+        if (append(list, Py_BuildValue("KNN", (unsigned long long)thread->native_id,
+                                       names_as_object(thread->name),
+                                       kinds_as_dict(thread->kinds))) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+PyObject *locks_as_dict(struct locks_findings *findings) {
+    PyObject *raw = NULL;
+    if (findings->reason != NULL) {
+        raw = Py_BuildValue("{sssOs[]s[]sK}", "reason", findings->reason, "kinds", Py_None, "types",
+                            "threads", "threads_omitted", 0ull);
+    } else {
+        raw = Py_BuildValue("{sOsNsNsNsK}", "reason", Py_None, "kinds",
+                            kinds_as_dict(findings->reading.kinds), "types",
+                            types_as_list(&findings->reading), "threads",
+                            threads_as_list(&findings->reading), "threads_omitted",
+                            (unsigned long long)findings->reading.omitted);
+    }
+    locks_drop(findings);
+    return raw;
+}
+
+void locks_end(void) {
+    parking_stop();
+    set_state(ENDED);
+}

@@ -1,0 +1,636 @@
+/* Each thread that waits has a slot, and in it sums for each open window: it alone writes them, so that
+ * a wait's end takes no lock and disturbs no other thread. Who reads a slot copies it between two equal,
+ * even values of its sequence number.
+ *
+ * A window is a place in a table, with a generation of its own. Sums that a slot has of an older
+ * generation are worth nothing and are wiped by their thread when it comes to them: opening a window
+ * costs nothing, however many threads there are, and a thread that is late at closing harms none that
+ * opens in the same place.
+ *
+ * A wait lies in a window from the later one of both beginnings. The wait that goes on is in its slot,
+ * and counts in whatever is read meanwhile.
+ *
+ * A lock may be snatched from a thread that was just woken for it, which waits again then: the same
+ * attempt, so the same wait, from the first sleep to the last, with what lies between.
+ *
+ * A slot outlives its thread while a window is open that tells threads apart and may have met it. In the
+ * others its sums are added up when it ends. The lock is for that, for the windows and for a thread's
+ * first wait; no thread waits or computes while it has it. */
+#define _GNU_SOURCE
+#include "native/parking.h"
+
+#include <stdio.h>
+
+#include "native/elf_object.h"
+
+#ifdef ELF_SUPPORTED
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "native/clock.h"
+#include "native/interpose.h"
+#include "native/thread_birth.h"
+
+#define READ_TRIES 200
+
+#ifdef __GLIBC__
+#define FAST_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
+#else
+#define FAST_THREAD_LOCAL __thread
+#endif
+
+/* In their order, without fences, which thread sanitizers do not know. */
+#define LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+#define STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
+
+enum slot_state { SLOT_FREE, SLOT_ALIVE, SLOT_ENDED };
+
+struct typed_sums {
+    uint64_t type;
+    struct parking_sums sums;
+};
+
+/* What a thread waited in one window. */
+struct part {
+    uint64_t generation;
+    struct parking_sums kinds[PARKING_KINDS];
+    struct typed_sums
+        types[PARKING_TYPES]; /* in the order in which they came; sums.count 0: none */
+};
+
+/* The wait that goes on, or the latest one. */
+struct wait {
+    uint64_t began;   /* of the attempt; 0: there was none yet */
+    uint64_t since;   /* when it was last added up */
+    uint64_t goes_on; /* 1 or 0 */
+    uint64_t kind;
+    uint64_t type;
+    uint64_t identity;
+};
+
+struct slot {
+    uint32_t state;    /* of enum slot_state; written under the lock */
+    uint32_t sequence; /* odd while its thread writes */
+    uint64_t ended_at; /* the newest generation when its thread ended */
+    uint64_t ident, native_id;
+    char name[PARKING_NAME_SIZE];
+    struct wait wait;
+    struct part parts[PARKING_WINDOWS];
+};
+
+struct window {
+    uint64_t generation;
+    uint64_t opened;
+    bool by_thread;
+    struct part folded; /* of threads that have no slot any more; under the lock */
+    uint64_t omitted;
+};
+
+static struct slot slots[PARKING_THREADS];
+static struct window windows[PARKING_WINDOWS];
+
+static struct {
+    struct interpose calls;
+    int (*wait)(sem_t *);
+    int (*clockwait)(sem_t *, clockid_t, const struct timespec *);
+    parking_classifier classify; /* atomic; NULL: nothing is counted */
+    pthread_mutex_t lock;
+    pthread_key_t key; /* its value: the thread's slot */
+    uint32_t open;     /* a bit for each open window; atomic */
+    uint64_t generation;
+    size_t used;   /* slots from the first to the last that was ever used */
+    bool lost;     /* a thread found no slot */
+    bool prepared; /* the key and the fork handler are there */
+} lot = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static FAST_THREAD_LOCAL struct {
+    struct slot *slot;
+    struct parking_probe *probe;
+    bool left_out; /* it has ended, or there was no slot */
+} self;
+
+/* --- types --- */
+
+static struct {
+    uint32_t state; /* 0: free, 1: being written, 2: there */
+    char text[PARKING_TYPE_SIZE];
+} type_names[PARKING_TYPE_NAMES];
+
+uint32_t parking_type(const char *name) {
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    size_t length = 0;
+    while (name[length] != '\0' && length < PARKING_TYPE_SIZE - 1) {
+        hash = (hash ^ (unsigned char)name[length++]) * 1099511628211u;
+    }
+    for (uint32_t i = 0; i < PARKING_TYPE_NAMES; i++) {
+        uint32_t at = (uint32_t)((hash + i) % PARKING_TYPE_NAMES), expected = 0;
+        if (at == 0) {
+            continue; /* stands for none */
+        }
+        uint32_t state = __atomic_load_n(&type_names[at].state, __ATOMIC_ACQUIRE);
+        if (state == 0 && __atomic_compare_exchange_n(&type_names[at].state, &expected, 1, false,
+                                                      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            memcpy(type_names[at].text, name, length);
+            __atomic_store_n(&type_names[at].state, 2, __ATOMIC_RELEASE);
+            return at;
+        }
+        if (__atomic_load_n(&type_names[at].state, __ATOMIC_ACQUIRE) == 2 &&
+            strncmp(type_names[at].text, name, length) == 0 &&
+            type_names[at].text[length] == '\0') {
+            return at;
+        }
+    }
+    return 0;
+}
+
+const char *parking_type_name(uint32_t type) { return type_names[type].text; }
+
+/* --- sums --- */
+
+static void add(struct parking_sums *to, const struct parking_sums *from) {
+    to->count += from->count;
+    to->total += from->total;
+    to->longest = from->longest > to->longest ? from->longest : to->longest;
+}
+
+/* Add to sums that others may read at this moment. */
+static void count_wait(struct parking_sums *sums, uint64_t count, uint64_t waited, uint64_t whole) {
+    STORE(sums->count, sums->count + count);
+    STORE(sums->total, sums->total + waited);
+    if (whole > sums->longest) {
+        STORE(sums->longest, whole);
+    }
+}
+
+/* Where a part keeps a type, NULL if there is no room. */
+static struct parking_sums *sums_of_type(struct part *part, uint64_t type) {
+    for (int i = 0; i < PARKING_TYPES; i++) {
+        struct typed_sums *typed = &part->types[i];
+        if (typed->type == type || (typed->type == 0 && typed->sums.count == 0)) {
+            STORE(typed->type, type);
+            return &typed->sums;
+        }
+    }
+    return NULL;
+}
+
+static void copy_words(void *to, const void *from, size_t size) {
+    uint64_t *target = to;
+    const uint64_t *source = from;
+    for (size_t i = 0; i < size / sizeof *target; i++) {
+        target[i] = LOAD(source[i]);
+    }
+}
+
+static void wipe(struct part *part, uint64_t generation) {
+    uint64_t *words = (uint64_t *)part;
+    for (size_t i = 0; i < sizeof *part / sizeof *words; i++) {
+        STORE(words[i], 0);
+    }
+    STORE(part->generation, generation);
+}
+
+/* Enter into a part what of a wait, up to `now`, lies in a window that opened then. */
+static void enter(struct part *part, const struct wait *wait, uint64_t opened, uint64_t now) {
+    uint64_t from = wait->since > opened ? wait->since : opened;
+    uint64_t began = wait->began > opened ? wait->began : opened;
+    /* The earlier sleeps of the attempt have counted it, unless they were before the window. */
+    bool is_new = wait->since == wait->began || wait->since <= opened;
+    if (now <= opened) {
+        return;
+    }
+    count_wait(&part->kinds[wait->kind], is_new, clock_elapsed(from, now),
+               clock_elapsed(began, now));
+    if (wait->kind == PARKING_OBJECT) {
+        struct parking_sums *sums = sums_of_type(part, wait->type);
+        if (sums != NULL) {
+            count_wait(sums, is_new, clock_elapsed(from, now), clock_elapsed(began, now));
+        }
+    }
+}
+
+/* --- a thread's own part --- */
+
+static void begin_writing(struct slot *slot) { STORE(slot->sequence, slot->sequence + 1); }
+
+static void end_writing(struct slot *slot) { STORE(slot->sequence, slot->sequence + 1); }
+
+static void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64_t now) {
+    struct wait *wait = &slot->wait;
+    bool again = purpose->identity != 0 && purpose->identity == wait->identity &&
+                 wait->kind == purpose->kind;
+    begin_writing(slot);
+    if (!again) {
+        STORE(wait->began, now);
+        STORE(wait->since, now);
+        STORE(wait->kind, (uint64_t)purpose->kind);
+        STORE(wait->type, (uint64_t)purpose->type);
+        STORE(wait->identity, purpose->identity);
+    }
+    STORE(wait->goes_on, 1);
+    end_writing(slot);
+}
+
+static void end_wait(struct slot *slot, uint64_t now) {
+    begin_writing(slot);
+    uint32_t open = LOAD(lot.open);
+    for (int i = 0; open != 0; i++, open >>= 1) {
+        if ((open & 1) == 0) {
+            continue;
+        }
+        uint64_t generation = LOAD(windows[i].generation);
+        uint64_t opened = LOAD(windows[i].opened);
+        if (generation == 0 || generation != LOAD(windows[i].generation)) {
+            continue; /* closed meanwhile, and opened anew */
+        }
+        if (slot->parts[i].generation != generation) {
+            wipe(&slot->parts[i], generation);
+        }
+        enter(&slot->parts[i], &slot->wait, opened, now);
+    }
+    STORE(slot->wait.since, now);
+    STORE(slot->wait.goes_on, 0);
+    end_writing(slot);
+}
+
+/* --- slots; the lock is held --- */
+
+/* Move what a slot has of a window to what the window has of threads without a slot. */
+static void fold(struct slot *slot, int index) {
+    struct window *window = &windows[index];
+    struct part *part = &slot->parts[index];
+    if (part->generation != window->generation || window->generation == 0) {
+        return;
+    }
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        add(&window->folded.kinds[i], &part->kinds[i]);
+    }
+    for (int i = 0; i < PARKING_TYPES && part->types[i].sums.count != 0; i++) {
+        struct parking_sums *sums = sums_of_type(&window->folded, part->types[i].type);
+        if (sums != NULL) {
+            add(sums, &part->types[i].sums);
+        }
+    }
+    wipe(part, 0);
+}
+
+static bool is_open(int index) { return (LOAD(lot.open) >> index & 1) != 0; }
+
+/* Whether an open window needs the slot of a thread that has ended. */
+static bool is_needed(const struct slot *slot) {
+    for (int i = 0; i < PARKING_WINDOWS; i++) {
+        if (is_open(i) && windows[i].by_thread && windows[i].generation <= slot->ended_at) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Free the slot of a thread that has ended, though windows may still tell of it. */
+static void give_up(struct slot *slot) {
+    for (int i = 0; i < PARKING_WINDOWS; i++) {
+        if (is_open(i) && slot->parts[i].generation == windows[i].generation) {
+            windows[i].omitted += windows[i].by_thread;
+            fold(slot, i);
+        }
+    }
+    STORE(slot->state, SLOT_FREE);
+}
+
+static struct slot *find_slot(void) {
+    for (size_t i = 0; i < PARKING_THREADS; i++) {
+        struct slot *slot = &slots[i];
+        if (slot->state == SLOT_ENDED && !is_needed(slot)) {
+            give_up(slot);
+        }
+        if (slot->state == SLOT_FREE) {
+            return slot;
+        }
+    }
+    for (size_t i = 0; i < PARKING_THREADS; i++) {
+        if (slots[i].state == SLOT_ENDED) {
+            give_up(&slots[i]);
+            return &slots[i];
+        }
+    }
+    return NULL;
+}
+
+/* Destructor of the key: the thread of this slot ends. */
+static void thread_ends(void *object) {
+    struct slot *slot = object;
+    pthread_mutex_lock(&lot.lock);
+    self.slot = NULL;
+    self.left_out = true;
+    slot->ended_at = lot.generation;
+    STORE(slot->state, SLOT_ENDED);
+    for (int i = 0; i < PARKING_WINDOWS; i++) {
+        if (is_open(i) && !windows[i].by_thread) {
+            fold(slot, i);
+        }
+    }
+    pthread_mutex_unlock(&lot.lock);
+}
+
+/* Find a slot for the calling thread; takes the lock. */
+static struct slot *enroll(void) {
+    const struct birth *birth = birth_of_self();
+    pthread_mutex_lock(&lot.lock);
+    struct slot *slot = find_slot();
+    if (slot == NULL || pthread_setspecific(lot.key, slot) != 0) {
+        STORE(lot.lost, true);
+        self.left_out = true;
+        pthread_mutex_unlock(&lot.lock);
+        return NULL;
+    }
+    slot->ident = (uint64_t)pthread_self();
+    slot->native_id = (uint64_t)syscall(SYS_gettid);
+    snprintf(slot->name, sizeof slot->name, "%s", birth != NULL ? birth->name : "");
+    STORE(slot->wait.identity, 0);
+    STORE(slot->wait.goes_on, 0);
+    STORE(slot->state, SLOT_ALIVE);
+    size_t index = (size_t)(slot - slots);
+    STORE(lot.used, index + 1 > lot.used ? index + 1 : lot.used);
+    self.slot = slot;
+    pthread_mutex_unlock(&lot.lock);
+    return slot;
+}
+
+/* --- the hooks --- */
+
+static void fill(struct parking_probe *probe, const struct parking_call *call) {
+    const uintptr_t *words = (const uintptr_t *)call->semaphore;
+    probe->call = *call;
+    probe->before[0] = words[-2];
+    probe->before[1] = words[-1];
+    probe->calls++;
+    if (probe->wake != NULL) {
+        probe->wake(probe);
+    }
+}
+
+/* The calling thread is about to wait. Returns its slot if that is to be counted. */
+static struct slot *before_wait(const struct parking_call *call) {
+    parking_classifier classify = LOAD(lot.classify);
+    if (self.probe != NULL) {
+        struct parking_probe *probe = self.probe;
+        self.probe = NULL; /* what wakes may wait itself */
+        fill(probe, call);
+        self.probe = probe;
+        return NULL;
+    }
+    if (classify == NULL || self.left_out) {
+        return NULL;
+    }
+    struct parking_purpose purpose = classify(call);
+    if (purpose.kind >= PARKING_KINDS) {
+        return NULL;
+    }
+    struct slot *slot = self.slot != NULL ? self.slot : enroll();
+    if (slot != NULL) {
+        begin_wait(slot, &purpose, clock_ticks());
+    }
+    return slot;
+}
+
+/* What wakes a thread must not change errno: who takes the interpreter's locks counts on it. */
+static void after_wait(struct slot *slot, int result, int error_before) {
+    int error = result == 0 ? error_before : errno;
+    if (slot != NULL) {
+        end_wait(slot, clock_ticks());
+    }
+    errno = error;
+}
+
+static int wait_hook(sem_t *semaphore) {
+    const struct parking_call call = {(uintptr_t)semaphore, (uintptr_t)__builtin_frame_address(0),
+                                      (uintptr_t)__builtin_return_address(0), false};
+    int error_before = errno;
+    struct slot *slot = before_wait(&call);
+    int result = lot.wait(semaphore);
+    after_wait(slot, result, error_before);
+    return result;
+}
+
+static int clockwait_hook(sem_t *semaphore, clockid_t clock, const struct timespec *deadline) {
+    const struct parking_call call = {(uintptr_t)semaphore, (uintptr_t)__builtin_frame_address(0),
+                                      (uintptr_t)__builtin_return_address(0), true};
+    int error_before = errno;
+    struct slot *slot = before_wait(&call);
+    int result = lot.clockwait(semaphore, clock, deadline);
+    after_wait(slot, result, error_before);
+    return result;
+}
+
+/* --- installing --- */
+
+/* The child has this thread only. The waits of the others that went on are dropped. */
+static void after_fork_in_child(void) {
+    pthread_mutex_init(&lot.lock, NULL);
+    for (size_t i = 0; i < lot.used; i++) {
+        struct slot *slot = &slots[i];
+        if (slot != self.slot && slot->state == SLOT_ALIVE) {
+            slot->sequence += slot->sequence & 1;
+            slot->wait.goes_on = 0;
+            slot->ended_at = lot.generation;
+            slot->state = SLOT_ENDED;
+        }
+    }
+    if (self.slot != NULL) {
+        self.slot->native_id = (uint64_t)syscall(SYS_gettid);
+    }
+}
+
+int parking_install(const void *interpreter_function, char *reason, size_t reason_size) {
+    const struct interpose_symbol symbols[] = {
+        {"sem_wait", (void *)wait_hook, (void **)&lot.wait},
+        {"sem_clockwait", (void *)clockwait_hook, (void **)&lot.clockwait},
+    };
+    if (!lot.prepared) {
+        if (pthread_key_create(&lot.key, thread_ends) != 0) {
+            snprintf(reason, reason_size, "no thread-specific data key is left");
+            return -1;
+        }
+        pthread_atfork(NULL, NULL, after_fork_in_child);
+        lot.prepared = true;
+    }
+    return interpose_install(&lot.calls, interpreter_function, symbols, 2, reason, reason_size);
+}
+
+void parking_set_probe(struct parking_probe *probe) { self.probe = probe; }
+
+void parking_start(parking_classifier classify) { STORE(lot.classify, classify); }
+
+void parking_stop(void) { STORE(lot.classify, NULL); }
+
+bool parking_intact(void) { return !LOAD(lot.lost) && interpose_intact(&lot.calls); }
+
+/* --- windows --- */
+
+int parking_open(struct parking_window *window, bool by_thread, uint64_t now) {
+    pthread_mutex_lock(&lot.lock);
+    int index = 0;
+    while (index < PARKING_WINDOWS && is_open(index)) {
+        index++;
+    }
+    if (index == PARKING_WINDOWS) {
+        pthread_mutex_unlock(&lot.lock);
+        return -1;
+    }
+    struct window *place = &windows[index];
+    STORE(place->generation, 0);
+    STORE(place->opened, now);
+    STORE(place->generation, ++lot.generation);
+    place->by_thread = by_thread;
+    place->omitted = 0;
+    memset(&place->folded, 0, sizeof place->folded);
+    *window = (struct parking_window){index, lot.generation, now};
+    __atomic_fetch_or(&lot.open, UINT32_C(1) << index, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&lot.lock);
+    return 0;
+}
+
+void parking_close(struct parking_window *window) {
+    pthread_mutex_lock(&lot.lock);
+    if (window->index >= 0 && windows[window->index].generation == window->generation) {
+        __atomic_fetch_and(&lot.open, ~(UINT32_C(1) << window->index), __ATOMIC_RELEASE);
+    }
+    window->index = -1;
+    pthread_mutex_unlock(&lot.lock);
+}
+
+/* Copy what a slot has of a window, with the wait that goes on. A thread that is taken off the processor
+ * while it writes may keep this waiting for a moment: then what it had written so far is taken. */
+static void copy_part(const struct slot *slot, const struct parking_window *window, uint64_t now,
+                      struct part *copy) {
+    struct wait wait;
+    bool whole = false;
+    for (int i = 0; i < READ_TRIES && !whole; i++) {
+        uint32_t before = LOAD(slot->sequence);
+        if ((before & 1) != 0) {
+            sched_yield();
+            continue;
+        }
+        copy_words(copy, &slot->parts[window->index], sizeof *copy);
+        copy_words(&wait, &slot->wait, sizeof wait);
+        whole = LOAD(slot->sequence) == before;
+    }
+    if (!whole) {
+        copy_words(copy, &slot->parts[window->index], sizeof *copy);
+        wait.goes_on = 0;
+    }
+    if (copy->generation != window->generation) {
+        *copy = (struct part){.generation = window->generation};
+    }
+    if (wait.goes_on != 0) {
+        enter(copy, &wait, window->opened, now);
+    }
+}
+
+static void add_types(struct parking_reading *reading, const struct part *part) {
+    for (int i = 0; i < PARKING_TYPES && part->types[i].sums.count != 0; i++) {
+        add(&reading->types[part->types[i].type], &part->types[i].sums);
+    }
+}
+
+static void add_thread(struct parking_reading *reading, const struct slot *slot,
+                       const struct part *part) {
+    struct parking_thread *thread = &reading->threads[reading->thread_count];
+    bool waited = false;
+    *thread = (struct parking_thread){
+        .ident = slot->ident, .native_id = slot->native_id, .ended = slot->state == SLOT_ENDED};
+    memcpy(thread->name, slot->name, sizeof thread->name);
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        thread->kinds[i] = part->kinds[i];
+        waited |= part->kinds[i].count != 0;
+    }
+    reading->thread_count += waited;
+}
+
+int parking_read(const struct parking_window *window, uint64_t now,
+                 struct parking_reading *reading) {
+    memset(reading, 0, sizeof *reading);
+    size_t used = LOAD(lot.used);
+    struct parking_thread *threads = malloc((used + 1) * sizeof *threads);
+    if (threads == NULL) {
+        return -1;
+    }
+    reading->threads = threads;
+    pthread_mutex_lock(&lot.lock);
+    if (window->index < 0 || !is_open(window->index) ||
+        windows[window->index].generation != window->generation) {
+        pthread_mutex_unlock(&lot.lock); /* another thread has closed it */
+        return 0;
+    }
+    const struct window *place = &windows[window->index];
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        add(&reading->kinds[i], &place->folded.kinds[i]);
+    }
+    add_types(reading, &place->folded);
+    reading->omitted = place->omitted;
+    for (size_t i = 0; i < used; i++) {
+        struct part part;
+        if (slots[i].state == SLOT_FREE) {
+            continue;
+        }
+        copy_part(&slots[i], window, now, &part);
+        for (int kind = 0; kind < PARKING_KINDS; kind++) {
+            add(&reading->kinds[kind], &part.kinds[kind]);
+        }
+        add_types(reading, &part);
+        if (place->by_thread) {
+            add_thread(reading, &slots[i], &part);
+        }
+    }
+    pthread_mutex_unlock(&lot.lock);
+    return 0;
+}
+
+#else
+
+int parking_install(const void *interpreter_function, char *reason, size_t reason_size) {
+    (void)interpreter_function;
+    snprintf(reason, reason_size, "calls can be redirected on Linux on x86-64 and aarch64 only");
+    return -1;
+}
+
+void parking_set_probe(struct parking_probe *probe) { (void)probe; }
+
+void parking_start(parking_classifier classify) { (void)classify; }
+
+void parking_stop(void) {}
+
+bool parking_intact(void) { return false; }
+
+int parking_open(struct parking_window *window, bool by_thread, uint64_t now) {
+    (void)window, (void)by_thread, (void)now;
+    return -1;
+}
+
+int parking_read(const struct parking_window *window, uint64_t now,
+                 struct parking_reading *reading) {
+    (void)window, (void)now, (void)reading;
+    return -1;
+}
+
+void parking_close(struct parking_window *window) { (void)window; }
+
+uint32_t parking_type(const char *name) {
+    (void)name;
+    return 0;
+}
+
+const char *parking_type_name(uint32_t type) {
+    (void)type;
+    return "";
+}
+
+#endif

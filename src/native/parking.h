@@ -1,0 +1,122 @@
+/* What threads wait for in the interpreter's parking lot: its waits, told apart, summed up by kind,
+ * thread and window.
+ *
+ * Since CPython 3.13 a thread that finds a lock taken sleeps on a semaphore: the calls of sem_wait and
+ * sem_clockwait that the interpreter makes are redirected. What each wait is for is found by a
+ * classifier, which knows the interpreter (cpython/parking_layout.h). Linux on x86-64 and aarch64;
+ * elsewhere installing fails with a reason. */
+#ifndef GILKNOCK_PARKING_H
+#define GILKNOCK_PARKING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum parking_kind {
+    PARKING_OBJECT,         /* the lock of one object (a critical section) */
+    PARKING_STOP_THE_WORLD, /* until the world goes on that another thread has stopped */
+    PARKING_INTERPRETER,    /* another lock of the interpreter, or of a C extension */
+    PARKING_PROGRAM,        /* a lock that the program made */
+    PARKING_UNPROVEN,       /* of the interpreter's locks, nobody knows which */
+    PARKING_KINDS,
+    PARKING_SLEEP = PARKING_KINDS, /* meant to sleep, or none of ours: not counted */
+};
+
+#define PARKING_THREADS 512 /* that wait in windows that are open, at once */
+#define PARKING_WINDOWS 32  /* open at once */
+#define PARKING_TYPES 8     /* types of objects told apart for each thread in a window */
+#define PARKING_TYPE_NAMES 256
+#define PARKING_TYPE_SIZE 80
+#define PARKING_NAME_SIZE 64
+
+/* One call of a semaphore's wait. */
+struct parking_call {
+    uintptr_t semaphore;
+    uintptr_t
+        frame;      /* an address in the stack frame of the hook, deeper than all of the caller's */
+    uintptr_t site; /* where the caller goes on */
+    bool timed;
+};
+
+/* What a wait is for. */
+struct parking_purpose {
+    enum parking_kind kind;
+    uint32_t type; /* of parking_type, for PARKING_OBJECT; 0: not known */
+    uint64_t
+        identity; /* the same for all waits of one attempt to get a lock; 0: there is but one */
+};
+
+/* Tells what the calling thread is about to wait for. It may be anywhere in the interpreter: nothing
+ * is allocated, no lock is taken, no object is touched whose life is not sure. */
+typedef struct parking_purpose (*parking_classifier)(const struct parking_call *call);
+
+/* A wait that is watched instead of counted, for proofs: filled in by the calling thread's next one. */
+struct parking_probe {
+    struct parking_call call;
+    uintptr_t before[2]; /* the two words in front of the semaphore */
+    unsigned calls;
+    void (*wake)(struct parking_probe *probe); /* called before the wait, unless NULL */
+    void *argument;                            /* for `wake` */
+};
+
+struct parking_sums {
+    uint64_t count;
+    uint64_t total;   /* ticks */
+    uint64_t longest; /* ticks */
+};
+
+struct parking_window {
+    int index;
+    uint64_t generation;
+    uint64_t opened;
+};
+
+struct parking_thread {
+    uint64_t ident; /* pthread_self() */
+    uint64_t native_id;
+    bool ended;
+    char name[PARKING_NAME_SIZE]; /* "": its creator knew none */
+    struct parking_sums kinds[PARKING_KINDS];
+};
+
+struct parking_reading {
+    struct parking_sums kinds[PARKING_KINDS];
+    struct parking_sums types[PARKING_TYPE_NAMES]; /* of PARKING_OBJECT; [0]: type not known */
+    struct parking_thread *threads;                /* owned; those that waited */
+    size_t thread_count;
+    uint64_t omitted; /* threads that had ended and made room; they are in the sums */
+};
+
+/* Redirect the interpreter's calls, for good. Once, from one thread. Returns 0, or -1 with a reason
+ * and nothing redirected. Nothing is counted before parking_start. */
+int parking_install(const void *interpreter_function, char *reason, size_t reason_size);
+
+/* Have the next waits of the calling thread go to a probe; NULL: no more. */
+void parking_set_probe(struct parking_probe *probe);
+
+/* From here on waits are classified and counted. */
+void parking_start(parking_classifier classify);
+
+/* Count none any more, for good. */
+void parking_stop(void);
+
+/* Whether the calls still come here, and no thread was left out. */
+bool parking_intact(void);
+
+/* Open a window. Returns 0, or -1 if there are PARKING_WINDOWS. Any thread, as all below. */
+int parking_open(struct parking_window *window, bool by_thread, uint64_t now);
+
+/* What threads waited in an open window up to `now`, waits that go on included. The caller frees
+ * `threads`. Returns 0, or -1 without memory. */
+int parking_read(const struct parking_window *window, uint64_t now,
+                 struct parking_reading *reading);
+
+void parking_close(struct parking_window *window);
+
+/* The number of a type by its name, 0 if there is no room for another. Takes no lock. */
+uint32_t parking_type(const char *name);
+
+/* The name of such a number. */
+const char *parking_type_name(uint32_t type);
+
+#endif

@@ -1,0 +1,328 @@
+"""Waits for locks, judged by threads that know how long they waited and for what.
+
+A thread that waits has a stopwatch around the call: what the core measured must be that, up to what
+the call does besides.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import queue
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from core.loads import hold, in_threads, spin
+from pytest_gilknock._core import Window
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+GIL_IS_ON = getattr(sys, "_is_gil_enabled", lambda: True)()
+KINDS = ("object", "stop_the_world", "interpreter", "program", "unproven")
+
+
+def _reason() -> str | None:
+    window = Window(locks=True)
+    window.begin()
+    return window.end()["locks"]["reason"]
+
+
+REASON = _reason()
+measured_only = pytest.mark.skipif(REASON is not None, reason=f"locks not measured: {REASON}")
+without_gil = pytest.mark.skipif(
+    not FREE_THREADED or GIL_IS_ON,
+    reason="objects have locks, and are run without a GIL, there only",
+)
+
+
+class Measured:
+    """``with Measured() as m:``, then ``m.locks``."""
+
+    def __enter__(self) -> Measured:
+        self.window = Window(locks=True)
+        self.window.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.locks: Any = self.window.end()["locks"]
+
+    def waits(self, kind: str) -> tuple[int, float, float]:
+        count, waited, longest = self.locks["kinds"][kind]
+        return count, waited, longest
+
+    def thread(self, name: str) -> Any:
+        return next(kinds for _, label, kinds in self.locks["threads"] if label == name)
+
+
+def wait_for(
+    take: Callable[[], object], name: str = "waiter"
+) -> tuple[threading.Thread, list[float]]:
+    """Start a thread that takes something; returns it and where it notes how long that took."""
+    took: list[float] = []
+
+    def wait() -> None:
+        started = time.perf_counter()
+        take()
+        took.append(time.perf_counter() - started)
+
+    thread = threading.Thread(target=wait, name=name)
+    thread.start()
+    return thread, took
+
+
+def assert_is(measured: float, known: float) -> None:
+    """What is measured lies within what is known, which has the call around it."""
+    assert measured <= known
+    assert known - measured <= 0.02 * known + 2e-3
+
+
+def test_up_to_3_12_and_where_it_is_not_asked_for_it_is_said_that_they_are_not_measured() -> None:
+    if sys.version_info < (3, 13):
+        assert REASON == "locks park since Python 3.13 only"
+    window = Window(locks=False)
+    window.begin()
+    locks = window.end()["locks"]
+    assert locks["reason"] == "not asked for"
+    assert locks["kinds"] is None
+    assert locks["types"] == locks["threads"] == []
+
+
+def test_they_are_measured_unasked_where_the_gil_is_off() -> None:
+    window = Window()
+    window.begin()
+    locks = window.end()["locks"]
+    if GIL_IS_ON:
+        assert locks["reason"] == "with the GIL, only if it is asked for: --gil-locks"
+    else:
+        assert locks["reason"] is REASON
+        assert REASON is not None or tuple(locks["kinds"]) == KINDS
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 13) or not sys.platform.startswith("linux"), reason="not there"
+)
+def test_this_interpreter_is_proved() -> None:
+    assert REASON is None
+
+
+@measured_only
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_a_lock_of_the_program_is_waited_for_as_long_as_the_waiter_says(make: Any) -> None:
+    lock = make()
+    with Measured() as m:
+        lock.acquire()
+        thread, took = wait_for(lambda: lock.acquire() and lock.release())
+        time.sleep(0.1)
+        lock.release()
+        thread.join()
+    count, waited, longest = m.waits("program")
+    assert count == 1
+    assert waited == longest
+    assert_is(waited, took[0])
+    assert m.thread("waiter")["program"] == (count, waited, longest)
+    assert all(m.waits(kind)[1] < 0.01 for kind in KINDS if kind != "program")
+
+
+@measured_only
+def test_a_window_that_opens_while_a_thread_waits_has_its_part() -> None:
+    lock = threading.Lock()
+    with Measured() as outer:
+        lock.acquire()
+        thread, took = wait_for(lambda: lock.acquire())
+        time.sleep(0.1)
+        with Measured() as m:
+            time.sleep(0.05)
+            halfway = m.window.peek()["locks"]["kinds"]["program"]
+            lock.release()
+            thread.join()
+            opened_for = time.perf_counter()
+    assert halfway[0] == 1
+    assert halfway[1] >= 0.05
+    assert m.waits("program")[0] == 1
+    assert 0.05 <= m.waits("program")[1] <= outer.waits("program")[1] - 0.09
+    assert_is(outer.waits("program")[1], took[0])
+    assert opened_for
+
+
+@measured_only
+def test_an_attempt_that_times_out_has_waited() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    with Measured() as m:
+        started = time.perf_counter()
+        assert not lock.acquire(timeout=0.05)
+        took = time.perf_counter() - started
+    assert m.waits("program")[0] == 1
+    assert_is(m.waits("program")[1], took)
+
+
+@measured_only
+def test_intended_sleep_is_no_wait_for_a_lock() -> None:
+    event, condition, jobs = threading.Event(), threading.Condition(), queue.Queue[int]()
+    simple: queue.SimpleQueue[int] = queue.SimpleQueue()
+    barrier, semaphore = threading.Barrier(2), threading.Semaphore(0)
+
+    def wait_in_condition(seconds: float | None) -> None:
+        with condition:
+            condition.wait(seconds)
+
+    sleepers: list[Callable[[], object]] = [
+        event.wait,
+        lambda: event.wait(0.05),
+        lambda: wait_in_condition(0.05),
+        lambda: wait_in_condition(None),
+        jobs.get,
+        simple.get,
+        lambda: simple.get(timeout=10),
+        barrier.wait,
+        semaphore.acquire,
+        lambda: time.sleep(0.05),
+    ]
+    with Measured() as m, ThreadPoolExecutor(1) as pool:
+        future = pool.submit(time.sleep, 0.05)
+        threads = [wait_for(sleeper)[0] for sleeper in sleepers]
+        time.sleep(0.1)
+        event.set()
+        with condition:
+            condition.notify_all()
+        jobs.put(1)
+        simple.put(1)
+        simple.put(2)
+        barrier.wait()
+        semaphore.release()
+        for thread in threads:
+            thread.join()
+        future.result()
+    for kind in KINDS:
+        assert m.waits(kind)[1] < 0.02, (kind, m.locks)
+
+
+@measured_only
+def test_a_mutex_of_c_code_counts_as_one_of_the_interpreter() -> None:
+    mutex = ctypes.create_string_buffer(64)
+    lock, unlock = ctypes.pythonapi.PyMutex_Lock, ctypes.pythonapi.PyMutex_Unlock
+    with Measured() as m:
+        lock(mutex)
+        thread, took = wait_for(lambda: lock(mutex))
+        time.sleep(0.05)
+        unlock(mutex)
+        thread.join()
+    unlock(mutex)
+    assert m.waits("interpreter")[0] >= 1
+    assert_is(m.thread("waiter")["interpreter"][1], took[0])
+    assert m.waits("program")[1] < 0.01
+
+
+@measured_only
+@without_gil
+def test_an_object_in_a_critical_section_is_waited_for_and_its_type_is_known() -> None:
+    class Key:
+        def __init__(self, kept: float) -> None:
+            self.kept = kept
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: Any) -> bool:
+            hold(max(self.kept, other.kept))  # attached: the critical section stays entered
+            return False
+
+    for kind, keep, take in (
+        ("dict", lambda d: d.__setitem__(Key(0.05), 1), lambda d: d.__setitem__("a", 1)),
+        ("set", lambda s: s.add(Key(0.05)), lambda s: s.add("a")),
+        ("list", lambda o: o.sort(key=lambda _: hold(0.05)), lambda o: o.append(1)),
+    ):
+        contended: Any = {"dict": {Key(0): 0}, "set": {Key(0)}, "list": [1]}[kind]
+        with Measured() as m:
+            keeper, _ = wait_for(lambda: keep(contended), "keeper")  # noqa: B023
+            time.sleep(0.015)
+            waiter, took = wait_for(lambda: take(contended))  # noqa: B023
+            keeper.join()
+            waiter.join()
+        count, waited, longest = m.thread("waiter")["object"]
+        assert count == 1, (kind, m.locks)
+        assert waited == longest
+        assert_is(waited, took[0])
+        of_type = dict(m.locks["types"])
+        assert of_type[kind][1] >= 0.95 * m.waits("object")[1]
+
+
+@measured_only
+@without_gil
+def test_six_threads_on_a_dict_a_list_and_a_set_name_their_types() -> None:
+    numbers: list[int] = []
+    table: dict[int, int] = {}
+    some: set[int] = set()
+
+    def work() -> None:
+        until = time.perf_counter() + 0.5
+        while time.perf_counter() < until:
+            for i in range(200):
+                numbers.append(i)
+                table[i] = i
+                some.add(i)
+            if len(numbers) > 5000:
+                numbers.clear()
+
+    with Measured() as m:
+        in_threads(6, work)
+    _, waited, _ = m.waits("object")
+    named = {name: sums[1] for name, sums in m.locks["types"]}
+    assert set(named) <= {"list", "dict", "set"} | {None}
+    assert sum(named.get(name, 0.0) for name in ("list", "dict", "set")) >= 0.95 * waited
+    assert m.waits("unproven")[1] <= 0.05 * waited
+
+
+@measured_only
+@without_gil
+def test_a_thread_that_is_stopped_by_a_collection_has_waited_for_the_world() -> None:
+    many = [[i] for i in range(300_000)]
+    gaps: list[float] = []
+    stop = threading.Event()
+
+    def run() -> None:
+        before = time.perf_counter()
+        while not stop.is_set():
+            now = time.perf_counter()
+            if now - before > 1e-3:
+                gaps.append(now - before)
+            before = now
+
+    thread = threading.Thread(target=run, name="runner")
+    thread.start()
+    spin(0.02)
+    with Measured() as m:
+        for _ in range(3):
+            gc.collect()
+    stop.set()
+    thread.join()
+    count, _, longest = m.thread("runner")["stop_the_world"]
+    assert count >= 3
+    assert any(longest <= gap and gap - longest < 0.1 * gap + 2e-3 for gap in gaps), (longest, gaps)
+    assert len(many) == 300_000
+
+
+@measured_only
+def test_each_thread_has_its_own_waits_and_windows_in_many_threads_do_not_disturb() -> None:
+    lock = threading.Lock()
+
+    def work() -> None:
+        for _ in range(20):
+            with Measured() as m, lock:
+                time.sleep(1e-3)
+            assert m.locks["reason"] is None
+            assert m.waits("program")[1] >= m.waits("program")[2]
+
+    with Measured() as outer:
+        threads = in_threads(5, work)
+    names = {name for _, name, kinds in outer.locks["threads"] if kinds["program"][0]}
+    assert names <= {thread.name for thread in threads}
+    total = sum(kinds["program"][1] for _, _, kinds in outer.locks["threads"])
+    assert total == pytest.approx(outer.waits("program")[1])
+    assert outer.waits("program")[1] > 0.05

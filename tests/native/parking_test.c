@@ -1,0 +1,390 @@
+/* Threads that wait on semaphores which a library calls, and what their waits come to. */
+
+#define _GNU_SOURCE
+
+#include "native/parking.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "native/clock.h"
+#include "parking_target.h"
+
+#define MS 1000000L
+#define STORM_THREADS 8
+
+static __thread struct parking_purpose purpose = {.kind = PARKING_SLEEP};
+
+static struct parking_purpose classify(const struct parking_call *call) {
+    CHECK(call->semaphore != 0 && call->site != 0);
+    return purpose;
+}
+
+/* --- helpers --- */
+
+struct waiter {
+    pthread_t thread;
+    sem_t semaphore;
+    struct parking_purpose purpose;
+    uint64_t native_id; /* atomic: it is about to wait */
+    unsigned times;
+};
+
+static void *run_waiter(void *object) {
+    struct waiter *waiter = object;
+    purpose = waiter->purpose;
+    __atomic_store_n(&waiter->native_id, (uint64_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < waiter->times; i++) {
+        CHECK(target_wait(&waiter->semaphore) == 0);
+    }
+    return NULL;
+}
+
+static void start(struct waiter *waiter, enum parking_kind kind, uint32_t type, unsigned times) {
+    CHECK(sem_init(&waiter->semaphore, 0, 0) == 0);
+    waiter->purpose = (struct parking_purpose){kind, type, 0};
+    waiter->native_id = 0;
+    waiter->times = times;
+    CHECK(pthread_create(&waiter->thread, NULL, run_waiter, waiter) == 0);
+}
+
+static void finish(struct waiter *waiter) {
+    CHECK(sem_post(&waiter->semaphore) == 0);
+    CHECK(pthread_join(waiter->thread, NULL) == 0);
+    sem_destroy(&waiter->semaphore);
+}
+
+static void nap(long nanoseconds) {
+    const struct timespec time = {0, nanoseconds};
+    nanosleep(&time, NULL);
+}
+
+static struct parking_window open_window(bool by_thread) {
+    struct parking_window window;
+    CHECK(parking_open(&window, by_thread, clock_ticks()) == 0);
+    return window;
+}
+
+static struct parking_reading read_window(const struct parking_window *window) {
+    struct parking_reading reading;
+    CHECK(parking_read(window, clock_ticks(), &reading) == 0);
+    free(reading.threads);
+    reading.threads = NULL;
+    return reading;
+}
+
+/* Read until so many waits of a kind are under way or over. */
+static void await_count(const struct parking_window *window, enum parking_kind kind,
+                        uint64_t count) {
+    while (read_window(window).kinds[kind].count < count) {
+        nap(MS / 10);
+    }
+}
+
+static double ms(uint64_t ticks) { return clock_seconds(ticks) * 1e3; }
+
+/* Wait on a semaphore that is posted already, or with a deadline that has passed. */
+static int wait_here(struct parking_purpose what, bool posted) {
+    sem_t semaphore;
+    const struct timespec past = {0, 0};
+    CHECK(sem_init(&semaphore, 0, posted ? 1 : 0) == 0);
+    purpose = what;
+    int result = posted ? target_wait(&semaphore) : target_clockwait(&semaphore, &past);
+    purpose.kind = PARKING_SLEEP;
+    sem_destroy(&semaphore);
+    return result;
+}
+
+/* --- tests --- */
+
+static void test_a_probe_sees_the_words_before_the_semaphore_and_wakes(void) {
+    struct target_entry entry = {.argument = 11, .address = 22};
+    struct parking_probe probe = {.wake = NULL};
+    CHECK(sem_init(&entry.semaphore, 0, 1) == 0);
+    parking_set_probe(&probe);
+    CHECK(target_wait(&entry.semaphore) == 0);
+    parking_set_probe(NULL);
+    CHECK(probe.calls == 1 && probe.before[0] == 11 && probe.before[1] == 22);
+    CHECK(probe.call.semaphore == (uintptr_t)&entry.semaphore && !probe.call.timed);
+    CHECK(probe.call.frame < (uintptr_t)&entry);
+    uintptr_t site = probe.call.site;
+    const struct timespec past = {0, 0};
+    parking_set_probe(&probe);
+    CHECK(target_clockwait(&entry.semaphore, &past) == -1 && errno == ETIMEDOUT);
+    CHECK(sem_post(&entry.semaphore) == 0 && target_wait(&entry.semaphore) == 0);
+    parking_set_probe(NULL);
+    CHECK(probe.calls == 3 && probe.call.site == site && !probe.call.timed);
+}
+
+static void post(struct parking_probe *probe) { CHECK(sem_post(probe->argument) == 0); }
+
+static void test_a_probe_may_wake_the_waiter(void) {
+    struct target_entry entry = {.argument = 0};
+    CHECK(sem_init(&entry.semaphore, 0, 0) == 0);
+    struct parking_probe probe = {.wake = post, .argument = &entry.semaphore};
+    parking_set_probe(&probe);
+    CHECK(target_wait(&entry.semaphore) == 0);
+    parking_set_probe(NULL);
+    CHECK(probe.calls == 1);
+}
+
+static void test_waits_count_by_kind_and_sleep_does_not(void) {
+    struct parking_window window = open_window(true);
+    for (int kind = 0; kind < PARKING_KINDS; kind++) {
+        for (int i = 0; i <= kind; i++) {
+            CHECK(wait_here((struct parking_purpose){.kind = kind}, true) == 0);
+        }
+    }
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_SLEEP}, true) == 0);
+    struct parking_reading reading = read_window(&window);
+    for (int kind = 0; kind < PARKING_KINDS; kind++) {
+        CHECK(reading.kinds[kind].count == (uint64_t)kind + 1);
+        CHECK(reading.kinds[kind].longest <= reading.kinds[kind].total);
+    }
+    parking_close(&window);
+}
+
+static void test_errno_is_that_of_the_wait(void) {
+    struct parking_window window = open_window(true);
+    errno = 77;
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT}, true) == 0 && errno == 77);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT}, false) == -1);
+    CHECK(errno == ETIMEDOUT);
+    CHECK(read_window(&window).kinds[PARKING_OBJECT].count == 2);
+    parking_close(&window);
+}
+
+static void test_a_window_has_what_lies_in_it_of_a_wait_that_goes_on(void) {
+    struct waiter waiter;
+    struct parking_window outer = open_window(true);
+    start(&waiter, PARKING_PROGRAM, 0, 1);
+    await_count(&outer, PARKING_PROGRAM, 1);
+    nap(30 * MS);
+    uint64_t opened = clock_ticks();
+    struct parking_window inner = open_window(true);
+    nap(10 * MS);
+    struct parking_reading half = read_window(&inner);
+    CHECK(half.kinds[PARKING_PROGRAM].count == 1);
+    CHECK(ms(half.kinds[PARKING_PROGRAM].total) >= 9.9);
+    nap(10 * MS);
+    finish(&waiter);
+    uint64_t closed = clock_ticks();
+    struct parking_reading whole = read_window(&outer), part = read_window(&inner);
+    CHECK(whole.kinds[PARKING_PROGRAM].count == 1 && part.kinds[PARKING_PROGRAM].count == 1);
+    CHECK(ms(whole.kinds[PARKING_PROGRAM].total) >= 49.9);
+    CHECK(ms(part.kinds[PARKING_PROGRAM].total) >= 19.9);
+    CHECK(part.kinds[PARKING_PROGRAM].total <= closed - opened);
+    CHECK(part.kinds[PARKING_PROGRAM].longest == part.kinds[PARKING_PROGRAM].total);
+    struct parking_window after = open_window(true);
+    CHECK(read_window(&after).kinds[PARKING_PROGRAM].count == 0);
+    parking_close(&after);
+    parking_close(&inner);
+    parking_close(&outer);
+}
+
+static void test_the_sleeps_of_one_attempt_are_one_wait(void) {
+    struct parking_window window = open_window(true);
+    const struct parking_purpose attempt = {PARKING_OBJECT, 0, 4711};
+    uint64_t began = clock_ticks();
+    CHECK(wait_here(attempt, false) == -1);
+    nap(5 * MS);
+    struct parking_window later = open_window(true);
+    nap(5 * MS);
+    CHECK(wait_here(attempt, true) == 0);
+    uint64_t ended = clock_ticks();
+    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, 0, 4712}, true) == 0);
+    struct parking_sums sums = read_window(&window).kinds[PARKING_OBJECT];
+    CHECK(sums.count == 2);
+    CHECK(ms(sums.longest) >= 9.9 && sums.longest <= ended - began);
+    struct parking_sums part = read_window(&later).kinds[PARKING_OBJECT];
+    CHECK(part.count == 2 && ms(part.longest) >= 4.9 && part.longest < sums.longest);
+    parking_close(&later);
+    parking_close(&window);
+}
+
+static void test_types_have_their_sums(void) {
+    struct parking_window window = open_window(true);
+    uint32_t dict = parking_type("dict"), list = parking_type("list");
+    CHECK(dict != 0 && list != 0 && dict != list && parking_type("dict") == dict);
+    CHECK(strcmp(parking_type_name(dict), "dict") == 0);
+    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, dict, 0}, true) == 0);
+    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, list, 0}, true) == 0);
+    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, dict, 0}, true) == 0);
+    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, 0, 0}, true) == 0);
+    struct parking_reading reading = read_window(&window);
+    CHECK(reading.types[dict].count == 2 && reading.types[list].count == 1);
+    CHECK(reading.types[0].count == 1 && reading.kinds[PARKING_OBJECT].count == 4);
+    char name[PARKING_TYPE_SIZE + 20];
+    memset(name, 'x', sizeof name);
+    name[sizeof name - 1] = '\0';
+    uint32_t of_long = parking_type(name);
+    CHECK(of_long != 0 && strlen(parking_type_name(of_long)) == PARKING_TYPE_SIZE - 1);
+    CHECK(parking_type(name) == of_long);
+    for (int i = 0; i < 2 * PARKING_TYPE_NAMES; i++) {
+        snprintf(name, sizeof name, "type %d", i);
+        uint32_t type = parking_type(name);
+        CHECK(type == 0 || strcmp(parking_type_name(type), name) == 0);
+    }
+    CHECK(parking_type("one too many") == 0 && parking_type("dict") == dict);
+    parking_close(&window);
+}
+
+static void test_threads_are_told_apart_and_outlive_their_end(void) {
+    struct waiter waiters[3];
+    struct parking_window window = open_window(true), whole = open_window(false);
+    for (int i = 0; i < 3; i++) {
+        start(&waiters[i], PARKING_INTERPRETER, 0, (unsigned)i + 1);
+        for (int extra = 0; extra < i; extra++) {
+            CHECK(sem_post(&waiters[i].semaphore) == 0);
+        }
+        finish(&waiters[i]);
+    }
+    struct parking_reading reading;
+    CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
+    CHECK(reading.kinds[PARKING_INTERPRETER].count == 6 && reading.thread_count == 3);
+    for (int i = 0; i < 3; i++) {
+        const struct parking_thread *thread = &reading.threads[i];
+        CHECK(thread->native_id == waiters[i].native_id && thread->ended);
+        CHECK(thread->kinds[PARKING_INTERPRETER].count == (uint64_t)i + 1);
+    }
+    free(reading.threads);
+    CHECK(parking_read(&whole, clock_ticks(), &reading) == 0);
+    CHECK(reading.kinds[PARKING_INTERPRETER].count == 6 && reading.thread_count == 0);
+    free(reading.threads);
+    parking_close(&window);
+    parking_close(&whole);
+}
+
+static void test_many_threads_one_after_the_other_lose_no_wait(void) {
+    struct parking_window whole = open_window(false), window = open_window(true);
+    const unsigned many = PARKING_THREADS + 40;
+    for (unsigned i = 0; i < many; i++) {
+        struct waiter waiter;
+        start(&waiter, PARKING_OBJECT, parking_type("set"), 1);
+        finish(&waiter);
+    }
+    struct parking_reading of_whole = read_window(&whole), reading = read_window(&window);
+    CHECK(of_whole.kinds[PARKING_OBJECT].count == many && of_whole.omitted == 0);
+    CHECK(reading.kinds[PARKING_OBJECT].count == many && reading.omitted >= 40);
+    CHECK(reading.types[parking_type("set")].count == many);
+    CHECK(parking_intact());
+    parking_close(&window);
+    parking_close(&whole);
+}
+
+static void test_windows_are_limited(void) {
+    struct parking_window windows[PARKING_WINDOWS], one_more;
+    for (int i = 0; i < PARKING_WINDOWS; i++) {
+        windows[i] = open_window(true);
+    }
+    CHECK(parking_open(&one_more, true, clock_ticks()) == -1);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT}, true) == 0);
+    for (int i = 0; i < PARKING_WINDOWS; i++) {
+        CHECK(read_window(&windows[i]).kinds[PARKING_OBJECT].count == 1);
+        parking_close(&windows[i]);
+    }
+    one_more = open_window(true);
+    CHECK(read_window(&one_more).kinds[PARKING_OBJECT].count == 0);
+    parking_close(&one_more);
+}
+
+static void test_a_forked_child_drops_the_waits_of_others(void) {
+    struct waiter waiter;
+    struct parking_window window = open_window(true);
+    start(&waiter, PARKING_OBJECT, 0, 1);
+    await_count(&window, PARKING_OBJECT, 1);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct parking_reading reading = read_window(&window);
+        bool dropped = reading.kinds[PARKING_OBJECT].count == 0;
+        wait_here((struct parking_purpose){.kind = PARKING_OBJECT}, true);
+        reading = read_window(&window);
+        _exit(dropped && reading.kinds[PARKING_OBJECT].count == 1 ? 0 : 1);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    finish(&waiter);
+    parking_close(&window);
+}
+
+static bool over; /* atomic */
+
+static void *run_storm(void *object) {
+    unsigned random = (unsigned)(uintptr_t)object * 2654435761u + 1;
+    while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+        random = random * 1664525u + 1013904223u;
+        const struct parking_purpose what = {(random >> 8) % (PARKING_KINDS + 1), random >> 30,
+                                             (random >> 12) % 3};
+        wait_here(what, (random >> 16 & 1) != 0);
+        if (random >> 27 == 0) {
+            nap(MS / 10);
+        }
+    }
+    return NULL;
+}
+
+static void test_reading_and_opening_in_a_storm(void) {
+    pthread_t threads[STORM_THREADS];
+    struct parking_window whole = open_window(false);
+    for (uintptr_t i = 0; i < STORM_THREADS; i++) {
+        CHECK(pthread_create(&threads[i], NULL, run_storm, (void *)i) == 0);
+    }
+    uint64_t before = 0;
+    for (int i = 0; i < 60; i++) {
+        struct parking_window window = open_window(true);
+        uint64_t opened = clock_ticks();
+        nap(MS / 5);
+        struct parking_reading reading = read_window(&window);
+        uint64_t lasted = clock_ticks() - opened, count = 0;
+        for (int kind = 0; kind < PARKING_KINDS; kind++) {
+            CHECK(reading.kinds[kind].total <= (lasted + lasted / 10 + 1000000) * STORM_THREADS);
+            CHECK(reading.kinds[kind].longest <= reading.kinds[kind].total);
+        }
+        parking_close(&window);
+        reading = read_window(&whole);
+        for (int kind = 0; kind < PARKING_KINDS; kind++) {
+            count += reading.kinds[kind].count;
+        }
+        CHECK(count + STORM_THREADS >= before); /* a reading may miss what just ends */
+        before = count;
+    }
+    __atomic_store_n(&over, true, __ATOMIC_RELAXED);
+    for (int i = 0; i < STORM_THREADS; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+    CHECK(before > 0 && parking_intact());
+    parking_close(&whole);
+}
+
+int main(void) {
+    char reason[160];
+    clock_init();
+    CHECK(!parking_intact());
+    CHECK(parking_install((const void *)target_wait, reason, sizeof reason) == 0);
+    test_a_probe_sees_the_words_before_the_semaphore_and_wakes();
+    test_a_probe_may_wake_the_waiter();
+    parking_start(classify);
+    test_waits_count_by_kind_and_sleep_does_not();
+    test_errno_is_that_of_the_wait();
+    test_a_window_has_what_lies_in_it_of_a_wait_that_goes_on();
+    test_the_sleeps_of_one_attempt_are_one_wait();
+    test_types_have_their_sums();
+    test_threads_are_told_apart_and_outlive_their_end();
+    test_many_threads_one_after_the_other_lose_no_wait();
+    test_windows_are_limited();
+    test_a_forked_child_drops_the_waits_of_others();
+    test_reading_and_opening_in_a_storm();
+    parking_stop();
+    struct parking_window window = open_window(true);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT}, true) == 0);
+    CHECK(read_window(&window).kinds[PARKING_OBJECT].count == 0);
+    parking_close(&window);
+    return 0;
+}
