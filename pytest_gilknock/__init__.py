@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.api import Gilknock, GilNotMeasuredWarning, assert_releases_gil, measure
     from pytest_gilknock.knockknock import KnockKnock
     from pytest_gilknock.model.blame import Blame, LongestWait, StackPart, ThreadPart, Victim
+    from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits, TypeWaits
     from pytest_gilknock.model.machine import MachineLoad
     from pytest_gilknock.model.reading import GilReading, Latency, ThreadReading
     from pytest_gilknock.model.stack import Frame, Place
@@ -24,15 +25,19 @@ __all__ = [
     "Gilknock",
     "KnockKnock",
     "Latency",
+    "LockReading",
+    "LockWaits",
     "LongestWait",
     "MachineLoad",
     "Place",
     "StackPart",
+    "ThreadLockWaits",
     "ThreadPart",
     "ThreadReading",
     "Trace",
     "TraceEvent",
     "TraceThread",
+    "TypeWaits",
     "Victim",
     "assert_releases_gil",
     "measure",
@@ -52,6 +57,10 @@ _MODULES = {
     "ThreadPart": "model.blame",
     "Victim": "model.blame",
     "GilReading": "model.reading",
+    "LockReading": "model.locks",
+    "LockWaits": "model.locks",
+    "ThreadLockWaits": "model.locks",
+    "TypeWaits": "model.locks",
     "MachineLoad": "model.machine",
     "Latency": "model.reading",
     "ThreadReading": "model.reading",

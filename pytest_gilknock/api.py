@@ -36,18 +36,23 @@ class measure:
 
     Blocks nest, and may be open in several threads at once, each with an object of its own. With
     ``trace=True``, ``trace`` has every hold of the GIL and every wait for it, the latest million.
+    ``locks`` says whether waits for locks are measured, too (``reading.locks``); by default they
+    are where the GIL is off.
     Raises ValueError for an unknown ``method``, and on entering RuntimeError where
     ``method="exact"`` cannot be had.
     """
 
-    __slots__ = ("_events", "_method", "_raw_trace", "_reading", "_window")
+    __slots__ = ("_events", "_locks", "_method", "_raw_trace", "_reading", "_window")
 
-    def __init__(self, *, method: AskedMethod = "auto", trace: bool = False) -> None:
+    def __init__(
+        self, *, method: AskedMethod = "auto", trace: bool = False, locks: bool | None = None
+    ) -> None:
         __tracebackhide__ = True
         if method not in get_args(AskedMethod):
             accepted = ", ".join(get_args(AskedMethod))
             raise ValueError(f"method {method!r} is not one of {accepted}")
         self._method = method
+        self._locks = locks
         self._events = 0
         if trace:
             from pytest_gilknock.model.trace import DEFAULT_EVENTS
@@ -63,7 +68,7 @@ class measure:
 
         if self._window is not None:
             raise RuntimeError("this measure() is open already; nest another one")
-        window = Window(method=self._method, trace=self._events)
+        window = Window(method=self._method, trace=self._events, locks=self._locks)
         self._window = window
         self._reading = None
         self._raw_trace = None

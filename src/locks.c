@@ -162,14 +162,13 @@ static PyObject *threads_as_list(struct parking_reading *reading) {
     return list;
 }
 
-PyObject *locks_as_dict(struct locks_findings *findings) {
-    PyObject *raw = NULL;
+PyObject *locks_as_object(struct locks_findings *findings) {
+    PyObject *raw;
     if (findings->reason != NULL) {
-        raw = Py_BuildValue("{sssOs[]s[]sK}", "reason", findings->reason, "kinds", Py_None, "types",
-                            "threads", "threads_omitted", 0ull);
+        raw =
+            PyUnicode_InternFromString(findings->reason); /* the same one for every test of a run */
     } else {
-        raw = Py_BuildValue("{sOsNsNsNsK}", "reason", Py_None, "kinds",
-                            kinds_as_dict(findings->reading.kinds), "types",
+        raw = Py_BuildValue("{sNsNsNsK}", "kinds", kinds_as_dict(findings->reading.kinds), "types",
                             types_as_list(&findings->reading), "threads",
                             threads_as_list(&findings->reading), "threads_omitted",
                             (unsigned long long)findings->reading.omitted);

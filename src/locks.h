@@ -29,14 +29,14 @@ struct locks_findings {
 void locks_prepare(enum locks_wish wish);
 
 /* Open, read and close; a thread state is current. locks_read makes no Python object and returns -1
- * without memory; the findings are used up by locks_as_dict or locks_drop. */
+ * without memory; the findings are used up by locks_as_object or locks_drop. */
 void locks_open(struct locks_window *window, enum locks_wish wish, bool by_thread, uint64_t opened);
 int locks_read(const struct locks_window *window, uint64_t now, struct locks_findings *findings);
 void locks_close(struct locks_window *window);
 void locks_drop(struct locks_findings *findings);
 
-/* A new RawLocks, or NULL with an exception set. */
-PyObject *locks_as_dict(struct locks_findings *findings);
+/* A new RawLocks, or why there is none as a str; or NULL with an exception set. */
+PyObject *locks_as_object(struct locks_findings *findings);
 
 /* The interpreter ends: nothing is measured any more, for good. */
 void locks_end(void);

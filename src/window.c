@@ -556,7 +556,7 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_WAIT_HISTOGRAM,
             exact ? octaves_list(ledger->sums.contended, &ledger->waits) : Py_NewRef(Py_None)) <
             0 ||
-        put(raw, keys, KEY_LOCKS, locks_as_dict(&findings->locks)) < 0) {
+        put(raw, keys, KEY_LOCKS, locks_as_object(&findings->locks)) < 0) {
         Py_CLEAR(raw);
     }
     Py_XDECREF(blame);

@@ -14,6 +14,7 @@ from pytest_gilknock.model.blame import (
     thread_label,
     victims_of,
 )
+from pytest_gilknock.model.locks import LockReading
 from pytest_gilknock.model.machine import MachineLoad
 
 if TYPE_CHECKING:
@@ -190,6 +191,9 @@ class GilReading:
     """What others took of the machine; None where the system does not say, in most windows below
     0.1 s, and with the GIL off."""
 
+    locks: LockReading
+    """What threads waited for besides the GIL, or why that was not measured."""
+
     @classmethod
     def from_raw(cls, raw: RawReading) -> GilReading:
         """Make a reading of what the C core returned."""
@@ -225,6 +229,7 @@ class GilReading:
             longest_wait=longest_wait_of(raw["longest_wait"], names),
             run_delay=raw["run_delay"],
             machine=None if machine is None else MachineLoad(*machine),
+            locks=LockReading.from_raw(raw["locks"]),
         )
 
     @property
@@ -235,6 +240,21 @@ class GilReading:
         measured it.
         """
         return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
+
+    @property
+    def interpreter_wait(self) -> float | None:
+        """Time (s) threads waited for the interpreter: for its GIL (:attr:`wait`), and where it is
+        off for what has taken its place (:attr:`LockReading.interpreter_wait`). None where that was
+        not measured.
+        """
+        return self.locks.interpreter_wait if self.method == "disabled" else self.wait
+
+    @property
+    def longest_interpreter_wait(self) -> float | None:
+        """The longest single one (s) of these, likewise."""
+        if self.method == "disabled":
+            return self.locks.longest_interpreter_wait
+        return self.max_wait
 
     @property
     def busiest_threads(self) -> list[ThreadReading]:
@@ -248,6 +268,8 @@ class GilReading:
         """
         data = asdict(self)
         data["threads"] = list(data["threads"])
+        data["locks"]["types"] = list(data["locks"]["types"])
+        data["locks"]["threads"] = list(data["locks"]["threads"])
         data["blame"] = [blame.as_dict() for blame in self.blame]
         data["victims"] = [victim.as_dict() for victim in self.victims]
         return {"schema": SCHEMA_VERSION, "contention": self.contention, **data}

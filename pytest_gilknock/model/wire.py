@@ -34,6 +34,20 @@ RawLatency = tuple[int, float, float, float, float]
 # (processors, idle, others, throttled or None, stalled or None)
 RawMachine = tuple[float, float, float, float | None, float | None]
 
+# (count, waited, longest)
+RawLockWaits = tuple[int, float, float]
+
+
+class RawLocks(TypedDict):
+    """Waits that are no waits for the GIL. The keys of ``kinds`` are "object", "stop_the_world",
+    "interpreter", "program" and "unproven"; see model/locks.py.
+    """
+
+    kinds: dict[str, RawLockWaits]
+    types: list[tuple[str | None, RawLockWaits]]  # of "object", by the type's name
+    threads: list[tuple[int, str | None, dict[str, RawLockWaits]]]  # native thread id, name or None
+    threads_omitted: int
+
 
 class RawReading(TypedDict):
     method: Method
@@ -53,6 +67,7 @@ class RawReading(TypedDict):
     # [(least, count)], ascending: waits from `least` (1 us times a power of two) to twice that,
     # where there are any; None unless exact
     wait_histogram: list[tuple[float, int]] | None
+    locks: RawLocks | str  # the text says why they were not measured
     threads: list[RawThread]  # empty unless exact
     blame: list[RawBlame]  # most waited first
     blame_omitted: tuple[int, float, float]  # (rows, waited, knock_waited) for which it has no room

@@ -11,6 +11,7 @@ from pytest_gilknock import _core
 from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps, loads
 from pytest_gilknock.baseline.model import Baseline, BaselineEntry, Commit, Interpreter, Machine
+from pytest_gilknock.model.locks import LockReading
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
 
@@ -86,6 +87,7 @@ def reading(**changes: Any) -> GilReading:
         "longest_wait": None,
         "run_delay": None,
         "machine": None,
+        "locks": LockReading.from_raw("not asked for"),
     }
     return GilReading(**{**values, **changes})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import PhaseRecord, RawBlame, RawReading, RunTotals
+    from pytest_gilknock.model.wire import PhaseRecord, RawBlame, RawLocks, RawReading, RunTotals
 
 UNMEASURED: dict[str, Any] = {
     "held": None,
@@ -35,6 +35,28 @@ def blamed(
 ) -> RawBlame:
     """A row of blame for a stack of one frame."""
     return ((file, line, function, None),), native_id, thread, waited, looks, 0.0, 0
+
+
+def locks(**changes: Any) -> RawLocks:
+    """Locks of a window in which two threads used one dict, and one of them was stopped."""
+    zero = (0, 0.0, 0.0)
+    kinds = {
+        "object": (40, 0.2, 0.03),
+        "stop_the_world": (3, 0.06, 0.04),
+        "interpreter": (1, 0.001, 0.001),
+        "program": (5, 0.5, 0.2),
+        "unproven": zero,
+    }
+    second = {**kinds, "object": zero, "interpreter": zero, "program": zero}
+    first = {**kinds, "stop_the_world": zero}
+    reading: dict[str, Any] = {
+        "kinds": kinds,
+        "types": [("list", (10, 0.05, 0.01)), ("dict", (30, 0.15, 0.03))],
+        "threads": [(11, "MainThread", first), (12, "worker", second)],
+        "threads_omitted": 0,
+    }
+    assert not changes.keys() - reading.keys()
+    return {**reading, **changes}  # type: ignore[typeddict-item]
 
 
 def raw(**changes: Any) -> RawReading:
@@ -70,6 +92,7 @@ def raw(**changes: Any) -> RawReading:
         "longest_wait": None,
         "run_delay": 0.0,
         "machine": (2.0, 1.25, 0.0, 0.0, None),
+        "locks": "not asked for",
     }
     assert not changes.keys() - reading.keys()
     return {**reading, **changes}  # type: ignore[typeddict-item]

@@ -1,0 +1,182 @@
+"""What threads of a window waited for besides the GIL: locks, and a stopped world. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from pytest_gilknock.model.blame import thread_label
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.wire import RawLocks, RawLockWaits
+
+LockKind = Literal["object", "stop_the_world", "interpreter", "program"]
+"""What a wait was for; see the fields of :class:`LockReading`."""
+
+LOCK_KINDS: tuple[LockKind, ...] = get_args(LockKind)
+
+INTERPRETER_KINDS: tuple[LockKind, ...] = ("object", "stop_the_world", "interpreter")
+"""Kinds of waits that the program did not ask for: the interpreter needs them in place of a GIL."""
+
+KIND_NAMES: dict[LockKind, str] = {
+    "object": "objects",
+    "stop_the_world": "stopped world",
+    "interpreter": "interpreter",
+    "program": "locks of the program",
+}
+"""How reports call the kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockWaits:
+    """Waits of one kind, in one window."""
+
+    count: int
+    """How many waits. An attempt to get a lock is one, however often its thread was woken."""
+
+    waited: float
+    """Time (s) waited, summed over threads; waits that went on at the window's end have a part."""
+
+    longest: float
+    """The longest single wait (s), as far as it lies in the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeWaits:
+    """Waits for the locks of objects of one type."""
+
+    type_name: str | None
+    """The type's name as its module wrote it (``dict``, ``collections.deque``); None for those that
+    could not be told or had no room (each thread has it for 8 types in a window)."""
+
+    waits: LockWaits
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadLockWaits:
+    """What one thread waited for."""
+
+    native_id: int
+    """The kernel's thread id, as :func:`threading.get_native_id` returns it."""
+
+    name: str | None
+    """The name of its :class:`threading.Thread`; None where it could not be learned."""
+
+    object: LockWaits
+    """As in :class:`LockReading`, like the next three."""
+
+    stop_the_world: LockWaits
+    interpreter: LockWaits
+    program: LockWaits
+
+    @property
+    def label(self) -> str:
+        """The thread's name, or its native id where it has none."""
+        return thread_label(self.name, self.native_id)
+
+    def of(self, kind: LockKind) -> LockWaits:
+        """Return the waits of one kind."""
+        waits: LockWaits = getattr(self, kind)
+        return waits
+
+    @property
+    def interpreter_wait(self) -> float:
+        """Time (s) it waited for what the program did not ask for: ``object``, ``stop_the_world``
+        and ``interpreter``."""
+        return sum(self.of(kind).waited for kind in INTERPRETER_KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class LockReading:
+    """Waits that are no waits for the GIL. Without a ``reason`` they were measured.
+
+    Threads that spin for a lock and get it without sleeping have not waited. Events, joins, queues
+    and conditions are meant to be waited for and are not here.
+    """
+
+    reason: str | None
+    """Why nothing was measured; None when it was. The next five are None when it was not."""
+
+    object: LockWaits | None
+    """Waits for the lock of an object: two threads used the same dict, list, set or the like at
+    once. There are none while the GIL is on."""
+
+    stop_the_world: LockWaits | None
+    """Waits until the interpreter went on that another thread had stopped, most often to collect
+    garbage. A thread that slept or read a file meanwhile has not waited. There are none while the
+    GIL is on."""
+
+    interpreter: LockWaits | None
+    """Waits for other locks of the interpreter or of a C extension (``PyMutex``), and of a thread
+    that stops the world until all others have stopped."""
+
+    program: LockWaits | None
+    """Waits for locks that the program made: :class:`threading.Lock`, ``RLock`` and what is made of
+    them. A lock that one thread releases to wake another counts as well, unless it is the one of a
+    :class:`threading.Condition`."""
+
+    unproven: LockWaits | None
+    """Waits for locks of the interpreter that could not be told apart; part of no other number."""
+
+    types: tuple[TypeWaits, ...]
+    """What types the objects had, the one most waited for first; empty if nothing was measured."""
+
+    threads: tuple[ThreadLockWaits, ...]
+    """The threads that waited; empty if nothing was measured, or threads were not told apart."""
+
+    threads_omitted: int
+    """Threads that had ended and made room for others; their waits are in the sums."""
+
+    @classmethod
+    def from_raw(cls, raw: RawLocks | str) -> LockReading:
+        """Make a reading of what the C core returned: the waits, or why there are none."""
+        if isinstance(raw, str):
+            return cls(raw, None, None, None, None, None, (), (), 0)
+        return cls(
+            None,
+            **_of_kinds(raw["kinds"]),
+            unproven=LockWaits(*raw["kinds"]["unproven"]),
+            types=tuple(
+                sorted(
+                    (TypeWaits(name, LockWaits(*waits)) for name, waits in raw["types"]),
+                    key=lambda of_type: -of_type.waits.waited,
+                )
+            ),
+            threads=tuple(
+                ThreadLockWaits(native_id, name, **_of_kinds(kinds))
+                for native_id, name, kinds in raw["threads"]
+            ),
+            threads_omitted=raw["threads_omitted"],
+        )
+
+    def of(self, kind: LockKind) -> LockWaits | None:
+        """Return the waits of one kind; None where they were not measured."""
+        waits: LockWaits | None = getattr(self, kind)
+        return waits
+
+    @property
+    def interpreter_wait(self) -> float | None:
+        """Time (s) waited for what the program did not ask for: ``object``, ``stop_the_world`` and
+        ``interpreter``; None where it was not measured."""
+        waits = [self.of(kind) for kind in INTERPRETER_KINDS]
+        return None if self.reason is not None else sum(one.waited for one in waits if one)
+
+    @property
+    def longest_interpreter_wait(self) -> float | None:
+        """The longest single one (s) of these; None where they were not measured."""
+        waits = [self.of(kind) for kind in INTERPRETER_KINDS]
+        return None if self.reason is not None else max(one.longest for one in waits if one)
+
+    @property
+    def worst(self) -> tuple[LockKind, LockWaits] | None:
+        """The kind that was waited for most, of those that the program did not ask for; None where
+        nothing was."""
+        found = [
+            (kind, waits) for kind in INTERPRETER_KINDS if (waits := self.of(kind)) is not None
+        ]
+        worst = max(found, key=lambda one: one[1].waited, default=None)
+        return worst if worst is not None and worst[1].count else None
+
+
+def _of_kinds(kinds: dict[str, RawLockWaits]) -> dict[LockKind, LockWaits]:
+    return {kind: LockWaits(*kinds[kind]) for kind in LOCK_KINDS}
