@@ -252,15 +252,16 @@ def _not_measured(reason: str) -> None:
 class Gilknock:
     """What the fixture ``gilknock`` gives a test: blocks measured by the run's method."""
 
-    __slots__ = ("_latest", "_method")
+    __slots__ = ("_latest", "_locks", "_method")
 
-    def __init__(self, method: AskedMethod) -> None:
+    def __init__(self, method: AskedMethod, locks: bool | None = None) -> None:
         self._method = method
+        self._locks = locks
         self._latest: measure | None = None
 
     def measure(self, *, trace: bool = False) -> measure:
         """Return a context manager that measures its block; see :class:`measure`."""
-        self._latest = measure(method=self._method, trace=trace)
+        self._latest = measure(method=self._method, trace=trace, locks=self._locks)
         return self._latest
 
     @property

@@ -40,6 +40,12 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         None,
         "on a free-threaded Python, fail the run if anything turns the GIL on",
     ),
+    (
+        "gil_locks",
+        "store_true",
+        None,
+        "measure waits for locks beside those for the GIL; where the GIL is off they always are",
+    ),
     ("gil_top", "store", "N", f"rows of the GIL table, 0 for all (default: {DEFAULT_TOP})"),
     ("gil_sort", "store", "|".join(SORTS), "order of the GIL table (default: wait)"),
     (
@@ -125,6 +131,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
 _INI_KEYS: dict[str, tuple[Any, str]] = {
     "gil_report": ("bool", "see --gil-report: true or false"),
     "gil_forbid": ("bool", "see --gil-forbid: true or false"),
+    "gil_locks": ("bool", "see --gil-locks: true or false"),
     "gil_export": ("linelist", "see --gil-export, one in a line; relative to the root directory"),
     "gil_storage": (None, "see --gil-storage; relative to the root directory"),
     "gil_compare_fail": (

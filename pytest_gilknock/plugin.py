@@ -53,7 +53,8 @@ def gilknock(pytestconfig: pytest.Config) -> Gilknock:
     from pytest_gilknock.api import Gilknock
     from pytest_gilknock.session import settings_of
 
-    return Gilknock(settings_of(pytestconfig).measurement.method)
+    settings = settings_of(pytestconfig).measurement
+    return Gilknock(settings.method, settings.locks)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -62,7 +62,9 @@ class Meter:
         had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
         turned_on = self._gil_enabled and not had_gil
         windows_cost, knocks_held = _core.cost()
-        window = _core.Window(method=self._settings.method, threads=False)
+        window = _core.Window(
+            method=self._settings.method, threads=False, locks=self._settings.locks
+        )
         window.begin()
         try:
             return (yield)
@@ -96,7 +98,7 @@ class Meter:
                 return (yield)
             if PENDING in item.stash:  # of a run that nobody reported
                 del item.stash[PENDING]
-            window = _core.Window(method=self._settings.method)
+            window = _core.Window(method=self._settings.method, locks=self._settings.locks)
             window.begin()
             try:
                 result = yield

@@ -30,6 +30,8 @@ class MeasurementSettings(NamedTuple):
     trace_events: int = DEFAULT_EVENTS
     forbid: str | None = None
     """Where the user forbade the GIL."""
+    locks: bool | None = None
+    """Whether waits for locks are measured; None: where the GIL is off."""
 
 
 def read(asked: Asked) -> MeasurementSettings:
@@ -50,6 +52,7 @@ def read(asked: Asked) -> MeasurementSettings:
         ),
         trace_events=asked.value("gil_trace_events", _parse_events, DEFAULT_EVENTS),
         forbid=asked.place("gil_forbid") if asked.value("gil_forbid", bool, False) else None,
+        locks=asked.value("gil_locks", bool, False) or None,
     )
 
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_gilknock.model.stack import Frame, Place, Stack, common_place, place_of, stack_of
+from pytest_gilknock.model.stack import (
+    Frame,
+    Place,
+    Stack,
+    common_place,
+    place_of,
+    stack_of,
+    thread_label,
+)
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawBlame, RawLongestWait, RawStack, RawVictim
@@ -19,11 +27,6 @@ _TELLING = 4  # letters that the names of threads share, at the least
 
 LEAST_LOOKS = 3
 """A place that fewer looks fell on is counted, not listed: its time is a guess."""
-
-
-def thread_label(name: str | None, native_id: int) -> str:
-    """Return what a thread is called in reports; the id 0 stands for an unknown one."""
-    return name or (f"thread {native_id}" if native_id else "an unknown thread")
 
 
 def group_label(labels: Iterable[str]) -> str:

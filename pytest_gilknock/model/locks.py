@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from pytest_gilknock.model.blame import thread_label
+from pytest_gilknock.model.stack import thread_label
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawLocks, RawLockWaits

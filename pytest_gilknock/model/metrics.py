@@ -121,7 +121,7 @@ _ROWS = (
     Metric(
         name="wait",
         unit=SECONDS,
-        of=lambda reading: reading.wait,
+        of=lambda reading: reading.interpreter_wait,
         floor=1e-3,
         noticeable=(5e-3, 0.25),
         delay=_delay_in_wait,
@@ -129,7 +129,7 @@ _ROWS = (
     Metric(
         name="max_wait",
         unit=SECONDS,
-        of=lambda reading: reading.max_wait,
+        of=lambda reading: reading.longest_interpreter_wait,
         floor=1e-3,
         noticeable=(5e-3, 0.5),
         delay=_delay_in_max_wait,

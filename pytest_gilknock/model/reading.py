@@ -11,11 +11,11 @@ from pytest_gilknock.model.blame import (
     Victim,
     blame_of,
     longest_wait_of,
-    thread_label,
     victims_of,
 )
 from pytest_gilknock.model.locks import LockReading
 from pytest_gilknock.model.machine import MachineLoad
+from pytest_gilknock.model.stack import thread_label
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import BlameMethod, Method, RawReading
@@ -293,6 +293,22 @@ class _LazyReading:
     def contention(self) -> float | None:
         raw = self._raw
         return contention_of(raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"])
+
+    @property
+    def locks(self) -> LockReading:
+        return LockReading.from_raw(self._raw["locks"])
+
+    @property
+    def interpreter_wait(self) -> float | None:
+        raw = self._raw
+        return self.locks.interpreter_wait if raw["method"] == "disabled" else raw["wait"]
+
+    @property
+    def longest_interpreter_wait(self) -> float | None:
+        raw = self._raw
+        if raw["method"] == "disabled":
+            return self.locks.longest_interpreter_wait
+        return raw["max_wait"]
 
     @property
     def blame(self) -> tuple[Blame, ...]:

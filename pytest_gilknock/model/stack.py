@@ -141,3 +141,8 @@ def _is_own(file: str) -> bool:
         return False
     installed = not {*_INSTALLED}.isdisjoint(_SEPARATORS.split(file))
     return not installed and _STANDARD_LIBRARY.match(file) is None
+
+
+def thread_label(name: str | None, native_id: int) -> str:
+    """Return what a thread is called in reports; the id 0 stands for an unknown one."""
+    return name or (f"thread {native_id}" if native_id else "an unknown thread")

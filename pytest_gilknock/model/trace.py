@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pytest_gilknock.model.blame import thread_label
+from pytest_gilknock.model.stack import thread_label
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawTrace

@@ -6,15 +6,23 @@ import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model.limits import Limit, LimitVerdict
+from pytest_gilknock.model.locks import LockReading
 from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading, contention_of
 from pytest_gilknock.model.stalls import Stall
 from pytest_gilknock.reporting.compact_list import CompactList
 from pytest_gilknock.reporting.top_holders import TopHolders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from pytest_gilknock.model.wire import PhaseRecord, ProcessTrace, RawReading, RunTotals
+    from pytest_gilknock.model.wire import (
+        PhaseRecord,
+        ProcessTrace,
+        RawLocks,
+        RawLockWaits,
+        RawReading,
+        RunTotals,
+    )
     from pytest_gilknock.reporting.changes import Changes
 
 
@@ -108,9 +116,9 @@ class Results:
             self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
         if measured.get("gil_turned_on"):
             self.gil_turned_on_by.append(nodeid)
-        row_value: float | None = raw[self.row_measure]  # type: ignore[literal-required]
+        row_value = _measured(raw, self.row_measure)
         if row_value is None:  # not exact: the longest knock is what there is
-            row_value = raw["max_wait"] or 0.0
+            row_value = _measured(raw, "max_wait") or 0.0
         worth_a_row = row_value >= self.threshold
         if self._all is not None:
             self._all.append((nodeid, outcome, measured))
@@ -187,6 +195,8 @@ class Results:
             knocks_waited=sum(raw["knocks_waited"] for raw in raws),
             windows_cost=sum(totals["windows_cost"] for totals in self.totals),
             knocks_held=sum(totals["knocks_held"] for totals in self.totals),
+            locks=_sum_of_locks([raw["locks"] for raw in raws]),
+            locks_reasons=sorted({raw["locks"] for raw in raws if isinstance(raw["locks"], str)}),
         )
 
     def _badness(self, entry: PhaseResult) -> tuple[float, ...]:
@@ -211,6 +221,10 @@ class RunSummary(NamedTuple):
     knocks_waited: int
     windows_cost: float
     knocks_held: float
+    locks: dict[str, RawLockWaits] | None = None
+    """Waits for locks by kind: how many, how long (s), the longest (s)."""
+    locks_reasons: Sequence[str] = ()
+    """Why locks were not measured, where they were not."""
 
     @property
     def disabled(self) -> bool:
@@ -228,8 +242,32 @@ def _value(raw: RawReading, measure: str) -> float:
     if measure == "contention":
         value = contention_of(raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"])
     else:
-        value = raw[measure]  # type: ignore[literal-required]
+        value = _measured(raw, measure)
     return -1.0 if value is None else value
+
+
+def _measured(raw: RawReading, measure: str) -> float | None:
+    """Return a measure in seconds; without a GIL, waits are those for what has taken its place."""
+    if raw["method"] == "disabled" and measure in ("wait", "max_wait"):
+        locks = LockReading.from_raw(raw["locks"])
+        return locks.interpreter_wait if measure == "wait" else locks.longest_interpreter_wait
+    value: float | None = raw[measure]  # type: ignore[literal-required]
+    return value
+
+
+def _sum_of_locks(processes: list[RawLocks | str]) -> dict[str, RawLockWaits] | None:
+    """Return the waits of all processes by kind, or ``None`` where not all measured them."""
+    measured = [locks["kinds"] for locks in processes if not isinstance(locks, str)]
+    if not measured or len(measured) != len(processes):
+        return None
+    return {
+        kind: (
+            sum(kinds[kind][0] for kinds in measured),
+            sum(kinds[kind][1] for kinds in measured),
+            max(kinds[kind][2] for kinds in measured),
+        )
+        for kind in measured[0]
+    }
 
 
 def _sum(values: list[float | None]) -> float | None:

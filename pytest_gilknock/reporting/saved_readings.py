@@ -26,12 +26,13 @@ from pytest_gilknock.baseline.checks import (
     wrong,
 )
 from pytest_gilknock.baseline.model import BaselineError
+from pytest_gilknock.model.locks import LOCK_KINDS
 from pytest_gilknock.model.reading import SCHEMA_VERSION
 from pytest_gilknock.model.stalls import Stall
 from pytest_gilknock.reporting.results import Results, RunSummary
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import PhaseRecord, PlainLimit, RawReading
+    from pytest_gilknock.model.wire import PhaseRecord, PlainLimit, RawLocks, RawReading
 
 MAX_BYTES = 1024**3
 TOO_LARGE = "larger than 1 GiB, the most a file of readings may have"
@@ -104,6 +105,8 @@ def _results(document: dict[str, Any]) -> SavedResults:
 
 
 def _run(value: Any, place: str) -> RunSummary:
+    if isinstance(value, dict):
+        value = {"locks": None, "locks_reasons": [], **value}  # older files do not have them
     return RunSummary(
         **members_of(
             value,
@@ -120,9 +123,16 @@ def _run(value: Any, place: str) -> RunSummary:
                 "knocks_waited": count,
                 "windows_cost": seconds,
                 "knocks_held": seconds,
+                "locks": optional(_lock_sums),
+                "locks_reasons": list_of(text),
             },
         )
     )
+
+
+def _lock_sums(value: Any, place: str) -> dict[str, Any]:
+    row = _row(count, seconds, seconds)
+    return members_of(value, place, dict.fromkeys((*LOCK_KINDS, "unproven"), row))
 
 
 def _stall(value: Any, place: str) -> Stall:
@@ -176,7 +186,7 @@ def _reading_of(test: dict[str, Any], place: str) -> RawReading:
 def raw_of(reading: Any, place: str) -> RawReading:
     """Return the raw reading behind what :meth:`GilReading.as_dict` returned. Raises Fault."""
     if isinstance(reading, dict):
-        reading = {"wait_histogram": None, **reading}  # older files do not have it
+        reading = {**_NOT_IN_OLDER_FILES, **reading}
     raw: RawReading = members_of(reading, place, _READING)  # type: ignore[assignment]
     return raw
 
@@ -288,6 +298,45 @@ def _spread(rows: list[float], columns: list[float]) -> dict[tuple[int, int], fl
             in_column = columns[column]
 
 
+def _locks(value: Any, place: str) -> RawLocks | str:
+    known = members_of(value, place, _LOCKS)
+    if known["reason"] is not None:
+        return str(known["reason"])
+    kinds = {kind: known[kind] for kind in _KINDS}
+    if None in kinds.values():
+        raise wrong(value, place, "waits of each kind, or a reason")
+    return {
+        "kinds": kinds,
+        "types": known["types"],
+        "threads": [
+            (native_id, name, dict(zip(LOCK_KINDS, waits, strict=True)))
+            for native_id, name, *waits in known["threads"]
+        ],
+        "threads_omitted": known["threads_omitted"],
+    }
+
+
+_WAITS = _tuple({"count": count, "waited": seconds, "longest": seconds})
+_KINDS = (*LOCK_KINDS, "unproven")
+_LOCKS: dict[str, Check] = {
+    "reason": optional(text),
+    **{kind: optional(_WAITS) for kind in _KINDS},
+    "types": list_of(_tuple({"type_name": optional(text), "waits": _WAITS})),
+    "threads": list_of(
+        _tuple({"native_id": count, "name": optional(text), **dict.fromkeys(LOCK_KINDS, _WAITS)})
+    ),
+    "threads_omitted": count,
+}
+_NOT_IN_OLDER_FILES: dict[str, Any] = {
+    "wait_histogram": None,
+    "locks": {
+        "reason": "the file does not say",
+        **dict.fromkeys(_KINDS),
+        "types": [],
+        "threads": [],
+        "threads_omitted": 0,
+    },
+}
 _LATENCY = optional(
     _tuple({"count": count, "p50": seconds, "p90": seconds, "p99": seconds, "max": seconds})
 )
@@ -334,6 +383,7 @@ _READING: dict[str, Check] = {
     "knock_latency": _LATENCY,
     "wait_latency": _LATENCY,
     "wait_histogram": optional(list_of(_row(seconds, count))),
+    "locks": _locks,
     "threads": list_of(_tuple(_THREAD)),
     "blame": _joined(_blame),
     "blame_omitted": _row(count, seconds, seconds),

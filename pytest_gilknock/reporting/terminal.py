@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.convoy import convoy_of
+from pytest_gilknock.model.locks import LOCK_KINDS, LockWaits
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, machine_was_busy
 from pytest_gilknock.render.format import keep_start, printable
 from pytest_gilknock.render.lines import Line
+from pytest_gilknock.render.lock_lines import kind_texts, lock_lines, worst_text
 from pytest_gilknock.render.markdown import code, markdown_table, prose
 from pytest_gilknock.render.places import (
     blame_lines,
@@ -100,10 +102,20 @@ def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) 
     columns.append(Column("threads", [_threads(reading) for reading in readings]))
     if any(entry.limits for entry in entries):
         columns.append(Column("limit", [_limits(entry) for entry in entries]))
+    if any(_shows_locks(reading) for reading in readings):
+        columns.append(Column("mostly for", list(map(_waited_for, readings)), right=False))
     columns.append(_blames(readings, root))
     names = [printable(entry.name) for entry in entries]
     columns.append(Column("test", names, right=False, cut=cut_test))
     return columns
+
+
+def _shows_locks(reading: GilReading) -> bool:
+    return reading.method == "disabled" and reading.locks.reason is None
+
+
+def _waited_for(reading: GilReading) -> str:
+    return worst_text(reading.locks) if reading.method == "disabled" else "GIL"
 
 
 def as_markdown(results: Results, *, root: str = "") -> str:
@@ -143,6 +155,8 @@ def _cut_threads(row: int, label: str, width: int) -> str:
 
 
 def _threads(reading: GilReading) -> str:
+    if _shows_locks(reading):
+        return str(len(reading.locks.threads))
     return str(len(reading.threads)) if reading.method == "exact" else units.NOT_MEASURED
 
 
@@ -155,6 +169,8 @@ def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Ite
         yield f"    longest: {longest_wait_text(reading.longest_wait, root)}"
     for thread in reading.busiest_threads[:SHOWN]:
         yield f"    thread {thread_line(thread)}"
+    for line in lock_lines(reading.locks):
+        yield f"    {line}"
     room = width - len("    victim ")
     for line in blame_lines(reading, root, most=SHOWN, stacks=stacks, width=room):
         yield f"    {line}" if line.startswith(("(", " ")) else f"    blame {line}"
@@ -168,9 +184,10 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
     beyond = results.with_row - shown
     if beyond:
         yield Line(f"({units.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
-    if below and not summary.disabled:
+    if below and (summary.locks is not None or not summary.disabled):
         least = units.exact_seconds(results.threshold)
-        measure = results.row_measure if summary.held is not None else "max_wait"
+        told = summary.held is not None or summary.disabled
+        measure = results.row_measure if told else "max_wait"
         measure = measure.replace("_", " ")
         yield Line(
             f"({units.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
@@ -231,6 +248,7 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     )
     if summary.disabled:
         numbers = "Whole run: the GIL is disabled, so no thread waits for it"
+    numbers += _locks(summary)
     how = f"{units.count(results.measured, 'test')} measured, {_method(summary)}"
     if quiet:
         yield Line(f"{numbers}; {how}")
@@ -245,8 +263,22 @@ def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
             yield Line(f"Not exact: {printable(reason)}")
         cost, held = units.seconds(summary.windows_cost), units.seconds(summary.knocks_held)
         yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
+    elif summary.locks is None:
+        for reason in summary.locks_reasons:
+            yield Line(f"Locks are not measured: {printable(reason)}")
     yield from warnings(results)
     yield from doubts(results)
+
+
+def _locks(summary: RunSummary) -> str:
+    """Return what threads of the whole run waited for besides the GIL; "" where nobody looked."""
+    if summary.locks is None:
+        return ""
+    kinds = {kind: LockWaits(*summary.locks[kind]) for kind in LOCK_KINDS}
+    waited = ", ".join(kind_texts(kinds)) or "nothing"
+    return f"; waited for {waited}" + (
+        f" in {units.seconds(summary.wall)}" if summary.disabled else ""
+    )
 
 
 def _method(summary: RunSummary) -> str:

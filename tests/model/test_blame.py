@@ -11,10 +11,9 @@ from pytest_gilknock.model.blame import (
     group_label,
     listed,
     longest_wait_of,
-    thread_label,
     victims_of,
 )
-from pytest_gilknock.model.stack import Frame
+from pytest_gilknock.model.stack import Frame, thread_label
 
 PARSE = ("/src/svc/parsing.py", 9, "parse_batch", None)
 STORE = ("/src/svc/store.py", 14, "archive", "zlib.compress")

@@ -1,5 +1,5 @@
 import pytest
-from support.scripted import blamed, breach, disabled, measured, raw, sampled, totals
+from support.scripted import blamed, breach, disabled, locks, measured, raw, sampled, totals
 
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.reporting.results import Results
@@ -141,7 +141,53 @@ def test_a_disabled_gil_has_no_numbers():
     assert texts(results_of(("a", measured(disabled())), run=disabled())) == [
         "Whole run: the GIL is disabled, so no thread waits for it",
         "1 test measured, method disabled, GIL disabled",
+        "Locks are not measured: locks park since Python 3.13 only",
     ]
+
+
+def test_without_a_gil_waits_are_those_for_what_took_its_place():
+    waited = disabled(locks=locks())
+    results = results_of(("a", measured(waited)), ("b", measured(disabled())), run=waited)
+    head, row, *_ = texts(results)
+    assert head.split()[:9] == [
+        "contention",
+        "wait",
+        "max",
+        "wait",
+        "threads",
+        "mostly",
+        "for",
+        "blame",
+        "test",
+    ]
+    assert "261 ms" in row
+    assert "40.0 ms" in row
+    assert "objects (dict)" in row
+    assert (
+        "Whole run: the GIL is disabled, so no thread waits for it; waited for objects 200 ms,"
+        " stopped world 60.0 ms, interpreter 1.00 ms, locks of the program 500 ms in 1.00 s"
+    ) in texts(results)
+    assert not any(line.split()[-1] == "b" for line in texts(results))
+
+
+def test_details_name_the_types_and_the_threads():
+    waited = disabled(locks=locks())
+    lines = texts(results_of(("a", measured(waited)), run=waited), verbosity=1)
+    assert (
+        "    objects: 200 ms in 40 waits, the longest 30.0 ms (dict 150 ms, list 50.0 ms)" in lines
+    )
+    assert "    stopped world: 60.0 ms in 3 waits, the longest 40.0 ms" in lines
+    assert "    thread worker: stopped world 60.0 ms" in lines
+
+
+def test_beside_a_gil_waits_for_locks_are_told_apart_from_it():
+    waited = raw(locks=locks())
+    lines = texts(results_of(("a", measured(waited)), run=waited), verbosity=1)
+    assert "mostly for" not in lines[0]
+    assert "    locks of the program: 500 ms in 5 waits, the longest 200 ms" in lines
+    assert any(
+        line.startswith("Whole run: contention") and "; waited for" in line for line in lines
+    )
 
 
 def test_no_process_told_its_totals():

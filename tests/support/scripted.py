@@ -130,6 +130,7 @@ def disabled(**changes: Any) -> RawReading:
             "blame_method": "none",
             "blame_reason": "the GIL is disabled",
             "knock_wait": 0.0,
+            "locks": "locks park since Python 3.13 only",
             **changes,
         }
     )

@@ -1,0 +1,72 @@
+"""What threads waited for besides the GIL, in words and lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pytest_gilknock.model import units
+from pytest_gilknock.model.locks import KIND_NAMES, LOCK_KINDS
+from pytest_gilknock.render.format import printable
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.locks import LockKind, LockReading, LockWaits, ThreadLockWaits
+
+SHOWN = 3
+"""How many types and threads are shown of a reading."""
+
+NOTHING = "-"
+
+
+def worst_text(locks: LockReading) -> str:
+    """Return what was waited for most, of what the program did not ask for: ``objects (dict)``."""
+    worst = locks.worst
+    if locks.reason is not None:
+        return units.NOT_MEASURED
+    if worst is None:
+        return NOTHING
+    kind, _ = worst
+    name = locks.types[0].type_name if kind == "object" and locks.types else None
+    return KIND_NAMES[kind] + (f" ({printable(name)})" if name else "")
+
+
+def kind_texts(kinds: dict[LockKind, LockWaits]) -> list[str]:
+    """Return ``objects 200 ms``, ``stopped world 60.0 ms`` and so on, of the kinds waited for."""
+    return [
+        f"{KIND_NAMES[kind]} {units.seconds(waits.waited)}"
+        for kind, waits in kinds.items()
+        if waits.count
+    ]
+
+
+def lock_lines(locks: LockReading) -> Iterator[str]:
+    """Yield what was waited for in a line for each kind, then the threads that waited longest."""
+    for kind in LOCK_KINDS:
+        waits = locks.of(kind)
+        if waits is None or not waits.count:
+            continue
+        types = f" ({_types(locks)})" if kind == "object" and locks.types else ""
+        yield (
+            f"{KIND_NAMES[kind]}: {units.seconds(waits.waited)} in"
+            f" {units.count(waits.count, 'wait')}, the longest"
+            f" {units.seconds(waits.longest)}{types}"
+        )
+    if locks.unproven is not None and locks.unproven.count:
+        yield f"not told apart: {units.seconds(locks.unproven.waited)}"
+    ranked = sorted(locks.threads, key=_waited, reverse=True)
+    for thread in ranked[:SHOWN]:
+        kinds = {kind: thread.of(kind) for kind in LOCK_KINDS}
+        yield f"thread {printable(thread.label)}: {', '.join(kind_texts(kinds)) or NOTHING}"
+
+
+def _waited(thread: ThreadLockWaits) -> float:
+    return sum(thread.of(kind).waited for kind in LOCK_KINDS)
+
+
+def _types(locks: LockReading) -> str:
+    shown = [
+        f"{printable(one.type_name or 'other types')} {units.seconds(one.waits.waited)}"
+        for one in locks.types[:SHOWN]
+    ]
+    more = len(locks.types) - SHOWN
+    return ", ".join(shown) + (f", {units.count(more, 'more type')}" if more > 0 else "")
