@@ -46,14 +46,6 @@ static struct {
     bool names_callees;
 } reader;
 
-/* How memory is read: of a thread that runs on, or of the calling one. */
-typedef bool (*read_function)(void *to, const void *from, size_t size);
-
-static bool read_directly(void *to, const void *from, size_t size) {
-    memcpy(to, from, size);
-    return true;
-}
-
 /* The memory that was copied last. */
 struct block {
     uint64_t from;
@@ -63,7 +55,6 @@ struct block {
 
 /* What a look has found so far. */
 struct look {
-    read_function read;
     bool collecting;
     struct block block;
     size_t count;
@@ -100,9 +91,6 @@ static bool fill_block(struct block *block, uint64_t at) {
 
 static bool copy_frame(struct look *look, uint64_t at, void *copy) {
     struct block *block = &look->block;
-    if (look->read == read_directly) {
-        return read_directly(copy, (const void *)(uintptr_t)at, frame_layout_size);
-    }
     if (!holds_frame(block, at) && !fill_block(block, at)) {
         return false;
     }
@@ -169,32 +157,24 @@ static bool make_up_version(struct candidate *candidate) {
     return true;
 }
 
-static bool read_pieces(const struct look *look, const struct own_memory_piece *pieces,
-                        size_t count) {
-    if (look->read != read_directly) {
-        return own_memory_read_pieces(pieces, count) == count;
-    }
-    for (size_t i = 0; i < count; i++) {
-        read_directly(pieces[i].to, pieces[i].from, pieces[i].size);
-    }
-    return true;
+static bool read_pieces(const struct own_memory_piece *pieces, size_t count) {
+    return own_memory_read_pieces(pieces, count) == count;
 }
 
 /* Read the headers of some frames' codes, and whatever else identifies them. */
-static bool read_codes(const struct look *look, const struct frame_view *views,
-                       struct candidate *candidates, size_t count) {
+static bool read_codes(const struct frame_view *views, struct candidate *candidates, size_t count) {
     struct own_memory_piece pieces[3 * CODES_AT_ONCE];
     size_t piece_count = 0;
     for (size_t i = 0; i < count; i++) {
         pieces[i] = (struct own_memory_piece){
             &candidates[i].header, (const void *)(uintptr_t)views[i].code, frame_layout_code_size};
     }
-    if (!read_pieces(look, pieces, count)) {
+    if (!read_pieces(pieces, count)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
         struct candidate *candidate = &candidates[i];
-        if (!frame_layout_code(&views[i], &candidate->header, look->read, &candidate->code)) {
+        if (!frame_layout_code(&views[i], &candidate->header, own_memory_read, &candidate->code)) {
             return false;
         }
         const struct places_code_key *key = &candidate->code.key;
@@ -212,7 +192,7 @@ static bool read_codes(const struct look *look, const struct frame_view *views,
     if (piece_count == 0) {
         return true;
     }
-    if (!read_pieces(look, pieces, piece_count)) {
+    if (!read_pieces(pieces, piece_count)) {
         return false;
     }
     piece_count = 0;
@@ -231,7 +211,7 @@ static bool read_codes(const struct look *look, const struct frame_view *views,
             (const char *)(uintptr_t)candidate->code.key.table + offsetof(PyBytesObject, ob_sval),
             candidate->lines_size};
     }
-    if (!read_pieces(look, pieces, piece_count)) {
+    if (!read_pieces(pieces, piece_count)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -243,15 +223,14 @@ static bool read_codes(const struct look *look, const struct frame_view *views,
 }
 
 /* Copy the names of a code that is not known yet, and add it. The places are not locked. */
-static uint32_t learn_code(const struct look *look, const struct frame_view *view,
-                           const struct places_code_key *key) {
+static uint32_t learn_code(const struct frame_view *view, const struct places_code_key *key) {
     struct text_copy file = {NULL, 0}, name = {NULL, 0}, table = {NULL, 0};
     struct candidate again;
     uint32_t code = PLACES_CODE_UNKNOWN;
     if (text_reader_copy((const void *)(uintptr_t)key->filename, &file) &&
         text_reader_copy((const void *)(uintptr_t)key->name, &name) &&
         text_reader_copy_bytes((const void *)(uintptr_t)key->table, TABLE_MOST, &table) &&
-        read_codes(look, view, &again, 1) && places_keys_equal(key, &again.code.key)) {
+        read_codes(view, &again, 1) && places_keys_equal(key, &again.code.key)) {
         places_lock();
         code = places_add_code(key, (struct places_text){file.bytes, file.size},
                                (struct places_text){name.bytes, name.size},
@@ -276,13 +255,13 @@ static uint32_t line_at(struct places_code *code, int offset) {
 }
 
 /* Name a frame's code and line. */
-static bool identify(const struct look *look, const struct frame_view *view,
-                     const struct code_view *found, struct places_frame *frame) {
+static bool identify(const struct frame_view *view, const struct code_view *found,
+                     struct places_frame *frame) {
     places_lock();
     frame->code = places_find_code(&found->key);
     if (frame->code == PLACES_CODE_UNKNOWN) {
         places_unlock();
-        frame->code = learn_code(look, view, &found->key);
+        frame->code = learn_code(view, &found->key);
         if (frame->code == PLACES_CODE_UNKNOWN) {
             return false;
         }
@@ -300,13 +279,12 @@ static bool identify_all(struct look *look) {
     size_t named = 0;
     for (size_t done = 0; done < look->count;) {
         size_t count = look->count - done < CODES_AT_ONCE ? look->count - done : CODES_AT_ONCE;
-        if (!read_codes(look, &look->views[done], candidates, count)) {
+        if (!read_codes(&look->views[done], candidates, count)) {
             return false;
         }
         for (size_t i = 0; i < count; i++, done++) {
             const struct code_view *code = &candidates[i].code;
-            if (!code->is_shim &&
-                !identify(look, &look->views[done], code, &look->frames[named++])) {
+            if (!code->is_shim && !identify(&look->views[done], code, &look->frames[named++])) {
                 return false;
             }
         }
@@ -337,7 +315,7 @@ static void name_callee(struct look *look) {
     char name[CALLEE_NAME_SIZE];
     size_t size = look->collecting || look->count == 0 || !reader.names_callees
                       ? 0
-                      : callee_find(&look->views[0], look->read, name);
+                      : callee_find(&look->views[0], own_memory_read, name);
     if (size != 0) {
         places_lock();
         look->frames[0].callee = places_add_callee((struct places_text){name, size});
@@ -366,7 +344,6 @@ static bool look_from(struct look *look, uint64_t frame) {
 
 uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting) {
     struct look look;
-    look.read = own_memory_read;
     look.collecting = collecting;
     uint64_t frame = (uintptr_t)aim->frame;
     for (int i = 0; i < TRIES; i++) {
@@ -380,15 +357,14 @@ uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting) {
     return PLACE_UNKNOWN;
 }
 
+/* The own frames do not change meanwhile, but what they were called from may lie nowhere: where
+ * another tool switches stacks of C, for one. So they are read like another's. */
 uint32_t stack_reader_here(void) {
     const PyThreadState *state = *(PyThreadState *const volatile *)reader.last_holder;
     struct look look;
     uint64_t frame;
-    look.read = read_directly;
     look.collecting = false;
-    return frame_layout_innermost(state, read_directly, &frame) && look_from(&look, frame)
-               ? enter(&look)
-               : PLACE_UNKNOWN;
+    return find_innermost(state, &frame) && look_from(&look, frame) ? enter(&look) : PLACE_UNKNOWN;
 }
 
 /* Nothing is read directly: a thread that goes from one interpreter to another keeps the GIL, and may

@@ -105,14 +105,12 @@ def where_caller_is_kept() -> int:
 
 
 def keep_gil_with_caller(wrong: int) -> None:
-    """Keep the GIL while this function's frame names another as its caller's.
-
-    It must not be let go meanwhile: a thread trusts its own frames.
-    """
+    """Keep the GIL while this function's frame names another as its caller's."""
     previous = ctypes.c_uint64.from_address(where_caller_is_kept())
     before = previous.value
     previous.value = wrong
     keep_gil(2000)
+    sum(range(3000))
     previous.value = before
 
 
@@ -124,7 +122,7 @@ def callers_that_lie_nowhere(count: int) -> None:
     end = 1 << 64
     wrong = [end - 8, end - 96, end - 4096, 1 << 63, 1 << 47, 8, 4096, 4088, 24]
     in_background(2, lambda: (sum(range(100)), let_go(1e-5)))
-    sys.setswitchinterval(1000)
+    sys.setswitchinterval(1e-4)  # it is let go meanwhile, too, and this thread looks at itself
     for _ in range(count):
         window = opened()
         for each in wrong:
