@@ -138,7 +138,7 @@ def _how(whole: RunSummary) -> Iterator[str]:
             " counts are sums, not samples."
         )
     elif whole.disabled:
-        yield "The GIL was disabled: no thread waits for it, and there is nothing to measure."
+        yield "The GIL was disabled: no thread waits for it."
     else:
         yield "Not every process could be measured exactly; there the numbers come from knocks."
     for reason in whole.reasons:
