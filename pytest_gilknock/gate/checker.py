@@ -9,7 +9,13 @@ import pytest
 
 from pytest_gilknock import _core
 from pytest_gilknock.baseline.model import BaselineEntry
-from pytest_gilknock.gate.compare import BaselineRuns, Change, compare_test, gil_was_turned_on
+from pytest_gilknock.gate.compare import (
+    BaselineRuns,
+    Change,
+    compare_test,
+    gil_was_turned_on,
+    ran_without_gil,
+)
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.result import GATE_RESULT, GateResult
 from pytest_gilknock.gate.text import breach_text, gil_text, runs
@@ -86,7 +92,7 @@ class GateChecker:
             _set_properties(item, changes)
         breaches = [change for change in changes if change.breached]
         failure = None
-        if self._turned_gil_on(nodeid, entry):
+        if self._turned_gil_on(nodeid, entry, reading.gil_enabled):
             enabler = gil_watch.found()
             words = "\n".join(
                 [gil_text(enabler.module if enabler else None), *_enabler_lines(enabler)]
@@ -108,10 +114,16 @@ class GateChecker:
             raise failure
         return returned
 
-    def _turned_gil_on(self, nodeid: str, entry: BaselineEntry) -> bool:
-        """Return whether this test is the first of this process with a GIL that it did not have."""
+    def _turned_gil_on(self, nodeid: str, entry: BaselineEntry, gil_enabled: bool) -> bool:
+        """Return whether this test is the first of this process with a GIL that it did not have.
+
+        ``gil_enabled`` says whether there is one at its end: who turns it on begins without.
+        """
         before = self._before.entries.get(nodeid)
-        if not self._gates or not before or not gil_was_turned_on(before, entry):
+        if not self._gates or not before:
+            return False
+        turned_on = gil_enabled and entry.method == "disabled" and ran_without_gil(before)
+        if not turned_on and not gil_was_turned_on(before, entry):
             return False
         self._first_with_gil = self._first_with_gil or nodeid
         return self._first_with_gil == nodeid

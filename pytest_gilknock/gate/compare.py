@@ -188,7 +188,12 @@ def compare_test(
 
 def gil_was_turned_on(before: Sequence[BaselineEntry], after: BaselineEntry) -> bool:
     """Return whether a test ran without the GIL in all saved runs, and with it now."""
-    return after.method != "disabled" and all(entry.method == "disabled" for entry in before)
+    return after.method != "disabled" and ran_without_gil(before)
+
+
+def ran_without_gil(before: Sequence[BaselineEntry]) -> bool:
+    """Return whether a test began without the GIL in all saved runs."""
+    return all(entry.method == "disabled" for entry in before)
 
 
 def _compare_metric(

@@ -190,8 +190,7 @@ class TestFreeThreaded:
         result.assert_outcomes(passed=1, failed=1)
         result.stdout.fnmatch_lines(
             [
-                "GIL contention regression: the GIL is enabled, was disabled, turned on by"
-                " needs_the_gil",
+                "GIL contention regression: enabled, was disabled, turned on by needs_the_gil",
                 "  module      needs_the_gil",
                 "  imported by *facade.py:1",
                 "The GIL is enabled, and was disabled before: 2 tests (*",
@@ -203,3 +202,18 @@ class TestFreeThreaded:
             "--fail=wait:1s",
         )
         assert done.ret == 1
+
+    @pytest.mark.usefixtures("needs_the_gil")
+    def test_a_gate_fails_the_test_that_turns_the_gil_on_even_if_it_is_the_last(
+        self, pytester: pytest.Pytester
+    ) -> None:
+        tests = pytester.makepyfile("def test_a(): pass\n\ndef test_b():\n    pass\n")
+        pytester.runpytest_subprocess("--gil-save=b.json").assert_outcomes(passed=2)
+        tests.write_text("def test_a(): pass\n\ndef test_b():\n    import facade\n")
+        result = pytester.runpytest_subprocess("--gil-compare=b.json", "--gil-compare-fail=wait:1s")
+        result.assert_outcomes(passed=1, failed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "FAILED *::test_b - GIL enabled, was disabled, turned on by needs_the_gil*",
+            ]
+        )
