@@ -20,7 +20,7 @@ static struct {
     char reason[160];
 } capability;
 
-static const char *const kind_names[PARKING_KINDS] = {"object", "stop_the_world", "interpreter",
+static const char *const kind_names[PARKING_KINDS] = {"objects", "stop_the_world", "interpreter",
                                                       "program", "unproven"};
 
 static bool is_wanted(enum locks_wish wish) {

@@ -10,16 +10,16 @@ from pytest_gilknock.model.stack import thread_label
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawLocks, RawLockWaits
 
-LockKind = Literal["object", "stop_the_world", "interpreter", "program"]
+LockKind = Literal["objects", "stop_the_world", "interpreter", "program"]
 """What a wait was for; see the fields of :class:`LockReading`."""
 
 LOCK_KINDS: tuple[LockKind, ...] = get_args(LockKind)
 
-INTERPRETER_KINDS: tuple[LockKind, ...] = ("object", "stop_the_world", "interpreter")
+INTERPRETER_KINDS: tuple[LockKind, ...] = ("objects", "stop_the_world", "interpreter")
 """Kinds of waits that the program did not ask for: the interpreter needs them in place of a GIL."""
 
 KIND_NAMES: dict[LockKind, str] = {
-    "object": "objects",
+    "objects": "objects",
     "stop_the_world": "stopped world",
     "interpreter": "interpreter",
     "program": "locks of the program",
@@ -62,7 +62,7 @@ class ThreadLockWaits:
     name: str | None
     """The name of its :class:`threading.Thread`; None where it could not be learned."""
 
-    object: LockWaits
+    objects: LockWaits
     """As in :class:`LockReading`, like the next three."""
 
     stop_the_world: LockWaits
@@ -81,7 +81,7 @@ class ThreadLockWaits:
 
     @property
     def interpreter_wait(self) -> float:
-        """Time (s) it waited for what the program did not ask for: ``object``, ``stop_the_world``
+        """Time (s) it waited for what the program did not ask for: ``objects``, ``stop_the_world``
         and ``interpreter``."""
         return sum(self.of(kind).waited for kind in INTERPRETER_KINDS)
 
@@ -97,7 +97,7 @@ class LockReading:
     reason: str | None
     """Why nothing was measured; None when it was. The next five are None when it was not."""
 
-    object: LockWaits | None
+    objects: LockWaits | None
     """Waits for the lock of an object: two threads used the same dict, list, set or the like at
     once. There are none while the GIL is on."""
 
@@ -156,7 +156,7 @@ class LockReading:
 
     @property
     def interpreter_wait(self) -> float | None:
-        """Time (s) waited for what the program did not ask for: ``object``, ``stop_the_world`` and
+        """Time (s) waited for what the program did not ask for: ``objects``, ``stop_the_world`` and
         ``interpreter``; None where it was not measured."""
         waits = [self.of(kind) for kind in INTERPRETER_KINDS]
         return None if self.reason is not None else sum(one.waited for one in waits if one)

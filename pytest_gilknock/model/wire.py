@@ -39,12 +39,12 @@ RawLockWaits = tuple[int, float, float]
 
 
 class RawLocks(TypedDict):
-    """Waits that are no waits for the GIL. The keys of ``kinds`` are "object", "stop_the_world",
+    """Waits that are no waits for the GIL. The keys of ``kinds`` are "objects", "stop_the_world",
     "interpreter", "program" and "unproven"; see model/locks.py.
     """
 
     kinds: dict[str, RawLockWaits]
-    types: list[tuple[str | None, RawLockWaits]]  # of "object", by the type's name
+    types: list[tuple[str | None, RawLockWaits]]  # of "objects", by the type's name
     threads: list[tuple[int, str | None, dict[str, RawLockWaits]]]  # native thread id, name or None
     threads_omitted: int
 

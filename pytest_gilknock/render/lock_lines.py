@@ -26,7 +26,7 @@ def worst_text(locks: LockReading) -> str:
     if worst is None:
         return NOTHING
     kind, _ = worst
-    name = locks.types[0].type_name if kind == "object" and locks.types else None
+    name = locks.types[0].type_name if kind == "objects" and locks.types else None
     return KIND_NAMES[kind] + (f" ({printable(name)})" if name else "")
 
 
@@ -45,7 +45,7 @@ def lock_lines(locks: LockReading) -> Iterator[str]:
         waits = locks.of(kind)
         if waits is None or not waits.count:
             continue
-        types = f" ({_types(locks)})" if kind == "object" and locks.types else ""
+        types = f" ({_types(locks)})" if kind == "objects" and locks.types else ""
         yield (
             f"{KIND_NAMES[kind]}: {units.seconds(waits.waited)} in"
             f" {units.count(waits.count, 'wait')}, the longest"

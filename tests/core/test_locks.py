@@ -24,7 +24,7 @@ from pytest_gilknock._core import Window
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 GIL_IS_ON = getattr(sys, "_is_gil_enabled", lambda: True)()
-KINDS = ("object", "stop_the_world", "interpreter", "program", "unproven")
+KINDS = ("objects", "stop_the_world", "interpreter", "program", "unproven")
 
 
 def _reason() -> str | None:
@@ -245,12 +245,12 @@ def test_an_object_in_a_critical_section_is_waited_for_and_its_type_is_known() -
             waiter, took = wait_for(lambda: take(contended))  # noqa: B023
             keeper.join()
             waiter.join()
-        count, waited, longest = m.thread("waiter")["object"]
+        count, waited, longest = m.thread("waiter")["objects"]
         assert count == 1, (kind, m.locks)
         assert waited == longest
         assert_is(waited, took[0])
         of_type = dict(m.locks["types"])
-        assert of_type[kind][1] >= 0.95 * m.waits("object")[1]
+        assert of_type[kind][1] >= 0.95 * m.waits("objects")[1]
 
 
 @measured_only
@@ -272,7 +272,7 @@ def test_six_threads_on_a_dict_a_list_and_a_set_name_their_types() -> None:
 
     with Measured() as m:
         in_threads(6, work)
-    _, waited, _ = m.waits("object")
+    _, waited, _ = m.waits("objects")
     named = {name: sums[1] for name, sums in m.locks["types"]}
     assert set(named) <= {"list", "dict", "set"} | {None}
     assert sum(named.get(name, 0.0) for name in ("list", "dict", "set")) >= 0.95 * waited

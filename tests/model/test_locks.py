@@ -13,7 +13,7 @@ from pytest_gilknock.model.reading import GilReading
 def test_kinds_types_and_threads_come_from_the_raw_reading() -> None:
     locks = LockReading.from_raw(scripted.locks())
     assert locks.reason is None
-    assert locks.object == LockWaits(40, 0.2, 0.03)
+    assert locks.objects == LockWaits(40, 0.2, 0.03)
     assert locks.of("program") == LockWaits(5, 0.5, 0.2)
     assert locks.unproven == LockWaits(0, 0.0, 0.0)
     assert [one.type_name for one in locks.types] == ["dict", "list"]  # most waited for first
@@ -26,13 +26,13 @@ def test_what_the_program_asked_for_is_no_wait_for_the_interpreter() -> None:
     locks = LockReading.from_raw(scripted.locks())
     assert locks.interpreter_wait == 0.2 + 0.06 + 0.001
     assert locks.longest_interpreter_wait == 0.04
-    assert locks.worst == ("object", LockWaits(40, 0.2, 0.03))
+    assert locks.worst == ("objects", LockWaits(40, 0.2, 0.03))
 
 
 def test_what_was_not_measured_is_none_and_has_a_reason() -> None:
     locks = LockReading.from_raw("locks park since Python 3.13 only")
     assert locks.reason == "locks park since Python 3.13 only"
-    assert locks.object is locks.program is locks.interpreter_wait is None
+    assert locks.objects is locks.program is locks.interpreter_wait is None
     assert locks.longest_interpreter_wait is None
     assert locks.worst is None
     assert locks.types == locks.threads == ()
@@ -40,7 +40,7 @@ def test_what_was_not_measured_is_none_and_has_a_reason() -> None:
 
 def test_nothing_waited_for_is_zero() -> None:
     zero = (0, 0.0, 0.0)
-    kinds = dict.fromkeys(("object", "stop_the_world", "interpreter", "program", "unproven"), zero)
+    kinds = dict.fromkeys(("objects", "stop_the_world", "interpreter", "program", "unproven"), zero)
     locks = LockReading.from_raw(scripted.locks(kinds=kinds, types=[], threads=[]))
     assert locks.interpreter_wait == 0.0
     assert locks.worst is None
@@ -59,7 +59,7 @@ def test_a_wait_for_the_interpreter_is_that_for_its_gil_or_for_what_took_its_pla
 def test_they_are_json() -> None:
     data = scripted.reading(locks=scripted.locks()).as_dict()["locks"]
     assert json.loads(json.dumps(data)) == data
-    assert data["object"] == {"count": 40, "waited": 0.2, "longest": 0.03}
+    assert data["objects"] == {"count": 40, "waited": 0.2, "longest": 0.03}
     assert data["types"][0] == {"type_name": "dict", "waits": data["types"][0]["waits"]}
     assert data["threads"][0]["name"] == "MainThread"
-    assert scripted.reading().as_dict()["locks"]["object"] is None
+    assert scripted.reading().as_dict()["locks"]["objects"] is None

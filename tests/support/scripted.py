@@ -41,13 +41,13 @@ def locks(**changes: Any) -> RawLocks:
     """Locks of a window in which two threads used one dict, and one of them was stopped."""
     zero = (0, 0.0, 0.0)
     kinds = {
-        "object": (40, 0.2, 0.03),
+        "objects": (40, 0.2, 0.03),
         "stop_the_world": (3, 0.06, 0.04),
         "interpreter": (1, 0.001, 0.001),
         "program": (5, 0.5, 0.2),
         "unproven": zero,
     }
-    second = {**kinds, "object": zero, "interpreter": zero, "program": zero}
+    second = {**kinds, "objects": zero, "interpreter": zero, "program": zero}
     first = {**kinds, "stop_the_world": zero}
     reading: dict[str, Any] = {
         "kinds": kinds,
