@@ -58,6 +58,9 @@ PYTEST = ("-m", "pytest", "-p", "pytest_gilknock.plugin", "-p", "no:cacheprovide
 TABLE = r"contention +wait +max wait +threads +(limit +)?(blame +)?test\n"
 
 EXAMPLES = {
+    "without-gil": Example(  # recorded with a free-threaded Python; any other has nothing of it
+        ("without_gil",), (*PYTEST, "--gil-report", "-v"), (r"3 passed",)
+    ),
     "uploads-bare": Example(("uploads",), PYTEST, (r"2 passed",)),
     "uploads-report": Example(
         ("uploads",),
