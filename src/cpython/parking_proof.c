@@ -262,7 +262,7 @@ static const char *why_not(void) {
         return "parking lies otherwise in memory than in Python " PY_VERSION;
     }
     if (!learn_lock()) {
-        return "threading.Lock does not park as in Python " PY_VERSION;
+        return "threading.Lock does not wait in the parking lot of Python " PY_VERSION;
     }
     if (!thread_state_is_known()) {
         return "thread states are laid out otherwise than in Python " PY_VERSION;

@@ -61,7 +61,7 @@ static bool add_descendants(const char *process, int depth, int *files, uint64_t
 static bool add_children_of_thread(const char *process, const char *thread, int depth, int *files,
                                    uint64_t *sum) {
     char path[80];
-    snprintf(path, sizeof path, "/proc/%s/task/%s/children", process, thread);
+    snprintf(path, sizeof path, "/proc/%.20s/task/%.20s/children", process, thread);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         /* The thread may be gone; that the kernel has no such file shows in the first one. */

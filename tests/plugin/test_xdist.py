@@ -81,7 +81,7 @@ def test_nothing_of_a_short_test_travels_unless_it_is_to_be_told(pytester):
 
         @pytest.hookimpl(wrapper=True, tryfirst=True)
         def pytest_runtest_logreport(self, report: pytest.TestReport):
-            if hasattr(report, "gilknock"):
+            if getattr(report, "gilknock", None) is not None:
                 self.readings.append(report.gilknock)
             return (yield)
 
