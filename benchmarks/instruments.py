@@ -82,6 +82,22 @@ def traced() -> Probe:
     return Probe(window.begin, window.end, lambda raw: Seen(raw["held"] / raw["wall"]))
 
 
+def looking(on: bool) -> Probe:
+    """Our core, with blame or with the accounting alone."""
+    core: Any = importlib.import_module("pytest_gilknock._core")
+    core.status()
+    core._look(on)
+    return _core("exact")
+
+
+def audited() -> Probe:
+    """Our core, when it audits holds."""
+    core: Any = importlib.import_module("pytest_gilknock._core")
+    looking(on=True)
+    window = core.Window(method="exact", audit=True)
+    return Probe(window.begin, window.end, lambda raw: Seen(raw["held"] / raw["wall"]))
+
+
 def _gilknocker() -> Probe:
     knocker = importlib.import_module("gilknocker").KnockKnock(
         polling_interval_micros=1_000,

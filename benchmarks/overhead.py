@@ -22,6 +22,10 @@ So does the table of what test suites do: forks, subprocesses, threads, queues, 
 want, garbage collections, imports; ``--suite`` shows that one alone. Its last column is the same
 ratio in a process where nothing measures: what the machine alone makes of it.
 
+What blame costs beyond the accounting is compared in the same way: work in a window that looks at
+holders, with the same work before and after it in windows that do not; ``--blame`` shows that
+alone. Beside it stand the same ratios where holds are audited, and where neither is done.
+
 ``closed`` is our core after its last window was closed: redirected, but not measuring. ``traced``
 is ``exact`` with every hold and wait recorded.
 
@@ -39,6 +43,7 @@ import gc
 import importlib
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -198,6 +203,36 @@ def imports(count: int) -> None:
         importlib.import_module("fractions")
 
 
+def computing(threads: int) -> Callable[[int], None]:
+    """Loops in bytecode, in so many threads; ``count`` iterations in all."""
+
+    def compute(count: int) -> None:
+        sides = [
+            threading.Thread(target=python_loop, args=(count // threads,)) for _ in range(threads)
+        ]
+        for thread in sides:
+            thread.start()
+        for thread in sides:
+            thread.join()
+
+    return compute
+
+
+def echo_beside_a_computing_thread(count: int) -> None:
+    """Round trips through asyncio streams, each of which waits for a thread that computes."""
+    stopping = threading.Event()
+
+    def compute() -> None:
+        while not stopping.is_set():
+            python_loop(1_000)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    echo(count)
+    stopping.set()
+    thread.join()
+
+
 PAIR = "release/take pair"
 LOOP = "pure-Python loop"
 WORKS: dict[str, tuple[Callable[[int], None], int, str]] = {
@@ -221,6 +256,17 @@ SUITE: dict[str, tuple[Callable[[int], None], int, str]] = {
 }
 """What test suites do, once for each loop of the comparison within one process."""
 TRACES = (PAIR, "1-byte writes", "ping-pong")
+BLAMED: dict[str, tuple[Callable[[int], None], int, str]] = {
+    PAIR: (pair, 3_000_000, "pair"),
+    "ping-pong": (ping_pong, 16_000, "hand-over"),
+    "thread pool": (thread_pool, 8_000, "task"),
+    "asyncio echo": (echo, 5_000, "round trip"),
+    "asyncio echo beside a CPU thread": (echo_beside_a_computing_thread, 24, "round trip"),
+    "8 CPU threads": (computing(8), 8_000_000, "iteration"),
+    "64 CPU threads": (computing(64), 8_000_000, "iteration"),
+    LOOP: (python_loop, 8_000_000, "iteration"),
+}
+"""What waits for the GIL, or might, once for each piece of the comparison."""
 LOCK_THREADS = 64
 ALONE = ", alone"
 QUICK_SHARE = 0.2
@@ -229,12 +275,19 @@ NOTHING = "nothing"
 CLOSED = "closed"
 TRACED = "traced"
 TRACE_PROBES = [NOTHING, "exact", TRACED]
+ACCOUNTED = "accounting"
+BLAME = "blame"
+AUDIT = "audit"
 
 
 def probe_of(name: str) -> instruments.Probe:
     """What goes on around the work: an instrument, or nothing."""
     if name == TRACED:
         return instruments.traced()
+    if name in (ACCOUNTED, BLAME):
+        return instruments.looking(on=name == BLAME)
+    if name == AUDIT:
+        return instruments.audited()
     if name in (NOTHING, CLOSED):
         return instruments.Probe(lambda: None, lambda: None, lambda _: instruments.Seen(None))
     return instruments.by_name(name).make()
@@ -263,6 +316,23 @@ def alternate(name: str, what: str, rounds: int, share: float) -> None:
         probe.end()
         found.append([took / count for took in (before, during, timed(do, count))])
     harness.reply(found)
+
+
+def alternate_blame(name: str, what: str, rounds: int, share: float) -> None:
+    """As :func:`alternate`, but before and after the accounting is at work alone."""
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    do, usual, _ = BLAMED[what]
+    count = max(LOCK_THREADS, round(usual * share)) if usual > 1_000 else usual
+
+    def under(instrument: str) -> float:
+        probe = probe_of(instrument)
+        probe.begin()
+        took = timed(do, count)
+        probe.end()
+        return took / count
+
+    under(name)
+    harness.reply([[under(ACCOUNTED), under(name), under(ACCOUNTED)] for _ in range(rounds)])
 
 
 def measures(count: int) -> None:
@@ -341,10 +411,12 @@ def collect(names: list[str], rounds: int, share: float) -> Times:
     return times
 
 
-def alternated(name: str, what: str, rounds: int, share: float) -> list[list[float]]:
+def alternated(
+    name: str, what: str, rounds: int, share: float, option: str = "--alternate"
+) -> list[list[float]]:
     """ns for one operation before, under and after the instrument, in one process."""
     harness.progress(f"{what}, {name}")
-    command = [sys.executable, __file__, "--alternate", name, "--what", what]
+    command = [sys.executable, __file__, option, name, "--what", what]
     command += ["--rounds", str(rounds), "--share", str(share)]
     found: list[list[float]] = harness.ask(command, LIMIT * len(WORKS))
     return found
@@ -431,6 +503,29 @@ def trace_table(found: dict[str, list[list[float]]]) -> Table:
     return Table(title, heads, rows)
 
 
+def blamed(only: str, rounds: int, share: float) -> dict[str, dict[str, list[list[float]]]]:
+    """What the children found for each work of :data:`BLAMED`."""
+    return {
+        what: {
+            name: alternated(name, what, rounds, share, "--alternate-blame")
+            for name in (BLAME, AUDIT, ACCOUNTED)
+        }
+        for what in BLAMED
+        if re.search(only, what)
+    }
+
+
+def blame_table(found: dict[str, dict[str, list[list[float]]]], rounds: int) -> Table:
+    """Time with the accounting alone, and ratios to it."""
+    rows = []
+    for what, by_name in found.items():
+        alone = median(took for before, _, after in by_name[BLAME] for took in (before, after))
+        ratios = [f"{ratio_within(by_name[name]):.3f}" for name in (BLAME, AUDIT, ACCOUNTED)]
+        rows.append([f"{what} ({BLAMED[what][2]})", span(alone * 1e-9), *ratios])
+    title = f"Beyond the accounting alone (medians of {rounds}; ratios within one process)"
+    return Table(title, ["work", "accounting", "with blame", "audited", "ratio of nothing"], rows)
+
+
 def measure_table(processes: int, blocks: int) -> tuple[Table, list[list[float]]]:
     """What an empty block under ``with measure()`` takes."""
     harness.progress("with measure()")
@@ -457,6 +552,9 @@ def main() -> int:
     parser.add_argument("--what", help=argparse.SUPPRESS)
     parser.add_argument("--share", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--measures", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--alternate-blame", help=argparse.SUPPRESS)
+    parser.add_argument("--blame", action="store_true", help="only what blame and audits cost")
+    parser.add_argument("--only", default="", help="with --blame: works that match this pattern")
     parser.add_argument("--suite", action="store_true", help="only what test suites do")
     parser.add_argument("--trace", action="store_true", help="only what recording adds")
     options = harness.start(parser)
@@ -469,6 +567,9 @@ def main() -> int:
     if options.interleave is not None:
         interleave(options.interleave, options.rounds, options.share)
         return 0
+    if options.alternate_blame is not None:
+        alternate_blame(options.alternate_blame, options.what, options.rounds, options.share)
+        return 0
     if options.measures is not None:
         measures(options.measures)
         return 0
@@ -478,6 +579,12 @@ def main() -> int:
         found = trace_times(options.rounds or (2 if options.quick else 40), share)
         harness.show(line, trace_table(found))
         harness.write_json(options.json, found)
+        return 0
+    blame_rounds = options.rounds or (3 if options.quick else 15)
+    beyond = {} if options.suite else blamed(options.only, blame_rounds, share)
+    if options.blame:
+        harness.show(line, blame_table(beyond, blame_rounds))
+        harness.write_json(options.json, {"blame": beyond})
         return 0
     suite_rounds = options.rounds or (3 if options.quick else 25)
     works = suite(suite_rounds, share)
@@ -520,6 +627,7 @@ def main() -> int:
             [["ratio", *(f"{loops[name]:.4f}" for name in names)]],
         ),
         *tables,
+        blame_table(beyond, blame_rounds),
     )
     pairs = medians[PAIR]
     harness.show(
@@ -527,7 +635,8 @@ def main() -> int:
         f" by tracing it: {pairs[TRACED] - pairs['exact']:.1f} ns"
     )
     harness.write_json(
-        options.json, {"ns": times, "loops": loops, "suite": works, "measure": measured}
+        options.json,
+        {"ns": times, "loops": loops, "suite": works, "measure": measured, "blame": beyond},
     )
     return 0
 

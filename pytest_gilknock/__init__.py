@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_gilknock.api import Gilknock, GilNotMeasuredWarning, assert_releases_gil, measure
     from pytest_gilknock.knockknock import KnockKnock
-    from pytest_gilknock.model.blame import Blame, LongestWait, StackPart, ThreadPart, Victim
+    from pytest_gilknock.model.blame import Blame, Hold, LongestWait, StackPart, ThreadPart, Victim
     from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits, TypeWaits
     from pytest_gilknock.model.machine import MachineLoad
     from pytest_gilknock.model.reading import GilReading, Latency, ThreadReading
@@ -23,6 +23,7 @@ __all__ = [
     "GilNotMeasuredWarning",
     "GilReading",
     "Gilknock",
+    "Hold",
     "KnockKnock",
     "Latency",
     "LockReading",
@@ -56,6 +57,7 @@ _MODULES = {
     "StackPart": "model.blame",
     "ThreadPart": "model.blame",
     "Victim": "model.blame",
+    "Hold": "model.blame",
     "GilReading": "model.reading",
     "LockReading": "model.locks",
     "LockWaits": "model.locks",

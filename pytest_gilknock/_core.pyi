@@ -18,6 +18,7 @@ class Window:
         threads: bool = True,
         trace: int = 0,
         locks: bool | None = None,
+        audit: bool = False,
     ) -> None: ...
     def begin(self) -> None: ...
     @overload

@@ -63,6 +63,20 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "one thread by its name or a glob (20ms@MainThread), unless they have a max_gil_wait "
         "marker (repeatable, for different threads)",
     ),
+    (
+        "gil_audit",
+        "store_true",
+        None,
+        "list the native calls that keep the GIL: holds that go on although a thread has waited "
+        "for a whole switch interval and asked for it; knocks follow one another at once",
+    ),
+    (
+        "gil_max_hold",
+        "store",
+        "TIME",
+        "fail tests in which a native call keeps the GIL so that it is held for longer than this "
+        "at once (20ms), unless they have a max_gil_hold marker; audits them as --gil-audit does",
+    ),
     ("gil_method", "store", "|".join(METHODS), "how the GIL is measured (default: auto)"),
     (
         "gil_switch_interval",
@@ -105,7 +119,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "append",
         "METRIC:EXPR",
         "with --gil-compare, fail each test that is worse by more than this, such as "
-        "wait:20ms&25%% (repeatable; metrics: contention, wait, max_wait, contended)",
+        "wait:20ms&25%% (repeatable; metrics: contention, wait, max_wait, contended, max_hold)",
     ),
     (
         "gil_compare_strict",
@@ -132,6 +146,7 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
     "gil_report": ("bool", "see --gil-report: true or false"),
     "gil_forbid": ("bool", "see --gil-forbid: true or false"),
     "gil_locks": ("bool", "see --gil-locks: true or false"),
+    "gil_audit": ("bool", "see --gil-audit: true or false"),
     "gil_export": ("linelist", "see --gil-export, one in a line; relative to the root directory"),
     "gil_storage": (None, "see --gil-storage; relative to the root directory"),
     "gil_compare_fail": (
@@ -165,6 +180,7 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
             "gil_sort",
             "gil_max_contention",
             "gil_max_wait",
+            "gil_max_hold",
             "gil_method",
             "gil_switch_interval",
         )

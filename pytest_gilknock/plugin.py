@@ -21,6 +21,8 @@ MARKERS = {
     "max_gil_wait": "max_gil_wait(limit, *, thread=None, phase='call'): fail the test if a thread "
     "waits longer than this for the GIL at once (such as '20ms'); only the threads of this name or "
     "glob, where one is given.",
+    "max_gil_hold": "max_gil_hold(limit, *, phase='call'): fail the test if the GIL is held for "
+    "longer than this at once (such as '20ms') by a native call that keeps it although others ask.",
 }
 
 

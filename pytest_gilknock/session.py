@@ -12,6 +12,7 @@ import pytest
 from pytest_gilknock.measurement.gil_watch import gil_enabled
 from pytest_gilknock.measurement.header import Header
 from pytest_gilknock.measurement.meter import Meter, OuterPhases
+from pytest_gilknock.measurement.settings import no_audit
 from pytest_gilknock.measurement.transport import (
     Controller,
     ReportWriter,
@@ -19,6 +20,7 @@ from pytest_gilknock.measurement.transport import (
     fail_worker,
     is_worker,
 )
+from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting import github
 from pytest_gilknock.reporting.reporter import Reporter
 from pytest_gilknock.settings import Settings, read
@@ -81,6 +83,7 @@ def listen_to_workers(config: pytest.Config) -> None:
 def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
     """Read the markers' limits, and make sure that all can be measured."""
     limits = _read_markers(config, marked) if marked else {}
+    _check_audit(config, limits)
     if config.option.collectonly:
         return
     if limits:
@@ -185,6 +188,16 @@ def _read_markers(
     if errors:
         _usage_error(config, "\n".join(errors))
     return limits
+
+
+def _check_audit(config: pytest.Config, limits: dict[pytest.Item, PhaseLimits]) -> None:
+    """Holds are audited by knocks, which may be off."""
+    if settings_of(config).measurement.knock_interval != 0.0:
+        return
+    for item, phases in limits.items():
+        if any(limit.kind == "max_hold" for phase in phases.values() for limit in phase):
+            place = f"marker max_gil_hold on {printable(item.nodeid)}"
+            _usage_error(config, str(no_audit(place)))
 
 
 def _usage_error(config: pytest.Config, text: str) -> NoReturn:

@@ -31,7 +31,7 @@ class Settings(NamedTuple):
         """Whether every test is measured, not only those with a marker."""
         reporting = self.reporting
         asked = reporting.report or bool(reporting.exports) or self.gate is not None
-        return asked or bool(self.measurement.limits)
+        return asked or bool(self.measurement.limits) or self.measurement.audit
 
     @property
     def reports_every_test(self) -> bool:
@@ -59,6 +59,10 @@ def read(config: pytest.Config) -> Settings:
         reporting=reporting_settings.read(config, asked),
         gate=gate_settings.read(config, asked),
     )
+    if settings.gate is not None and any(gate.metric == "max_hold" for gate in settings.gate.gates):
+        if settings.measurement.knock_interval == 0.0:
+            raise measurement_settings.no_audit(asked.place("gil_compare_fail"))
+        settings = settings._replace(measurement=settings.measurement._replace(audit=True))
     reporting_settings.check_table_options(
         asked,
         report=settings.reporting.report,

@@ -26,14 +26,18 @@ static struct {
 
 /* --- how the holder is looked at --- */
 
+static struct accounting_reader reader_of_stacks(void) {
+    return (struct accounting_reader){stack_reader_aim, stack_reader_look, stack_reader_here,
+                                      stack_reader_collecting()};
+}
+
 bool blame_set_up(const struct gil *gil, bool accounted) {
     capability.exact = BLAME_NONE;
     capability.proved = blame_proof_run(gil, capability.reason, sizeof capability.reason) == 0;
     if (!accounted || !capability.proved) {
         return capability.proved;
     }
-    const struct accounting_reader reader = {stack_reader_aim, stack_reader_look, stack_reader_here,
-                                             stack_reader_collecting()};
+    const struct accounting_reader reader = reader_of_stacks();
     char reason[GIL_REASON_SIZE];
     if (accounting_look(&reader, true, (const void *)PyEval_SaveThread, reason, sizeof reason) ==
         0) {
@@ -54,6 +58,23 @@ enum blame_method blame_method(bool exact, const char **reason) {
                                                    : BLAME_NONE;
     *reason = method == BLAME_LOOKED ? NULL : capability.reason;
     return method;
+}
+
+PyObject *blame_look(PyObject *module, PyObject *on) {
+    (void)module;
+    char reason[GIL_REASON_SIZE];
+    const struct accounting_reader reader = reader_of_stacks();
+    if (capability.exact == BLAME_NONE) {
+        Py_RETURN_FALSE;
+    }
+    if (on == Py_True) {
+        bool waiters_look = capability.exact == BLAME_LOOKED;
+        accounting_look(&reader, waiters_look, (const void *)PyEval_SaveThread, reason,
+                        sizeof reason);
+    } else {
+        accounting_look_no_more();
+    }
+    Py_RETURN_TRUE;
 }
 
 /* --- stacks --- */

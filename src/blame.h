@@ -20,8 +20,12 @@ bool blame_set_up(const struct gil *gil, bool accounted);
 /* How a window is told whom to blame, and why not by looks, NULL when it is. */
 enum blame_method blame_method(bool exact, const char **reason);
 
-/* New lists of RawBlame and of RawVictim, a new RawLongestWait, or NULL with an exception set. The GIL
- * is held, and may be let go meanwhile. */
+/* Look at the holder, or no more: for who measures what looking costs, while no window is open. Returns
+ * False where nobody looks anyway. */
+PyObject *blame_look(PyObject *module, PyObject *on);
+
+/* New lists of RawBlame and of RawVictim or RawHold, a new RawLongestWait, or NULL with an exception set.
+ * The GIL is held, and may be let go meanwhile. */
 PyObject *blame_as_list(const struct charges_rows *rows);
 PyObject *blame_victims_as_list(const struct charges_rows *rows);
 PyObject *blame_longest_as_tuple(const struct charges_longest *longest, bool knock,

@@ -2,6 +2,7 @@
  * gilknocker_compat.c. */
 #include <Python.h>
 
+#include "blame.h"
 #include "gilknocker_compat.h"
 #include "native/clock.h"
 #include "native/knocker.h"
@@ -168,6 +169,7 @@ static PyMethodDef module_methods[] = {
     {"label_stalls", stalls_label, METH_O, label_stalls_doc},
     {"take_stalls", stalls_take, METH_NOARGS, take_stalls_doc},
     {"free_signal", stalls_free_signal, METH_NOARGS, free_signal_doc},
+    {"_look", blame_look, METH_O, NULL},
     {"_shutdown", window_shutdown, METH_NOARGS, NULL},
     {"_before_fork", before_fork, METH_NOARGS, NULL},
     {"_after_fork_in_parent", after_fork_in_parent, METH_NOARGS, NULL},

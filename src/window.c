@@ -56,6 +56,9 @@ enum key {
     KEY_MACHINE,
     KEY_WAIT_HISTOGRAM,
     KEY_LOCKS,
+    KEY_MAX_HOLD,
+    KEY_HOLDS,
+    KEY_HOLDS_UNSEEN,
 };
 
 /* How old the looks at the run delay and at the machine may be when a window opens, and for how long
@@ -63,12 +66,13 @@ enum key {
 #define LOOK_AGE_NS 50000000u
 
 const char *const window_key_names[STATE_KEYS] = {
-    "method",  "reason",         "gil_enabled",   "switch_interval", "wall",
-    "held",    "wait",           "acquisitions",  "contended",       "max_wait",
-    "knocks",  "knocks_waited",  "knock_latency", "wait_latency",    "threads",
-    "blame",   "run_delay",      "blame_omitted", "hand_over",       "unlooked",
-    "victims", "blame_method",   "blame_reason",  "knock_wait",      "longest_wait",
-    "machine", "wait_histogram", "locks",
+    "method",       "reason",         "gil_enabled",   "switch_interval", "wall",
+    "held",         "wait",           "acquisitions",  "contended",       "max_wait",
+    "knocks",       "knocks_waited",  "knock_latency", "wait_latency",    "threads",
+    "blame",        "run_delay",      "blame_omitted", "hand_over",       "unlooked",
+    "victims",      "blame_method",   "blame_reason",  "knock_wait",      "longest_wait",
+    "machine",      "wait_histogram", "locks",         "max_hold",        "holds",
+    "holds_unseen",
 };
 
 const char *const window_method_names[STATE_METHODS] = {"exact", "sampled", "disabled"};
@@ -84,6 +88,7 @@ typedef struct {
     bool by_thread;
     enum locks_wish locks_wish;
     struct locks_window locks;
+    bool asked_audit, audited; /* holds are to be audited; they are */
     uint64_t opened;           /* ticks */
     uint64_t run_delay_base;   /* ns */
     uint64_t run_delay_looked; /* ticks; when that was looked at */
@@ -189,6 +194,9 @@ static int choose_method(const char *asked, enum method *method, const char **re
 static void close_window(Window *window) {
     window->state = WINDOW_CLOSED;
     locks_close(&window->locks);
+    if (window->audited) {
+        accounting_audit(false);
+    }
     if (window->method == METHOD_EXACT) {
         trace_close(&window->trace);
         accounting_close(&window->ledger_window);
@@ -228,8 +236,14 @@ static int open_window(Window *window) {
         return -1;
     }
     charges_open(&window->charges, window->opened);
+    const char *why_not;
+    window->audited = window->asked_audit && window->method == METHOD_EXACT &&
+                      blame_method(true, &why_not) == BLAME_LOOKED;
+    if (window->audited) {
+        accounting_audit(true);
+    }
     knocking_open(&window->knocks, window->opened, window->method == METHOD_SAMPLED,
-                  window->by_thread);
+                  window->by_thread, window->audited);
     locks_open(&window->locks, window->locks_wish, window->by_thread, window->opened);
     return 0;
 }
@@ -408,6 +422,7 @@ struct findings {
     struct knock_reading knocks;
     struct charges_reading charges; /* its rows are owned */
     struct locks_findings locks;
+    bool knocking; /* somebody asks for the GIL, as an audit needs it */
 };
 
 /* Make ready to read a window, unless it is not open: then return -1 with RuntimeError. Learning the
@@ -437,6 +452,7 @@ static int read_window(Window *window, struct findings *findings) {
     findings->ledger.threads = NULL;
     findings->knocks.count = findings->knocks.waited = 0;
     findings->knocks.wait = findings->knocks.max_wait = 0;
+    findings->knocking = false;
     findings->charges = (struct charges_reading){.unlooked = 0};
     if (locks_read(&window->locks, now, &findings->locks) < 0) {
         return -1;
@@ -456,6 +472,7 @@ static int read_window(Window *window, struct findings *findings) {
         }
     }
     knocking_read(&window->knocks, now, &findings->knocks);
+    findings->knocking = knocking_goes_on();
     struct charges_known known = {.knock_wait = findings->knocks.wait};
     if (findings->method == METHOD_EXACT) {
         known.wait = findings->ledger.sums.wait;
@@ -515,6 +532,7 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
     const char *why_not_looked = reason;
     enum blame_method how =
         method == METHOD_DISABLED ? BLAME_NONE : blame_method(exact, &why_not_looked);
+    bool audited = exact && window->audited && findings->knocking;
     PyObject *blame = blame_as_list(&charges->blame);
     PyObject *threads = exact ? threads_list(ledger) : PyList_New(0);
     if (raw == NULL || put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[method])) < 0 ||
@@ -556,7 +574,12 @@ static PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_WAIT_HISTOGRAM,
             exact ? octaves_list(ledger->sums.contended, &ledger->waits) : Py_NewRef(Py_None)) <
             0 ||
-        put(raw, keys, KEY_LOCKS, locks_as_object(&findings->locks)) < 0) {
+        put(raw, keys, KEY_LOCKS, locks_as_object(&findings->locks)) < 0 ||
+        put(raw, keys, KEY_MAX_HOLD, optional_seconds(audited, charges->holds.longest)) < 0 ||
+        put(raw, keys, KEY_HOLDS, audited ? blame_victims_as_list(&charges->held) : PyList_New(0)) <
+            0 ||
+        put(raw, keys, KEY_HOLDS_UNSEEN,
+            PyLong_FromUnsignedLongLong(audited ? charges->holds.unseen : 0)) < 0) {
         Py_CLEAR(raw);
     }
     Py_XDECREF(blame);
@@ -625,15 +648,15 @@ static PyObject *window_peek(PyObject *object, PyObject *unused) {
 /* --- the type --- */
 
 static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"method", "threads", "trace", "locks", NULL};
+    static char *names[] = {"method", "threads", "trace", "locks", "audit", NULL};
     static const char *const methods[] = {"auto", "exact", "sampled"};
     Window *window = (Window *)object;
     const char *method = "auto";
-    int by_thread = 1;
+    int by_thread = 1, audit = 0;
     Py_ssize_t events = 0;
     PyObject *locks = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$spnO:Window", names, &method,
-                                     &by_thread, &events, &locks)) {
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$spnOp:Window", names, &method,
+                                     &by_thread, &events, &locks, &audit)) {
         return -1;
     }
     int wanted = locks == Py_None ? 0 : PyObject_IsTrue(locks);
@@ -656,6 +679,7 @@ static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords
             window->locks_wish = locks == Py_None ? LOCKS_WITHOUT_GIL
                                  : wanted != 0    ? LOCKS_ALWAYS
                                                   : LOCKS_NEVER;
+            window->asked_audit = audit != 0;
             trace_init(&window->trace, (size_t)events);
             return 0;
         }
@@ -674,6 +698,7 @@ static PyObject *window_new(PyTypeObject *type, PyObject *arguments, PyObject *k
         window->by_thread = true;
         window->locks_wish = LOCKS_WITHOUT_GIL;
         window->locks.reason = NULL;
+        window->asked_audit = window->audited = false;
         trace_init(&window->trace, 0);
     }
     return (PyObject *)window;
@@ -697,12 +722,14 @@ void window_before_fork(void) {
 
 PyDoc_STRVAR(
     window_doc,
-    "Window(*, method='auto', threads=True, trace=0, locks=None)\n--\n\n"
+    "Window(*, method='auto', threads=True, trace=0, locks=None, audit=False)\n--\n\n"
     "One interval of measuring: opened once, closed once; windows nest and overlap.\n\n"
     "With threads=False it does not tell threads apart, and if its method is exact, nobody "
     "knocks for its sake. If its method is exact, its latest `trace` holds and waits are "
     "recorded (or as many as a window that was open before it asked for). `locks` says whether "
-    "waits for locks are measured, too; None: where the GIL is off.");
+    "waits for locks are measured, too; None: where the GIL is off. With `audit`, knocks follow "
+    "one another at once, and holds of the GIL that outlast the switch interval are counted, "
+    "unless its reading's max_hold is None.");
 PyDoc_STRVAR(begin_doc, "begin($self, /)\n--\n\nOpen the window now.");
 PyDoc_STRVAR(end_doc,
              "end($self, at_least=0.0, /)\n--\n\n"

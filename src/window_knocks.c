@@ -33,6 +33,12 @@ static const struct gaps {
     uint64_t mean, first; /* ns */
 } gaps_accounted = {50000000, 4000000}, gaps_sampled = {20000000, 1000000};
 
+/* While holds are audited somebody should always wait for the GIL. A knock that waited is over because the
+ * holder let go, and the next one follows when that thread has had time to wake up and take it back. One
+ * that was answered at once shows that the GIL is free for times. */
+#define AUDIT_AFTER_WAIT_NS 100000u
+#define AUDIT_AFTER_NONE_NS 500000u
+
 #define YOUNG_AFTER_NS 1000000u /* windows that end sooner get no denser knocks */
 /* How long the end of the interpreter waits for a knock under way. */
 #define LAST_KNOCK_NS 2000000000u
@@ -55,6 +61,7 @@ static struct {
     int open;
     int sampled;      /* of these, how many report what the knocks alone saw */
     int wants_knocks; /* and how many have a use for knocks */
+    int audited;      /* and how many have holds audited */
     uint64_t newest_opened;
     uint64_t knock_asked; /* when the knock under way asked for the GIL; 0: none is */
     uint64_t gap_ticks;   /* the mean gap in force */
@@ -72,6 +79,7 @@ static struct {
     bool taken;                   /* by somebody, at the latest look */
     struct charges_thread seen;   /* where he stood then */
     uint64_t seen_ident;          /* who that was, by threading.get_ident() */
+    bool had_to_wait;             /* the latest knock */
 } knock_state;
 
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
@@ -195,9 +203,17 @@ static void knock(void *context) {
                       : knock_state.gil != NULL ? knock_state.taken
                                                 : clock_seconds(latency) * 1e9 > UNSEEN_WAIT_NS;
         enter_knock(asked, now, accounted, waited, latency);
+        knock_state.had_to_wait = waited;
         knock_state.knocking += clock_elapsed(now, clock_ticks());
     }
     PyEval_SaveThread();
+}
+
+/* The time until the next knock while holds are audited: half of it to twice as long, at random. */
+static uint64_t audit_pace(void) {
+    uint64_t mean = knock_state.had_to_wait ? AUDIT_AFTER_WAIT_NS : AUDIT_AFTER_NONE_NS;
+    STORE(knock_state.gap_ticks, 0); /* no other knock would be due meanwhile */
+    return mean / 2 + knocker_random(&knock_state.random, mean + mean / 2);
 }
 
 /* One random moment in each stratum of time. A stratum is as long as the mean gap, but short when a
@@ -208,6 +224,9 @@ static uint64_t pace(void *context) {
     knock_state.knocked = false;
     if (LOAD(knock_state.open) == 0 || LOAD(knock_state.knocks_off)) {
         return KNOCKER_ASLEEP;
+    }
+    if (LOAD(knock_state.audited) != 0 && LOAD(knock_state.sampled) == 0) {
+        return audit_pace();
     }
     uint64_t now = clock_system_ns();
     const struct gaps *gaps = LOAD(knock_state.sampled) == 0 ? &gaps_accounted : &gaps_sampled;
@@ -275,7 +294,9 @@ static void rouse_knocker(void) {
         return;
     }
     if (knock_state.knocker != NULL) {
-        if (LOAD(knock_state.open) == 1) {
+        bool first_audited = knock_state.newest != NULL && knock_state.newest->audited &&
+                             LOAD(knock_state.audited) == 1;
+        if (LOAD(knock_state.open) == 1 || first_audited) {
             knocker_wake(knock_state.knocker);
         }
         return;
@@ -345,13 +366,15 @@ void knocking_set_up(const struct gil *gil) {
     }
 }
 
-void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks) {
+void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks,
+                   bool audited) {
     enter_lost_knock();
     memset(window, 0, offsetof(struct knock_window, latency_base));
     window->older = knock_state.newest;
     window->opened = opened;
     window->sampled = sampled;
-    window->wants_knocks = sampled || wants_knocks;
+    window->wants_knocks = sampled || wants_knocks || audited;
+    window->audited = audited;
     window->count_base = knock_state.count;
     window->waited_base = knock_state.waited;
     if (window->older != NULL) {
@@ -361,6 +384,7 @@ void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, b
     STORE(knock_state.newest_opened, opened);
     STORE(knock_state.sampled, knock_state.sampled + sampled);
     STORE(knock_state.wants_knocks, knock_state.wants_knocks + window->wants_knocks);
+    STORE(knock_state.audited, knock_state.audited + window->audited);
     STORE(knock_state.open, knock_state.open + 1);
     rouse_knocker();
 }
@@ -386,6 +410,8 @@ static void add_knock_under_way(const struct knock_window *window, uint64_t now,
     }
 }
 
+bool knocking_goes_on(void) { return knock_state.knocker != NULL && !LOAD(knock_state.knocks_off); }
+
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading) {
     enter_lost_knock();
     reading->count = knock_state.count - window->count_base;
@@ -407,6 +433,7 @@ void knocking_close(struct knock_window *window) {
     }
     STORE(knock_state.sampled, knock_state.sampled - window->sampled);
     STORE(knock_state.wants_knocks, knock_state.wants_knocks - window->wants_knocks);
+    STORE(knock_state.audited, knock_state.audited - window->audited);
     STORE(knock_state.open, knock_state.open - 1);
 }
 

@@ -15,6 +15,7 @@ struct knock_window {
     uint64_t opened;   /* ticks */
     bool sampled;      /* it reports what the knocks alone saw */
     bool wants_knocks; /* always where it is sampled */
+    bool audited;      /* knocks are to follow one another at once */
     uint64_t count_base, waited_base;
     uint64_t wait;      /* of the answered knocks that had to, as far as it lies in the window */
     uint64_t max_wait;  /* the longest part of an answered knock that lies in the window */
@@ -39,7 +40,11 @@ void knocking_read_stacks(void);
 
 /* Count a window in, and have a knocker that is awake. Without one (no thread can be had) there are
  * no knocks. None are made while no window wants any. */
-void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks);
+void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks,
+                   bool audited);
+
+/* Whether somebody knocks, as a window wants it. The GIL is held. */
+bool knocking_goes_on(void);
 
 /* What the knocks saw in an open window up to `now`, a knock under way included. */
 void knocking_read(struct knock_window *window, uint64_t now, struct knock_reading *reading);

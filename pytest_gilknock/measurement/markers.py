@@ -1,4 +1,4 @@
-"""The markers ``max_gil_contention`` and ``max_gil_wait``: the limits of a test, by phase."""
+"""The markers ``max_gil_contention``, ``max_gil_wait`` and ``max_gil_hold``: a test's limits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MARKERS: dict[str, tuple[Kind, Callable[[object], float]]] = {
     "max_gil_contention": ("contention", parse_share),
     "max_gil_wait": ("max_wait", parse_duration),
+    "max_gil_hold": ("max_hold", parse_duration),
 }
 WITH_THREAD = ("max_wait",)
 """Kinds of limits that may be for one thread."""

@@ -98,7 +98,12 @@ class Meter:
                 return (yield)
             if PENDING in item.stash:  # of a run that nobody reported
                 del item.stash[PENDING]
-            window = _core.Window(method=self._settings.method, locks=self._settings.locks)
+            audit = self._settings.audit
+            if limits and not audit:
+                audit = any(limit.kind == "max_hold" for limit in limits)
+            window = _core.Window(
+                method=self._settings.method, locks=self._settings.locks, audit=audit
+            )
             window.begin()
             try:
                 result = yield

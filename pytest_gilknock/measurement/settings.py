@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import pytest
+
 from pytest_gilknock.model.limits import Limit, parse_wait
 from pytest_gilknock.model.trace import DEFAULT_EVENTS
 from pytest_gilknock.model.units import parse_duration, parse_share
@@ -32,6 +34,16 @@ class MeasurementSettings(NamedTuple):
     """Where the user forbade the GIL."""
     locks: bool | None = None
     """Whether waits for locks are measured; None: where the GIL is off."""
+    audit: bool = False
+    """Whether holds are audited in every test."""
+
+
+def no_audit(place: str) -> pytest.UsageError:
+    """Return the error of who asks at ``place`` for an audit of holds where nobody knocks."""
+    return pytest.UsageError(
+        f"{place}: holds are audited by knocks, and gil_knock_interval is 'off'; set a time such as"
+        " '50ms', or leave it out"
+    )
 
 
 def read(asked: Asked) -> MeasurementSettings:
@@ -39,13 +51,18 @@ def read(asked: Asked) -> MeasurementSettings:
     limits = (
         *_limits(asked, "gil_max_contention", "contention", lambda text: (parse_share(text), None)),
         *_limits(asked, "gil_max_wait", "max_wait", parse_wait),
+        *_limits(asked, "gil_max_hold", "max_hold", lambda text: (parse_duration(text), None)),
     )
+    knock_interval = asked.value(
+        "gil_knock_interval", _or_off(_between("100us", "10s"), "off"), None
+    )
+    audit = asked.value("gil_audit", bool, False)
+    if knock_interval == 0.0 and (audit or "gil_max_hold" in asked):
+        raise no_audit(asked.place("gil_audit" if audit else "gil_max_hold"))
     return MeasurementSettings(
         method=cast("AskedMethod", asked.value("gil_method", one_of(METHODS), "auto")),
         limits=limits,
-        knock_interval=asked.value(
-            "gil_knock_interval", _or_off(_between("100us", "10s"), "off"), None
-        ),
+        knock_interval=knock_interval,
         switch_interval=asked.value("gil_switch_interval", _between("1us", "1min"), None),
         stall_timeout=asked.value(
             "gil_stall_timeout", _or_off(_between("10ms", "60min"), "0"), 1.0
@@ -53,6 +70,7 @@ def read(asked: Asked) -> MeasurementSettings:
         trace_events=asked.value("gil_trace_events", _parse_events, DEFAULT_EVENTS),
         forbid=asked.place("gil_forbid") if asked.value("gil_forbid", bool, False) else None,
         locks=asked.value("gil_locks", bool, False) or None,
+        audit=audit,
     )
 
 

@@ -10,7 +10,7 @@ measured as a whole goes out with the last message of an xdist worker.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -22,6 +22,7 @@ from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
+    from pytest_gilknock.model.blame import Blame, Hold
     from pytest_gilknock.model.wire import PhaseRecord, RunTotals
 
 _TOTALS = "gilknock_totals"  # in the last message of an xdist worker, as is the next
@@ -106,9 +107,16 @@ def _add_verdict(
 
 
 def _blamed(record: PhaseRecord) -> list[Any] | None:
-    """Return the file and line that kept others waiting longest, if it is the program's own."""
+    """Return the file and line that is most to blame, if it is the program's own.
+
+    That is what kept others waiting longest, or for a limit on holds the place of the longest hold.
+    """
     reading = GilReading.from_raw(record["raw"])
-    frame = next((row.frame for row in listed(reading.blame, reading.wait)), None)
+    broken = [limit[0] for limit, breached, _ in record.get("verdicts", []) if breached]
+    rows: Sequence[Blame | Hold] = listed(reading.blame, reading.wait)
+    if broken and set(broken) == {"max_hold"}:
+        rows = reading.holds
+    frame = next((row.frame for row in rows), None)
     return [frame.file, frame.line] if frame is not None and frame.own else None
 
 

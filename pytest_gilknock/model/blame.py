@@ -18,7 +18,13 @@ from pytest_gilknock.model.stack import (
 )
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import RawBlame, RawLongestWait, RawStack, RawVictim
+    from pytest_gilknock.model.wire import (
+        RawBlame,
+        RawHold,
+        RawLongestWait,
+        RawStack,
+        RawVictim,
+    )
 
 LEAST_SHARE = 0.01
 """A place below this share of the wait is counted, not listed."""
@@ -191,6 +197,45 @@ class Victim(_AtPlace):
 
 
 @dataclass(frozen=True, slots=True)
+class Hold(_AtPlace):
+    """A place at which threads kept the GIL although they were asked to let it go.
+
+    A thread that waits for a whole switch interval asks the holder to let the GIL go. Bytecode does
+    at once; a native function that does not release the GIL keeps it. A hold counts if it went on
+    for more than 1 ms after that.
+    """
+
+    place: Place
+    """The first frame outside the standard library and installed packages, and what it calls, as
+    the thread stood soon after it was asked."""
+
+    held: float
+    """Time (s) of these holds, from taking the GIL to letting it go, all together."""
+
+    longest: float
+    """The longest of them (s)."""
+
+    count: int
+    """How many there were."""
+
+    threads: tuple[ThreadPart, ...]
+    """The threads that kept it, the one that did longest first."""
+
+    stacks: tuple[StackPart, ...]
+    """The whole stacks, frames innermost first, the one held in longest first."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the row as JSON-ready data; a frame is ``[file, line, function, callee]``."""
+        where = self.where
+        where["threads"] = [
+            {"native_id": part.native_id, "name": part.name, "held": part.waited}
+            for part in self.threads
+        ]
+        where["stacks"] = [{"frames": part.frames, "held": part.waited} for part in self.stacks]
+        return {"held": self.held, "longest": self.longest, "count": self.count, **where}
+
+
+@dataclass(frozen=True, slots=True)
 class LongestWait:
     """Whose the longest single wait was, and who held the GIL meanwhile."""
 
@@ -273,6 +318,25 @@ def victims_of(rows: Iterable[RawVictim], names: Names) -> tuple[Victim, ...]:
         for line, part in grouped.items()
     ]
     return tuple(sorted(found, key=lambda victim: -victim.waited))
+
+
+def holds_of(rows: Iterable[RawHold], names: Names) -> tuple[Hold, ...]:
+    """Group holds by place; the place of the longest one first."""
+    grouped: dict[Place, list[RawHold]] = {}
+    for row in rows:
+        grouped.setdefault(place_of(stack_of(row[0])), []).append(row)
+    found = [
+        Hold(
+            place,
+            sum(row[3] for row in part),
+            max(row[4] for row in part),
+            sum(row[5] for row in part),
+            _threads(((row[1], row[2], row[3], 0.0) for row in part), names),
+            _stacks((row[0], row[3], 0.0) for row in part),
+        )
+        for place, part in grouped.items()
+    ]
+    return tuple(sorted(found, key=lambda hold: -hold.longest))
 
 
 def longest_wait_of(raw: RawLongestWait | None, names: Names) -> LongestWait | None:

@@ -17,9 +17,9 @@ MOST_NAMES = 10
 
 
 class Limit(NamedTuple):
-    """A bound on contention or max wait. A reading equal to the bound keeps it.
+    """A bound on contention, max wait or max hold. A reading equal to the bound keeps it.
 
-    ``bound`` is a share (contention) or seconds (max_wait); ``source`` names where the user wrote
+    ``bound`` is a share (contention) or seconds; ``source`` names where the user wrote
     it. With ``thread``, the name of a thread or a glob that matches names, it is for those threads'
     own waits alone.
     """
@@ -81,6 +81,8 @@ def judge(reading: GilReading, limit: Limit) -> LimitVerdict | None:
         return _judge_max_wait_of_thread(reading, limit)
     if limit.kind == "max_wait":
         return _judge_max_wait(reading, limit)
+    if limit.kind == "max_hold":
+        return _judge_max_hold(reading, limit)
     if reading.held is not None:
         return _judge_contention(reading, limit)
     return _judge_sampled_contention(reading, limit)
@@ -131,6 +133,17 @@ def _judge_max_wait(reading: GilReading, limit: Limit) -> LimitVerdict | None:
         return None
     return LimitVerdict(
         limit, True, f"max wait {units.seconds(reading.max_wait)}, limit {limit.bound_text}"
+    )
+
+
+def _judge_max_hold(reading: GilReading, limit: Limit) -> LimitVerdict | None:
+    if reading.max_hold is None:
+        why = reading.reason or reading.blame_reason or "no knocks could be made"
+        return LimitVerdict(limit, False, f"max hold was not measured: {why}")
+    if reading.max_hold <= limit.bound:
+        return None
+    return LimitVerdict(
+        limit, True, f"max hold {units.seconds(reading.max_hold)}, limit {limit.bound_text}"
     )
 
 

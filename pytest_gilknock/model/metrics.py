@@ -46,7 +46,7 @@ def _delay_in_wait(value: float, conditions: Conditions, share: float) -> float:
     return value * share
 
 
-def _delay_in_max_wait(value: float, conditions: Conditions, share: float) -> float:
+def _delay_at_once(value: float, conditions: Conditions, share: float) -> float:
     """All that was lost may have been lost at once, by the thread that held the GIL."""
     return min(conditions.ready * share, value)
 
@@ -132,7 +132,7 @@ _ROWS = (
         of=lambda reading: reading.longest_interpreter_wait,
         floor=1e-3,
         noticeable=(5e-3, 0.5),
-        delay=_delay_in_max_wait,
+        delay=_delay_at_once,
     ),
     Metric(
         name="contended",
@@ -141,6 +141,16 @@ _ROWS = (
         floor=10,
         noticeable=(100, 0.5),
         shown=False,
+    ),
+    Metric(
+        name="max_hold",
+        unit=SECONDS,
+        of=lambda reading: reading.max_hold,
+        floor=1e-3,
+        noticeable=(5e-3, 0.5),
+        shown=False,
+        delay=_delay_at_once,
+        since=3,
     ),
 )
 

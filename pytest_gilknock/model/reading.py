@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_gilknock.model.blame import (
     Blame,
+    Hold,
     LongestWait,
     Victim,
     blame_of,
+    holds_of,
     longest_wait_of,
     victims_of,
 )
@@ -194,6 +196,16 @@ class GilReading:
     locks: LockReading
     """What threads waited for besides the GIL, or why that was not measured."""
 
+    max_hold: float | None
+    """The longest hold (s) that went on although its thread was asked to let the GIL go; 0.0 where
+    there was none. None unless holds were audited, and the reading is exact."""
+
+    holds: tuple[Hold, ...]
+    """The places of such holds, that of the longest one first; empty unless audited."""
+
+    holds_unseen: int
+    """How many of such holds are not in ``holds``, as their place is not known."""
+
     @classmethod
     def from_raw(cls, raw: RawReading) -> GilReading:
         """Make a reading of what the C core returned."""
@@ -230,6 +242,9 @@ class GilReading:
             run_delay=raw["run_delay"],
             machine=None if machine is None else MachineLoad(*machine),
             locks=LockReading.from_raw(raw["locks"]),
+            max_hold=raw["max_hold"],
+            holds=holds_of(raw["holds"], names),
+            holds_unseen=raw["holds_unseen"],
         )
 
     @property
@@ -272,6 +287,7 @@ class GilReading:
         data["locks"]["threads"] = list(data["locks"]["threads"])
         data["blame"] = [blame.as_dict() for blame in self.blame]
         data["victims"] = [victim.as_dict() for victim in self.victims]
+        data["holds"] = [hold.as_dict() for hold in self.holds]
         return {"schema": SCHEMA_VERSION, "contention": self.contention, **data}
 
 

@@ -8,7 +8,7 @@ from typing import Literal, TypedDict
 
 Method = Literal["exact", "sampled", "disabled"]
 BlameMethod = Literal["looked", "released", "none"]
-Kind = Literal["contention", "max_wait"]
+Kind = Literal["contention", "max_wait", "max_hold"]
 
 # (native thread id, name or None, held, wait, acquisitions, contended, max_wait)
 RawThread = tuple[int, str | None, float, float, int, int, float]
@@ -24,6 +24,9 @@ RawStack = tuple[RawFrame, ...]
 RawBlame = tuple[RawStack, int, str | None, float, int, float, int]
 # (stack, native thread id, thread name or None, waited, longest, waits seen): where a thread waited
 RawVictim = tuple[RawStack, int, str | None, float, float, int]
+# (stack, native thread id, thread name or None, held, longest, holds): where a thread kept the GIL
+# although it was asked to let it go; the times are those of whole holds
+RawHold = tuple[RawStack, int, str | None, float, float, int]
 # (waited, began, whether it was a knock, native thread id, thread name or None, its stack, the
 # holder's stack, native thread id of the holder or 0, thread name of the holder or None); `began`
 # is counted from the opening of the window, 0 if it was before.
@@ -81,6 +84,9 @@ class RawReading(TypedDict):
     longest_wait: RawLongestWait | None  # None without any wait
     run_delay: float | None  # runnable but not running, summed over threads; None where unknown
     machine: RawMachine | None  # as run_delay
+    max_hold: float | None  # None where holds were not audited; 0.0 where none was kept
+    holds: list[RawHold]  # the longest first; empty unless audited
+    holds_unseen: int  # holds that are not in `holds`, as their place is not known or has no room
 
 
 # (serial, native thread id, name or None)

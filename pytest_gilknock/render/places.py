@@ -116,6 +116,37 @@ def victim_lines(
             yield from _stack_lines(victim.stacks[0].frames, root)
 
 
+def hold_lines(
+    reading: GilReading, root: str, *, most: int, stacks: bool = False, width: int = WIDE
+) -> Iterator[str]:
+    """Yield the ``most`` places of the longest holds that went on although the GIL was asked for.
+
+    The lines are as those of :func:`blame_lines`.
+    """
+    for hold in reading.holds[:most]:
+        known = (
+            f" in {_label(hold.thread_label)}: longest {units.seconds(hold.longest)}"
+            f" ({units.count(hold.count, 'hold')}, {units.seconds(hold.held)})"
+        )
+        yield fit_place(hold.place, root, width - len(known)) + known
+        if stacks:
+            yield from _stack_lines(hold.stacks[0].frames, root)
+    left = len(reading.holds[most:])
+    if left:
+        yield f"({units.count(left, 'more place')} with shorter ones)"
+    if reading.holds_unseen:
+        yield f"({units.count(reading.holds_unseen, 'more hold')} whose place is not known)"
+
+
+def longest_hold_text(reading: GilReading, root: str) -> str:
+    """Return what kept the GIL longest, where that is known: a sentence without its full stop."""
+    held = f"held for {units.seconds(reading.max_hold)} at once"
+    longest = next((hold for hold in reading.holds if hold.longest == reading.max_hold), None)
+    if longest is not None:
+        held += f" by {place_text(longest.place, root)} in {printable(longest.thread_label)}"
+    return f"{held}, although asked for"
+
+
 def longest_wait_text(longest: LongestWait, root: str) -> str:
     """Return who waited longest, where, and who kept it: one sentence without its full stop."""
     text = f"{printable(longest.thread_label)} waited {units.seconds(longest.waited)}"

@@ -10,7 +10,14 @@ from pytest_gilknock.model.convoy import Convoy, convoy_of
 from pytest_gilknock.model.limits import LimitVerdict, threads_of
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.places import blame_lines, longest_wait_text, place_text, victim_lines
+from pytest_gilknock.render.places import (
+    blame_lines,
+    hold_lines,
+    longest_hold_text,
+    longest_wait_text,
+    place_text,
+    victim_lines,
+)
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading, ThreadReading
@@ -41,8 +48,10 @@ def breach_text(
 
 
 def _fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
-    """Return what was measured, for a limit on waiting beginning with who waited."""
+    """Return what was measured, for a limit on waiting or holding beginning with who did."""
     limit = verdict.limit
+    if limit.kind == "max_hold":
+        return f"{longest_hold_text(reading, root)}; limit {limit.bound_text}"
     if limit.kind != "max_wait":
         return printable(verdict.fact)
     longest = reading.longest_wait
@@ -93,6 +102,8 @@ def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) 
     blame, victims = (lines(reading, root, most=SHOWN) for lines in (blame_lines, victim_lines))
     yield from _indented(_BLAME_HEADS[reading.blame_method], blame)
     yield from _indented("  waited      where threads waited:", victims)
+    holds = hold_lines(reading, root, most=SHOWN)
+    yield from _indented("  kept        where the GIL was kept although asked for:", holds)
 
 
 _BLAME_HEADS = {

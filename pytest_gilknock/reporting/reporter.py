@@ -85,9 +85,13 @@ class Reporter:
                 self.results,
                 width=self._config.get_terminal_writer().fullwidth,
                 verbosity=self._settings.verbosity,
+                audit=self._settings.audit,
             )
         else:
             lines = list(terminal.warnings(self.results))
+            if self._settings.audit and self.results.measured:
+                width = self._config.get_terminal_writer().fullwidth
+                lines = [*terminal.audit_lines(self.results, width), *lines]
         if lines:
             terminalreporter.write_sep("=", "GIL contention")
         write_lines(terminalreporter, lines + self._file_news + self._append_summary())

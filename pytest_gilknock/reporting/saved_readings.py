@@ -163,7 +163,7 @@ def _limit(value: Any, place: str) -> tuple[PlainLimit, str, str | None]:
         value,
         place,
         {
-            "kind": one_of("contention", "max_wait"),
+            "kind": one_of("contention", "max_wait", "max_hold"),
             "bound": seconds,
             "source": text,
             "thread": optional(text),
@@ -251,6 +251,24 @@ def _victim(value: Any, place: str) -> list[tuple[Any, ...]]:
     return rows
 
 
+def _hold(value: Any, place: str) -> list[tuple[Any, ...]]:
+    members: dict[str, Check] = {
+        "longest": seconds,
+        "count": count,
+        "threads": list_of(_tuple({"native_id": count, "name": optional(text), "held": seconds})),
+        "stacks": list_of(_tuple({"frames": _stack, "held": seconds})),
+    }
+    known = members_of(value, place, members)
+    stacks = [(frames, held, 0.0) for frames, held in known["stacks"]]
+    threads = [(*thread, 0.0) for thread in known["threads"]]
+    holds = known["count"]
+    rows = []
+    for stack, thread, held, _ in _pairs(stacks, threads):
+        rows.append((stack, *thread, held, known["longest"], holds))
+        holds = 0
+    return rows
+
+
 def _joined(check: Check) -> Check:
     return lambda value, place: [row for rows in list_of(check)(value, place) for row in rows]
 
@@ -329,6 +347,9 @@ _LOCKS: dict[str, Check] = {
 }
 _NOT_IN_OLDER_FILES: dict[str, Any] = {
     "wait_histogram": None,
+    "max_hold": None,
+    "holds": [],
+    "holds_unseen": 0,
     "locks": {
         "reason": "the file does not say",
         **dict.fromkeys(_KINDS),
@@ -396,4 +417,7 @@ _READING: dict[str, Check] = {
     "longest_wait": optional(_tuple(_LONGEST)),
     "run_delay": optional(seconds),
     "machine": optional(_tuple(_MACHINE)),
+    "max_hold": optional(seconds),
+    "holds": _joined(_hold),
+    "holds_unseen": count,
 }

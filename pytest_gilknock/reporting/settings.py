@@ -35,6 +35,8 @@ class ReportingSettings(NamedTuple):
     exports: tuple[Export, ...] = ()
     properties: str = "limited"
     verbosity: int = 0
+    audit: bool = False
+    """Whether the native calls that keep the GIL are listed."""
     compares: bool = False
     """Whether the run is compared with saved ones, too."""
     html_columns: bool = False
@@ -51,6 +53,7 @@ def read(config: pytest.Config, asked: Asked) -> ReportingSettings:
         exports=_exports(config, asked),
         properties=asked.value("gil_junit", one_of(JUNIT), _properties(config, report=report)),
         verbosity=config.getoption("verbose", 0),
+        audit=asked.value("gil_audit", bool, False),
         compares="gil_compare" in asked,
         html_columns=_has_pytest_html(config),
     )

@@ -18,6 +18,7 @@ from pytest_gilknock.render.markdown import code, markdown_table, prose
 from pytest_gilknock.render.places import (
     blame_lines,
     fit_place,
+    hold_lines,
     longest_wait_text,
     place_text,
     victim_lines,
@@ -41,11 +42,12 @@ LEGEND = (
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
 
-def section(results: Results, *, width: int, verbosity: int) -> list[Line]:
+def section(results: Results, *, width: int, verbosity: int, audit: bool = False) -> list[Line]:
     """Return the lines of the section; the table is at most ``width`` wide, from 80 up.
 
     A negative ``verbosity`` leaves only breaches, the closing line, and how to see the rest; 1 adds
     the threads and the blamed places of each row, 2 whole stacks.
+    ``audit`` adds the native calls that keep the GIL.
     """
     quiet = verbosity < 0
     entries = results.breaches if quiet else results.rows()
@@ -53,6 +55,7 @@ def section(results: Results, *, width: int, verbosity: int) -> list[Line]:
     if not quiet:
         lines += _left_out(results, len(entries))
         lines += top_places(results, width)
+        lines += audit_lines(results, width) if audit else ()
         lines += _convoys(entries)
     lines += _closing(results, quiet=quiet)
     if quiet and results.with_row > len(entries):
@@ -176,6 +179,8 @@ def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Ite
         yield f"    {line}" if line.startswith(("(", " ")) else f"    blame {line}"
     for line in victim_lines(reading, root, most=SHOWN, stacks=stacks, width=room):
         yield f"    {line}" if line.startswith(" ") else f"    victim {line}"
+    for line in hold_lines(reading, root, most=SHOWN, stacks=stacks, width=room):
+        yield f"    {line}" if line.startswith(("(", " ")) else f"    kept {line}"
 
 
 def _left_out(results: Results, shown: int) -> Iterator[Line]:
@@ -223,6 +228,44 @@ def top_places(results: Results, width: int) -> Iterator[Line]:
         yield from map(Line, rows)
         if more:
             yield Line(f"({units.count(more, 'more place')} with less, or seen fewer than 3 times)")
+
+
+def audit_lines(results: Results, width: int) -> Iterator[Line]:
+    """Yield the native calls that kept the GIL, over all tests, and what finding them took."""
+    holds = results.places.holds
+    if holds.audited == 0:
+        why = f": {printable(holds.why_not)}" if holds.why_not else ": no test was long enough"
+        yield Line(f"No holds of the GIL were audited{why}", yellow=True)
+        return
+    most = holds.most(results.top)
+    columns = [
+        Column("longest", [units.seconds(hold.longest) for hold in most]),
+        Column("holds", [str(hold.count) for hold in most]),
+        Column("held", [units.seconds(hold.held) for hold in most]),
+        Column("tests", [str(hold.tests) for hold in most]),
+        _places("native calls that keep the GIL", [hold.place for hold in most], results.root),
+        Column(
+            "thread",
+            [printable(hold.thread_label) for hold in most],
+            right=False,
+            cut=_cut_threads,
+        ),
+    ]
+    if most:
+        head, *rows = text_table(columns, width)
+        yield Line(head, bold=True)
+        yield from map(Line, rows)
+        if more := len(holds.most(0)) - len(most):
+            yield Line(f"({units.count(more, 'more place')}. Use --gil-top=0 to show all.)")
+    if holds.unseen:
+        yield Line(f"({units.count(holds.unseen, 'more hold')} whose place is not known)")
+    if not most and not holds.unseen:
+        yield Line("No native call kept the GIL: each hold ended when a thread asked for it.")
+    summary = results.summary()
+    yield Line(
+        f"Audit: {units.count(summary.knocks, 'knock')} held the GIL for"
+        f" {units.seconds(summary.knocks_held)}; each makes a thread that computes let go once"
+    )
 
 
 def _convoys(entries: list[PhaseResult]) -> Iterator[Line]:

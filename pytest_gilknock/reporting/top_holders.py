@@ -1,4 +1,7 @@
-"""Places that kept others waiting, and places that waited, summed over the tests of a run. Pure."""
+"""Places that kept others waiting, that waited, and that kept the GIL although it was asked for.
+
+They are summed over the tests of a run. Pure.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pytest_gilknock.model.stack import Place, common_place, place_of, stack_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_gilknock.model.wire import RawReading, RawStack
+    from pytest_gilknock.model.wire import RawHold, RawReading, RawStack
 
 MOST_PLACES = 2_000
 """How many places are kept; beyond, the half that is waited for least is forgotten, and counted."""
@@ -50,17 +53,23 @@ class TopPlace:
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON-ready data."""
-        frame = self.line.frame
         return {
-            "file": frame.file if frame else "",
-            "line": frame.line if frame else 0,
-            "function": frame.function if frame else "",
-            "inside": self.place.inside,
+            **_where(self.place),
             "waited": self.waited,
             "looks": self.looks,
             "tests": self.tests,
             "threads": sorted(self.threads),
         }
+
+
+def _where(place: Place) -> dict[str, object]:
+    frame = place.frame
+    return {
+        "file": frame.file if frame else "",
+        "line": frame.line if frame else 0,
+        "function": frame.function if frame else "",
+        "inside": place.inside,
+    }
 
 
 class TopPlaces:
@@ -112,18 +121,103 @@ class TopPlaces:
         return worth, len(self._places) + self.forgotten - len(worth)
 
 
+@dataclass(slots=True)
+class TopHold:
+    """What the holds at one place add up to that went on although the GIL was asked for."""
+
+    place: Place
+    longest: float = 0.0
+    """The longest of them (s)."""
+
+    count: int = 0
+    held: float = 0.0
+    """All of them together (s)."""
+
+    tests: int = 0
+    """In how many measured phases of tests."""
+
+    threads: set[str] = field(default_factory=set)
+    """Labels of its threads."""
+
+    @property
+    def thread_label(self) -> str:
+        """What its threads are called together."""
+        return group_label(sorted(self.threads))
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON-ready data."""
+        return {
+            **_where(self.place),
+            "longest": self.longest,
+            "count": self.count,
+            "held": self.held,
+            "tests": self.tests,
+            "threads": sorted(self.threads),
+        }
+
+
+class TopHolds:
+    """Sums over the places of such holds; takes bounded memory however many there are."""
+
+    def __init__(self) -> None:
+        self.audited = 0
+        """In how many measured phases of tests holds were audited."""
+        self.unseen = 0
+        """How many holds have no place here: nobody saw it, or it was not kept."""
+        self.why_not: str | None = None
+        """Why holds were not audited in some test."""
+        self._places: dict[Place, TopHold] = {}
+
+    def add(self, raw: RawReading) -> None:
+        """Add the reading of one measured phase of a test."""
+        if raw["max_hold"] is None:
+            self.why_not = (
+                self.why_not or raw["reason"] or raw["blame_reason"] or "no knocks could be made"
+            )
+            return
+        self.audited += 1
+        self.unseen += raw["holds_unseen"]
+        seen: set[Place] = set()
+        for row in raw["holds"]:
+            place = place_of(stack_of(row[0]))
+            self._add_row(self._places.setdefault(place, TopHold(place)), row)
+            self._places[place].tests += place not in seen
+            seen.add(place)
+        if len(self._places) > MOST_PLACES:
+            kept = self.most(MOST_PLACES // 2)
+            self.unseen += sum(total.count for total in self._places.values())
+            self.unseen -= sum(total.count for total in kept)
+            self._places = {total.place: total for total in kept}
+
+    @staticmethod
+    def _add_row(total: TopHold, row: RawHold) -> None:
+        _, _, name, held, longest, count = row
+        total.longest = max(total.longest, longest)
+        total.count += count
+        total.held += held
+        total.threads.add(name or "unnamed threads")
+
+    def most(self, number: int) -> list[TopHold]:
+        """Return the places of the longest holds, at most ``number`` of them; 0 for all."""
+        return heapq.nlargest(
+            number or len(self._places), self._places.values(), key=lambda total: total.longest
+        )
+
+
 class TopHolders:
     """Who held the GIL while others waited, and who waited, over all tests added."""
 
     def __init__(self) -> None:
         self.holders = TopPlaces()
         self.victims = TopPlaces()
+        self.holds = TopHolds()
         self.wait = 0.0
         """Time (s) threads waited in these tests."""
 
     def add(self, raw: RawReading) -> None:
         """Add the reading of one measured phase of a test."""
         self.wait += raw["wait"] or 0.0
+        self.holds.add(raw)
         if raw["blame"]:
             self.holders.add(row[:5] for row in raw["blame"])
         if raw["victims"]:

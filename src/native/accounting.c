@@ -44,6 +44,12 @@
  * GIL. It looks without the mutex, so that the holder can release meanwhile; if it did, the caller is
  * told that it was woken. What a look has seen is charged to the open windows (charges.h).
  *
+ * A waiter whose own deadline has passed asks the holder to let the GIL go, which bytecode does at once.
+ * While somebody audits holds, it leaves a note of that, and looks where the holder stands that has not
+ * let go soon after; the holder finds the note as it releases, and tells of the hold if it went on for
+ * long. Nothing is paid for that where nobody was asked: the note is one bit of a word that is tested at
+ * a release anyway.
+ *
  * Where a thread waited needs no look from outside: it stands there as it gets the GIL, and looks at
  * itself then.
  *
@@ -82,6 +88,8 @@
 #define PROOF_TRIES 12
 #define FAR_NS INT64_C(3600000000000) /* farther away is no deadline of the interpreter's */
 #define WAIT_CUT (-1)                 /* no error number */
+#define AUDIT_FRESH_NS 100000 /* how old a look at a holder may be as it is asked to let go */
+#define AUDIT_LOOK_NS 700000  /* after a holder was asked to let go: below ACCOUNTING_GRACE_NS */
 #define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
 
 /* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a
@@ -125,7 +133,22 @@ struct lookout {
 };
 
 /* What a thread has to do when it has unlocked the GIL's mutex. */
-enum errand { ERRAND_NONE = 0, ERRAND_TELL_WAIT = 1, ERRAND_LOOK_AT_SELF = 2 };
+enum errand {
+    ERRAND_NONE = 0,
+    ERRAND_TELL_WAIT = 1,
+    ERRAND_LOOK_AT_SELF = 2,
+    ERRAND_TELL_HOLD = 4,
+};
+
+/* A hold whose thread was asked to let the GIL go. */
+struct audited_hold {
+    uint64_t turn; /* the ledger's `turns` */
+    struct charges_hold hold;
+    uint64_t look_due;     /* ticks; when the next look at where it stands is to be made */
+    uint32_t place_before; /* where its thread stood just before that */
+    bool delay_known;
+    uint64_t delay; /* ns that its thread had stood ready without a processor by then */
+};
 
 /* What a thread knows of itself; nobody else looks at it. */
 struct self {
@@ -150,6 +173,7 @@ struct self {
         bool collecting;
         uint64_t ticks, knock_ticks; /* that the look stands for */
     } release;
+    struct audited_hold hold; /* that is over and to be told */
 };
 
 static FAST_THREAD_LOCAL struct self self;
@@ -173,12 +197,25 @@ static struct ledger ledger;
 
 /* How the holder is looked at. Guarded by the GIL's mutex. */
 static struct {
-    bool by_waiters, at_release;
+    bool by_waiters;
+    unsigned at_release; /* of enum at_release */
     struct accounting_reader reader;
     struct look_pacing pacing;
     const struct ledger_slot *collector; /* the thread that collects garbage, if it let the GIL go
                                             since it began */
 } looks;
+
+/* What is to be done as a thread lets the GIL go. */
+enum at_release {
+    AT_RELEASE_LOOK = 1,  /* it looks at itself, where nobody else looks */
+    AT_RELEASE_AUDIT = 2, /* `audit.asked` may be of this hold */
+};
+
+/* Guarded by the GIL's mutex. */
+static struct {
+    size_t users;
+    struct audited_hold asked;
+} audit;
 
 /* Where the ledger writes its events while somebody records them. Guarded by the GIL. */
 static struct {
@@ -527,11 +564,81 @@ static void look_later(uint64_t now) {
     }
 }
 
+/* Whether the hold `turn` goes on, of a thread of the program. The mutex is held. */
+static bool goes_on(uint64_t turn) {
+    return is_taken() && ledger.holder != NULL && !ledger.holder->internal && ledger.turns == turn;
+}
+
+/* Whether a look is wanted at the hold on record, as it goes on after it was asked to end. The mutex is
+ * held. */
+static bool audit_wants_look(void) {
+    return (looks.at_release & AT_RELEASE_AUDIT) != 0 && goes_on(audit.asked.turn) &&
+           audit.asked.hold.holder.place == PLACE_UNKNOWN;
+}
+
+/* The time until that look, in ns; UINT64_MAX when none is wanted. The mutex is held. */
+static uint64_t audit_look_in(void) {
+    if (!audit_wants_look()) {
+        return UINT64_MAX;
+    }
+    uint64_t now = clock_ticks();
+    return audit.asked.look_due > now ? ns_of(audit.asked.look_due - now) : 0;
+}
+
+/* The calling thread has waited for a whole switch interval, all of it in the hold `turn` if that goes on,
+ * and is about to ask the holder to let the GIL go. Returns what its wait did. The mutex is held, and let
+ * go meanwhile: what a thread does before it was asked is not held against it. */
+NEVER_INLINE static int ask_audited_hold(pthread_mutex_t *mutex, uint64_t turn) {
+    bool asked = (looks.at_release & AT_RELEASE_AUDIT) != 0 && audit.asked.turn == turn;
+    if (!goes_on(turn) || asked) {
+        return ETIMEDOUT;
+    }
+    struct audited_hold found = {
+        .turn = turn, .hold = {.since = ledger.held_since, .holder = somebody(ledger.holder)}};
+    struct stack_aim aim;
+    bool collecting = collects(ledger.holder);
+    looks.reader.aim(&aim);
+    hooks.unlock(mutex);
+    found.delay_known = run_delay_of(found.hold.holder.native_id, &found.delay);
+    uint64_t looked = clock_ticks();
+    found.place_before = looks.reader.look(&aim, collecting);
+    hooks.lock(mutex);
+    asked = (looks.at_release & AT_RELEASE_AUDIT) != 0 && audit.asked.turn == turn;
+    if (goes_on(turn) && !asked) {
+        found.hold.asked = clock_ticks();
+        if (ns_of(clock_elapsed(looked, found.hold.asked)) > AUDIT_FRESH_NS) {
+            found.place_before = PLACE_UNKNOWN;
+        }
+        found.look_due = found.hold.asked + ticks_of(AUDIT_LOOK_NS);
+        audit.asked = found;
+        looks.at_release |= AT_RELEASE_AUDIT;
+    }
+    return is_taken() ? ETIMEDOUT : 0;
+}
+
+/* See where the holder stands that does not let go. Bytecode would have by now. The mutex is held, and let
+ * go meanwhile. */
+NEVER_INLINE static void look_at_audited_hold(pthread_mutex_t *mutex) {
+    struct stack_aim aim;
+    uint64_t turn = ledger.turns;
+    bool collecting = collects(ledger.holder);
+    audit.asked.look_due =
+        clock_ticks() + ticks_of(AUDIT_LOOK_NS); /* others need not look as well */
+    looks.reader.aim(&aim);
+    hooks.unlock(mutex);
+    uint32_t place = looks.reader.look(&aim, collecting);
+    hooks.lock(mutex);
+    if (audit_wants_look() && audit.asked.turn == turn) {
+        audit.asked.hold.holder.place = place;
+    }
+}
+
 /* Wait as the caller asks for, and look meanwhile. The mutex is held. */
 NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                       const struct timespec *deadline) {
     struct lookout *lookout = &self.lookout;
     bool is_first = lookout->stage == LOOKOUT_NEW;
+    uint64_t turn = ledger.turns;
     if (!is_first) {
         look_later(clock_ticks());
     } else if (!begin_to_look(mutex)) {
@@ -542,15 +649,21 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
         uint64_t stands_for = 0;
         uint64_t most =
             is_first ? look_pacing_below(&looks.pacing, LOOK_BLIND_NS) : draw_look(&stands_for);
-        int error = wait_at_most(condition, mutex, deadline, most);
+        uint64_t audit_in = is_first ? UINT64_MAX : audit_look_in();
+        bool audits = audit_in < most; /* then the draw is made anew */
+        int error = wait_at_most(condition, mutex, deadline, audits ? audit_in : most);
         if (error != WAIT_CUT) {
-            return error;
+            return error == ETIMEDOUT && audit.users != 0 ? ask_audited_hold(mutex, turn) : error;
         }
         if (!is_taken()) {
             return 0;
         }
         struct charges_thread holder;
-        if (is_first) {
+        if (audits && audit_wants_look()) {
+            look_at_audited_hold(mutex);
+        } else if (audits) {
+            continue;
+        } else if (is_first) {
             look_at_holder(mutex, &lookout->first_holder);
         } else if (stands_for == 0) {
             look_later(clock_ticks());
@@ -568,7 +681,7 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
 static void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     struct lookout *lookout = &self.lookout;
     uint64_t waited = slot->last_wait;
-    if (looks.at_release && lookout->stage == LOOKOUT_NEW) {
+    if ((looks.at_release & AT_RELEASE_LOOK) != 0 && lookout->stage == LOOKOUT_NEW) {
         lookout->weight = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }
     if (slot->internal || lookout->weight != 0 || lookout->stage == LOOKOUT_LATER ||
@@ -645,6 +758,46 @@ static void look_at_self(void) {
     }
 }
 
+/* The hold that some thread asked to end is over. The mutex is held. */
+static void end_audited_hold(void) {
+    struct audited_hold *asked = &audit.asked;
+    asked->hold.now = self.leaving;
+    looks.at_release &= ~(unsigned)AT_RELEASE_AUDIT;
+    if (asked->turn == ledger.turns &&
+        ns_of(clock_elapsed(asked->hold.asked, self.leaving)) > ACCOUNTING_GRACE_NS) {
+        if (asked->hold.holder.place == PLACE_UNKNOWN) {
+            asked->hold.holder.place = asked->place_before;
+        }
+        self.hold = *asked;
+        self.errands |= ERRAND_TELL_HOLD;
+    }
+}
+
+static void tell_hold(void) {
+    const struct charges_hold *hold = &self.hold.hold;
+    uint64_t kept = ns_of(clock_elapsed(hold->asked, hold->now)), delay;
+    if (self.hold.delay_known && run_delay_of(hold->holder.native_id, &delay)) {
+        uint64_t since = delay - self.hold.delay;
+        kept = since < kept ? kept - since : 0;
+    }
+    if (kept > ACCOUNTING_GRACE_NS) {
+        charges_held(hold);
+    }
+}
+
+/* There is something to be done as the calling thread has released the GIL. The mutex is held. */
+NEVER_INLINE static void do_at_release(const struct ledger_slot *slot) {
+    if (slot->internal) {
+        return;
+    }
+    if ((looks.at_release & AT_RELEASE_LOOK) != 0) {
+        consider_release(slot);
+    }
+    if ((looks.at_release & AT_RELEASE_AUDIT) != 0) {
+        end_audited_hold();
+    }
+}
+
 NEVER_INLINE static void run_errands(void) {
     unsigned errands = self.errands;
     self.errands = ERRAND_NONE;
@@ -653,6 +806,9 @@ NEVER_INLINE static void run_errands(void) {
     }
     if ((errands & ERRAND_LOOK_AT_SELF) != 0) {
         look_at_self();
+    }
+    if ((errands & ERRAND_TELL_HOLD) != 0) {
+        tell_hold();
     }
 }
 
@@ -734,8 +890,8 @@ static inline void quick_unlocking(void) {
         ledger_release(&ledger, slot, self.leaving);
         self.released = self.leaving;
         self.phase = PHASE_RELEASED;
-        if (looks.at_release && !slot->internal) {
-            consider_release(slot);
+        if (looks.at_release != 0) {
+            do_at_release(slot);
         }
         if (somebody_collects() != (looks.collector != NULL)) {
             note_collector(slot);
@@ -847,6 +1003,7 @@ static void after_fork_in_child(void) {
     places_after_fork();
     charges_after_fork();
     looks.collector = NULL;
+    looks.at_release &= ~(unsigned)AT_RELEASE_AUDIT;
     self.lookout.stage = LOOKOUT_NONE;
     self.errands = ERRAND_NONE;
     introduced.count = 0;
@@ -935,6 +1092,7 @@ int accounting_open(struct ledger_window *window, bool by_thread, uint64_t now) 
     }
     if (hooks.base == NO_TARGET) {
         looks.collector = NULL;
+        looks.at_release &= ~(unsigned)AT_RELEASE_AUDIT;
     }
     watch(ledger.active);
     unlock_ledger();
@@ -977,14 +1135,21 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
     looks.pacing.ticks_per_ms = seconds > 0.0 ? (uint64_t)(1e3 / seconds) : 1000000;
     looks.pacing.random = clock_ticks() | 1;
     looks.by_waiters = waiters_look;
-    looks.at_release = !waiters_look;
+    looks.at_release = waiters_look ? 0 : AT_RELEASE_LOOK;
     unlock_ledger();
     return 0;
 }
 
 void accounting_look_no_more(void) {
     lock_ledger();
-    looks.by_waiters = looks.at_release = false;
+    looks.by_waiters = false;
+    looks.at_release = 0;
+    unlock_ledger();
+}
+
+void accounting_audit(bool on) {
+    lock_ledger();
+    audit.users += on ? 1 : (size_t)-1;
     unlock_ledger();
 }
 
@@ -1192,6 +1357,7 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
     return -1;
 }
 void accounting_look_no_more(void) {}
+void accounting_audit(bool on) { (void)on; }
 void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGER_NAME_SIZE]) {
     (void)serials;
     for (size_t i = 0; i < count; i++) {

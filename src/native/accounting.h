@@ -106,6 +106,14 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
 /* Nobody looks any more. The GIL is held. */
 void accounting_look_no_more(void);
 
+/* Tell of holds of the GIL that go on for more than ACCOUNTING_GRACE_NS after a thread that has waited for
+ * a whole switch interval, all of it in that hold, has asked the holder to let the GIL go: see
+ * charges_held. Bytecode lets it go at once; a native function that keeps it does not. Time that the
+ * holder stood ready without a processor does not count, where the system tells it. Calls with true and
+ * with false pair up; the GIL is held. Holds are told of only where waiters look. */
+#define ACCOUNTING_GRACE_NS 1000000u
+void accounting_audit(bool on);
+
 /* Copy the names of threads, "" where they are not known: names[i] for serials[i], which ascend. The
  * GIL is held. */
 void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGER_NAME_SIZE]);

@@ -10,7 +10,7 @@
 
 #define FIRST_ROWS 1024u
 
-enum kind { HOLDER, VICTIM };
+enum kind { HOLDER, VICTIM, HELD };
 
 /* Rows are linked by their number + 1; 0 ends a list. */
 struct row {
@@ -183,6 +183,7 @@ void charges_after_fork(void) {
         window->rows = window->row_count = 0;
         window->threads = window->knocks = (struct charges_sums){0};
         window->victims = 0;
+        window->holds = (struct charges_holds){0};
     }
     publish();
 }
@@ -264,6 +265,32 @@ void charges_waited(const struct charges_wait *wait) {
     unlock();
 }
 
+void charges_held(const struct charges_hold *hold) {
+    lock();
+    for (struct charges_window *window = pool.newest; window != NULL; window = window->older) {
+        if (window->opened > hold->asked) {
+            continue;
+        }
+        uint64_t ticks = inside(window, hold->since, hold->now);
+        struct charges_row *row =
+            hold->holder.place != PLACE_UNKNOWN ? row_of(window, HELD, &hold->holder) : NULL;
+        window->holds.count++;
+        if (ticks > window->holds.longest) {
+            window->holds.longest = ticks;
+        }
+        if (row == NULL) {
+            window->holds.unseen++;
+            continue;
+        }
+        row->waited += ticks;
+        row->looks++;
+        if (ticks > row->knock_waited) {
+            row->knock_waited = ticks;
+        }
+    }
+    unlock();
+}
+
 /* --- reading --- */
 
 /* Shares of `whole` in proportion to parts of `total`, taken one after another: they add up to it. */
@@ -287,6 +314,11 @@ static int most_waited_first(const void *left, const void *right) {
     const struct charges_row *a = left, *b = right;
     uint64_t first = a->waited + a->knock_waited, second = b->waited + b->knock_waited;
     return (first < second) - (first > second);
+}
+
+static int longest_first(const void *left, const void *right) {
+    const struct charges_row *a = left, *b = right;
+    return (a->knock_waited < b->knock_waited) - (a->knock_waited > b->knock_waited);
 }
 
 static int victims_first(const void *left, const void *right) {
@@ -354,6 +386,19 @@ static void scale_victims(struct charges_rows *rows, struct split split) {
     omit_least(rows, false);
 }
 
+/* Put the longest holds first; return how many are in the rows that there is no room for. */
+static uint64_t sort_holds(struct charges_rows *rows) {
+    uint64_t omitted = 0;
+    if (rows->count != 0) {
+        qsort(rows->rows, rows->count, sizeof *rows->rows, longest_first);
+    }
+    for (size_t i = CHARGES_TOLD; i < rows->count; i++) {
+        omitted += rows->rows[i].looks;
+    }
+    omit_least(rows, false);
+    return omitted;
+}
+
 int charges_read(const struct charges_window *window, const struct charges_known *known,
                  struct charges_reading *reading) {
     *reading = (struct charges_reading){.blame.rows = NULL};
@@ -362,9 +407,13 @@ int charges_read(const struct charges_window *window, const struct charges_known
     uint64_t victims = window->victims;
     reading->longest = window->longest;
     reading->longest_knock = window->longest_knock;
+    reading->holds = window->holds;
     int error = copy_rows(window, HOLDER, &reading->blame);
     if (error == 0) {
         error = copy_rows(window, VICTIM, &reading->victims);
+    }
+    if (error == 0) {
+        error = copy_rows(window, HELD, &reading->held);
     }
     unlock();
     if (error < 0) {
@@ -378,11 +427,13 @@ int charges_read(const struct charges_window *window, const struct charges_known
         (struct split){.whole = known->knock_wait, .total = knocks.charged + knocks.unseen});
     scale_victims(&reading->victims,
                   (struct split){.whole = known->wait - known->pending, .total = victims});
+    reading->holds.unseen += sort_holds(&reading->held);
     return 0;
 }
 
 void charges_free(struct charges_reading *reading) {
     free(reading->blame.rows);
     free(reading->victims.rows);
-    reading->blame.rows = reading->victims.rows = NULL;
+    free(reading->held.rows);
+    reading->blame.rows = reading->victims.rows = reading->held.rows = NULL;
 }

@@ -6,7 +6,8 @@
  * charged, what looks could not tell, and the hand-over make up the wait to the tick. A window that
  * no look fell into says that nobody looked.
  *
- * Knocks wait and look like threads, and are charged apart.
+ * Knocks wait and look like threads, and are charged apart. So are holds that went on although their
+ * threads were asked to let the GIL go: each of them is counted, none is an estimate.
  *
  * Rows of all windows lie in one pool, which grows up to CHARGES_ROWS; behind that, and in a window
  * beyond CHARGES_WINDOW_ROWS, what comes new counts as not seen. Every function takes a lock of its
@@ -45,6 +46,12 @@ struct charges_sums {
     uint64_t looks;
 };
 
+/* Holds of the GIL that went on although their threads were asked to let it go. */
+struct charges_holds {
+    uint64_t count, longest; /* ticks */
+    uint64_t unseen;         /* of these, how many have no row */
+};
+
 /* In place from charges_open to charges_close. */
 struct charges_window {
     struct charges_window *older, *newer;
@@ -54,6 +61,7 @@ struct charges_window {
     struct charges_sums threads, knocks;
     uint64_t victims; /* ticks charged to places that waited */
     struct charges_longest longest, longest_knock;
+    struct charges_holds holds;
 };
 
 void charges_open(struct charges_window *window, uint64_t now);
@@ -86,11 +94,19 @@ struct charges_wait {
 };
 void charges_waited(const struct charges_wait *wait);
 
+/* Such a hold is over. It counts in the windows that were open as its thread was asked. The GIL's mutex is
+ * not held. */
+struct charges_hold {
+    uint64_t since, asked, now;
+    struct charges_thread holder; /* where it stood after it was asked, may be PLACE_UNKNOWN */
+};
+void charges_held(const struct charges_hold *hold);
+
 /* A row of a reading, scaled. */
 struct charges_row {
     struct charges_thread thread;
-    uint64_t waited, knock_waited; /* ticks; as a victim: waited, longest */
-    uint64_t looks, knock_looks;   /* as a victim: waits seen, unused */
+    uint64_t waited, knock_waited; /* ticks; as a victim: waited, longest; of holds: all, longest */
+    uint64_t looks, knock_looks;   /* as a victim: waits seen, unused; of holds: how many, unused */
 };
 
 struct charges_rows {
@@ -102,6 +118,8 @@ struct charges_rows {
 
 struct charges_reading {
     struct charges_rows blame, victims;
+    struct charges_rows held; /* the longest first */
+    struct charges_holds holds;
     uint64_t unlooked; /* ticks of the wait */
     struct charges_longest longest, longest_knock;
 };

@@ -54,6 +54,12 @@ static bool read_delay(int tasks, const char *name, uint64_t *delay) {
     return true;
 }
 
+bool run_delay_of(uint64_t tid, uint64_t *delay) {
+    char name[40];
+    snprintf(name, sizeof name, "/proc/self/task/%llu", (unsigned long long)tid);
+    return read_delay(AT_FDCWD, name, delay);
+}
+
 /* What is known of a thread; NULL when no look has found it. The guard is held. */
 static struct seen *seen_before(long tid) {
     for (size_t i = 0; i < state.count; i++) {
@@ -157,6 +163,7 @@ void run_delay_after_fork(void) {
 
 #else
 
+bool run_delay_of(uint64_t tid, uint64_t *delay) { return (void)tid, (void)delay, false; }
 void run_delay_refresh(uint64_t age) { (void)age; }
 void run_delay_count_self(void) {}
 void run_delay_leave_out_self(void) {}

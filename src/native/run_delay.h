@@ -20,6 +20,11 @@ void run_delay_count_self(void);
 /* Leave the calling thread out from now on: it is the windows' knocker. */
 void run_delay_leave_out_self(void);
 
+/* How long one thread of this process has been ready without a processor since it began, in
+ * nanoseconds, by the kernel's id of it. Returns false where that is not known. Any thread, no lock;
+ * takes some 10 us. */
+bool run_delay_of(uint64_t tid, uint64_t *nanoseconds);
+
 /* The sum since the first call of run_delay_refresh, in nanoseconds; returns false where the system
  * does not tell it or the process has too many threads to ask them all. */
 bool run_delay_sum(uint64_t *nanoseconds);

@@ -47,24 +47,29 @@ def test_the_published_schema_has_every_condition_of_an_entry() -> None:
     assert set(entry["required"]) == entry["properties"].keys() == names | METRICS.keys()
 
 
-SINCE_2 = ("used", "others", "throttled", "lost", "processors", "blame")
+SINCE_3 = ("max_hold",)
+SINCE_2 = (*SINCE_3, "used", "others", "throttled", "lost", "processors", "blame")
 
 
-def of_schema_1() -> dict[str, Any]:
+def of_schema(version: int) -> dict[str, Any]:
+    lacks = SINCE_2 if version == 1 else SINCE_3
     tests = {
-        nodeid: {name: value for name, value in entry.items() if name not in SINCE_2}
+        nodeid: {name: value for name, value in entry.items() if name not in lacks}
         for nodeid, entry in document()["tests"].items()
     }
-    return document(schema=1, tests=tests)
+    return document(schema=version, tests=tests)
 
 
-def test_a_file_of_schema_1_is_read_without_what_it_does_not_have() -> None:
-    old = of_schema_1()
+@pytest.mark.parametrize(("version", "name"), [(1, "lost"), (1, "max_hold"), (2, "max_hold")])
+def test_a_file_of_an_old_schema_is_read_without_what_it_does_not_have(
+    version: int, name: str
+) -> None:
+    old = of_schema(version)
     assert SCHEMA.is_valid(old)
     assert loads(encoded(old), "b.json") == BASELINE
-    old["tests"]["test_a.py::test_one"]["lost"] = 0.1
+    old["tests"]["test_a.py::test_one"][name] = 0.1
     assert not SCHEMA.is_valid(old)
-    with pytest.raises(BaselineError, match='has "lost", which schema 1 does not know'):
+    with pytest.raises(BaselineError, match=f'has "{name}", which schema {version} does not know'):
         loads(encoded(old), "b.json")
 
 
@@ -95,14 +100,14 @@ def test_the_file_has_one_test_per_line_sorted_so_that_a_diff_names_the_test() -
         '  "kind": "pytest-gilknock baseline",\n'
         '  "machine": {"arch": "x86_64", "cpus": 2, "kind": "Linux-CPython-3.13-64bit",'
         ' "release": "6.8.0"},\n'
-        '  "schema": 2,\n'
+        '  "schema": 3,\n'
         '  "tests": {\n'
         '    "a": {"blame": "a.py:3 f", "contended": 51, "contention": 0.5, "held": 0.5,'
-        ' "knocks": 50, "knocks_waited": 25, "lost": 0.125, "max_wait": 0.005,'
+        ' "knocks": 50, "knocks_waited": 25, "lost": 0.125, "max_hold": null, "max_wait": 0.005,'
         ' "method": "exact", "others": 0.5, "processors": 2.0, "run_delay": 0.0, "threads": 4,'
         ' "throttled": 0.0, "used": 0.75, "wait": 0.25, "wall": 1.0},\n'
         '    "b": {"blame": null, "contended": 51, "contention": 0.5, "held": 0.5,'
-        ' "knocks": 50, "knocks_waited": 25, "lost": null, "max_wait": 0.005,'
+        ' "knocks": 50, "knocks_waited": 25, "lost": null, "max_hold": null, "max_wait": 0.005,'
         ' "method": "exact", "others": null, "processors": null, "run_delay": 0.0, "threads": 4,'
         ' "throttled": null, "used": null, "wait": 0.00001, "wall": 1.0}\n'
         "  }\n"
@@ -150,7 +155,7 @@ DAMAGED: list[tuple[Any, str]] = [
     (encoded(document(schema="1")), 'has schema "1"'),
     (encoded(without("schema")), "has schema null"),
     (encoded(without("machine")), 'the document has no "machine"'),
-    (encoded(document(extra=1)), 'has "extra", which schema 2 does not know'),
+    (encoded(document(extra=1)), 'has "extra", which schema 3 does not know'),
     (encoded(document(created="yesterday")), '"created" of the document is "yesterday"'),
     (encoded(document(created="2025-01-31T12:00:00Z\n")), '"created" of the document'),
     (encoded(document(machine=[])), '"machine" of the document is a list, expected an object'),

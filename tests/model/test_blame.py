@@ -3,7 +3,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.scripted import blamed
+from support.scripted import blamed, reading
 
 from pytest_gilknock.model.blame import (
     ThreadPart,
@@ -169,3 +169,29 @@ def test_threads_have_a_label():
 )
 def test_threads_together_have_a_label(labels, label):
     assert group_label(labels) == label
+
+
+def test_holds_are_grouped_by_place_the_longest_first():
+    inner, caller = (
+        ("/lib/python3.12/zlib.py", 3, "f", "zlib.crc32"),
+        ("/src/a.py", 5, "call", None),
+    )
+    rows = [
+        (((("/src/b.py", 1, "g", None)),), 11, "one", 0.5, 0.02, 30),
+        ((inner, caller), 11, "one", 0.1, 0.03, 4),
+        ((caller,), 12, None, 0.2, 0.05, 5),
+        ((inner, caller), 12, None, 0.04, 0.04, 1),
+    ]
+    found = reading(max_hold=0.05, holds=rows, holds_unseen=2)
+    assert [(hold.line, hold.place.inside, hold.count) for hold in found.holds] == [
+        (5, None, 5),
+        (5, "zlib.crc32", 5),
+        (1, None, 30),
+    ]
+    second = found.holds[1]
+    assert (second.longest, round(second.held, 9)) == (0.04, 0.14)
+    assert [part.label for part in second.threads] == ["one", "worker"]  # by the threads' names
+    plain = found.as_dict()
+    assert (plain["max_hold"], plain["holds_unseen"]) == (0.05, 2)
+    assert plain["holds"][1]["threads"][0] == {"native_id": 11, "name": "one", "held": 0.1}
+    assert plain["holds"][1]["stacks"][0]["frames"][0] == inner

@@ -3,13 +3,14 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.scripted import disabled, raw, reading, sampled
+from support.scripted import AUDITED, disabled, raw, reading, sampled
 
 from pytest_gilknock.model.limits import Limit, judge, parse_wait
 from pytest_gilknock.model.reading import GilReading
 
 CONTENTION = Limit("contention", 0.3, "here")
 MAX_WAIT = Limit("max_wait", 0.02, "here")
+MAX_HOLD = Limit("max_hold", 0.02, "here")
 
 
 @pytest.mark.parametrize(
@@ -154,3 +155,28 @@ def test_knocks_do_not_tell_of_a_thread():
     assert verdict is not None
     assert not verdict.breached
     assert verdict.fact.startswith("max wait of MainThread was not measured: the knocks")
+
+
+def test_a_hold_is_judged_where_holds_were_audited():
+    assert judge(reading(max_hold=0.0), MAX_HOLD) is None
+    assert judge(reading(max_hold=0.02), MAX_HOLD) is None
+    verdict = judge(reading(**AUDITED), MAX_HOLD)
+    assert (verdict.breached, verdict.fact) == (True, "max hold 30.0 ms, limit 20 ms")
+    assert MAX_HOLD.text == "20 ms"
+
+
+@pytest.mark.parametrize(
+    ("measured", "why"),
+    [
+        (raw(), "no knocks could be made"),
+        (raw(blame_method="released", blame_reason="a sandbox"), "a sandbox"),
+        (sampled(50, 25), "the self-test failed"),
+    ],
+)
+def test_holds_that_were_not_audited_are_no_verdict(measured, why):
+    verdict = judge(GilReading.from_raw(measured), MAX_HOLD)
+    assert (verdict.breached, verdict.fact) == (False, f"max hold was not measured: {why}")
+
+
+def test_without_a_gil_no_hold_is_judged():
+    assert not judge(GilReading.from_raw(disabled()), MAX_HOLD).breached

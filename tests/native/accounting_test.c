@@ -48,6 +48,7 @@ enum style {
     COMPUTING,  /* has it until asked to drop it, and wants it straight back */
     GOING_AWAY, /* has it until asked to drop it, then computes without it */
     RESTING,    /* has it until asked to drop it, then sleeps without it */
+    KEEPING,    /* has it for KEPT, whatever it is asked, then sleeps without it */
 };
 
 struct worker {
@@ -69,6 +70,8 @@ static void compute_until_wanted(void) {
     }
 }
 
+#define KEPT (20 * MILLISECOND)
+
 static void *work(void *argument) {
     struct worker *worker = argument;
     diary_begin(&worker->diary, &gil);
@@ -76,6 +79,8 @@ static void *work(void *argument) {
         diary_take(&worker->diary);
         if (worker->style == BLOCKING) {
             compute_for(200 * MICROSECOND);
+        } else if (worker->style == KEEPING) {
+            sleep_for(KEPT);
         } else {
             compute_until_wanted();
         }
@@ -450,8 +455,9 @@ static struct charges_reading charges_of(const struct charges_window *window,
     return charges;
 }
 
+static const struct accounting_reader reader = {aim, look_at, look_at_self, &collecting};
+
 static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
-    const struct accounting_reader reader = {aim, look_at, look_at_self, &collecting};
     struct ledger_window window;
     struct charges_window charged;
     char reason[100];
@@ -473,6 +479,50 @@ static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     stop(WORKERS);
     charges_close(&charged);
     free(reading.threads);
+    reading = read_and_close(&window);
+    free(reading.threads);
+    accounting_look_no_more();
+    CHECK(accounting_intact());
+}
+
+static void test_holds_are_told_of_that_go_on_after_their_thread_was_asked(void) {
+    struct ledger_window window;
+    struct charges_window charged;
+    char reason[100];
+    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    open_window(&window, true);
+    charges_open(&charged, clock_ticks());
+    accounting_audit(true);
+    diary_begin_with_gil(&main_diary, &gil);
+    start(3, (const enum style[]){KEEPING, COMPUTING, BLOCKING});
+    let_others_work(300 * MILLISECOND);
+    stop(3);
+    struct ledger_reading reading = read_window(&window);
+    struct charges_reading charges = charges_of(&charged, &reading, 0);
+    uint64_t kept = 0, others = 0;
+    for (size_t i = 0; i < charges.held.count; i++) {
+        const struct charges_row *row = &charges.held.rows[i];
+        bool keeping = row->thread.native_id == workers[0].diary.native_id;
+        CHECK(row->thread.place == PLACE_IN_HOLD);
+        CHECK(row->knock_waited <= row->waited && row->waited >= row->looks * ACCOUNTING_GRACE_NS);
+        CHECK(!keeping || row->waited >= row->looks * KEPT);
+        *(keeping ? &kept : &others) += row->looks;
+    }
+    CHECK(kept >= 3 && kept <= (uint64_t)workers[0].diary.count);
+    CHECK(others < kept); /* of a thread that was stopped meanwhile */
+    CHECK(charges.holds.count == kept + others + charges.holds.unseen);
+    CHECK(charges.holds.longest >= KEPT && charges.holds.unseen <= 1);
+    CHECK(charges.held.rows[0].knock_waited == charges.holds.longest || charges.holds.unseen != 0);
+    charges_free(&charges);
+    free(reading.threads);
+
+    accounting_audit(false);
+    uint64_t before = charged.holds.count;
+    start(2, (const enum style[]){KEEPING, COMPUTING});
+    let_others_work(60 * MILLISECOND);
+    stop(2);
+    CHECK(charged.holds.count == before);
+    charges_close(&charged);
     reading = read_and_close(&window);
     free(reading.threads);
     accounting_look_no_more();
@@ -770,6 +820,7 @@ int main(void) {
         test_knocks_leave_no_trace();
         test_the_wait_is_charged_to_who_has_the_gil(true);
         test_the_wait_is_charged_to_who_has_the_gil(false);
+        test_holds_are_told_of_that_go_on_after_their_thread_was_asked();
         test_threads_that_ended_are_told_of_by_their_last_name();
         test_threads_that_are_there_already_are_introduced();
         test_a_thread_that_comes_back_from_its_destructors_stands_there_once();

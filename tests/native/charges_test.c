@@ -254,6 +254,40 @@ static void test_a_window_without_a_look_says_so(void) {
     CHECK(charges_longest_known() == UINT64_MAX);
 }
 
+static void test_a_hold_counts_in_the_windows_that_were_open_as_its_thread_was_asked(void) {
+    struct charges_window outer, inner;
+    struct charges_reading reading;
+    const struct charges_known known = {.wait = 0};
+    charges_open(&outer, 100);
+    charges_open(&inner, 200);
+    for (uint64_t i = 0; i < 3; i++) {
+        charges_held(&(struct charges_hold){150, 190, 260 + i, {1, 1, 5}});
+    }
+    charges_held(&(struct charges_hold){150, 210, 500, {1, 1, 6}});
+    charges_held(&(struct charges_hold){220, 230, 900, {2, 2, PLACE_UNKNOWN}});
+    CHECK(charges_read(&outer, &known, &reading) == 0);
+    CHECK(reading.blame.count == 0 && reading.victims.count == 0 && reading.held.count == 2);
+    CHECK(reading.holds.count == 5 && reading.holds.unseen == 1 && reading.holds.longest == 680);
+    const struct charges_row *rows = reading.held.rows;
+    CHECK(rows[0].thread.place == 6 && rows[0].looks == 1 && rows[0].knock_waited == 350);
+    CHECK(rows[1].thread.place == 5 && rows[1].looks == 3 && rows[1].knock_waited == 112);
+    CHECK(rows[1].waited == 110 + 111 + 112);
+    charges_free(&reading);
+    CHECK(charges_read(&inner, &known, &reading) == 0);
+    CHECK(reading.held.count == 1 && reading.held.rows[0].waited == 300);
+    CHECK(reading.holds.count == 2 && reading.holds.unseen == 1);
+    charges_free(&reading);
+    charges_close(&inner);
+    const uint64_t places = CHARGES_TOLD + 10;
+    for (uint32_t i = 0; i < places; i++) {
+        charges_held(&(struct charges_hold){1000, 1001, 2000 + i, {1, 1, 100 + i}});
+    }
+    CHECK(charges_read(&outer, &known, &reading) == 0);
+    CHECK(reading.held.count == CHARGES_TOLD && reading.holds.unseen == 1 + 10 + 3 + 1);
+    charges_free(&reading);
+    charges_close(&outer);
+}
+
 static void test_a_child_begins_anew(void) {
     struct charges_window window;
     struct charges_reading reading;
@@ -276,6 +310,7 @@ int main(void) {
     test_every_reading_adds_up();
     test_rows_without_room_count_as_not_seen();
     test_a_window_without_a_look_says_so();
+    test_a_hold_counts_in_the_windows_that_were_open_as_its_thread_was_asked();
     test_a_child_begins_anew();
     return 0;
 }

@@ -52,6 +52,8 @@ def _a_test(pytester):
             for value in ["20 parsecs", "nan", "inf", "-1ms", "30%", "1e9"]
         ],
         ("gil_max_wait", "20", "'20' has no unit; write '20ms' or '20s'"),
+        ("gil_max_hold", "20", "'20' has no unit; write '20ms' or '20s'"),
+        ("gil_max_hold", "20ms@MainThread", f"'20ms@MainThread' {DURATION_FORM}"),
         ("gil_max_wait", "20@MainThread", "'20' has no unit; write '20ms' or '20s'"),
         (
             "gil_max_wait",
@@ -87,6 +89,7 @@ def test_option_or_ini_key(pytester, option, value, form, where):
         ("gil_knock_interval", "1us", "'1us' is not a time from 100us to 10s, or 'off'"),
         ("gil_knock_interval", "50", "'50' has no unit; write '50ms' or '50s', or 'off'"),
         ("gil_knock_interval", "often", f"'often' {DURATION_FORM}, or 'off'"),
+        ("gil_audit", "perhaps", "ini key gil_audit: invalid truth value 'perhaps'; write true"),
         (
             "gil_report",
             "maybe",
@@ -133,6 +136,9 @@ MARKERS = [
     ("max_gil_wait('20ms@MainThread')", f"'20ms@MainThread' {DURATION_FORM}"),
     ("max_gil_wait('20ms', 'MainThread')", "unknown argument 'MainThread'; write @pytest.mark.max"),
     ("max_gil_contention(0.1, thread='MainThread')", "unknown argument thread; write"),
+    ("max_gil_hold(20)", "20 has no unit; write '20ms' or '20s'"),
+    ("max_gil_hold('20ms', thread='MainThread')", "unknown argument thread; write"),
+    ("max_gil_hold()", 'the limit is missing; write @pytest.mark.max_gil_hold("20ms")'),
     ("max_gil_wait()", 'the limit is missing; write @pytest.mark.max_gil_wait("20ms")'),
 ]
 
@@ -142,6 +148,22 @@ def test_marker(pytester, marker, form):
     path = pytester.makepyfile(TEST.format(marker=f"@pytest.mark.{marker}"))
     name = marker.split("(")[0]
     assert_refused(pytester, f"marker {name} on {path.name}::test_it: {form}")
+
+
+@pytest.mark.parametrize(
+    ("option", "marker", "place"),
+    [
+        ("--gil-audit", "", "--gil-audit"),
+        ("--gil-max-hold=20ms", "", "--gil-max-hold"),
+        ("--gil-compare=latest --gil-compare-fail=max_hold:5ms", "", "--gil-compare-fail"),
+        ("", "@pytest.mark.max_gil_hold('20ms')", "marker max_gil_hold on *::test_it"),
+    ],
+)
+def test_holds_are_not_audited_without_knocks(pytester, option, marker, place):
+    pytester.makepyfile(TEST.format(marker=marker))
+    pytester.makeini("[pytest]\ngil_knock_interval = off\n")
+    result = assert_refused(pytester, "holds are audited by knocks", *option.split())
+    result.stderr.fnmatch_lines([f"ERROR: {place}: *gil_knock_interval is 'off'*'50ms'*"])
 
 
 def test_every_bad_marker_is_told_at_once(pytester):

@@ -96,14 +96,14 @@ def test_github_action_benchmark_takes_a_list_of_named_values() -> None:
         ]
     ]
     assert [bench["name"] for bench in benches if "::s" not in bench["name"]] == [
-        f"test_a.py::t[\\x07] {metric}" for metric in METRICS
+        f"test_a.py::t[\\x07] {metric}" for metric in METRICS if metric != "max_hold"
     ]
 
 
 def test_openmetrics_is_read_by_the_parser_of_prometheus() -> None:
     made = results()
     awkward = 'test_b.py::t["\\\\|{}\u00fc\\n]'
-    made.add(awkward, "passed", {"phase": "call", "raw": raw(wait=0.125)})
+    made.add(awkward, "passed", {"phase": "call", "raw": raw(wait=0.125, max_hold=0.03)})
     text = "".join(find("openmetrics").write(made))
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert {name: (family.type, family.unit) for name, family in families.items()} == {
@@ -111,7 +111,10 @@ def test_openmetrics_is_read_by_the_parser_of_prometheus() -> None:
         "gilknock_wait_seconds": ("gauge", "seconds"),
         "gilknock_max_wait_seconds": ("gauge", "seconds"),
         "gilknock_contended": ("gauge", ""),
+        "gilknock_max_hold_seconds": ("gauge", "seconds"),
     }
+    holds = families["gilknock_max_hold_seconds"].samples
+    assert [sample.value for sample in holds] == [0.03]  # the others were not audited
     waits = {
         sample.labels["test"]: sample.value for sample in families["gilknock_wait_seconds"].samples
     }

@@ -44,10 +44,19 @@ def document(*tests):
             ],
             victims=[],
         ),
+        raw(
+            max_hold=0.03,
+            holds_unseen=2,
+            holds=[
+                (STACK, 12, "worker", 0.125, 0.03, 4),
+                (STACK, 13, None, 0.0625, 0.02, 2),
+                (OTHER, 12, "worker", 0.01, 0.01, 1),
+            ],
+        ),
         sampled(20, 9),
         disabled(),
     ],
-    ids=["exact", "longest", "blame", "sampled", "disabled"],
+    ids=["exact", "longest", "blame", "holds", "sampled", "disabled"],
 )
 def test_a_reading_is_read_back_as_it_was(reading):
     before = GilReading.from_raw(reading)
@@ -104,9 +113,12 @@ def test_a_run_is_read_back():
 
 def test_a_file_without_what_came_later_is_read():
     old = document(("a", measured(raw())))
-    del old["root"], old["doubts"], old["stalls"], old["tests"][0]["reading"]["wait_histogram"]
+    del old["root"], old["doubts"], old["stalls"]
+    for later in ("wait_histogram", "max_hold", "holds", "holds_unseen"):
+        del old["tests"][0]["reading"][later]
     (test,) = results_of(old, "gil.json").everything()
     assert test.reading.wait_histogram is None
+    assert (test.reading.max_hold, test.reading.holds) == (None, ())
     assert test.reading.wait == 0.25
 
 

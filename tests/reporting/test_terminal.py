@@ -1,7 +1,18 @@
 import pytest
-from support.scripted import blamed, breach, disabled, locks, measured, raw, sampled, totals
+from support.scripted import (
+    AUDITED,
+    blamed,
+    breach,
+    disabled,
+    locks,
+    measured,
+    raw,
+    sampled,
+    totals,
+)
 
 from pytest_gilknock.render.lines import Line
+from pytest_gilknock.reporting import terminal
 from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.terminal import BUSY_ALONE, section
 
@@ -274,3 +285,43 @@ def test_the_places_most_waited_for_over_all_tests():
 def test_no_places_where_nothing_waited():
     lines = texts(results_of(("a", measured(raw(wait=0.0, blame=[], victims=[])))))
     assert not [line for line in lines if "over all tests" in line]
+
+
+def audit_of(*readings, width=90, top=10):
+    results = results_of(*((f"t{n}", measured(one)) for n, one in enumerate(readings)))
+    results.top = top
+    return [line.text for line in terminal.audit_lines(results, width)]
+
+
+AUDIT_END = (
+    "Audit: 50 knocks held the GIL for 1.20 ms; each makes a thread that computes let go once"
+)
+
+
+def test_the_audit_lists_native_calls_that_keep_the_gil():
+    other = ((("/src/other.py", 1, "x", None),), 11, "MainThread", 0.2, 0.01, 20)
+    second = raw(max_hold=0.03, holds=[*AUDITED["holds"], other], holds_unseen=1)
+    assert audit_of(raw(**AUDITED), second) == [
+        "longest  holds    held  tests  native calls that keep the GIL          thread",
+        "30.0 ms      8  160 ms      2  /src/app/native.py:5 call > zlib.crc32  worker",
+        "10.0 ms     20  200 ms      1  /src/other.py:1 x                       MainThread",
+        "(1 more hold whose place is not known)",
+        AUDIT_END,
+    ]
+    assert audit_of(raw(**AUDITED), second, top=1)[2] == (
+        "(1 more place. Use --gil-top=0 to show all.)"
+    )
+
+
+def test_the_audit_says_that_there_was_none_or_no_audit():
+    none = "No native call kept the GIL: each hold ended when a thread asked for it."
+    assert audit_of(raw(max_hold=0.0)) == [none, AUDIT_END]
+    assert audit_of(sampled(9, 3)) == ["No holds of the GIL were audited: the self-test failed"]
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_audit_fits_the_terminal_and_keeps_line_numbers(width):
+    deep = ("/src/" + "x" * 60 + ".py", 12345, "f" * 60, None)
+    lines = audit_of(raw(max_hold=0.03, holds=[((deep,), 12, "w" * 50, 0.1, 0.03, 4)]), width=width)
+    assert all(len(line) <= max(width, len(AUDIT_END)) for line in lines)
+    assert ":12345" in lines[1]

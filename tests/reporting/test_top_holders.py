@@ -1,4 +1,4 @@
-from support.scripted import blamed, disabled, raw
+from support.scripted import AUDITED, blamed, disabled, raw, sampled
 
 from pytest_gilknock.reporting import top_holders
 from pytest_gilknock.reporting.top_holders import TopHolders
@@ -59,3 +59,43 @@ def test_a_place_is_json_ready():
         "tests": 1,
         "threads": ["worker"],
     }
+
+
+def test_holds_are_summed_over_tests():
+    longer = ((("/src/app/native.py", 5, "call", "zlib.crc32"),), 11, "MainThread", 0.05, 0.05, 1)
+    other = ((("/src/x.py", 1, "x", None),), 11, "MainThread", 0.2, 0.01, 20)
+    top = run(
+        raw(**AUDITED), raw(), raw(max_hold=0.05, holds=[longer, longer, other], holds_unseen=3)
+    )
+    first, second = top.holds.most(0)
+    assert (first.longest, first.count, first.tests) == (0.05, 6, 2)
+    assert (round(first.held, 9), first.thread_label) == (0.18, "MainThread and 1 more")
+    assert second.as_dict() == {
+        "file": "/src/x.py",
+        "line": 1,
+        "function": "x",
+        "inside": None,
+        "longest": 0.01,
+        "count": 20,
+        "held": 0.2,
+        "tests": 1,
+        "threads": ["MainThread"],
+    }
+    assert (top.holds.audited, top.holds.unseen) == (2, 3)
+    assert [hold.count for hold in top.holds.most(1)] == [6]
+
+
+def test_why_holds_were_not_audited_is_kept():
+    assert run(sampled(9, 3), disabled()).holds.why_not == "the self-test failed"
+    assert run(raw()).holds.why_not == "no knocks could be made"
+    assert run(raw(max_hold=0.0)).holds.why_not is None
+
+
+def test_holds_that_are_forgotten_are_counted(monkeypatch):
+    monkeypatch.setattr(top_holders, "MOST_PLACES", 10)
+    rows = [((("/a.py", n, "f", None),), 1, None, float(n), float(n), 2) for n in range(1, 26)]
+    top = run(*(raw(max_hold=row[4], holds=[row]) for row in rows))
+    kept = top.holds.most(0)
+    assert len(kept) <= 10
+    assert 2 * len(kept) + top.holds.unseen == 50
+    assert kept[0].place.frame.line == 25

@@ -88,6 +88,9 @@ def reading(**changes: Any) -> GilReading:
         "run_delay": None,
         "machine": None,
         "locks": LockReading.from_raw("not asked for"),
+        "max_hold": None,
+        "holds": (),
+        "holds_unseen": 0,
     }
     return GilReading(**{**values, **changes})
 

@@ -93,9 +93,19 @@ def raw(**changes: Any) -> RawReading:
         "run_delay": 0.0,
         "machine": (2.0, 1.25, 0.0, 0.0, None),
         "locks": "not asked for",
+        "max_hold": None,
+        "holds": [],
+        "holds_unseen": 0,
     }
     assert not changes.keys() - reading.keys()
     return {**reading, **changes}  # type: ignore[typeddict-item]
+
+
+AUDITED: dict[str, Any] = {
+    "max_hold": 0.03,
+    "holds": [((("/src/app/native.py", 5, "call", "zlib.crc32"),), 12, "worker", 0.08, 0.03, 4)],
+}
+"""What an audit adds to an exact reading: four holds at one place."""
 
 
 def sampled(

@@ -31,6 +31,7 @@ class JsonReport(FileReport):
             "run": {"contention": summary.contention, **summary._asdict()},
             "root": results.root,
             "doubts": [line.text for line in doubts(results)],
+            "holds": [hold.as_dict() for hold in results.places.holds.most(0)],
             "stalls": [{**stall._asdict(), "place": stall.place} for stall in results.stalls],
         }
         tests = (json.dumps(_test(entry)) for entry in results.everything())
