@@ -15,18 +15,7 @@ import nox
 ROOT = Path(__file__).parent
 
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "docs", "coverage", "coverage_c", "core"]
-
-# The tests of the Python's logic: without those that judge numbers by the clock or run for long in
-# other processes, and without those that run the same lines beside many other plugins or in docs.
-LOGIC = ["tests"] + [
-    f"--ignore=tests/{name}"
-    for name in (
-        *("core", "isolated", "native", "browser", "docs", "demo", "convoy_demo"),
-        *("test_benchmarks.py", "test_packaging.py"),
-        *("plugin/test_neighbours.py", "plugin/test_tracebacks.py"),
-    )
-]
+nox.options.sessions = ["lint", "docs", "coverage_c", "core"]
 
 # Says "X.Y[t]" of a CPython that can build the extension and be tested with it.
 VERSION = """
@@ -135,21 +124,6 @@ def docs(session: nox.Session) -> None:
     """The documentation's pages, into docs/_build; no warning, no reference that leads nowhere."""
     session.install("-e", ".[docs]")
     session.run("sphinx-build", "-q", "-W", "-n", "--keep-going", "docs", "docs/_build")
-
-
-@nox.session
-def coverage(session: nox.Session) -> None:
-    """Which lines of the Python the tests run, in this process and in those they start."""
-    session.install("-e", ".[test,coverage]")
-    session.run("coverage", "erase")
-    session.run(
-        *("coverage", "run", "-m", "pytest", "-q", "-nauto", *LOGIC, *session.posargs),
-        success_codes=MEASURING,
-    )
-    session.run("coverage", "combine", "--quiet", silent=True)
-    for unreadable in ROOT.glob(".coverage.*"):  # of a process whose disk was full
-        unreadable.unlink()
-    session.run("coverage", "report", "--fail-under=90")
 
 
 @nox.session
