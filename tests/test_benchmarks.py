@@ -26,7 +26,7 @@ def test_a_quick_run_ends_well(program: str, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     command = [sys.executable, f"{program}.py", "--quick", "--json", str(figures)]
     done = subprocess.run(
-        command, cwd=BENCHMARKS, capture_output=True, text=True, timeout=180, check=False
+        command, cwd=BENCHMARKS, capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(figures.read_text())

@@ -10,9 +10,7 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-JUDGED_BY_THE_CLOCK = tuple(
-    TESTS / name for name in ("core", "isolated", "docs/test_recorded.py", "test_benchmarks.py")
-)
+JUDGED_BY_THE_CLOCK = tuple(TESTS / name for name in ("core", "isolated", "docs/test_recorded.py"))
 
 
 def is_judged_by_the_clock(item: pytest.Item) -> bool:
