@@ -59,6 +59,7 @@ def _columns(baseline: Baseline) -> list[Column]:
                 [metric.unit.printed(entry.metrics[metric.name]) for _, entry in tests],
             )
             for metric in METRICS.values()
+            if metric.shown or any(entry.metrics[metric.name] is not None for _, entry in tests)
         ),
         Column("method", [entry.method for _, entry in tests]),
         Column("test", [printable(nodeid) for nodeid, _ in tests], right=False),
