@@ -445,8 +445,8 @@ static struct charges_thread somebody(const struct ledger_slot *slot) {
  * is no thread of the program to look at, or nothing is watched any more: what is read of the
  * interpreter may be gone then. */
 static bool look_at_holder(pthread_mutex_t *mutex, struct charges_thread *holder) {
-    if (hooks.base == NO_TARGET || !is_taken() || ledger.holder == NULL ||
-        ledger.holder->internal) {
+    if (__atomic_load_n(&hooks.base, __ATOMIC_RELAXED) == NO_TARGET || !is_taken() ||
+        ledger.holder == NULL || ledger.holder->internal) {
         return false;
     }
     struct stack_aim aim;

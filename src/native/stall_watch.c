@@ -247,7 +247,8 @@ int stall_watch_start(const struct stall_watch_options *options) {
 
 void stall_watch_stop(void) {
     stop_thread();
-    watch.options.asked = NULL;
+    /* A knock may still be answered. */
+    __atomic_store_n(&watch.options.asked, NULL, __ATOMIC_RELAXED);
 }
 
 void stall_watch_pause(void) { stop_thread(); }
@@ -269,7 +270,8 @@ void stall_watch_label(const char *label, size_t size) {
 }
 
 void stall_watch_answered(uint64_t when_asked, uint64_t now) {
-    if (watch.options.asked == NULL || clock_elapsed(when_asked, now) < watch.timeout) {
+    if (__atomic_load_n(&watch.options.asked, __ATOMIC_RELAXED) == NULL ||
+        clock_elapsed(when_asked, now) < watch.timeout) {
         return;
     }
     pthread_mutex_lock(&watch.mutex);
