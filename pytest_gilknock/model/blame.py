@@ -113,10 +113,7 @@ class _AtPlace:
     def where(self) -> dict[str, object]:
         """The frame the row is named by, its threads and its stacks, JSON-ready."""
         return {
-            "file": self.file,
-            "line": self.line,
-            "function": self.function,
-            "inside": self.place.inside,
+            **self.place.as_dict(),
             "threads": [thread._asdict() for thread in self.threads],
             "stacks": [stack._asdict() for stack in self.stacks],
         }

@@ -74,6 +74,11 @@ class Place(NamedTuple):
         """The place whatever runs inside: what places are summed up by."""
         return self if self.frame is None else Place(self.frame, None)
 
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON-ready data; without a frame the file is empty and the line 0."""
+        file, line, function, _ = self.frame or Frame("", 0, "")
+        return {"file": file, "line": line, "function": function, "inside": self.inside}
+
 
 def stack_of(raw: RawStack) -> Stack:
     """Return the frames of a stack as it travels."""

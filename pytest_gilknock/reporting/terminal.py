@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
@@ -30,6 +30,7 @@ from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stack import Place
+    from pytest_gilknock.reporting.top_holders import TopHold, TopPlace
 
 STALLS_SHOWN = 10
 _BELOW = " " * 8 + "held by "
@@ -151,6 +152,11 @@ def _places(head: str, places: list[Place | None], root: str) -> Column:
     return Column(head, cells, right=False, cut=cut)
 
 
+def _thread_labels(places: Sequence[TopPlace | TopHold]) -> Column:
+    labels = [printable(place.thread_label) for place in places]
+    return Column("thread", labels, right=False, cut=_cut_threads)
+
+
 def _cut_threads(row: int, label: str, width: int) -> str:
     """Cut the first name of ``pool-0 and 4 more``."""
     name, joint, others = label.partition(" and ")
@@ -216,12 +222,7 @@ def top_places(results: Results, width: int) -> Iterator[Line]:
             Column("share", [_percent(place.waited, results.places.wait) for place in most]),
             Column("tests", [str(place.tests) for place in most]),
             _places(head, [place.place for place in most], results.root),
-            Column(
-                "thread",
-                [printable(place.thread_label) for place in most],
-                right=False,
-                cut=_cut_threads,
-            ),
+            _thread_labels(most),
         ]
         heads, *rows = text_table(columns, width)
         yield Line(heads, bold=True)
@@ -244,12 +245,7 @@ def audit_lines(results: Results, width: int) -> Iterator[Line]:
         Column("held", [units.seconds(hold.held) for hold in most]),
         Column("tests", [str(hold.tests) for hold in most]),
         _places("native calls that keep the GIL", [hold.place for hold in most], results.root),
-        Column(
-            "thread",
-            [printable(hold.thread_label) for hold in most],
-            right=False,
-            cut=_cut_threads,
-        ),
+        _thread_labels(most),
     ]
     if most:
         head, *rows = text_table(columns, width)

@@ -54,22 +54,12 @@ class TopPlace:
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON-ready data."""
         return {
-            **_where(self.place),
+            **self.place.as_dict(),
             "waited": self.waited,
             "looks": self.looks,
             "tests": self.tests,
             "threads": sorted(self.threads),
         }
-
-
-def _where(place: Place) -> dict[str, object]:
-    frame = place.frame
-    return {
-        "file": frame.file if frame else "",
-        "line": frame.line if frame else 0,
-        "function": frame.function if frame else "",
-        "inside": place.inside,
-    }
 
 
 class TopPlaces:
@@ -147,7 +137,7 @@ class TopHold:
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON-ready data."""
         return {
-            **_where(self.place),
+            **self.place.as_dict(),
             "longest": self.longest,
             "count": self.count,
             "held": self.held,
