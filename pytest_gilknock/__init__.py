@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_gilknock.api import Gilknock, GilNotMeasuredWarning, assert_releases_gil, measure
     from pytest_gilknock.knockknock import KnockKnock
-    from pytest_gilknock.model.blame import Blame, Hold, LongestWait, StackPart, ThreadPart, Victim
+    from pytest_gilknock.model.blame import Blame, Hold, StackPart, ThreadPart, Victim
     from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits, TypeWaits
+    from pytest_gilknock.model.longest_wait import LongestWait
     from pytest_gilknock.model.machine import MachineLoad
     from pytest_gilknock.model.reading import GilReading, Latency, ThreadReading
     from pytest_gilknock.model.stack import Frame, Place
@@ -53,7 +54,7 @@ _MODULES = {
     "Blame": "model.blame",
     "Frame": "model.stack",
     "Place": "model.stack",
-    "LongestWait": "model.blame",
+    "LongestWait": "model.longest_wait",
     "StackPart": "model.blame",
     "ThreadPart": "model.blame",
     "Victim": "model.blame",

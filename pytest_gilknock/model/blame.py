@@ -1,14 +1,15 @@
-"""Who held the GIL while others waited, and who waited: grouped by place. Pure."""
+"""Who held the GIL while others waited, who waited, and who kept it though asked. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pytest_gilknock.model.stack import (
     Frame,
+    Names,
     Place,
     Stack,
     common_place,
@@ -18,13 +19,7 @@ from pytest_gilknock.model.stack import (
 )
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import (
-        RawBlame,
-        RawHold,
-        RawLongestWait,
-        RawStack,
-        RawVictim,
-    )
+    from pytest_gilknock.model.wire import RawBlame, RawHold, RawStack, RawVictim
 
 LEAST_SHARE = 0.01
 """A place below this share of the wait is counted, not listed."""
@@ -232,60 +227,14 @@ class Hold(_AtPlace):
         return {"held": self.held, "longest": self.longest, "count": self.count, **where}
 
 
-@dataclass(frozen=True, slots=True)
-class LongestWait:
-    """Whose the longest single wait was, and who held the GIL meanwhile."""
-
-    waited: float
-    """How long it was (s), as far as it lies in the window."""
-
-    began: float
-    """When it began, in seconds after the window opened; 0 if that was before."""
-
-    is_knock: bool
-    """Whether it was a knock of the plugin's, not a thread of the program."""
-
-    native_id: int
-    """The kernel's id of the thread that waited."""
-
-    thread_name: str | None
-    """The name of that thread; None where it could not be learned."""
-
-    stack: Stack
-    """Where it waited; empty where that is not known, and for a knock."""
-
-    holder_stack: Stack
-    """Where the holder of the GIL stood; empty where nobody looked."""
-
-    holder_native_id: int
-    """The kernel's id of the holder; 0 where unknown."""
-
-    holder_thread_name: str | None
-    """The name of the holder's thread; None where it could not be learned."""
-
-    @property
-    def thread_label(self) -> str:
-        """Who waited."""
-        return "a knock" if self.is_knock else thread_label(self.thread_name, self.native_id)
-
-    @property
-    def holder_label(self) -> str:
-        """The holder's thread."""
-        return thread_label(self.holder_thread_name, self.holder_native_id)
-
-
-Names = dict[int, str | None]
-"""Names of threads by native id; some are learned only after a row was made."""
+Row = TypeVar("Row", "RawBlame", "RawVictim")  # a RawHold has the types of a RawVictim
 
 
 def blame_of(rows: Iterable[RawBlame], names: Names) -> tuple[Blame, ...]:
     """Group rows of blame by their lines; the one most waited for first."""
-    grouped: dict[Place, list[RawBlame]] = {}
-    for row in rows:
-        grouped.setdefault(place_of(stack_of(row[0])).line, []).append(row)
     found = [
         Blame(
-            _common(line, ((row[0], row[3] or row[5]) for row in part)),
+            place,
             sum(row[3] for row in part),
             sum(row[4] for row in part),
             sum(row[5] for row in part),
@@ -293,65 +242,27 @@ def blame_of(rows: Iterable[RawBlame], names: Names) -> tuple[Blame, ...]:
             _threads(((row[1], row[2], row[3], row[5]) for row in part), names),
             _stacks((row[0], row[3], row[5]) for row in part),
         )
-        for line, part in grouped.items()
+        for place, part in _by_line(rows, lambda row: row[3] or row[5])
     ]
     return tuple(sorted(found, key=lambda blame: (-blame.waited, -blame.knock_waited)))
 
 
 def victims_of(rows: Iterable[RawVictim], names: Names) -> tuple[Victim, ...]:
     """Group victims by their lines; the one where most was waited first."""
-    grouped: dict[Place, list[RawVictim]] = {}
-    for row in rows:
-        grouped.setdefault(place_of(stack_of(row[0])).line, []).append(row)
     found = [
-        Victim(
-            _common(line, ((row[0], row[3]) for row in part)),
-            sum(row[3] for row in part),
-            max(row[4] for row in part),
-            sum(row[5] for row in part),
-            _threads(((row[1], row[2], row[3], 0.0) for row in part), names),
-            _stacks((row[0], row[3], 0.0) for row in part),
-        )
-        for line, part in grouped.items()
+        Victim(place, *_time_longest_count(part), *_threads_and_stacks(part, names))
+        for place, part in _by_line(rows, lambda row: row[3])
     ]
     return tuple(sorted(found, key=lambda victim: -victim.waited))
 
 
 def holds_of(rows: Iterable[RawHold], names: Names) -> tuple[Hold, ...]:
     """Group holds by place; the place of the longest one first."""
-    grouped: dict[Place, list[RawHold]] = {}
-    for row in rows:
-        grouped.setdefault(place_of(stack_of(row[0])), []).append(row)
     found = [
-        Hold(
-            place,
-            sum(row[3] for row in part),
-            max(row[4] for row in part),
-            sum(row[5] for row in part),
-            _threads(((row[1], row[2], row[3], 0.0) for row in part), names),
-            _stacks((row[0], row[3], 0.0) for row in part),
-        )
-        for place, part in grouped.items()
+        Hold(place, *_time_longest_count(part), *_threads_and_stacks(part, names))
+        for place, part in _by_place(rows).items()
     ]
     return tuple(sorted(found, key=lambda hold: -hold.longest))
-
-
-def longest_wait_of(raw: RawLongestWait | None, names: Names) -> LongestWait | None:
-    """Return whose the longest wait was; None without any."""
-    if raw is None:
-        return None
-    waited, began, is_knock, thread, name, stack, holder_stack, holder, holder_name = raw
-    return LongestWait(
-        waited=waited,
-        began=began,
-        is_knock=is_knock,
-        native_id=thread,
-        thread_name=name or names.get(thread),
-        stack=stack_of(stack),
-        holder_stack=stack_of(holder_stack),
-        holder_native_id=holder,
-        holder_thread_name=holder_name or names.get(holder),
-    )
 
 
 def listed(blame: Iterable[Blame], wait: float | None) -> list[Blame]:
@@ -377,12 +288,34 @@ def listed(blame: Iterable[Blame], wait: float | None) -> list[Blame]:
     return sorted(found, key=lambda row: -row.knock_waited) or rows[:1]
 
 
-def _common(line: Place, parts: Iterable[tuple[RawStack, float]]) -> Place:
-    insides: dict[str | None, float] = {}
-    for stack, weight in parts:
-        inside = place_of(stack_of(stack)).inside
-        insides[inside] = insides.get(inside, 0.0) + weight
-    return common_place(line, insides)
+def _by_place(rows: Iterable[Row]) -> dict[Place, list[Row]]:
+    found: dict[Place, list[Row]] = {}
+    for row in rows:
+        found.setdefault(place_of(stack_of(row[0])), []).append(row)
+    return found
+
+
+def _by_line(
+    rows: Iterable[Row], weight: Callable[[Row], float]
+) -> Iterator[tuple[Place, list[Row]]]:
+    """Yield the rows of each line, with the place that they are called together."""
+    lines: dict[Place, dict[str | None, list[Row]]] = {}
+    for place, part in _by_place(rows).items():
+        lines.setdefault(place.line, {})[place.inside] = part
+    for line, insides in lines.items():
+        weights = {inside: sum(map(weight, part)) for inside, part in insides.items()}
+        yield common_place(line, weights), [row for part in insides.values() for row in part]
+
+
+def _time_longest_count(part: list[RawVictim]) -> tuple[float, float, int]:
+    return sum(row[3] for row in part), max(row[4] for row in part), sum(row[5] for row in part)
+
+
+def _threads_and_stacks(
+    part: list[RawVictim], names: Names
+) -> tuple[tuple[ThreadPart, ...], tuple[StackPart, ...]]:
+    threads = _threads(((row[1], row[2], row[3], 0.0) for row in part), names)
+    return threads, _stacks((row[0], row[3], 0.0) for row in part)
 
 
 def _threads(

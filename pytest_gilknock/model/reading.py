@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pytest_gilknock.model.blame import (
-    Blame,
-    Hold,
-    LongestWait,
-    Victim,
-    blame_of,
-    holds_of,
-    longest_wait_of,
-    victims_of,
-)
+from pytest_gilknock.model.blame import Blame, Hold, Victim, blame_of, holds_of, victims_of
 from pytest_gilknock.model.locks import LockReading
+from pytest_gilknock.model.longest_wait import LongestWait, longest_wait_of
 from pytest_gilknock.model.machine import MachineLoad
 from pytest_gilknock.model.stack import thread_label
 

@@ -55,6 +55,10 @@ Stack = tuple[Frame, ...]
 """Frames, innermost first; empty for a thread that runs no Python code."""
 
 
+Names = dict[int, str | None]
+"""Names of threads by native id; some are learned only after a stack was seen."""
+
+
 class Place(NamedTuple):
     """What a stack is called in a row: its first own frame, and what that one waits for inside."""
 

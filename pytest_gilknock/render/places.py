@@ -16,7 +16,8 @@ from pytest_gilknock.model.stack import Frame, Place, Stack, place_of, shorten
 from pytest_gilknock.render.format import keep_end, keep_start, printable
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.blame import Blame, LongestWait
+    from pytest_gilknock.model.blame import Blame
+    from pytest_gilknock.model.longest_wait import LongestWait
     from pytest_gilknock.model.reading import GilReading
 
 NO_FRAME = "(no Python frame)"

@@ -7,22 +7,43 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pytest_gilknock.model.blame import LEAST_LOOKS, LEAST_SHARE, group_label
 from pytest_gilknock.model.stack import Place, common_place, place_of, stack_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from pytest_gilknock.model.wire import RawHold, RawReading, RawStack
+    from pytest_gilknock.model.wire import RawReading, RawStack
 
 MOST_PLACES = 2_000
-"""How many places are kept; beyond, the half that is waited for least is forgotten, and counted."""
+"""How many places are kept; beyond, the half with the least is forgotten, and counted."""
 
 
 @dataclass(slots=True)
-class TopPlace:
+class _Total:
+    """What the rows of one place add up to."""
+
+    tests: int = field(default=0, kw_only=True)
+    """In how many measured phases of tests."""
+
+    threads: set[str] = field(default_factory=set, kw_only=True)
+    """Labels of its threads."""
+
+    @property
+    def thread_label(self) -> str:
+        """What its threads are called together."""
+        return group_label(sorted(self.threads))
+
+    @property
+    def tests_and_threads(self) -> dict[str, object]:
+        """These two, JSON-ready."""
+        return {"tests": self.tests, "threads": sorted(self.threads)}
+
+
+@dataclass(slots=True)
+class TopPlace(_Total):
     """What one line adds up to."""
 
     line: Place
@@ -35,40 +56,86 @@ class TopPlace:
     looks: int = 0
     """How many looks found a holder there; of a victim, how many waits were seen there."""
 
-    tests: int = 0
-    """In how many measured phases of tests."""
-
-    threads: set[str] = field(default_factory=set)
-    """Labels of its threads."""
-
     @property
     def place(self) -> Place:
         """Where it is, and what ran inside most."""
         return common_place(self.line, self.insides)
 
-    @property
-    def thread_label(self) -> str:
-        """What its threads are called together."""
-        return group_label(sorted(self.threads))
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON-ready data."""
+        sums = {"waited": self.waited, "looks": self.looks}
+        return {**self.place.as_dict(), **sums, **self.tests_and_threads}
+
+
+@dataclass(slots=True)
+class TopHold(_Total):
+    """What the holds at one place add up to that went on although the GIL was asked for."""
+
+    place: Place
+    longest: float = 0.0
+    """The longest of them (s)."""
+
+    count: int = 0
+    held: float = 0.0
+    """All of them together (s)."""
 
     def as_dict(self) -> dict[str, object]:
         """Return it as JSON-ready data."""
-        return {
-            **self.place.as_dict(),
-            "waited": self.waited,
-            "looks": self.looks,
-            "tests": self.tests,
-            "threads": sorted(self.threads),
-        }
+        sums = {"longest": self.longest, "count": self.count, "held": self.held}
+        return {**self.place.as_dict(), **sums, **self.tests_and_threads}
+
+
+T = TypeVar("T", bound=_Total)
+
+
+class _Totals(Generic[T]):
+    """Totals by place; takes bounded memory however many there are.
+
+    ``make`` returns one without any row, ``size`` what the largest are kept and shown by.
+    """
+
+    def __init__(self, make: Callable[[Place], T], size: Callable[[T], float]) -> None:
+        self._make = make
+        self._size = size
+        self._totals: dict[Place, T] = {}
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+    def most(self, number: int) -> list[T]:
+        """Return the largest, at most ``number`` of them; 0 for all."""
+        return heapq.nlargest(number or len(self), self._totals.values(), key=self._size)
+
+    def at(self, place: Place, thread: str | None, seen: set[Place]) -> T:
+        """Return the total to which a row of a test is to be added; ``seen`` are its other places.
+
+        ``thread`` is the name of the row's thread.
+        """
+        total = self._totals.get(place)
+        if total is None:
+            total = self._totals[place] = self._make(place)
+        total.tests += place not in seen
+        total.threads.add(thread or "unnamed threads")
+        seen.add(place)
+        return total
+
+    def forget_half(self) -> list[T]:
+        """Forget the smaller half where there are too many, and return what it was."""
+        if len(self) <= MOST_PLACES:
+            return []
+        kept = {id(total) for total in self.most(MOST_PLACES // 2)}
+        before = self._totals
+        self._totals = {place: one for place, one in before.items() if id(one) in kept}
+        return [one for one in before.values() if id(one) not in kept]
 
 
 class TopPlaces:
-    """Sums over places; takes bounded memory however many there are."""
+    """Sums over lines that kept others waiting, or that waited."""
 
     def __init__(self) -> None:
         self.forgotten = 0
         """How many places had too little to be kept."""
-        self._places: dict[Place, TopPlace] = {}
+        self._totals = _Totals(TopPlace, lambda total: total.waited)
 
     def add(self, parts: Iterable[tuple[RawStack, int, str | None, float, int]]) -> None:
         """Add one test: (stack, native thread id, thread name, waited, looks) of each row."""
@@ -77,26 +144,15 @@ class TopPlaces:
             if waited <= 0.0:
                 continue
             place = place_of(stack_of(stack))
-            total = self._places.setdefault(place.line, TopPlace(place.line))
+            total = self._totals.at(place.line, name, seen)
             total.insides[place.inside] = total.insides.get(place.inside, 0.0) + waited
             total.waited += waited
             total.looks += looks
-            total.tests += place.line not in seen
-            total.threads.add(name or "unnamed threads")
-            seen.add(place.line)
-        if len(self._places) > MOST_PLACES:
-            self._forget_half()
-
-    def _forget_half(self) -> None:
-        kept = self.most(MOST_PLACES // 2)
-        self.forgotten += len(self._places) - len(kept)
-        self._places = {total.line: total for total in kept}
+        self.forgotten += len(self._totals.forget_half())
 
     def most(self, number: int) -> list[TopPlace]:
         """Return the places most waited for, at most ``number`` of them; 0 for all."""
-        return heapq.nlargest(
-            number or len(self._places), self._places.values(), key=lambda total: total.waited
-        )
+        return self._totals.most(number)
 
     def listed(self, number: int, wait: float) -> tuple[list[TopPlace], int]:
         """Return the places worth a line, at most ``number`` (0: all), and how many are left.
@@ -108,46 +164,11 @@ class TopPlaces:
             for total in self.most(number)
             if total.looks >= LEAST_LOOKS and total.waited >= LEAST_SHARE * wait
         ]
-        return worth, len(self._places) + self.forgotten - len(worth)
-
-
-@dataclass(slots=True)
-class TopHold:
-    """What the holds at one place add up to that went on although the GIL was asked for."""
-
-    place: Place
-    longest: float = 0.0
-    """The longest of them (s)."""
-
-    count: int = 0
-    held: float = 0.0
-    """All of them together (s)."""
-
-    tests: int = 0
-    """In how many measured phases of tests."""
-
-    threads: set[str] = field(default_factory=set)
-    """Labels of its threads."""
-
-    @property
-    def thread_label(self) -> str:
-        """What its threads are called together."""
-        return group_label(sorted(self.threads))
-
-    def as_dict(self) -> dict[str, object]:
-        """Return it as JSON-ready data."""
-        return {
-            **self.place.as_dict(),
-            "longest": self.longest,
-            "count": self.count,
-            "held": self.held,
-            "tests": self.tests,
-            "threads": sorted(self.threads),
-        }
+        return worth, len(self._totals) + self.forgotten - len(worth)
 
 
 class TopHolds:
-    """Sums over the places of such holds; takes bounded memory however many there are."""
+    """Sums over the places of such holds."""
 
     def __init__(self) -> None:
         self.audited = 0
@@ -156,7 +177,7 @@ class TopHolds:
         """How many holds have no place here: nobody saw it, or it was not kept."""
         self.why_not: str | None = None
         """Why holds were not audited in some test."""
-        self._places: dict[Place, TopHold] = {}
+        self._totals = _Totals(TopHold, lambda total: total.longest)
 
     def add(self, raw: RawReading) -> None:
         """Add the reading of one measured phase of a test."""
@@ -168,30 +189,16 @@ class TopHolds:
         self.audited += 1
         self.unseen += raw["holds_unseen"]
         seen: set[Place] = set()
-        for row in raw["holds"]:
-            place = place_of(stack_of(row[0]))
-            self._add_row(self._places.setdefault(place, TopHold(place)), row)
-            self._places[place].tests += place not in seen
-            seen.add(place)
-        if len(self._places) > MOST_PLACES:
-            kept = self.most(MOST_PLACES // 2)
-            self.unseen += sum(total.count for total in self._places.values())
-            self.unseen -= sum(total.count for total in kept)
-            self._places = {total.place: total for total in kept}
-
-    @staticmethod
-    def _add_row(total: TopHold, row: RawHold) -> None:
-        _, _, name, held, longest, count = row
-        total.longest = max(total.longest, longest)
-        total.count += count
-        total.held += held
-        total.threads.add(name or "unnamed threads")
+        for stack, _, name, held, longest, count in raw["holds"]:
+            total = self._totals.at(place_of(stack_of(stack)), name, seen)
+            total.longest = max(total.longest, longest)
+            total.count += count
+            total.held += held
+        self.unseen += sum(total.count for total in self._totals.forget_half())
 
     def most(self, number: int) -> list[TopHold]:
         """Return the places of the longest holds, at most ``number`` of them; 0 for all."""
-        return heapq.nlargest(
-            number or len(self._places), self._places.values(), key=lambda total: total.longest
-        )
+        return self._totals.most(number)
 
 
 class TopHolders:

@@ -5,14 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted import blamed, reading
 
-from pytest_gilknock.model.blame import (
-    ThreadPart,
-    blame_of,
-    group_label,
-    listed,
-    longest_wait_of,
-    victims_of,
-)
+from pytest_gilknock.model.blame import ThreadPart, blame_of, group_label, listed, victims_of
+from pytest_gilknock.model.longest_wait import longest_wait_of
 from pytest_gilknock.model.stack import Frame, thread_label
 
 PARSE = ("/src/svc/parsing.py", 9, "parse_batch", None)

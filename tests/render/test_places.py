@@ -1,7 +1,7 @@
 import pytest
 from support.scripted import blamed, reading
 
-from pytest_gilknock.model.blame import longest_wait_of
+from pytest_gilknock.model.longest_wait import longest_wait_of
 from pytest_gilknock.model.stack import place_of, stack_of
 from pytest_gilknock.render.places import (
     blame_lines,
