@@ -2,7 +2,9 @@
 
 The innermost frame of a thread that runs ``json.dumps`` stands in ``json/encoder.py``: true, and of
 no use to somebody who looks for a line to change. So a stack has a *place*: its first frame, from
-the inside, that belongs neither to the standard library nor to an installed package.
+the inside, that belongs neither to the standard library nor to an installed package. A stack that
+has none, such as that of a test that is installed with its package, has its first frame of an
+installed package, so that it is called by the library that waits and not by ``threading``.
 """
 
 from __future__ import annotations
@@ -50,6 +52,11 @@ class Frame(NamedTuple):
         """Whether it is the program's: neither of the standard library nor of a package."""
         return bool(self.file) and _is_own(self.file)
 
+    @property
+    def installed(self) -> bool:
+        """Whether it is of an installed package, other than this one."""
+        return bool(self.file) and _is_installed(self.file)
+
 
 Stack = tuple[Frame, ...]
 """Frames, innermost first; empty for a thread that runs no Python code."""
@@ -63,8 +70,9 @@ class Place(NamedTuple):
     """What a stack is called in a row: its first own frame, and what that one waits for inside."""
 
     frame: Frame | None
-    """The first frame, from the inside, that is the program's; without one the innermost; None for
-    an empty stack. Its function is the one that a comprehension stands in."""
+    """The first frame, from the inside, that is the program's; without one the first of an
+    installed package, and without that the innermost; None for an empty stack. Its function is the
+    one that a comprehension stands in."""
 
     inside: str | None
     """What runs at the inner end: a native function, ``<GC>``, or the innermost function if that is
@@ -101,7 +109,8 @@ def place_of(stack: Stack) -> Place:
     if not python:
         return Place(None, special)
     innermost = python[0]
-    shown = next((frame for frame in python if frame.own), innermost)
+    installed = next((frame for frame in python if frame.installed), innermost)
+    shown = next((frame for frame in python if frame.own), installed)
     inside = special or innermost.callee
     if inside is None and shown is not innermost:
         inside = _inner_name(innermost)
@@ -148,8 +157,16 @@ def _with_separator(folder: str) -> str:
 def _is_own(file: str) -> bool:
     if _NO_FILE.fullmatch(file) or file.startswith((_THIS_PACKAGE, *_OWN_STANDARD_LIBRARY)):
         return False
-    installed = not {*_INSTALLED}.isdisjoint(_SEPARATORS.split(file))
-    return not installed and _STANDARD_LIBRARY.match(file) is None
+    return not _lies_installed(file) and _STANDARD_LIBRARY.match(file) is None
+
+
+@lru_cache(maxsize=4096)
+def _is_installed(file: str) -> bool:
+    return not file.startswith(_THIS_PACKAGE) and _lies_installed(file)
+
+
+def _lies_installed(file: str) -> bool:
+    return not {*_INSTALLED}.isdisjoint(_SEPARATORS.split(file))
 
 
 def thread_label(name: str | None, native_id: int) -> str:

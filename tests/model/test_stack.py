@@ -8,6 +8,8 @@ from pytest_gilknock.model.stack import Frame, Place, place_of, shorten, stack_o
 JSON = f"{sysconfig.get_path('stdlib')}/json/encoder.py"
 LIBRARY = f"{sysconfig.get_path('purelib')}/anyio/_threads.py"
 
+OURS = pytest_gilknock.__file__
+
 ENCODE = (JSON, 200, "JSONEncoder.encode", None)
 ARCHIVE = ("/src/svc/store.py", 14, "archive", None)
 
@@ -27,6 +29,11 @@ def frame(raw):
         ([("", 0, "<GC>", None)], Place(None, "<GC>")),
         ([ENCODE, ("", 0, "<more>", None)], Place(frame(ENCODE), None)),
         ([(LIBRARY, 3, "run", None), ENCODE], Place(Frame(LIBRARY, 3, "run"), None)),
+        (
+            [ENCODE, (LIBRARY, 3, "run", None), (LIBRARY, 9, "main", None)],
+            Place(Frame(LIBRARY, 3, "run"), "encoder.JSONEncoder.encode"),
+        ),
+        ([ENCODE, (OURS, 3, "wait", None)], Place(frame(ENCODE), None)),
         ([], Place(None, None)),
     ],
 )
