@@ -87,6 +87,9 @@ class Page(NamedTuple):
     victims: list[dict[str, Any]]
     stalls: list[dict[str, Any]]
     changes: Changes | None
+    audit: dict[str, Any] | None = None
+    """Native calls that keep the GIL: ``holds`` (place, longest, holds, held, tests, threads), how
+    many ``more`` places there are, and holds ``unseen``; None where none were audited."""
 
 
 def page_text(page: Page) -> Iterator[str]:
@@ -122,6 +125,7 @@ def _run(page: Page) -> dict[str, Any]:
         "wait": page.wait,
         "holders": page.holders,
         "victims": page.victims,
+        "audit": page.audit,
         "stalls": page.stalls,
         "comparison": None if page.changes is None else page.changes._asdict(),
     }

@@ -93,6 +93,7 @@ def _details(entry: BaselineEntry) -> dict[str, Any]:
         "convoy": None,
         "verdicts": [],
         "threads": [],
+        "holds": [],
         "by_knocks": False,
         "blame": [],
         "victims": [],

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.stalls import Stall
     from pytest_gilknock.model.wire import RawReading
     from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
-    from pytest_gilknock.reporting.top_holders import TopHolders, TopPlace, TopPlaces
+    from pytest_gilknock.reporting.top_holders import TopHolders, TopHolds, TopPlace, TopPlaces
 
 MOST_STACKS = 60
 """Stacks in one flame graph of a test; those least waited for are left out."""
@@ -36,6 +36,9 @@ MOST_TIMELINES = 100
 
 MOST_PLACES = 12
 """Places in a list of holders or victims of the whole run."""
+
+MOST_HOLDS = 50
+"""Places in a list of native calls that keep the GIL."""
 
 MOST_STALLS = 20
 MOST_CONVOYS = 3
@@ -76,6 +79,7 @@ def page_of(results: Results, doubts: Iterable[str]) -> Page:
         victims=_places(top.victims, top.wait, results.root),
         stalls=[_stall(stall) for stall in results.stalls[:MOST_STALLS]],
         changes=results.changes,
+        audit=_audit(top.holds, results.root),
     )
 
 
@@ -200,6 +204,24 @@ def _place(place: TopPlace, root: str) -> dict[str, Any]:
     }
 
 
+def _audit(holds: TopHolds, root: str) -> dict[str, Any] | None:
+    if holds.audited == 0:
+        return None
+    rows = [
+        (
+            place_text(one.place, root),
+            one.longest,
+            one.count,
+            one.held,
+            one.tests,
+            printable(one.thread_label),
+        )
+        for one in holds.most(0)
+    ]
+    more = len(rows[MOST_HOLDS:])
+    return {"holds": rows[:MOST_HOLDS], "more": more, "unseen": holds.unseen}
+
+
 def _stall(stall: Stall) -> dict[str, Any]:
     return {
         "test": printable(stall.test),
@@ -251,6 +273,16 @@ def _details(
                 thread.contended,
             )
             for thread in reading.busiest_threads
+        ],
+        "holds": [
+            (
+                place_text(hold.place, root),
+                hold.longest,
+                hold.count,
+                hold.held,
+                printable(hold.thread_label),
+            )
+            for hold in reading.holds[:MOST_HOLDS]
         ],
         "by_knocks": by_knocks,
         "blame": _stacks(blame, root),

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from support.scripted import blamed, breach, measured, raw, totals
+from support.scripted import AUDITED, blamed, breach, measured, raw, totals
 from support.traces import FORCED, MAIN, WAIT, WORKER, trace
 
 from pytest_gilknock.reporting.changes import ChangeRow, Changes
@@ -268,6 +268,28 @@ def test_stalls_open_with_their_stacks(show):
     )
     click(page, ".stall summary")
     assert "line 3 in f" in page.find_element("css selector", ".stall pre").text
+
+
+def test_audited_holds_are_listed_for_the_run_and_for_a_test(show):
+    page = show(("t", measured(raw(**AUDITED))))
+    cells = ["app/native.py:5 call > zlib.crc32", "30.0 ms", "4", "80.0 ms", "1", "worker"]
+    assert texts(page, "main table:not(.tests) tbody td") == cells
+    click(page, "table.tests tbody a")
+    del cells[4]
+    assert texts(page, "dialog section:first-of-type tbody td") == cells
+
+
+def test_an_audit_that_found_nothing_says_so(show):
+    page = show(("t", measured(raw(max_hold=0.0))))
+    assert "None: each hold ended when" in page.find_element("css selector", "main").text
+
+
+def test_an_id_of_ten_thousand_letters_leaves_room_for_others(show):
+    page = show(("t.py::test_a", measured(raw())), (f"t.py::test[{'x' * 10_000}]", measured(raw())))
+    rows = page.find_elements("css selector", "table.tests tbody tr")
+    assert max(row.size["height"] for row in rows) < 200
+    click(page, "table.tests tbody tr:last-child a")
+    assert page.find_element("css selector", "dialog h1").size["height"] < 250
 
 
 def test_a_timeline_zooms_and_moves_by_keys(show):

@@ -6,7 +6,7 @@ import zlib
 from html.parser import HTMLParser
 
 import pytest
-from support.scripted import blamed, breach, disabled, measured, raw, sampled, totals
+from support.scripted import AUDITED, blamed, breach, disabled, measured, raw, sampled, totals
 from support.traces import MAIN, trace
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
@@ -259,6 +259,21 @@ def convoy():
             (12, "worker", 0.9, 0.0, 100, 0, 0.0),
         ],
     )
+
+
+def test_audited_holds_are_listed():
+    (details,) = (one := page(("t.py::test_a", measured(raw(**AUDITED))))).details(0)
+    place = "app/native.py:5 call > zlib.crc32"
+    assert one.run["audit"] == {
+        "holds": [[place, 0.03, 4, 0.08, 1, "worker"]],
+        "more": 0,
+        "unseen": 0,
+    }
+    assert details["holds"] == [[place, 0.03, 4, 0.08, "worker"]]
+
+
+def test_without_an_audit_nothing_is_said_of_holds():
+    assert page(("t.py::test_a", measured(raw()))).run["audit"] is None
 
 
 def test_a_convoy_is_named():

@@ -14,7 +14,7 @@ function tableOf(heads, rows, caption) {
       element(
         "thead",
         {},
-        element("tr", {}, heads.map(([head, kind]) => element("th", { scope: "col", class: kind === "text" ? "" : "number" }, head))),
+        element("tr", {}, heads.map(([head, kind]) => element("th", { scope: "col", class: TEXTS.has(kind) ? "" : "number" }, head))),
       ),
       element(
         "tbody",
@@ -24,7 +24,7 @@ function tableOf(heads, rows, caption) {
             "tr",
             {},
             row.map((value, place) =>
-              element("td", { class: unit(place) === "text" ? "" : "number" }, PRINTED[unit(place)](value)),
+              element("td", { class: TEXTS.has(unit(place)) ? unit(place) : "number" }, PRINTED[unit(place)](value)),
             ),
           ),
         ),
@@ -35,6 +35,33 @@ function tableOf(heads, rows, caption) {
 
 function section(title, explains, ...children) {
   return element("section", {}, element("h2", {}, title), explains ? element("p", { class: "quiet" }, explains) : null, ...children);
+}
+
+const HOLD_COLUMNS = {
+  place: ["native call", "place"],
+  longest: ["longest", "s"],
+  holds: ["holds", "count"],
+  held: ["held", "s"],
+  tests: ["tests", "count"],
+  threads: ["thread", "text"],
+};
+const HOLDS_EXPLAINED = "Places at which the GIL was kept although a thread had waited a switch interval for it and asked.";
+
+// `rows` have a value for each of HOLD_COLUMNS, those of one test without the number of tests.
+function holdsOf(title, rows, lacks) {
+  const { tests, ...ofOneTest } = HOLD_COLUMNS;
+  const columns = Object.values(rows[0].length === 5 ? ofOneTest : HOLD_COLUMNS);
+  return section(title, [HOLDS_EXPLAINED, ...lacks].join(" "), tableOf(columns, rows, title));
+}
+
+function auditOf({ holds, more, unseen }) {
+  const title = "Native calls that keep the GIL";
+  const lacks = [
+    more ? `${count(more, "more place")} left out.` : "",
+    unseen ? `${count(unseen, "more hold")} whose place is not known.` : "",
+  ].filter(Boolean);
+  if (holds.length) return holdsOf(title, holds, lacks);
+  return section(title, lacks.join(" ") || "None: each hold ended when a thread asked for it.");
 }
 
 // --- one test ---
@@ -57,7 +84,7 @@ function chartsOf(details) {
     charts.push(section("Timeline", lacks.join(" "), new Timeline(threads, length, unknown).node));
   }
   if (details.blame.length) {
-    const graph = new FlameGraph(details.blame, details.own, "all waiting", "the wait, by who held the GIL meanwhile");
+    const graph = new FlameGraph(details.blame, details.own, "all waiting", "the wait whose holder was seen, by who it was");
     const others = details.by_knocks ? "knocks waited; no thread of the program did, as far as is known" : "others waited";
     charts.push(section("Who held it", `Where the thread that held the GIL stood while ${others}.`, graph.node));
   }
@@ -86,6 +113,7 @@ async function open(index) {
     details.longest ? element("p", {}, `${details.longest}.`) : null,
     details.convoy ? element("p", { class: "convoy" }, `Convoy: ${details.convoy}.`) : null,
     limitsOf(details),
+    details.holds.length ? holdsOf("Kept the GIL", details.holds, []) : null,
     chartsOf(details),
     details.threads.length
       ? section(
@@ -221,6 +249,7 @@ function testsOf() {
 
 function start() {
   const main = document.querySelector("main");
+  if (data.audit) main.append(auditOf(data.audit));
   if (data.stalls.length) {
     main.append(section("Stalls", "No thread could get the GIL for so long; open one to see where all threads stood.", stallsOf(data.stalls)));
   }

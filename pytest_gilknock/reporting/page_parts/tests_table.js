@@ -125,7 +125,7 @@ class TestsTable {
       this.columns.map((column, place) => {
         const text = PRINTED[column.unit](this.rows[index][place]);
         return place === 0
-          ? element("th", { scope: "row" }, address == null ? text : element("a", { href: address }, text))
+          ? element("th", { scope: "row" }, element(address == null ? "span" : "a", { href: address }, text))
           : column.first && this.most > 0
             ? element("td", { class: "number part", style: `--part: ${(100 * (this.rows[index][place] ?? 0)) / this.most}%` }, text)
             : element("td", { class: TEXTS.has(column.unit) ? column.unit : "number" }, text);

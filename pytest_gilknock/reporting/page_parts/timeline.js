@@ -156,15 +156,28 @@ class Timeline {
       }
       paint.clearRect(0, y, names - 2, TRACK - 1);
       paint.fillStyle = ink;
-      paint.fillText(name, 4, y + 17, names - 10);
+      paint.fillText(shortened(paint, name, names - 10), 4, y + 17);
     });
     paint.fillStyle = quiet;
     const step = niceStep((this.to - this.from) / Math.max(2, (width - names) / 110));
     for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step) {
       paint.fillRect(x(at), 0, 0.5, height - AXIS + 4);
-      paint.fillText(seconds(at * 1e-6), x(at) + 3, height - 6);
+      const label = seconds(at * 1e-6);
+      if (x(at) + 3 + paint.measureText(label).width <= width) paint.fillText(label, x(at) + 3, height - 6);
     }
   }
+}
+
+// The end of a name tells `pool-0_1` from `pool-0_2`: what is too much goes from the middle.
+function shortened(paint, name, width) {
+  if (paint.measureText(name).width <= width) return name;
+  let kept = Math.min(name.length, 40);
+  let short;
+  do {
+    kept--;
+    short = `${name.slice(0, Math.ceil(kept / 2))}…${name.slice(name.length - Math.floor(kept / 2))}`;
+  } while (kept > 2 && paint.measureText(short).width > width);
+  return short;
 }
 
 // 1, 2 or 5 times a power of ten.
