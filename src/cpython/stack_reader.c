@@ -48,8 +48,8 @@ static struct {
 
 /* The memory that was copied last. */
 struct block {
-    uint64_t from;
-    size_t size;
+    uint64_t from, end;
+    uint64_t low; /* the address of bytes[0] */
     char bytes[BLOCK];
 };
 
@@ -66,27 +66,24 @@ struct look {
 /* --- the chain of frames --- */
 
 static bool holds_frame(const struct block *block, uint64_t at) {
-    return block->size >= frame_layout_size && at >= block->from &&
-           at - block->from <= block->size - frame_layout_size;
+    return at >= block->from && at < block->end && block->end - at >= frame_layout_size;
 }
 
 /* Copy memory that ends with a frame: as much as the block takes, as it holds the frame's callers most
- * often, or else, as the page before that may not be there, what lies in the page where the frame
- * begins, or else the frame alone. */
+ * often, or what of it lies in the page where the frame begins, as the page before that may not be
+ * there. */
 static bool fill_block(struct block *block, uint64_t at) {
-    uint64_t end = at + frame_layout_size, page = at & ~(uint64_t)(BLOCK - 1);
-    const uint64_t starts[] = {end - BLOCK, page, at};
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        uint64_t size = end - starts[i];
-        if (size <= BLOCK &&
-            own_memory_read(block->bytes, (const void *)(uintptr_t)starts[i], (size_t)size)) {
-            block->from = starts[i];
-            block->size = (size_t)size;
-            return true;
-        }
-    }
-    block->size = 0;
-    return false;
+    uint64_t end = at + frame_layout_size, page = at & ~(uint64_t)(BLOCK - 1), low = end - BLOCK;
+    uint64_t first = page > low ? page : low;
+    const struct own_memory_piece pieces[] = {
+        {block->bytes + (first - low), (const void *)(uintptr_t)first, (size_t)(end - first)},
+        {block->bytes, (const void *)(uintptr_t)low, (size_t)(first - low)},
+    };
+    size_t got = own_memory_read_pieces(pieces, 2);
+    block->low = low;
+    block->from = got == 2 ? low : first;
+    block->end = got != 0 ? end : block->from;
+    return got != 0;
 }
 
 static bool copy_frame(struct look *look, uint64_t at, void *copy) {
@@ -94,7 +91,7 @@ static bool copy_frame(struct look *look, uint64_t at, void *copy) {
     if (!holds_frame(block, at) && !fill_block(block, at)) {
         return false;
     }
-    memcpy(copy, block->bytes + (at - block->from), frame_layout_size);
+    memcpy(copy, block->bytes + (at - block->low), frame_layout_size);
     return true;
 }
 
@@ -102,7 +99,7 @@ static bool copy_frame(struct look *look, uint64_t at, void *copy) {
 static bool walk(struct look *look, uint64_t frame) {
     look->count = 0;
     look->cut = false;
-    look->block.size = 0;
+    look->block.from = look->block.end = 0;
     for (size_t steps = 0; frame != 0; steps++) {
         union {
             char bytes[FRAME_SIZE_MOST];
@@ -135,30 +132,45 @@ struct candidate {
         char bytes[CODE_SIZE_MOST];
         void *aligned;
     } header;
-    PyASCIIObject file, name; /* without their characters */
-    PyBytesObject table;
-    char lines[40]; /* the beginning of the table */
-    size_t lines_size;
+    /* These are read where it has none. */
+    struct text_beginning file, name;
+    union {
+        PyBytesObject head;
+        char bytes[offsetof(PyBytesObject, ob_sval) + 40];
+    } table;
+    size_t table_size; /* of what of it was copied */
 };
+
+static bool read_pieces(const struct own_memory_piece *pieces, size_t count) {
+    return own_memory_read_pieces(pieces, count) == count;
+}
+
+static struct own_memory_piece table_beginning(struct candidate *candidate) {
+    struct own_memory_piece piece =
+        own_memory_beginning(&candidate->table, (const void *)(uintptr_t)candidate->code.key.table,
+                             offsetof(PyBytesObject, ob_sval), sizeof candidate->table.bytes);
+    candidate->table_size = piece.size;
+    return piece;
+}
 
 /* Up to 3.11 nothing in a code object tells it from one that was made later in its place, of texts that
  * were made later in their places. There the texts stand in for a version. */
 static bool make_up_version(struct candidate *candidate) {
-    uint64_t file, name, table = (uint64_t)Py_SIZE((PyObject *)&candidate->table);
-    const struct places_code_key *key = &candidate->code.key;
-    if (!text_reader_sign((const void *)(uintptr_t)key->filename, &candidate->file, &file) ||
+    struct places_code_key *key = &candidate->code.key;
+    const PyObject *table = (const PyObject *)&candidate->table;
+    uint64_t file, name, size = (uint64_t)Py_SIZE(table), lines = size;
+    if (Py_TYPE(table) != &PyBytes_Type || size > TABLE_MOST ||
+        !text_reader_sign((const void *)(uintptr_t)key->filename, &candidate->file, &file) ||
         !text_reader_sign((const void *)(uintptr_t)key->name, &candidate->name, &name)) {
         return false;
     }
-    for (size_t i = 0; i < candidate->lines_size; i++) {
-        table = text_reader_mix(table, (unsigned char)candidate->lines[i]);
+    size += offsetof(PyBytesObject, ob_sval);
+    size = size < candidate->table_size ? size : candidate->table_size;
+    for (size_t i = offsetof(PyBytesObject, ob_sval); i < size; i++) {
+        lines = text_reader_mix(lines, (unsigned char)candidate->table.bytes[i]);
     }
-    candidate->code.key.version = text_reader_mix(text_reader_mix(file, name), table);
+    key->version = text_reader_mix(text_reader_mix(file, name), lines);
     return true;
-}
-
-static bool read_pieces(const struct own_memory_piece *pieces, size_t count) {
-    return own_memory_read_pieces(pieces, count) == count;
 }
 
 /* Read the headers of some frames' codes, and whatever else identifies them. */
@@ -180,38 +192,14 @@ static bool read_codes(const struct frame_view *views, struct candidate *candida
         const struct places_code_key *key = &candidate->code.key;
         candidate->has_version = key->version != 0;
         if (!candidate->has_version) {
-            pieces[piece_count++] = (struct own_memory_piece){
-                &candidate->file, (const void *)(uintptr_t)key->filename, sizeof candidate->file};
-            pieces[piece_count++] = (struct own_memory_piece){
-                &candidate->name, (const void *)(uintptr_t)key->name, sizeof candidate->name};
-            pieces[piece_count++] =
-                (struct own_memory_piece){&candidate->table, (const void *)(uintptr_t)key->table,
-                                          offsetof(PyBytesObject, ob_sval)};
+            const void *file = (const void *)(uintptr_t)key->filename;
+            const void *name = (const void *)(uintptr_t)key->name;
+            pieces[piece_count++] = text_reader_beginning(file, &candidate->file);
+            pieces[piece_count++] = text_reader_beginning(name, &candidate->name);
+            pieces[piece_count++] = table_beginning(candidate);
         }
     }
-    if (piece_count == 0) {
-        return true;
-    }
-    if (!read_pieces(pieces, piece_count)) {
-        return false;
-    }
-    piece_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct candidate *candidate = &candidates[i];
-        if (candidate->has_version) {
-            continue;
-        }
-        size_t size = (size_t)Py_SIZE((PyObject *)&candidate->table);
-        if (Py_TYPE((PyObject *)&candidate->table) != &PyBytes_Type || size > TABLE_MOST) {
-            return false;
-        }
-        candidate->lines_size = size < sizeof candidate->lines ? size : sizeof candidate->lines;
-        pieces[piece_count++] = (struct own_memory_piece){
-            candidate->lines,
-            (const char *)(uintptr_t)candidate->code.key.table + offsetof(PyBytesObject, ob_sval),
-            candidate->lines_size};
-    }
-    if (!read_pieces(pieces, piece_count)) {
+    if (piece_count != 0 && !read_pieces(pieces, piece_count)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "native/own_memory.h"
-
 /* The part of a str object before its characters. */
 union head {
     PyASCIIObject ascii;
@@ -81,7 +79,24 @@ uint64_t text_reader_mix(uint64_t first, uint64_t second) {
     return mixed ^ (mixed >> 31);
 }
 
-bool text_reader_sign(const void *text, const PyASCIIObject *head, uint64_t *signature) {
+struct own_memory_piece text_reader_beginning(const void *text, struct text_beginning *beginning) {
+    struct own_memory_piece piece = own_memory_beginning(beginning, text, sizeof beginning->head,
+                                                         offsetof(struct text_beginning, size));
+    beginning->size = piece.size;
+    return piece;
+}
+
+static uint64_t sign(const char *bytes, size_t size) {
+    uint64_t signature = size;
+    for (size_t i = 0; i < size; i++) {
+        signature = text_reader_mix(signature, (unsigned char)bytes[i]);
+    }
+    return signature;
+}
+
+bool text_reader_sign(const void *text, const struct text_beginning *beginning,
+                      uint64_t *signature) {
+    const PyASCIIObject *head = &beginning->head;
     if (Py_TYPE((PyObject *)head) != &PyUnicode_Type) {
         return false;
     }
@@ -89,14 +104,16 @@ bool text_reader_sign(const void *text, const PyASCIIObject *head, uint64_t *sig
         *signature = text_reader_mix((uint64_t)head->hash, (uint64_t)head->length);
         return true;
     }
+    size_t length = (size_t)head->length, room = beginning->size - sizeof *head;
+    if (head->state.compact && head->state.ascii && length <= room) {
+        *signature = sign(beginning->characters, length);
+        return true;
+    }
     struct text_copy copy;
     if (!text_reader_copy(text, &copy)) {
         return false;
     }
-    *signature = copy.size;
-    for (size_t i = 0; i < copy.size; i++) {
-        *signature = text_reader_mix(*signature, (unsigned char)copy.bytes[i]);
-    }
+    *signature = sign(copy.bytes, copy.size);
     free(copy.bytes);
     return true;
 }

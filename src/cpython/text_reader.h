@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "native/own_memory.h"
+
 #define TEXT_READER_LENGTH 4096 /* characters; of a longer text the first ones are read */
 
 /* Something copied. */
@@ -22,9 +24,18 @@ bool text_reader_copy(const void *text, struct text_copy *copy);
 /* Likewise the bytes at that address, if they are no more than `most`. */
 bool text_reader_copy_bytes(const void *bytes, size_t most, struct text_copy *copy);
 
-/* What tells a str from another: the hash that the interpreter keeps in it, else one of its characters.
- * `head` is a copy of its beginning. Returns false if there is no str. */
-bool text_reader_sign(const void *text, const PyASCIIObject *head, uint64_t *signature);
+/* The beginning of a str: what is to be read of it, and then a copy of that. */
+struct text_beginning {
+    PyASCIIObject head;
+    char characters[112]; /* if it is compact, and ASCII */
+    size_t size;          /* of what is copied, the head included */
+};
+struct own_memory_piece text_reader_beginning(const void *text, struct text_beginning *beginning);
+
+/* What tells a str from another: the hash that the interpreter keeps in it, else one of its characters,
+ * which are read if they are not all in its beginning. Returns false if there is no str. */
+bool text_reader_sign(const void *text, const struct text_beginning *beginning,
+                      uint64_t *signature);
 
 /* Mix two signatures. */
 uint64_t text_reader_mix(uint64_t first, uint64_t second);

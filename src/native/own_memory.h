@@ -21,6 +21,11 @@ struct own_memory_piece {
     size_t size;
 };
 
+/* A piece that is `least` bytes for sure, and up to `wanted`: what of these lies beyond the page where it
+ * begins is left out, as the next page may not be there. */
+struct own_memory_piece own_memory_beginning(void *to, const void *from, size_t least,
+                                             size_t wanted);
+
 /* Find out which way works here. Call it before anything else here, from one thread. */
 enum own_memory_way own_memory_init(void);
 

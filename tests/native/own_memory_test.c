@@ -60,6 +60,21 @@ static void test_pieces_are_read_up_to_the_first_that_is_not_there(void) {
     CHECK(munmap(pages, page) == 0);
 }
 
+static void test_a_beginning_ends_with_its_page_but_not_before_what_is_sure(void) {
+    char *pages = half_there(), copy[64];
+    struct own_memory_piece piece = own_memory_beginning(copy, pages + 100, 16, sizeof copy);
+    CHECK(piece.to == copy && piece.from == pages + 100 && piece.size == sizeof copy);
+    piece = own_memory_beginning(copy, pages + page - 20, 16, sizeof copy);
+    CHECK(piece.size == 20);
+    CHECK(own_memory_read_pieces(&piece, 1) == 1);
+    piece = own_memory_beginning(copy, pages + page - 10, 16, sizeof copy);
+    CHECK(piece.size == 16);
+    CHECK(own_memory_read_pieces(&piece, 1) == 0);
+    piece = own_memory_beginning(copy, pages + page, 16, sizeof copy);
+    CHECK(piece.size == sizeof copy);
+    CHECK(munmap(pages, page) == 0);
+}
+
 static size_t open_files(void) {
     size_t count = 0;
     for (int i = 0; i < 256; i++) {
@@ -101,6 +116,7 @@ static void test_where_the_call_is_denied_a_pipe_does_it(void) {
     size_t files = open_files();
     test_what_is_there_is_read_and_what_is_not_is_told();
     test_pieces_are_read_up_to_the_first_that_is_not_there();
+    test_a_beginning_ends_with_its_page_but_not_before_what_is_sure();
     CHECK(open_files() == files);
     static char large[3 * 4096 + 5], copy[sizeof large];
     memset(large, 'y', sizeof large);
@@ -129,6 +145,7 @@ int main(void) {
     CHECK(own_memory_init() == OWN_MEMORY_BY_SYSTEM_CALL);
     test_what_is_there_is_read_and_what_is_not_is_told();
     test_pieces_are_read_up_to_the_first_that_is_not_there();
+    test_a_beginning_ends_with_its_page_but_not_before_what_is_sure();
     in_a_child(test_a_child_reads_its_own_memory);
     in_a_child(test_where_the_call_is_denied_a_pipe_does_it);
     in_a_child(test_where_both_are_denied_nothing_is_read);
