@@ -26,6 +26,8 @@ _STANDARD_LIBRARY = re.compile(r".*[\\/]lib(?:64)?[\\/]python\d+\.\d+t?[\\/](.+)
 _OWN_STANDARD_LIBRARY = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
 # An installed program's code has a file; these are made by the interpreter or by `exec`.
 _NO_FILE = re.compile(r"<.*>")
+# The script of an installed command, such as `.venv/bin/pytest`, which every test is called from.
+_COMMAND = re.compile(r"(?:.*[\\/])?(?:bin|Scripts)[\\/](?:[^.\\/]+|py\.test)(?:\.exe)?")
 # What a comprehension runs in is, to a reader, a part of the function that it stands in.
 _INNER_SCOPES = re.compile(r"(?<=.)(\.(<locals>|<(gen|list|set|dict)(expr|comp)>))+$")
 _THIS_PACKAGE = __file__[: -len("model/stack.py")]
@@ -157,7 +159,9 @@ def _with_separator(folder: str) -> str:
 def _is_own(file: str) -> bool:
     if _NO_FILE.fullmatch(file) or file.startswith((_THIS_PACKAGE, *_OWN_STANDARD_LIBRARY)):
         return False
-    return not _lies_installed(file) and _STANDARD_LIBRARY.match(file) is None
+    if _lies_installed(file) or _COMMAND.fullmatch(file):
+        return False
+    return _STANDARD_LIBRARY.match(file) is None
 
 
 @lru_cache(maxsize=4096)

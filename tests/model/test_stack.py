@@ -8,6 +8,7 @@ from pytest_gilknock.model.stack import Frame, Place, place_of, shorten, stack_o
 JSON = f"{sysconfig.get_path('stdlib')}/json/encoder.py"
 LIBRARY = f"{sysconfig.get_path('purelib')}/anyio/_threads.py"
 
+PYTEST = (".venv/bin/pytest", 10, "<module>", None)
 OURS = pytest_gilknock.__file__
 
 ENCODE = (JSON, 200, "JSONEncoder.encode", None)
@@ -33,6 +34,10 @@ def frame(raw):
             [ENCODE, (LIBRARY, 3, "run", None), (LIBRARY, 9, "main", None)],
             Place(Frame(LIBRARY, 3, "run"), "encoder.JSONEncoder.encode"),
         ),
+        (
+            [ENCODE, (LIBRARY, 3, "run", None), PYTEST],
+            Place(Frame(LIBRARY, 3, "run"), "encoder.JSONEncoder.encode"),
+        ),
         ([ENCODE, (OURS, 3, "wait", None)], Place(frame(ENCODE), None)),
         ([], Place(None, None)),
     ],
@@ -52,6 +57,10 @@ def test_a_stack_is_named_by_its_first_own_frame(stack, place):
         ("/opt/other/lib/python3.12/threading.py", False),
         ("C:\\Python312\\Lib\\site-packages\\x.py", False),
         ("<frozen importlib._bootstrap>", False),
+        ("/work/project/.venv/bin/pytest", False),
+        (".venv/bin/py.test", False),
+        ("C:\\work\\.venv\\Scripts\\pytest.exe", False),
+        ("/work/project/bin/serve.py", True),
         ("<string>", False),
         ("", False),
     ],

@@ -72,7 +72,7 @@ ROWS = [
     Row("rerunfailures", "pytest-rerunfailures", "--reruns=3", "unsteady everyday"),
     Row("rerunfailures, xdist", "pytest-rerunfailures pytest-xdist", "--reruns=3 -n2", "unsteady"),
     Row("flaky", "flaky pytest", "--force-flaky --max-runs=3", "unsteady everyday"),
-    Row("retry", "pytest-retry", "--retries=3", "unsteady everyday"),
+    Row("retry", "pytest-retry", "--retries=3", "unsteady"),
     Row("randomly", "pytest-randomly", "-p randomly"),
     Row("random-order", "pytest-random-order", "--random-order --random-order-seed=1"),
     Row("benchmark", "pytest-benchmark", suites="benchmarked"),
