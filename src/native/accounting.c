@@ -70,7 +70,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,10 +81,8 @@
 #include "native/places.h"
 #include "native/run_delay.h"
 #include "native/thread_birth.h"
+#include "native/thread_usage.h"
 
-#define IDLE_NS 30000 /* a thread that used less of the processor has done nothing but switch */
-#define UNKNOWN_SLEEPS (-1)
-#define PROOF_TRIES 12
 #define FAR_NS INT64_C(3600000000000) /* farther away is no deadline of the interpreter's */
 #define WAIT_CUT (-1)                 /* no error number */
 #define AUDIT_FRESH_NS 100000 /* how old a look at a holder may be as it is asked to let go */
@@ -107,12 +104,6 @@ enum phase {
     PHASE_RELEASED,  /* gave up the GIL */
     PHASE_DROPPED,   /* gave it up as asked; `usage` is from then */
     PHASE_SWITCHING, /* lets another take it */
-};
-
-/* What a thread has used of the processor so far. */
-struct usage {
-    int64_t nanoseconds;
-    long sleeps; /* voluntary context switches */
 };
 
 /* How far a thread that waits has come with its looks; see look_pacing.h. */
@@ -283,17 +274,6 @@ static void find_given_name(char name[LEDGER_OS_NAME_SIZE]) {
     }
 }
 
-/* The processor time that getrusage tells is only brought up to date now and then. */
-static struct usage usage_now(void) {
-    struct timespec used = {0, 0};
-    struct rusage usage = {.ru_nvcsw = 0}; /* a sandbox may answer without a word */
-    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) != 0 ||
-        getrusage(RUSAGE_THREAD, &usage) != 0) {
-        return (struct usage){0, UNKNOWN_SLEEPS};
-    }
-    return (struct usage){(int64_t)used.tv_sec * 1000000000 + used.tv_nsec, usage.ru_nvcsw};
-}
-
 /* Whether the calling thread, which ends, was off the processor for so long that it is worth asking
  * for how much of that it was ready to run. Asking is dear: the file in /proc is made for it, and
  * has to go before the thread can. A thread that runs a short function lives for less. */
@@ -367,49 +347,6 @@ static bool comes_straight_back(void) {
     struct usage now = usage_now();
     return now.nanoseconds - self.usage.nanoseconds < IDLE_NS && now.sleeps == self.usage.sleeps &&
            now.sleeps != UNKNOWN_SLEEPS;
-}
-
-/* Whether a sleep counts as one. A sandbox may deny getrusage, or fake it. */
-static bool sleeps_are_counted(void) {
-    struct timespec nap = {0, 20000};
-    for (int i = 0; i < PROOF_TRIES; i++) {
-        struct usage before = usage_now();
-        nanosleep(&nap, NULL);
-        struct usage after = usage_now();
-        if (before.sleeps != UNKNOWN_SLEEPS && after.sleeps > before.sleeps) {
-            return true;
-        }
-        nap.tv_nsec *= 2; /* one that is over before the thread lies down is none */
-    }
-    return false;
-}
-
-/* Whether the processor time of a thread that computes grows by what passes, not in large steps. The
- * thread may be kept from the processor meanwhile. */
-static bool processor_time_is_counted(void) {
-    for (int i = 0; i < PROOF_TRIES; i++) {
-        struct usage before = usage_now();
-        uint64_t start = clock_system_ns(), passed = 0;
-        while (passed < 2 * IDLE_NS) {
-            passed = clock_system_ns() - start;
-        }
-        int64_t used = usage_now().nanoseconds - before.nanoseconds;
-        uint64_t most = clock_system_ns() - start + IDLE_NS;
-        if (used > IDLE_NS && (uint64_t)used < most) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static const char *why_usage_is_unknown(void) {
-    if (!sleeps_are_counted()) {
-        return "the system does not count a thread's voluntary context switches (getrusage)";
-    }
-    if (!processor_time_is_counted()) {
-        return "the system does not tell a thread's processor time to the microsecond";
-    }
-    return NULL;
 }
 
 static bool drop_is_requested(void) {

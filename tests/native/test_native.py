@@ -82,8 +82,8 @@ PROGRAMS = [
     ),
     Program(
         "accounting",
-        "accounting thread_birth ledger charges places look_pacing event_ring interpose elf_object"
-        " clock histogram run_delay",
+        "accounting thread_usage thread_birth ledger charges places look_pacing event_ring interpose"
+        " elf_object clock histogram run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",
