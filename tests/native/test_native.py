@@ -82,8 +82,9 @@ PROGRAMS = [
     ),
     Program(
         "accounting",
-        "accounting thread_usage thread_birth ledger charges places look_pacing event_ring interpose"
-        " elf_object clock histogram run_delay",
+        "accounting accounting_looks accounting_audit accounting_threads accounting_recording"
+        " accounting_elsewhere thread_usage thread_birth ledger charges places look_pacing"
+        " event_ring interpose elf_object clock histogram run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",
