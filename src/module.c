@@ -6,6 +6,7 @@
 #include "gilknocker_compat.h"
 #include "native/clock.h"
 #include "native/knocker.h"
+#include "raw_reading.h"
 #include "stalls.h"
 #include "state.h"
 #include "trace.h"
@@ -81,7 +82,7 @@ static int module_exec(PyObject *module) {
         return -1;
     }
     for (int i = 0; i < STATE_KEYS; i++) {
-        if ((state->keys[i] = PyUnicode_InternFromString(window_key_names[i])) == NULL ||
+        if ((state->keys[i] = PyUnicode_InternFromString(raw_reading_key_names[i])) == NULL ||
             PyDict_SetItem(state->blank, state->keys[i], Py_None) < 0) {
             return -1;
         }

@@ -8,7 +8,6 @@
 
 enum method { METHOD_EXACT, METHOD_SAMPLED, METHOD_DISABLED };
 
-extern const char *const window_key_names[STATE_KEYS];
 extern const char *const window_method_names[STATE_METHODS];
 extern PyType_Spec window_spec;
 

@@ -1,0 +1,291 @@
+#include "raw_reading.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "blame.h"
+#include "capability.h"
+#include "cpython/thread_names.h"
+#include "native/clock.h"
+#include "native/histogram.h"
+#include "native/places.h"
+#include "native/run_delay.h"
+
+enum key {
+    KEY_METHOD,
+    KEY_REASON,
+    KEY_GIL_ENABLED,
+    KEY_SWITCH_INTERVAL,
+    KEY_WALL,
+    KEY_HELD,
+    KEY_WAIT,
+    KEY_ACQUISITIONS,
+    KEY_CONTENDED,
+    KEY_MAX_WAIT,
+    KEY_KNOCKS,
+    KEY_KNOCKS_WAITED,
+    KEY_KNOCK_LATENCY,
+    KEY_WAIT_LATENCY,
+    KEY_THREADS,
+    KEY_BLAME,
+    KEY_RUN_DELAY,
+    KEY_BLAME_OMITTED,
+    KEY_HAND_OVER,
+    KEY_UNLOOKED,
+    KEY_VICTIMS,
+    KEY_BLAME_METHOD,
+    KEY_BLAME_REASON,
+    KEY_KNOCK_WAIT,
+    KEY_LONGEST_WAIT,
+    KEY_MACHINE,
+    KEY_WAIT_HISTOGRAM,
+    KEY_LOCKS,
+    KEY_MAX_HOLD,
+    KEY_HOLDS,
+    KEY_HOLDS_UNSEEN,
+};
+
+const char *const raw_reading_key_names[STATE_KEYS] = {
+    "method",       "reason",         "gil_enabled",   "switch_interval", "wall",
+    "held",         "wait",           "acquisitions",  "contended",       "max_wait",
+    "knocks",       "knocks_waited",  "knock_latency", "wait_latency",    "threads",
+    "blame",        "run_delay",      "blame_omitted", "hand_over",       "unlooked",
+    "victims",      "blame_method",   "blame_reason",  "knock_wait",      "longest_wait",
+    "machine",      "wait_histogram", "locks",         "max_hold",        "holds",
+    "holds_unseen",
+};
+
+/* (count, p50, p90, p99, max) in seconds; None without a value, when the histogram need not be set.
+ * The buckets are coarse: no quantile is more than the maximum, which is exact. */
+static PyObject *latency_tuple(uint64_t count, const struct histogram *histogram,
+                               uint64_t maximum) {
+    if (count == 0) {
+        Py_RETURN_NONE;
+    }
+    double quantiles[3];
+    static const double shares[3] = {0.5, 0.9, 0.99};
+    for (int i = 0; i < 3; i++) {
+        uint64_t ticks = histogram_quantile(histogram, shares[i]);
+        quantiles[i] = clock_seconds(ticks < maximum ? ticks : maximum);
+    }
+    return Py_BuildValue("Kdddd", (unsigned long long)count, quantiles[0], quantiles[1],
+                         quantiles[2], clock_seconds(maximum));
+}
+
+/* A new list of (least seconds, count), ascending, for the waits from each power of two microseconds
+ * to the next; only where there are any. With a count of 0 the histogram need not be set. */
+static PyObject *octaves_list(uint64_t count, const struct histogram *histogram) {
+    struct histogram_octave octaves[HISTOGRAM_OCTAVES];
+    const uint64_t many = UINT64_C(1) << 32;
+    double microsecond = 1e-6 * (double)many / clock_seconds(many);
+    size_t size = count != 0 ? histogram_octaves(histogram, microsecond, octaves) : 0;
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < size; i++) {
+        PyObject *tuple = Py_BuildValue("dK", ldexp(1e-6, octaves[i].power),
+                                        (unsigned long long)octaves[i].count);
+        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(tuple);
+    }
+    return list;
+}
+
+/* Not a list made with its length: without memory for that, a free-threaded build frees what is not
+ * the list's own (CPython 152125). */
+static PyObject *threads_list(const struct ledger_reading *reading) {
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < reading->thread_count; i++) {
+        const struct ledger_thread *thread = &reading->threads[i];
+        const struct ledger_sums *sums = &thread->sums;
+        PyObject *tuple =
+            Py_BuildValue("KNddKKd", (unsigned long long)thread->native_id,
+                          names_as_object(thread->name), clock_seconds(sums->held),
+                          clock_seconds(sums->wait), (unsigned long long)sums->acquisitions,
+                          (unsigned long long)sums->contended, clock_seconds(thread->max_wait));
+        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(tuple);
+    }
+    return list;
+}
+
+/* Put a new reference into the raw reading; steals `value`, NULL stands for an exception that is
+ * set. */
+static int put(PyObject *raw, PyObject *const *keys, enum key key, PyObject *value) {
+    if (value == NULL) {
+        return -1;
+    }
+    int error = PyDict_SetItem(raw, keys[key], value);
+    Py_DECREF(value);
+    return error;
+}
+
+static PyObject *optional_seconds(bool measured, uint64_t ticks) {
+    return measured ? PyFloat_FromDouble(clock_seconds(ticks)) : Py_NewRef(Py_None);
+}
+
+static PyObject *optional_count(bool measured, uint64_t count) {
+    return measured ? PyLong_FromUnsignedLongLong(count) : Py_NewRef(Py_None);
+}
+
+/* How long the process' threads waited for a processor, in seconds; None where that is not known or
+ * the window is too short for a look that was old when it opened. */
+static PyObject *run_delay(const Window *window, uint64_t now) {
+    if (window->method == METHOD_DISABLED) {
+        Py_RETURN_NONE;
+    }
+    double lasted = clock_seconds(clock_elapsed(window->opened, now)) * 1e9;
+    double age = clock_seconds(clock_elapsed(window->run_delay_looked, window->opened)) * 1e9;
+    if (lasted < LOOK_AGE_NS || lasted < 2.0 * age) {
+        Py_RETURN_NONE;
+    }
+    uint64_t sum;
+    run_delay_refresh(LOOK_AGE_NS / 10);
+    if (!run_delay_sum(&sum)) {
+        Py_RETURN_NONE;
+    }
+    return PyFloat_FromDouble((double)(sum - window->run_delay_base) * 1e-9);
+}
+
+static PyObject *seconds_unless_negative(double seconds) {
+    return seconds < 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(seconds);
+}
+
+/* Whether two states of the counters tell something of a window that lasted so long. */
+static bool fits(const struct machine_load *load, double lasted) {
+    return load->time >= 0.75 * lasted && load->time <= 1.5 * lasted;
+}
+
+/* Tell what others took of the machine while a window was open, which lasted so long; of a window too
+ * short for that, what they took just before and in it. Returns false where neither is known. */
+static bool find_load(const Window *window, double lasted, struct machine_load *load) {
+    bool is_short = lasted < LOOK_AGE_NS * 1e-9;
+    machine_load_refresh(is_short ? LOOK_AGE_NS : LOOK_AGE_NS / 10);
+    const struct machine_counters *latest = machine_load_counters();
+    if (!is_short && machine_load_between(&window->machine_base, latest, load) &&
+        fits(load, lasted)) {
+        return true;
+    }
+    const struct machine_counters *recent = machine_load_recent();
+    return lasted < 2e-9 * MACHINE_RECENT_NS && recent != NULL &&
+           machine_load_between(recent, latest, load);
+}
+
+/* What others took of the machine: (processors, idle, others, throttled, stalled), the last four in
+ * seconds; None where that is not known. */
+static PyObject *machine(const Window *window, uint64_t now) {
+    double lasted = clock_seconds(clock_elapsed(window->opened, now));
+    struct machine_load load;
+    if (window->method == METHOD_DISABLED || !find_load(window, lasted, &load)) {
+        Py_RETURN_NONE;
+    }
+    /* The looks do not begin and end with the window: theirs is taken for its part. */
+    double part = lasted / load.time;
+    return Py_BuildValue("dddNN", load.processors, load.idle * part, load.others * part,
+                         seconds_unless_negative(load.throttled * part),
+                         seconds_unless_negative(load.stalled * part));
+}
+
+/* Whose the longest wait was: of a thread that has got the GIL since, of one that waits on, or of a
+ * knock. A new RawLongestWait, None without any wait, or NULL with an exception set. */
+static PyObject *longest_wait(const Window *window, const struct findings *findings) {
+    const struct ledger_reading *ledger = &findings->ledger;
+    const struct knock_reading *knocks = &findings->knocks;
+    bool exact = findings->method == METHOD_EXACT;
+    bool knock = !exact || knocks->max_wait > ledger->max_wait;
+    uint64_t waited = knock ? knocks->max_wait : ledger->max_wait;
+    struct charges_longest longest =
+        knock ? findings->charges.longest_knock : findings->charges.longest;
+    uint64_t going_on = knock ? 0 : ledger->longest_pending.waited;
+    if (waited == 0) {
+        Py_RETURN_NONE;
+    }
+    if (going_on > longest.waited ||
+        (knock && knocks->max_since != longest.since && knocks->max_wait > longest.waited)) {
+        longest = (struct charges_longest){
+            .since = knock ? knocks->max_since : ledger->longest_pending.since,
+            .waiter = {knock ? 0 : ledger->longest_pending.serial,
+                       knock ? 0 : ledger->longest_pending.native_id, PLACE_UNKNOWN},
+            .holder.place = PLACE_UNKNOWN};
+    }
+    longest.waited = waited;
+    return blame_longest_as_tuple(&longest, knock, window->opened);
+}
+
+PyObject *raw_reading(const Window *window, struct findings *findings) {
+    const struct module_state *state = PyType_GetModuleState(Py_TYPE(window));
+    PyObject *const *keys = state->keys;
+    enum method method = findings->method;
+    const char *reason = findings->reason;
+    uint64_t now = findings->now;
+    const struct ledger_reading *ledger = &findings->ledger;
+    const struct knock_reading *knocks = &findings->knocks;
+    bool exact = method == METHOD_EXACT;
+    uint64_t max_wait =
+        exact && ledger->max_wait > knocks->max_wait ? ledger->max_wait : knocks->max_wait;
+
+    PyObject *raw = PyDict_Copy(state->blank); /* has room for all keys */
+    const struct charges_reading *charges = &findings->charges;
+    const char *why_not_looked = reason;
+    enum blame_method how =
+        method == METHOD_DISABLED ? BLAME_NONE : blame_method(exact, &why_not_looked);
+    bool audited = exact && window->audited && findings->knocking;
+    PyObject *blame = blame_as_list(&charges->blame);
+    PyObject *threads = exact ? threads_list(ledger) : PyList_New(0);
+    if (raw == NULL || put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[method])) < 0 ||
+        put(raw, keys, KEY_REASON,
+            reason != NULL ? PyUnicode_FromString(reason) : Py_NewRef(Py_None)) < 0 ||
+        put(raw, keys, KEY_GIL_ENABLED, PyBool_FromLong(gil_is_enabled())) < 0 ||
+        put(raw, keys, KEY_SWITCH_INTERVAL, PyFloat_FromDouble(switch_interval())) < 0 ||
+        put(raw, keys, KEY_WALL,
+            PyFloat_FromDouble(clock_seconds(clock_elapsed(window->opened, now)))) < 0 ||
+        put(raw, keys, KEY_HELD, optional_seconds(exact, ledger->sums.held)) < 0 ||
+        put(raw, keys, KEY_WAIT, optional_seconds(exact, ledger->sums.wait)) < 0 ||
+        put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, ledger->sums.acquisitions)) < 0 ||
+        put(raw, keys, KEY_CONTENDED, optional_count(exact, ledger->sums.contended)) < 0 ||
+        put(raw, keys, KEY_MAX_WAIT, optional_seconds(exact || knocks->count != 0, max_wait)) < 0 ||
+        put(raw, keys, KEY_KNOCKS, PyLong_FromUnsignedLongLong(knocks->count)) < 0 ||
+        put(raw, keys, KEY_KNOCKS_WAITED, PyLong_FromUnsignedLongLong(knocks->waited)) < 0 ||
+        put(raw, keys, KEY_KNOCK_LATENCY,
+            latency_tuple(knocks->count, &knocks->latency, knocks->max_wait)) < 0 ||
+        put(raw, keys, KEY_WAIT_LATENCY,
+            exact ? latency_tuple(ledger->sums.contended, &ledger->waits, ledger->max_wait)
+                  : Py_NewRef(Py_None)) < 0 ||
+        put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
+        put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
+        put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0 ||
+        put(raw, keys, KEY_BLAME_OMITTED,
+            Py_BuildValue("ndd", (Py_ssize_t)charges->blame.omitted,
+                          clock_seconds(charges->blame.omitted_waited),
+                          clock_seconds(charges->blame.omitted_knock_waited))) < 0 ||
+        put(raw, keys, KEY_HAND_OVER, optional_seconds(exact, ledger->hand_over)) < 0 ||
+        put(raw, keys, KEY_UNLOOKED, optional_seconds(exact, charges->unlooked)) < 0 ||
+        put(raw, keys, KEY_VICTIMS,
+            exact ? blame_victims_as_list(&charges->victims) : PyList_New(0)) < 0 ||
+        put(raw, keys, KEY_BLAME_METHOD, PyUnicode_FromString(blame_method_names[how])) < 0 ||
+        put(raw, keys, KEY_BLAME_REASON,
+            how != BLAME_LOOKED ? PyUnicode_FromString(why_not_looked) : Py_NewRef(Py_None)) < 0 ||
+        put(raw, keys, KEY_LONGEST_WAIT, longest_wait(window, findings)) < 0 ||
+        put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(clock_seconds(knocks->wait))) < 0 ||
+        put(raw, keys, KEY_MACHINE, machine(window, now)) < 0 ||
+        put(raw, keys, KEY_WAIT_HISTOGRAM,
+            exact ? octaves_list(ledger->sums.contended, &ledger->waits) : Py_NewRef(Py_None)) <
+            0 ||
+        put(raw, keys, KEY_LOCKS, locks_as_object(&findings->locks)) < 0 ||
+        put(raw, keys, KEY_MAX_HOLD, optional_seconds(audited, charges->holds.longest)) < 0 ||
+        put(raw, keys, KEY_HOLDS, audited ? blame_victims_as_list(&charges->held) : PyList_New(0)) <
+            0 ||
+        put(raw, keys, KEY_HOLDS_UNSEEN,
+            PyLong_FromUnsignedLongLong(audited ? charges->holds.unseen : 0)) < 0) {
+        Py_CLEAR(raw);
+    }
+    Py_XDECREF(blame);
+    Py_XDECREF(threads);
+    free(findings->ledger.threads);
+    charges_free(&findings->charges);
+    locks_drop(&findings->locks);
+    return raw;
+}
