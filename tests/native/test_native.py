@@ -66,8 +66,8 @@ PROGRAMS = [
     Program("clock", "clock", ("-U__linux__",), variant="without counter"),
     Program("histogram", "histogram", builds=(PLAIN, ADDRESS, THREAD)),
     Program("event_ring", "event_ring"),
-    Program("ledger", "ledger histogram event_ring", ("-Dmalloc=scarce_malloc",)),
-    Program("ledger_model", "ledger histogram event_ring"),
+    Program("ledger", "ledger ledger_slots histogram event_ring", ("-Dmalloc=scarce_malloc",)),
+    Program("ledger_model", "ledger ledger_slots histogram event_ring"),
     Program(
         "knocker",
         "knocker clock",
@@ -83,8 +83,8 @@ PROGRAMS = [
     Program(
         "accounting",
         "accounting accounting_looks accounting_audit accounting_threads accounting_recording"
-        " accounting_elsewhere thread_usage thread_birth ledger charges places look_pacing"
-        " event_ring interpose elf_object clock histogram run_delay",
+        " accounting_elsewhere thread_usage thread_birth ledger ledger_slots charges places"
+        " look_pacing event_ring interpose elf_object clock histogram run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",
