@@ -25,6 +25,7 @@ WIDE = 1_000
 """Room for any line: nothing is shortened."""
 
 _THREAD_WIDTH = 32
+_NOTABLE = 0.2  # of the wait: the part of hand-overs from which on they are told
 
 
 @lru_cache(maxsize=4096)
@@ -87,6 +88,8 @@ def blame_lines(
 ) -> Iterator[str]:
     """Yield the worst ``most`` places that kept others waiting, then how many more there are.
 
+    What passed between a release and the next thread's start is told last, where it is much.
+
     Each has its source line below it, or with ``stacks`` its whole stack. The first line of each is
     at most ``width`` long; its line number and its time are never cut off.
     """
@@ -103,6 +106,9 @@ def blame_lines(
     left = len(reading.blame) + reading.blame_omitted[0] - len(rows[:most])
     if left and rows:
         yield f"({units.count(left, 'more place')} with less, or fewer than 3 looks)"
+    if reading.hand_over and reading.wait and reading.hand_over >= _NOTABLE * reading.wait:
+        passed = f"{units.seconds(reading.hand_over)}, {reading.hand_over / reading.wait:.0%}"
+        yield f"({passed}, passed while the GIL was free and the next thread woke up)"
 
 
 def victim_lines(

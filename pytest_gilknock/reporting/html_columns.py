@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from importlib import import_module
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import pytest
 
@@ -22,7 +22,9 @@ class HtmlColumns:
 
     def __init__(self, config: pytest.Config) -> None:
         self._root = str(config.rootpath)
-        self._cells: WeakKeyDictionary[pytest.TestReport, list[str]] = WeakKeyDictionary()
+        # By id: the reports of subtests have no hash. The reference tells a report from another one
+        # that has come to its place.
+        self._cells: dict[int, tuple[ref[pytest.TestReport], list[str]]] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -31,7 +33,7 @@ class HtmlColumns:
         if record is None or record["phase"] != "call":
             return
         reading = GilReading.from_raw(record["raw"])
-        self._cells[report] = [
+        cells = [
             _cell(name, value, shown)
             for (name, _), value, shown in zip(
                 _COLUMNS,
@@ -40,6 +42,7 @@ class HtmlColumns:
                 strict=True,
             )
         ]
+        self._cells[id(report)] = (ref(report), cells)
         if (reading.wait or 0.0) >= WORTH_A_ROW or record.get("verdicts"):
             lines = "\n".join(reading_lines(reading, self._root))
             extra = import_module("pytest_html.extras").html(f"<pre>GIL\n{escape(lines)}</pre>")
@@ -55,9 +58,9 @@ class HtmlColumns:
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
         """Add the cells of a test; of one that was not measured they say so."""
-        found = self._cells.get(report) or [
-            _cell(name, None, units.NOT_MEASURED) for name, _ in _COLUMNS
-        ]
+        kept, found = self._cells.pop(id(report), (None, []))
+        if kept is None or kept() is not report:
+            found = [_cell(name, None, units.NOT_MEASURED) for name, _ in _COLUMNS]
         if cells:  # without any, somebody leaves the row out
             cells[-1:-1] = found
 

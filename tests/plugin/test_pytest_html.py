@@ -92,6 +92,28 @@ def test_a_test_that_kept_threads_waiting_has_its_blame_below(pytester):
     assert found["test_alone"]["gil_wait"].endswith("0 s")
 
 
+def test_parts_of_tests_have_rows_of_their_own(pytester):
+    """Reports of subtests cannot be hashed."""
+    pytester.makepyfile(
+        test_parts="""
+        import unittest
+
+        class TestParts(unittest.TestCase):
+            def test_parts(self):
+                for part in range(3):
+                    with self.subTest(part=part):
+                        assert part != 1
+        """
+    )
+    args = ("-ppytest_metadata.plugin", "-ppytest_html.plugin", "-ppytest_html.fixtures")
+    result = pytester.runpytest_subprocess(*args, "--html=out.html", "--gil-report")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    page = pytester.path.joinpath("out.html").read_text()
+    assert heads(page) == HEADS
+    assert "TestParts::test_parts" in page
+
+
 def test_a_run_that_measures_nothing_has_the_columns_of_pytest_html(pytester):
     page = run(pytester)
     assert heads(page) == HEADS[:3]

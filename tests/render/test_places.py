@@ -71,6 +71,19 @@ def test_what_is_not_listed_is_counted():
     assert lines[-1] == "(10 more places with less, or fewer than 3 looks)"
 
 
+def test_hand_overs_are_told_where_they_are_much_of_the_wait():
+    row = blamed("/a.py", 1, "f", 1, "w", 0.05, 5)
+    told = [
+        list(blame_lines(reading(blame=[row], wait=0.1, hand_over=h), ROOT, most=3))[1:]
+        for h in (None, 0.01, 0.04)
+    ]
+    assert told == [
+        [],
+        [],
+        ["(40.0 ms, 40%, passed while the GIL was free and the next thread woke up)"],
+    ]
+
+
 def test_whole_stacks_where_they_are_wanted():
     row = ((STORE, (f"{ROOT}/tests/test_svc.py", 3, "test", None)), 1, "w", 0.1, 5, 0.0, 0)
     assert list(blame_lines(reading(blame=[row]), ROOT, most=3, stacks=True))[1:] == [
