@@ -268,6 +268,7 @@ BLAMED: dict[str, tuple[Callable[[int], None], int, str]] = {
 }
 """What waits for the GIL, or might, once for each piece of the comparison."""
 LOCK_THREADS = 64
+EMPTY_BLOCK = "with measure(): pass"
 ALONE = ", alone"
 QUICK_SHARE = 0.2
 
@@ -427,11 +428,12 @@ def ratio_within(found: list[list[float]]) -> float:
     return median(2 * during / (before + after) for before, during, after in found)
 
 
-def suite(rounds: int, share: float) -> dict[str, dict[str, list[list[float]]]]:
+def suite(only: str, rounds: int, share: float) -> dict[str, dict[str, list[list[float]]]]:
     """What :func:`alternated` found for each work of test suites, without and with a window."""
     return {
         what: {name: alternated(name, what, rounds, share) for name in (NOTHING, "exact")}
         for what in SUITE
+        if re.search(only, what)
     }
 
 
@@ -533,7 +535,7 @@ def measure_table(processes: int, blocks: int) -> tuple[Table, list[list[float]]
     found: list[list[float]] = [harness.ask(command, LIMIT) for _ in range(processes)]
     first = median(each[0] for each in found)
     later = median(took for each in found for took in each[10:])
-    row = ["with measure(): pass", span(first * 1e-9), span(later * 1e-9)]
+    row = [EMPTY_BLOCK, span(first * 1e-9), span(later * 1e-9)]
     return Table("An empty block", ["work", "first in a process", "later"], [row]), found
 
 
@@ -554,7 +556,9 @@ def main() -> int:
     parser.add_argument("--measures", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--alternate-blame", help=argparse.SUPPRESS)
     parser.add_argument("--blame", action="store_true", help="only what blame and audits cost")
-    parser.add_argument("--only", default="", help="with --blame: works that match this pattern")
+    parser.add_argument(
+        "--only", default="", metavar="PATTERN", help="with --suite or --blame: works that match it"
+    )
     parser.add_argument("--suite", action="store_true", help="only what test suites do")
     parser.add_argument("--trace", action="store_true", help="only what recording adds")
     options = harness.start(parser)
@@ -587,9 +591,12 @@ def main() -> int:
         harness.write_json(options.json, {"blame": beyond})
         return 0
     suite_rounds = options.rounds or (3 if options.quick else 25)
-    works = suite(suite_rounds, share)
-    blocks, measured = measure_table(3 if options.quick else 9, 200 if options.quick else 2_000)
-    tables = [suite_table(works, suite_rounds), blocks]
+    works = suite(options.only, suite_rounds, share)
+    tables = [suite_table(works, suite_rounds)] if works else []
+    measured: list[list[float]] = []
+    if re.search(options.only, EMPTY_BLOCK):
+        blocks, measured = measure_table(3 if options.quick else 9, 200 if options.quick else 2_000)
+        tables.append(blocks)
     if options.suite:
         harness.show(line, *tables)
         harness.write_json(options.json, {"suite": works, "measure": measured})
