@@ -115,6 +115,26 @@ def test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line():
     assert worst.knock_waited > 0.08
 
 
+@exact_only
+def test_a_knock_that_waits_for_long_looks_again_and_again():
+    """The look that it makes as it begins to wait is one of several that are charged."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1.0)  # nobody tells the holder to let go
+    window = _core.Window()
+    window.begin()
+    try:
+        for _ in range(30):
+            loads.hold(25e-3)
+            time.sleep(1e-4)
+        raw = window.end()
+    finally:
+        sys.setswitchinterval(interval)
+    if raw["blame_method"] != "looked":
+        pytest.skip(f"nobody looks here: {raw['blame_reason']}")
+    assert raw["knocks_waited"] >= 10
+    assert sum(row[6] for row in raw["blame"]) > 1.6 * raw["knocks_waited"]
+
+
 @with_gil
 def test_many_short_windows_do_not_put_the_next_knock_off():
     for _ in range(500):
