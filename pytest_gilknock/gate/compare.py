@@ -7,7 +7,8 @@ the best of them. With one saved run the spread is that run alone. A change insi
 counts as none. A contention counts only if the GIL was held longer by the metric's slack, too.
 With three saved runs or more, a value counts only if it is an outlier among them, too. What is due
 to others that used the processors, beyond what they used of the saved runs, is not counted as
-growth.
+growth; and what is due to them in one of the saved runs, beyond what they used of most of these,
+does not make that run one of the worst.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
 measure, are listed and not judged. A sampled contention is a share of few knocks, so its 95 %
@@ -42,10 +43,13 @@ RANK: dict[ChangeVerdict, int] = {
 
 
 DELAY_MARGIN = 1.25
-"""So many times what others seem to have caused counts as theirs."""
+"""So many times what others seem to have caused now counts as theirs: it is an estimate."""
 
 TELLING = 0.2
 """Of windows so long (s) it is known what others used, where it can be known at all."""
+
+BUSY_SHARE = 0.2
+"""A machine is too busy to save a run on from this share of its processor time up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +92,17 @@ class BaselineRuns:
 
 
 class Spread(NamedTuple):
-    """The values of a metric in the saved runs."""
+    """The values of a metric in the saved runs, without what is due to others in single ones."""
 
     best: float
     worst: float
     runs: int
+    usual: float
+    """Their median."""
+    measured: float
+    """The worst value as it was measured."""
+    noise: float
+    """How far beyond the worst a value may lie by chance; 0 where too few runs tell."""
 
 
 class Change(NamedTuple):
@@ -144,6 +154,15 @@ class Change(NamedTuple):
         return needed if self.gate is not None and fails else None
 
     @property
+    def hides_twice(self) -> bool:
+        """Whether a value twice the usual one would pass because the saved runs are so noisy."""
+        usual = self.spread.usual
+        if self.gate is None or 2.0 * usual >= METRICS[self.metric].most:
+            return False
+        hidden = self.spread.worst + self.allowed >= 2.0 * usual
+        return hidden and usual > self.gate.allowance(usual)
+
+    @property
     def breached(self) -> bool:
         """Whether this fails the test."""
         return self.verdict == "over the gate"
@@ -168,8 +187,8 @@ def compare_test(
 ) -> tuple[list[Change], list[Incomparable]]:
     """Compare a test's entry with those of the saved runs, in every metric gated or shown.
 
-    ``before`` has one entry or more. ``attempts``: how often a test over its gate is run, of which
-    the best counts.
+    ``before`` has one entry or more. ``attempts``: how often a test over its gate is run at
+    most; the majority decides.
     """
     gate_of = {gate.metric: gate for gate in gates}
     changes: list[Change] = []
@@ -207,28 +226,39 @@ def _compare_metric(
     alike = [entry for entry in before if entry.method == after.method]
     if not alike:
         return f"{before[-1].method} before, {after.method} now"
-    values = [value for entry in alike if (value := entry.metrics[metric.name]) is not None]
+    measured = [
+        (value, value - metric.delay(value, entry, _excess_share(alike, entry)))
+        for entry in alike
+        if (value := entry.metrics[metric.name]) is not None
+    ]
+    values = [undisturbed for _, undisturbed in measured]
     now = after.metrics[metric.name]
     if after.method == "disabled":
         return "the GIL is disabled"
     if now is None or not values:
         return f"not measured {'now' if now is None else 'before'}"
-    delay = metric.delay(now, after, _excess_share(alike, after))
-    if metric.worse == "higher":
-        spread = Spread(min(values), max(values), len(values))
-        beyond = now - spread.worst
-        growth, gain = beyond - delay, spread.best - now
-    else:
-        spread = Spread(max(values), min(values), len(values))
-        beyond = spread.worst - now
-        growth, gain = beyond - delay, now - spread.best
+    share = min(1.0, DELAY_MARGIN * _excess_share(alike, after))
+    delay = metric.delay(now, after, share)
+    to_worst, to_best = (max, min) if metric.worse == "higher" else (min, max)
+    end = to_worst(values)
+    spread = Spread(
+        best=to_best(values),
+        worst=end,
+        runs=len(values),
+        usual=median(values),
+        measured=to_worst(value for value, _ in measured),
+        noise=_noise(values, end, attempts),
+    )
+    sign = 1.0 if metric.worse == "higher" else -1.0
+    beyond = sign * (now - spread.worst)
+    growth, gain = beyond - delay, sign * (spread.best - now)
     if metric.knocked and after.method == "sampled":
         (low, high), (best, worst) = _confidence([after]), _confidence(alike)
         growth, gain = low - worst, best - high
 
     absolute, relative = metric.noticeable
     slack = metric.slack / after.wall if after.wall else 0.0
-    floor = max(slack, _noise(values, spread.worst, attempts))
+    floor = max(slack, spread.noise)
     to_notice = max(absolute, relative * spread.worst, floor)
     allowed = to_notice if gate is None else max(gate.allowance(spread.worst), floor)
     growth, gain = max(growth, 0.0), max(gain, 0.0)
@@ -280,13 +310,12 @@ def _excess_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> floa
     """Return the share of processor time that others took beyond what they took of the saved runs.
 
     These cancel out: a process that gets half of the time it is ready to use, where it got two
-    thirds before, is slowed down as by others that take a quarter. The share is an estimate: by
-    :data:`DELAY_MARGIN` more counts as theirs.
+    thirds before, is slowed down as by others that take a quarter.
     """
     usual = median(entry.lost_share for entry in before)
     share = min(after.lost_share, _missed_share(before, after))
     excess = 1.0 - (1.0 - share) / (1.0 - usual) if usual < 1.0 else 0.0
-    return min(max(0.0, DELAY_MARGIN * excess), 1.0)
+    return max(0.0, excess)
 
 
 def _missed_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> float:
@@ -318,6 +347,15 @@ def _others_unknown(entries: Iterable[BaselineEntry]) -> bool:
     """Return whether the tests that are long enough to tell have nothing of what others used."""
     long = [entry for entry in entries if entry.wall >= TELLING and entry.method != "disabled"]
     return bool(long) and all(entry.used is None for entry in long)
+
+
+def share_of_others(entries: Iterable[BaselineEntry]) -> float | None:
+    """Return the share of the processor time that tests were ready to use that others had; None
+    where it is not known, or the tests are too short to tell.
+    """
+    known = [entry for entry in entries if entry.wall >= TELLING and entry.lost is not None]
+    ready = sum(entry.ready for entry in known)
+    return sum(entry.lost or 0.0 for entry in known) / ready if ready else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +409,7 @@ def compare_runs(
 ) -> Comparison:
     """Compare every test of a run, called ``name`` where it is shown.
 
-    ``attempts``: how often a test over its gate was run, of which the best counts.
+    ``attempts``: how often a test over its gate was run at most; the majority decided.
     """
     changes: list[Change] = []
     incomparable: list[Incomparable] = []

@@ -12,10 +12,16 @@ from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.model import Baseline, BaselineEntry, BaselineError
 from pytest_gilknock.baseline.storage import is_path
 from pytest_gilknock.gate import io as gate_io
-from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs
+from pytest_gilknock.gate.compare import (
+    BUSY_SHARE,
+    BaselineRuns,
+    Comparison,
+    compare_runs,
+    share_of_others,
+)
 from pytest_gilknock.gate.result import GATE_RESULT
 from pytest_gilknock.gate.retries import reason_against
-from pytest_gilknock.gate.text import as_markdown, doubt, runs, section
+from pytest_gilknock.gate.text import as_markdown, busy_text, doubt, runs, section
 from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import write_lines
@@ -128,6 +134,9 @@ class GateReporter:
             self._print_comparison(terminalreporter)
         if self._saved is not None:
             terminalreporter.write_line(self._saved)
+            share = share_of_others(self._measured[nodeid] for nodeid in self._passed)
+            if share is not None and share >= BUSY_SHARE:
+                terminalreporter.write_line(busy_text(share), yellow=True)
         if self._save_error is not None:
             terminalreporter.write_line(f"GIL baseline not saved: {self._save_error}", red=True)
 
@@ -160,7 +169,7 @@ class GateReporter:
     def _repetitions(self) -> list[str]:
         return [
             f"{printable(result['nodeid'])} was measured {result['attempts']} times,"
-            f" at its best {'still over' if result['breached'] else 'within'} the gate"
+            f" and was over the gate in {result['breaches']} of them"
             for result in self._repeated
         ]
 

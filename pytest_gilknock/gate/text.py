@@ -217,6 +217,11 @@ def cautions(comparison: Comparison) -> Iterator[str]:
         yield f"Warning: {doubt(change)}"
     if (more := len(doubted) - _SHOWN_NAMES) > 0:
         yield f"Warning: {units.count(more, 'more change')} over the gate, but not surely"
+    noisy = [change for change in comparison.changes if change.hides_twice]
+    for change in noisy[:_SHOWN_NAMES]:
+        yield f"Warning: {noise(change)}"
+    if (more := len(noisy) - _SHOWN_NAMES) > 0:
+        yield f"Warning: so may {units.count(more, 'more metric')} of noisy saved runs"
     if comparison.gates and comparison.others_unknown:
         yield (
             "Warning: what other programs use of the processors is not known here: a busy machine"
@@ -234,6 +239,25 @@ def doubt(change: Change) -> str:
     return (
         f"{metric.name} {metric.unit.printed(change.after)} of {printable(change.nodeid)} is over"
         f" the gate, but not surely: {change.doubt}"
+    )
+
+
+def noise(change: Change) -> str:
+    """Return what the saved runs are too noisy to show, and what helps."""
+    metric = METRICS[change.metric]
+    best, worst = (metric.unit.printed(end) for end in change.spread[:2])
+    return (
+        f"{metric.name} of {printable(change.nodeid)} may double and pass: it was {best} to {worst}"
+        f" in {units.count(change.spread.runs, 'saved run')}; save them anew on a calm machine, or"
+        " make the test longer"
+    )
+
+
+def busy_text(share: float) -> str:
+    """Return what is wrong with a saved run of which others had this share."""
+    return (
+        f"Warning: others had {100 * share:.0f}% of the processor time that the tests were ready to"
+        " use: as a baseline this run is noisy; save it again on a calm machine"
     )
 
 
@@ -272,4 +296,6 @@ def _spread(change: Change, names: Sequence[str]) -> str:
     if change.spread.runs == 1:
         return f"{worst} in {runs(names)}"
     best = METRICS[change.metric].unit.printed(change.spread.best)
-    return f"{worst}, the worst of {change.spread.runs} runs from {best} on ({runs(names)})"
+    text = f"{worst}, the worst of {change.spread.runs} runs from {best} on ({runs(names)})"
+    disturbed = METRICS[change.metric].unit.printed(change.spread.measured)
+    return text if disturbed == worst else f"{text}, {disturbed} with what others caused of it"

@@ -8,10 +8,16 @@ from support.gate_samples import BASELINE, ENTRY, changed, reading
 from support.scripted import blamed
 
 from pytest_gilknock.baseline.model import BaselineEntry
-from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs, compare_test
+from pytest_gilknock.gate.compare import (
+    BaselineRuns,
+    Comparison,
+    compare_runs,
+    compare_test,
+    share_of_others,
+)
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import parse_gates
-from pytest_gilknock.gate.text import as_markdown, breach_text, needed_table, section
+from pytest_gilknock.gate.text import as_markdown, breach_text, busy_text, needed_table, section
 from pytest_gilknock.model.blame import blame_of
 from pytest_gilknock.model.wire import Method
 from pytest_gilknock.render.markdown import code, prose
@@ -170,6 +176,46 @@ def test_markdown_of_many_rows_stays_short() -> None:
     assert "10 more rows left out." in text
 
 
+@pytest.mark.parametrize(
+    ("waits", "warned"),
+    [
+        ([0.20, 0.21, 0.22], False),
+        ([0.20, 0.21, 0.40], True),  # the worst is nearly twice the usual
+        ([0.20, 0.30, 0.40], True),  # 3.5 times sigma is more than it
+        ([0.01, 0.02, 0.03], False),  # the gate's own 50 ms allow as much
+        ([0.20, 0.40], True),
+        ([0.20], False),
+    ],
+)
+def test_saved_runs_that_hide_a_wait_twice_as_long_are_named(
+    waits: list[float], warned: bool
+) -> None:
+    runs = [
+        (
+            f"{number}_main.json",
+            replace(BASELINE, tests={"test_a.py::t": changed(ENTRY, wait=wait)}),
+        )
+        for number, wait in enumerate(waits)
+    ]
+    after = {"test_a.py::t": changed(ENTRY, wait=waits[0])}
+    gates = parse_gates(["wait:50ms&25%", "contention:0.25"])
+    text = shown(compare_runs(BaselineRuns.of(runs), after, gates, name="this run"))
+    warning = "Warning: wait of test_a.py::t may double and pass: it was "
+    assert (warning in text) == warned
+    assert text.count("may double") == int(warned)
+
+
+@pytest.mark.parametrize(
+    ("lost", "share"), [(None, None), (0.0, 0.0), (0.25, 0.2), (1.0, 0.5), (9.0, 0.9)]
+)
+def test_a_saved_run_says_what_others_had_of_it(lost: float | None, share: float | None) -> None:
+    entry = replace(ENTRY, used=None if lost is None else 1.0, lost=lost)
+    short = replace(ENTRY, wall=0.1, used=1.0, lost=100.0)
+    assert share_of_others([entry, short]) == share
+    if share:
+        assert f"had {100 * share:.0f}% of the processor time" in busy_text(share)
+
+
 def test_json_has_everything_in_plain_numbers() -> None:
     document = json.loads(
         as_json(comparison(gates=("wait:0ms",), runs=2)), parse_constant=pytest.fail
@@ -183,7 +229,14 @@ def test_json_has_everything_in_plain_numbers() -> None:
         "before": 0.25,
         "after": 2.0,
         "difference": 1.75,
-        "spread": {"best": 0.25, "worst": 0.25, "runs": 2},
+        "spread": {
+            "best": 0.25,
+            "worst": 0.25,
+            "runs": 2,
+            "usual": 0.25,
+            "measured": 0.25,
+            "noise": 0.0,
+        },
         "gate": "wait:0s",
         "extent": 1750.0,
         "needed": 0.0,

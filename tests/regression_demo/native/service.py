@@ -18,7 +18,7 @@ def poll() -> None:
 
 
 def reset() -> None:
-    resetting.usleep(700)
+    resetting.usleep(550)
 
 
 def read() -> None:

@@ -4,7 +4,7 @@ import service
 
 @pytest.mark.parametrize("number", range(2))
 def test_documents_are_read_at_once(number):
-    service.read_all(documents=48)
+    service.read_all(documents=150)
 
 
 @pytest.mark.parametrize("number", range(15))
