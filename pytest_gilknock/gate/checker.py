@@ -21,7 +21,7 @@ from pytest_gilknock.gate.result import GATE_RESULT, GateResult
 from pytest_gilknock.gate.text import breach_text, gil_text, runs
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.tracebacks import at_test
-from pytest_gilknock.measurement.transport import PENDING, fail_worker, is_worker
+from pytest_gilknock.measurement.transport import fail_worker, is_worker, pending_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import AskedMethod, GilReading
 from pytest_gilknock.render import junit
@@ -80,7 +80,7 @@ class GateChecker:
         """Judge the reading of a test that passed, and fail it by raising as it would itself."""
         __tracebackhide__ = True
         returned = yield
-        pending = item.stash.get(PENDING, None)
+        pending = pending_of(item)
         if pending is None or pending.record is None or pending.phase != "call":
             return returned
         reading = GilReading.from_raw(pending.record["raw"])

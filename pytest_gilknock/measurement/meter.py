@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -96,14 +96,11 @@ class Meter:
             limits = phases.get(phase)
             if limits is None:
                 return (yield)
-            if PENDING in item.stash:  # of a run that nobody reported
-                del item.stash[PENDING]
-            audit = self._settings.audit
-            if limits and not audit:
-                audit = any(limit.kind == "max_hold" for limit in limits)
-            window = _core.Window(
-                method=self._settings.method, locks=self._settings.locks, audit=audit
-            )
+            item.__dict__.pop(PENDING, None)  # of a run that nobody reported
+            if limits and any(limit.kind == "max_hold" for limit in limits):
+                window = _core.Window(**with_audit)
+            else:
+                window = _core.Window(**options)
             window.begin()
             try:
                 result = yield
@@ -112,11 +109,13 @@ class Meter:
                 raise
             raw = window.end(0.0 if limits else self._shortest)
             if raw is None:
-                item.stash[PENDING] = too_short
+                item.__dict__[PENDING] = too_short
             elif (failure := self._note(item, phase, raw, limits)) is not None:
                 raise failure
             return result
 
+        options = _window_options(self._settings, audit=self._settings.audit)
+        with_audit = _window_options(self._settings, audit=True)
         too_short = Pending(phase, None)
         return measure
 
@@ -128,7 +127,7 @@ class Meter:
         if raw["gil_enabled"] != self._gil_enabled:
             self._gil_enabled = record["gil_turned_on"] = raw["gil_enabled"]
         failure = _judge(item, record, limits) if limits else None
-        item.stash[PENDING] = Pending(phase, record, failure)
+        item.__dict__[PENDING] = Pending(phase, record, failure)
         wanted = self._properties
         if phase == "call" and (limits if wanted == "limited" else wanted != "none"):
             reading = lazy_reading(raw)
@@ -144,6 +143,18 @@ class OuterPhases:
     def __init__(self, meter: Meter) -> None:
         self.pytest_runtest_setup = meter.measuring("setup")
         self.pytest_runtest_teardown = meter.measuring("teardown")
+
+
+def _window_options(settings: MeasurementSettings, *, audit: bool) -> dict[str, Any]:
+    """Return what a window is to be told; each option that it need not read makes it cheaper."""
+    options: dict[str, Any] = {}
+    if settings.method != "auto":
+        options["method"] = settings.method
+    if settings.locks is not None:
+        options["locks"] = settings.locks
+    if audit:
+        options["audit"] = True
+    return options
 
 
 def _judge(

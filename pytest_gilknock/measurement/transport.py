@@ -1,6 +1,6 @@
 """How a reading gets from where its test runs to where it is printed.
 
-A measured phase leaves its reading in the stash of its item. When pytest makes the report of that
+A measured phase leaves its reading with its item. When pytest makes the report of that
 phase, the reading moves on to the report, as an attribute of plain data. So it goes wherever the
 report goes: to the controller of pytest-xdist, out of a process that pytest-forked made for one
 test, or nowhere at all, because a plugin drops the report and runs the test again. What a process
@@ -43,7 +43,14 @@ class Pending:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-PENDING: pytest.StashKey[Pending] = pytest.StashKey()
+PENDING = "_gilknock_pending"
+"""The attribute of an item that has its :class:`Pending`: every test asks for it several times, and
+a stash answers by calls of Python functions, which take four times as long."""
+
+
+def pending_of(item: pytest.Item) -> Pending | None:
+    """Return the measured phase of a test whose report is still to be made, if there is one."""
+    return item.__dict__.get(PENDING)
 
 
 class Sink(Protocol):
@@ -72,11 +79,12 @@ class ReportWriter:
         """
         if call.excinfo is not None:
             remove_own_frames(call.excinfo)
-        stash = item.stash
-        before = stash[PENDING] if PENDING in stash else None  # noqa: SIM401 (get() is slower)
+        of_item = item.__dict__
+        before: Pending | None = of_item.get(PENDING)
         report = yield
-        if PENDING in stash and (pending := stash[PENDING]).phase == call.when:
-            del stash[PENDING]
+        pending: Pending | None = of_item.get(PENDING)
+        if pending is not None and pending.phase == call.when:
+            del of_item[PENDING]
             again = pending is not before
             if again:
                 report.user_properties[:] = item.user_properties
