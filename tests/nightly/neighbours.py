@@ -39,6 +39,7 @@ class Row(NamedTuple):
     environment: tuple[tuple[str, str], ...] = ()
     killed: bool = False  # the run ends its own process, and nothing is written
     example: str = ""  # a folder of docs/examples whose files are there, too
+    since: tuple[int, int] = (3, 10)  # the CPython that the neighbour needs
     shows: str = ""  # a pattern of what the measured run prints
 
 
@@ -68,7 +69,13 @@ ROWS = [
     Row("timeout, xdist", "pytest-timeout pytest-xdist", "--timeout-method=thread -n1", "hanging"),
     Row("cov", "pytest-cov", "--cov=."),
     Row("cov, branches, xdist", "pytest-cov pytest-xdist", "--cov=. --cov-branch -n2"),
-    Row("cov, sysmon", "pytest-cov", "--cov=.", environment=(("COVERAGE_CORE", "sysmon"),)),
+    Row(
+        "cov, sysmon",
+        "pytest-cov",
+        "--cov=.",
+        environment=(("COVERAGE_CORE", "sysmon"),),
+        since=(3, 12),
+    ),
     Row("rerunfailures", "pytest-rerunfailures", "--reruns=3", "unsteady everyday"),
     Row("rerunfailures, xdist", "pytest-rerunfailures pytest-xdist", "--reruns=3 -n2", "unsteady"),
     Row("flaky", "flaky pytest", "--force-flaky --max-runs=3", "unsteady everyday"),
@@ -83,15 +90,20 @@ ROWS = [
     Row("allure", "allure-pytest", "--alluredir=allure"),
     Row("teamcity, as PyCharm has it", "teamcity-messages pytest", "--teamcity"),
     Row("run-parallel", "pytest-run-parallel", "--parallel-threads=3"),
-    Row("freethreaded", "pytest-freethreaded", "--threads=2 --iterations=3"),
+    Row("freethreaded", "pytest-freethreaded", "--threads=2 --iterations=3", since=(3, 13)),
     Row("repeat", "pytest-repeat", "--count=3"),
     Row("subtests", "pytest-subtests", suites="parts everyday"),
     Row("subtests of pytest 9", "pytest>=9", suites="parts everyday"),
-    Row("django", "pytest-django django", suites="models_django"),
+    Row(
+        "django",
+        "pytest-django django",
+        suites="models_django",
+        environment=(("DJANGO_SETTINGS_MODULE", "test_models_django"),),
+    ),
     Row("hypothesis", "hypothesis pytest", suites="properties_hypothesis"),
     Row("memray", "pytest-memray", "--memray", "memory everyday"),
-    Row("forked", "pytest-forked", "--forked"),
-    Row("forked, a test crashes", "pytest-forked", "--forked", "crashing"),
+    Row("forked", "pytest-forked pytest<9", "--forked"),
+    Row("forked, a test crashes", "pytest-forked pytest<9", "--forked", "crashing"),
     Row("sugar", "pytest-sugar"),
     Row("rich", "pytest-rich", "--rich"),
     Row("instafail", "pytest-instafail", "--instafail"),
@@ -99,7 +111,6 @@ ROWS = [
     Row("split", "pytest-split", "--splits=2 --group=1"),
     Row("profiling", "pytest-profiling", "--profile"),
     Row("ddtrace", "ddtrace pytest", "--ddtrace", environment=(("DD_TRACE_ENABLED", "true"),)),
-    Row("sentry", "pytest-sentry"),
     Row(
         "opentelemetry",
         "pytest-opentelemetry",
@@ -117,6 +128,7 @@ SETTINGS = {
     "tox.ini": """\
 [tox]
 skipsdist = true
+env_list = plain
 [testenv]
 skip_install = true
 allowlist_externals = *
@@ -197,7 +209,7 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, help="a wheel that is built already")
     parser.add_argument("--rounds", type=int, default=3, help="of a row that differs (%(default)s)")
     options = parser.parse_args()
-    chosen = [row for row in ROWS if row.name.startswith(tuple(options.rows) or "")]
+    chosen = [row for row in ROWS if row.name.startswith(tuple(options.rows or [""]))]
     bad = []
     with tempfile.TemporaryDirectory(prefix="neighbours-") as temporary:
         folder = (options.folder or Path(temporary)).resolve()
@@ -205,6 +217,9 @@ def main() -> int:
         wheel = (options.wheel or environments.build_wheel(folder)).resolve()
         print("| beside | version | outcomes | readings |\n| --- | --- | --- | --- |", flush=True)
         for row in chosen:
+            if sys.version_info < row.since:
+                print(f"| {row.name} | needs CPython {'.'.join(map(str, row.since))} | | |")
+                continue
             try:
                 text, well = compare(
                     folder / row.name.replace(" ", "_"), row, wheel, options.rounds

@@ -2,19 +2,17 @@
 
 import urllib.request
 
-import django.conf
 import pytest
 from django.http import HttpResponse
 from django.urls import path
 
-if not django.conf.settings.configured:
-    django.conf.settings.configure(
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
-        ROOT_URLCONF=__name__,
-        ALLOWED_HOSTS=["*"],
-        SECRET_KEY="no secret",
-    )
+# This module has the settings, too: the row names it in DJANGO_SETTINGS_MODULE.
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
+ROOT_URLCONF = __name__
+ALLOWED_HOSTS = ["*"]
+SECRET_KEY = "no secret"
+STATIC_URL = "static/"
 
 urlpatterns = [path("", lambda request: HttpResponse("hello"))]
 
