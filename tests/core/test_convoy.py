@@ -59,12 +59,16 @@ def convoy_beside(hogs: int) -> Convoy | None:
 
 @exact_only
 def test_a_server_beside_a_thread_that_computes_is_a_convoy():
-    # On a busy machine it is the system that keeps the server waiting, now and then.
-    tries = (convoy_beside(hogs=1) for _ in range(5))
-    convoy = next((found for found in tries if found is not None), None)
-    assert convoy is not None
-    assert [thread.name for thread in convoy.threads] == ["server"]
-    assert [thread.name for thread in convoy.computing] == ["hog"]
+    # On a busy machine it is the system that keeps the server waiting, now and then, or a thread
+    # that has the GIL from its processor.
+    def is_as_built() -> bool:
+        convoy = convoy_beside(hogs=1)
+        return convoy is not None and (
+            [thread.name for thread in convoy.threads] == ["server"]
+            and [thread.name for thread in convoy.computing] == ["hog"]
+        )
+
+    assert any(is_as_built() for _ in range(5))
 
 
 @exact_only
