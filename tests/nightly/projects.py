@@ -61,14 +61,14 @@ PROJECTS = [
     Project(
         "dask",
         "dask[array] pandas pyarrow",
-        "dask.tests.test_threaded dask.tests.test_local dask.bag.tests dask.tests.test_order",
+        "dask.tests.test_threaded dask.tests.test_local dask.tests.test_order",
     ),
     Project(
         "tornado",
         "tornado",
         "tornado.test.concurrent_test tornado.test.ioloop_test tornado.test.web_test "
         "tornado.test.iostream_test tornado.test.simple_httpclient_test tornado.test.locks_test",
-        arguments="-o python_files=*_test.py",
+        arguments="-p no:logging -o python_files=*_test.py",
     ),
     Project("click", "click", "tests", source=True),
     Project(
