@@ -160,7 +160,7 @@ class Change(NamedTuple):
         if self.gate is None or 2.0 * usual >= METRICS[self.metric].most:
             return False
         hidden = self.spread.worst + self.allowed >= 2.0 * usual
-        return hidden and usual > self.gate.allowance(usual)
+        return hidden and usual >= 2.0 * self.gate.allowance(usual)
 
     @property
     def breached(self) -> bool:
@@ -187,8 +187,8 @@ def compare_test(
 ) -> tuple[list[Change], list[Incomparable]]:
     """Compare a test's entry with those of the saved runs, in every metric gated or shown.
 
-    ``before`` has one entry or more. ``attempts``: how often a test over its gate is run at
-    most; the majority decides.
+    ``before`` has one entry or more. ``attempts``: how often a test over its gate is run, of which
+    the best counts.
     """
     gate_of = {gate.metric: gate for gate in gates}
     changes: list[Change] = []
@@ -409,7 +409,7 @@ def compare_runs(
 ) -> Comparison:
     """Compare every test of a run, called ``name`` where it is shown.
 
-    ``attempts``: how often a test over its gate was run at most; the majority decided.
+    ``attempts``: how often a test over its gate was run, of which the best counts.
     """
     changes: list[Change] = []
     incomparable: list[Incomparable] = []

@@ -270,6 +270,7 @@ def test_the_text_of_a_failing_test_needs_no_manual() -> None:
         "  wait        123 ms over all threads; longest single wait 5.00 ms",
         "  blame       where the GIL was held while others waited:",
         "              a.py:3 f in worker: threads waited 100 ms (5 looks)",
+        "              (123 ms, 100%, passed while the GIL was free and the next thread woke up)",
     ]
 
 
