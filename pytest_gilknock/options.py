@@ -77,6 +77,21 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "fail tests in which a native call keeps the GIL so that it is held for longer than this "
         "at once (20ms), unless they have a max_gil_hold marker; audits them as --gil-audit does",
     ),
+    (
+        "gil_max_lock_wait",
+        "append",
+        "TIME[@KIND]",
+        "fail tests in which a thread waits longer than this for a lock at once (20ms), or for a "
+        "lock of one kind (20ms@objects, @interpreter, @program), unless they have a max_lock_wait "
+        "marker (repeatable, for different kinds); measures waits for locks",
+    ),
+    (
+        "gil_max_stop_the_world",
+        "store",
+        "TIME",
+        "fail tests in which the interpreter stops a thread for longer than this at once (5ms), "
+        "unless they have a max_stop_the_world marker; where the GIL is off",
+    ),
     ("gil_method", "store", "|".join(METHODS), "how the GIL is measured (default: auto)"),
     (
         "gil_switch_interval",
@@ -119,7 +134,8 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "append",
         "METRIC:EXPR",
         "with --gil-compare, fail each test that is worse by more than this, such as "
-        "wait:20ms&25%% (repeatable; metrics: contention, wait, max_wait, contended, max_hold)",
+        "wait:20ms&25%% (repeatable; metrics: contention, wait, max_wait, contended, max_hold, "
+        "lock_wait, stop_the_world)",
     ),
     (
         "gil_compare_strict",
@@ -181,6 +197,8 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
             "gil_max_contention",
             "gil_max_wait",
             "gil_max_hold",
+            "gil_max_lock_wait",
+            "gil_max_stop_the_world",
             "gil_method",
             "gil_switch_interval",
         )

@@ -23,6 +23,12 @@ MARKERS = {
     "glob, where one is given.",
     "max_gil_hold": "max_gil_hold(limit, *, phase='call'): fail the test if the GIL is held for "
     "longer than this at once (such as '20ms') by a native call that keeps it although others ask.",
+    "max_lock_wait": "max_lock_wait(limit, *, kind=None, phase='call'): fail the test if a thread "
+    "waits longer than this for a lock at once (such as '20ms'); only for locks of this kind, "
+    "where one is given: 'objects', 'interpreter' or 'program'.",
+    "max_stop_the_world": "max_stop_the_world(limit, *, phase='call'): fail the test if the "
+    "interpreter stops a thread for longer than this at once (such as '5ms'), as it does to "
+    "collect garbage where the GIL is off.",
 }
 
 

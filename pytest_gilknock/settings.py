@@ -63,6 +63,10 @@ def read(config: pytest.Config) -> Settings:
         if settings.measurement.knock_interval == 0.0:
             raise measurement_settings.no_audit(asked.place("gil_compare_fail"))
         settings = settings._replace(measurement=settings.measurement._replace(audit=True))
+    if settings.gate is not None and any(
+        gate.metric in ("lock_wait", "stop_the_world") for gate in settings.gate.gates
+    ):
+        settings = settings._replace(measurement=settings.measurement._replace(locks=True))
     reporting_settings.check_table_options(
         asked,
         report=settings.reporting.report,

@@ -11,7 +11,7 @@ import pytest
 from pytest_gilknock import _core
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-PROGRAMS = ("accuracy", "blame", "overhead", "per_test", "scale", "convoy", "page_size")
+PROGRAMS = ("accuracy", "blame", "overhead", "per_test", "scale", "convoy", "page_size", "locks")
 
 
 def test_all_are_run() -> None:

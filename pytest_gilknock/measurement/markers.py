@@ -1,4 +1,4 @@
-"""The markers ``max_gil_contention``, ``max_gil_wait`` and ``max_gil_hold``: a test's limits."""
+"""The markers that limit a test: on the GIL, on locks and on stopped worlds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gilknock.model.limits import Limit, parse_thread
+from pytest_gilknock.model.limits import Limit, parse_lock_kind, parse_thread
 from pytest_gilknock.model.units import parse_duration, parse_share
 from pytest_gilknock.render import format as text
 
@@ -18,9 +18,11 @@ MARKERS: dict[str, tuple[Kind, Callable[[object], float]]] = {
     "max_gil_contention": ("contention", parse_share),
     "max_gil_wait": ("max_wait", parse_duration),
     "max_gil_hold": ("max_hold", parse_duration),
+    "max_lock_wait": ("max_lock_wait", parse_duration),
+    "max_stop_the_world": ("max_stop_the_world", parse_duration),
 }
-WITH_THREAD = ("max_wait",)
-"""Kinds of limits that may be for one thread."""
+PARTS: dict[Kind, str] = {"max_wait": "thread", "max_lock_wait": "kind"}
+"""What a limit of a kind may be for a part of."""
 
 PHASES = ("setup", "call", "teardown")
 
@@ -34,18 +36,19 @@ class MarkerError(ValueError):
 def limits_of(item: pytest.Item, defaults: PhaseLimits) -> PhaseLimits:
     """Return the limits of a marked test, for each phase to measure.
 
-    Of several markers for the same thread the closest to the test wins; those for different threads
-    all hold. ``defaults`` hold where the test has no marker of their kind. Raises MarkerError.
+    Of several markers for the same thread, or kind of locks, the closest to the test wins; those
+    for different ones all hold. ``defaults`` hold where the test has no marker of their kind.
+    Raises MarkerError.
     """
     found: dict[str, dict[tuple[Kind, str], Limit]] = {}
     for mark in _marks(item):
         phase, limit = _read(mark, item.nodeid)
-        found.setdefault(phase, {}).setdefault((limit.kind, limit.thread or ""), limit)
+        found.setdefault(phase, {}).setdefault(limit.key, limit)
     for phase, limits in defaults.items():
         marked = {kind for kind, _ in found.setdefault(phase, {})}
         for limit in limits:
             if limit.kind not in marked:
-                found[phase][limit.kind, limit.thread or ""] = limit
+                found[phase][limit.key] = limit
     return {
         phase: tuple(limit for _, limit in sorted(found[phase].items()))
         for phase in PHASES
@@ -62,7 +65,7 @@ def _read(mark: pytest.Mark, nodeid: str) -> tuple[str, Limit]:
     kind, parse = MARKERS[mark.name]
     place = f"marker {mark.name} on {text.printable(nodeid)}"
     arguments = {**dict(zip(("limit",), mark.args, strict=False)), **mark.kwargs}
-    known = {"limit", "phase", "thread"} if kind in WITH_THREAD else {"limit", "phase"}
+    known = {"limit", "phase", *filter(None, (PARTS.get(kind),))}
     unknown = [repr(value) for value in mark.args[1:]] + sorted(arguments.keys() - known)
     if unknown:
         raise MarkerError(f"{place}: unknown argument {', '.join(unknown)}; {_usage(mark.name)}")
@@ -76,9 +79,10 @@ def _read(mark: pytest.Mark, nodeid: str) -> tuple[str, Limit]:
     try:
         bound = parse(arguments["limit"])
         thread = parse_thread(arguments["thread"]) if "thread" in arguments else None
+        lock_kind = parse_lock_kind(arguments["kind"]) if "kind" in arguments else None
     except ValueError as error:
         raise MarkerError(f"{place}: {error}") from None
-    return phase, Limit(kind, bound, f"@pytest.mark.{mark.name}", thread)
+    return phase, Limit(kind, bound, f"@pytest.mark.{mark.name}", thread, lock_kind)
 
 
 def _usage(name: str) -> str:

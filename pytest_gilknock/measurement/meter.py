@@ -97,8 +97,8 @@ class Meter:
             if limits is None:
                 return (yield)
             item.__dict__.pop(PENDING, None)  # of a run that nobody reported
-            if limits and any(limit.kind == "max_hold" for limit in limits):
-                window = _core.Window(**with_audit)
+            if limits and any(limit.kind in NEED_MORE for limit in limits):
+                window = _core.Window(**_options_for(self._settings, limits))
             else:
                 window = _core.Window(**options)
             window.begin()
@@ -115,7 +115,6 @@ class Meter:
             return result
 
         options = _window_options(self._settings, audit=self._settings.audit)
-        with_audit = _window_options(self._settings, audit=True)
         too_short = Pending(phase, None)
         return measure
 
@@ -145,6 +144,18 @@ class OuterPhases:
         self.pytest_runtest_teardown = meter.measuring("teardown")
 
 
+NEED_MORE = ("max_hold", "max_lock_wait", "max_stop_the_world")
+"""Kinds of limits for which more is measured than in other tests."""
+
+
+def _options_for(settings: MeasurementSettings, limits: tuple[Limit, ...]) -> dict[str, Any]:
+    audit = settings.audit or any(limit.kind == "max_hold" for limit in limits)
+    options = _window_options(settings, audit=audit)
+    if any(limit.is_on_locks for limit in limits):
+        options["locks"] = True
+    return options
+
+
 def _window_options(settings: MeasurementSettings, *, audit: bool) -> dict[str, Any]:
     """Return what a window is to be told; each option that it need not read makes it cheaper."""
     options: dict[str, Any] = {}
@@ -172,4 +183,4 @@ def _judge(
 
 
 def _plain(limit: Limit) -> PlainLimit:
-    return limit.kind, limit.bound, limit.source, limit.thread
+    return limit.kind, limit.bound, limit.source, limit.thread, limit.lock_kind

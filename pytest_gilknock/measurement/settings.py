@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
-from pytest_gilknock.model.limits import Limit, parse_wait
+from pytest_gilknock.model.limits import Limit, parse_lock_wait, parse_wait
 from pytest_gilknock.model.trace import DEFAULT_EVENTS
 from pytest_gilknock.model.units import parse_duration, parse_share
 from pytest_gilknock.options import METHODS, each, one_of
@@ -52,6 +52,13 @@ def read(asked: Asked) -> MeasurementSettings:
         *_limits(asked, "gil_max_contention", "contention", lambda text: (parse_share(text), None)),
         *_limits(asked, "gil_max_wait", "max_wait", parse_wait),
         *_limits(asked, "gil_max_hold", "max_hold", lambda text: (parse_duration(text), None)),
+        *_limits(asked, "gil_max_lock_wait", "max_lock_wait", parse_lock_wait),
+        *_limits(
+            asked,
+            "gil_max_stop_the_world",
+            "max_stop_the_world",
+            lambda text: (parse_duration(text), None),
+        ),
     )
     knock_interval = asked.value(
         "gil_knock_interval", _or_off(_between("100us", "10s"), "off"), None
@@ -75,12 +82,16 @@ def read(asked: Asked) -> MeasurementSettings:
 
 
 def _limits(
-    asked: Asked, name: str, kind: Kind, parse: Callable[[Any], tuple[float, str | None]]
+    asked: Asked, name: str, kind: Kind, parse: Callable[[Any], tuple[float, Any]]
 ) -> Iterator[Limit]:
-    """Yield the limits of an option: one for each thread that it names, the last one given."""
-    bounds: list[tuple[float, str | None]] = asked.value(name, each(parse), [])
-    for thread, bound in {thread: bound for bound, thread in bounds}.items():
-        yield Limit(kind, bound, asked.place(name), thread)
+    """Yield the limits of an option: one for each thread, or kind of locks, that it names, the last
+    one given."""
+    bounds: list[tuple[float, Any]] = asked.value(name, each(parse), [])
+    for part, bound in {part: bound for bound, part in bounds}.items():
+        if kind == "max_lock_wait":
+            yield Limit(kind, bound, asked.place(name), lock_kind=part)
+        else:
+            yield Limit(kind, bound, asked.place(name), thread=part)
 
 
 def _parse_events(value: Any) -> int:

@@ -135,7 +135,8 @@ def _shorten_summary(report: pytest.TestReport, failure: BaseException) -> None:
     """
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None:
-        crash.message = f"GIL {str(failure).partition(chr(10))[0].partition(': ')[2]}"
+        head, _, fact = str(failure).partition(chr(10))[0].partition(": ")
+        crash.message = f"{head.partition(' ')[0]} {fact}"
 
 
 def _is_own_failure(call: pytest.CallInfo[None], pending: Pending) -> bool:

@@ -6,33 +6,55 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model import units
+from pytest_gilknock.model.locks import LIMITED_KINDS
 from pytest_gilknock.model.statistics import wilson_interval
 
 if TYPE_CHECKING:
+    from pytest_gilknock.model.locks import LockReading
     from pytest_gilknock.model.reading import GilReading, ThreadReading
-    from pytest_gilknock.model.wire import Kind
+    from pytest_gilknock.model.wire import Kind, LockKind
 
 MOST_NAMES = 10
 """How many threads are named where none has the name that a limit asks for."""
 
 
 class Limit(NamedTuple):
-    """A bound on contention, max wait or max hold. A reading equal to the bound keeps it.
+    """A bound on contention, or on the longest wait, hold, wait for a lock or stopped world. A
+    reading equal to the bound keeps it.
 
     ``bound`` is a share (contention) or seconds; ``source`` names where the user wrote
     it. With ``thread``, the name of a thread or a glob that matches names, it is for those threads'
-    own waits alone.
+    own waits alone; with ``lock_kind`` for locks of that kind alone.
     """
 
     kind: Kind
     bound: float
     source: str
     thread: str | None = None
+    lock_kind: LockKind | None = None
+
+    @property
+    def key(self) -> tuple[Kind, str]:
+        """What it is for: of limits with the same key, one holds."""
+        return self.kind, self.thread or self.lock_kind or ""
+
+    @property
+    def is_on_locks(self) -> bool:
+        """Whether it needs waits for locks measured."""
+        return self.kind in ("max_lock_wait", "max_stop_the_world")
+
+    @property
+    def lock_kinds(self) -> tuple[LockKind, ...]:
+        """The kinds of waits that a limit on locks is for."""
+        if self.lock_kind is not None:
+            return (self.lock_kind,)
+        return LIMITED_KINDS if self.kind == "max_lock_wait" else ("stop_the_world",)
 
     @property
     def text(self) -> str:
-        """The bound with its thread, as the option takes them: ``20 ms@MainThread``."""
-        return self.bound_text if self.thread is None else f"{self.bound_text}@{self.thread}"
+        """The bound with what it is for, as the option takes them: ``20 ms@MainThread``."""
+        part = self.key[1]
+        return f"{self.bound_text}@{part}" if part else self.bound_text
 
     @property
     def bound_text(self) -> str:
@@ -61,6 +83,25 @@ def parse_wait(value: object) -> tuple[float, str | None]:
     return units.parse_duration(value), None
 
 
+def parse_lock_kind(value: object) -> LockKind:
+    """Return the kind of locks that a limit is for; raises ValueError for what is none."""
+    for kind in LIMITED_KINDS:
+        if value == kind:
+            return kind
+    raise ValueError(f"kind {value!r} is not one of {', '.join(LIMITED_KINDS)}")
+
+
+def parse_lock_wait(value: object) -> tuple[float, LockKind | None]:
+    """Return the bound (s) and the kind of locks of a limit such as ``20ms`` or ``20ms@objects``.
+
+    Raises ValueError, with the value and the accepted form in its text.
+    """
+    if isinstance(value, str) and "@" in value:
+        bound, _, kind = value.partition("@")
+        return units.parse_duration(bound), parse_lock_kind(kind.strip())
+    return units.parse_duration(value), None
+
+
 class LimitVerdict(NamedTuple):
     """What became of a limit that a reading does not surely keep.
 
@@ -75,8 +116,15 @@ class LimitVerdict(NamedTuple):
 
 def judge(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     """Return ``None`` if ``reading`` surely keeps ``limit``, else a verdict with its reason."""
+    if limit.is_on_locks:
+        return _judge_lock_wait(reading, limit)
     if reading.method == "disabled":
-        return LimitVerdict(limit, False, "the GIL is disabled: there is nothing to judge")
+        return LimitVerdict(
+            limit,
+            False,
+            "the GIL is disabled: there is nothing to judge; what threads wait for without it is"
+            " limited by max_lock_wait and max_stop_the_world",
+        )
     if limit.thread is not None:
         return _judge_max_wait_of_thread(reading, limit)
     if limit.kind == "max_wait":
@@ -145,6 +193,47 @@ def _judge_max_hold(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     return LimitVerdict(
         limit, True, f"max hold {units.seconds(reading.max_hold)}, limit {limit.bound_text}"
     )
+
+
+def _judge_lock_wait(reading: GilReading, limit: Limit) -> LimitVerdict | None:
+    locks = reading.locks
+    if locks.reason is not None or locks.unproven is None:
+        why = f"waits for locks were not measured: {locks.reason}"
+        return LimitVerdict(limit, False, f"nothing to judge, because {why}")
+    longest, kind = locks.longest_of(limit.lock_kinds)
+    if longest > limit.bound:
+        what = lock_text(kind, locks)
+        return LimitVerdict(
+            limit,
+            True,
+            f"a thread waited {units.seconds(longest)} {what}, limit {limit.bound_text}",
+        )
+    if reading.gil_enabled and not any(locks.count_of(kind) for kind in limit.lock_kinds):
+        if limit.kind == "max_stop_the_world":
+            why = "the GIL is on: the world is stopped only where it is off"
+            return LimitVerdict(limit, False, f"nothing to judge, because {why}")
+        if limit.lock_kind == "objects":
+            why = "the GIL is on: objects have locks only where it is off"
+            return LimitVerdict(limit, False, f"nothing to judge, because {why}")
+    if locks.unproven.longest > limit.bound:
+        waited = units.seconds(locks.unproven.longest)
+        what = f"a thread waited {waited} for a lock that could not be told apart"
+        return LimitVerdict(limit, False, f"{what}, limit {limit.bound_text}")
+    return None
+
+
+def lock_text(kind: LockKind, locks: LockReading) -> str:
+    """Return what a wait of a kind is for: ``for the lock of an object (most of all dict)``."""
+    name = locks.types[0].type_name if kind == "objects" and locks.types else None
+    return LOCK_TEXTS[kind] + (f" (most of all {name})" if name else "")
+
+
+LOCK_TEXTS: dict[LockKind, str] = {
+    "objects": "for the lock of an object",
+    "stop_the_world": "for the stopped world",
+    "interpreter": "for a lock of the interpreter",
+    "program": "for a lock of the program",
+}
 
 
 def _judge_contention(reading: GilReading, limit: Limit) -> LimitVerdict | None:

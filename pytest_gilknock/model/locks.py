@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from pytest_gilknock.model.stack import thread_label
+from pytest_gilknock.model.wire import LockKind
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawLocks, RawLockWaits
-
-LockKind = Literal["objects", "stop_the_world", "interpreter", "program"]
-"""What a wait was for; see the fields of :class:`LockReading`."""
 
 LOCK_KINDS: tuple[LockKind, ...] = get_args(LockKind)
 
 INTERPRETER_KINDS: tuple[LockKind, ...] = ("objects", "stop_the_world", "interpreter")
 """Kinds of waits that the program did not ask for: the interpreter needs them in place of a GIL."""
+
+LIMITED_KINDS: tuple[LockKind, ...] = ("objects", "interpreter", "program")
+"""Kinds of locks; a stopped world is none."""
 
 KIND_NAMES: dict[LockKind, str] = {
     "objects": "objects",
@@ -153,6 +155,26 @@ class LockReading:
         """Return the waits of one kind; None where they were not measured."""
         waits: LockWaits | None = getattr(self, kind)
         return waits
+
+    def longest_of(self, kinds: Sequence[LockKind]) -> tuple[float, LockKind]:
+        """Return the longest wait (s) of some kinds, and its kind; 0.0 if there was none."""
+        return max(
+            ((waits.longest, kind) for kind in kinds if (waits := self.of(kind)) is not None),
+            key=lambda one: one[0],
+            default=(0.0, kinds[0]),
+        )
+
+    def count_of(self, kind: LockKind) -> int:
+        """Return how many waits of a kind there were."""
+        waits = self.of(kind)
+        return 0 if waits is None else waits.count
+
+    @property
+    def lock_wait(self) -> float | None:
+        """Time (s) waited for locks: ``objects``, ``interpreter`` and ``program``; None where it
+        was not measured."""
+        waits = [self.of(kind) for kind in LIMITED_KINDS]
+        return None if self.reason is not None else sum(one.waited for one in waits if one)
 
     @property
     def interpreter_wait(self) -> float | None:

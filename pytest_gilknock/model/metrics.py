@@ -78,6 +78,8 @@ class Metric:
     """The direction in which a change is for the worse."""
     shown: bool = True
     """Whether reports show it without being asked; otherwise it is compared where it is gated."""
+    asked_for: bool = False
+    """Whether it is measured only where someone asks for it: a test's properties have it there."""
     delay: Delay = _no_delay
     """How much of a value is due to others that used the processors."""
     slack: float = 0.0
@@ -149,8 +151,33 @@ _ROWS = (
         floor=1e-3,
         noticeable=(5e-3, 0.5),
         shown=False,
+        asked_for=True,
         delay=_delay_at_once,
         since=3,
+    ),
+    Metric(
+        name="lock_wait",
+        unit=SECONDS,
+        of=lambda reading: reading.locks.lock_wait,
+        floor=1e-3,
+        noticeable=(5e-3, 0.25),
+        shown=False,
+        asked_for=True,
+        delay=_delay_in_wait,
+        since=4,
+    ),
+    Metric(
+        name="stop_the_world",
+        unit=SECONDS,
+        of=lambda reading: (
+            None if (waits := reading.locks.stop_the_world) is None else waits.waited
+        ),
+        floor=1e-3,
+        noticeable=(5e-3, 0.25),
+        shown=False,
+        asked_for=True,
+        delay=_delay_in_wait,
+        since=4,
     ),
 )
 

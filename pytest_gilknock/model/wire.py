@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 Method = Literal["exact", "sampled", "disabled"]
+LockKind = Literal["objects", "stop_the_world", "interpreter", "program"]
 BlameMethod = Literal["looked", "released", "none"]
-Kind = Literal["contention", "max_wait", "max_hold"]
+Kind = Literal["contention", "max_wait", "max_hold", "max_lock_wait", "max_stop_the_world"]
 
 # (native thread id, name or None, held, wait, acquisitions, contended, max_wait)
 RawThread = tuple[int, str | None, float, float, int, int, float]
@@ -114,8 +115,8 @@ class RawTrace(TypedDict):
 RawStall = tuple[str, float, str | None, int, str]
 
 
-# (kind, bound, source, name or glob of the threads it is for, None for all)
-PlainLimit = tuple[Kind, float, str, str | None]
+# (kind, bound, source, name or glob of the threads it is for, kind of locks; None for all)
+PlainLimit = tuple[Kind, float, str, str | None, LockKind | None]
 
 
 class _Judged(TypedDict, total=False):

@@ -17,10 +17,11 @@ def reading_properties(reading: GilReading, blame: str | None = None) -> dict[st
 
     ``blame`` is its worst place, as reports print it.
     """
+    values = {metric: metric.of(reading) for metric in METRICS.values()}
     properties: dict[str, object] = {
-        f"gil_{metric.property_name}": metric.of(reading)
-        for metric in METRICS.values()
-        if metric.shown
+        f"gil_{metric.property_name}": value
+        for metric, value in values.items()
+        if metric.shown or (metric.asked_for and value is not None)
     }
     properties["gil_method"] = reading.method
     properties["gil_blame"] = blame

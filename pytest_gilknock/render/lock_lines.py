@@ -10,7 +10,8 @@ from pytest_gilknock.model.locks import KIND_NAMES, LOCK_KINDS
 from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.locks import LockKind, LockReading, LockWaits, ThreadLockWaits
+    from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits
+    from pytest_gilknock.model.wire import LockKind
 
 SHOWN = 3
 """How many types and threads are shown of a reading."""

@@ -10,6 +10,7 @@ from pytest_gilknock.model.convoy import Convoy, convoy_of
 from pytest_gilknock.model.limits import LimitVerdict, threads_of
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.lock_lines import lock_lines
 from pytest_gilknock.render.places import (
     blame_lines,
     hold_lines,
@@ -37,7 +38,8 @@ def breach_text(
     facts = [_fact(reading, verdict, root) for verdict in verdicts if verdict.breached]
     during = "" if phase == "call" else f" during {phase}"
     head = [
-        f"GIL limit exceeded{during}: {fact}, set by {limit.source}"
+        f"{'lock' if limit.is_on_locks else 'GIL'} limit exceeded{during}: {fact}, set by"
+        f" {limit.source}"
         for limit, fact in zip(limits, facts, strict=True)
     ]
     longest = reading.longest_wait
@@ -86,6 +88,8 @@ def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) 
     ``root``.
     """
     yield from _times(reading)
+    if reading.locks.reason is None:
+        yield from _indented("  locks       what threads waited for:", lock_lines(reading.locks))
     if longest and reading.longest_wait is not None:
         yield f"  longest     {longest_wait_text(reading.longest_wait, root)}"
     if (convoy := convoy_of(reading)) is not None:
@@ -149,6 +153,10 @@ def _indented(head: str, lines: Iterator[str]) -> Iterator[str]:
 
 def _times(reading: GilReading) -> Iterator[str]:
     wall = units.seconds(reading.wall)
+    if reading.method == "disabled":
+        waited = units.seconds(reading.interpreter_wait)
+        yield f"  GIL         off; threads waited {waited} for the interpreter in {wall}"
+        return
     if reading.held is None:
         waited = f"{reading.knocks_waited} of {units.count(reading.knocks, 'knock')} waited"
         yield f"  contention  {units.share(reading.contention)} ({waited} in {wall})"

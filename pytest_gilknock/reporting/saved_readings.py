@@ -7,7 +7,7 @@ but not which thread stood in which stack. The sums of each are kept.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pytest_gilknock.baseline.checks import (
     Check,
@@ -26,9 +26,10 @@ from pytest_gilknock.baseline.checks import (
     wrong,
 )
 from pytest_gilknock.baseline.model import BaselineError
-from pytest_gilknock.model.locks import LOCK_KINDS
+from pytest_gilknock.model.locks import LIMITED_KINDS, LOCK_KINDS
 from pytest_gilknock.model.reading import SCHEMA_VERSION
 from pytest_gilknock.model.stalls import Stall
+from pytest_gilknock.model.wire import Kind
 from pytest_gilknock.reporting.results import Results, RunSummary
 
 if TYPE_CHECKING:
@@ -159,20 +160,23 @@ def _judged(test: dict[str, Any], place: str) -> dict[str, Any]:
 
 
 def _limit(value: Any, place: str) -> tuple[PlainLimit, str, str | None]:
+    if isinstance(value, dict):
+        value = {"lock_kind": None, **value}  # not in older files
     known = members_of(
         value,
         place,
         {
-            "kind": one_of("contention", "max_wait", "max_hold"),
+            "kind": one_of(*get_args(Kind)),
             "bound": seconds,
             "source": text,
             "thread": optional(text),
+            "lock_kind": optional(one_of(*LIMITED_KINDS)),
             "verdict": one_of("kept", "breached", "not judged"),
             "fact": optional(text),
         },
     )
-    limit = known["kind"], known["bound"], known["source"], known["thread"]
-    return limit, known["verdict"], known["fact"]
+    *limit, verdict, fact = known.values()
+    return cast("PlainLimit", tuple(limit)), verdict, fact
 
 
 # --- a reading ---

@@ -354,7 +354,7 @@ def _inconclusive(results: Results) -> Iterator[Line]:
     if results.first_inconclusive is not None:
         entry = results.first_inconclusive
         yield Line(
-            f"{units.count(results.inconclusive, 'test')} passed with a GIL limit that could not be"
+            f"{units.count(results.inconclusive, 'test')} passed with a limit that could not be"
             f" judged, such as {printable(entry.name)}: {printable(entry.verdicts[0].fact)}",
             yellow=True,
         )

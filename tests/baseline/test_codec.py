@@ -47,12 +47,13 @@ def test_the_published_schema_has_every_condition_of_an_entry() -> None:
     assert set(entry["required"]) == entry["properties"].keys() == names | METRICS.keys()
 
 
-SINCE_3 = ("max_hold",)
+SINCE_4 = ("lock_wait", "stop_the_world")
+SINCE_3 = (*SINCE_4, "max_hold")
 SINCE_2 = (*SINCE_3, "used", "others", "throttled", "lost", "processors", "blame")
 
 
 def of_schema(version: int) -> dict[str, Any]:
-    lacks = SINCE_2 if version == 1 else SINCE_3
+    lacks = {1: SINCE_2, 2: SINCE_3, 3: SINCE_4}[version]
     tests = {
         nodeid: {name: value for name, value in entry.items() if name not in lacks}
         for nodeid, entry in document()["tests"].items()
@@ -60,7 +61,9 @@ def of_schema(version: int) -> dict[str, Any]:
     return document(schema=version, tests=tests)
 
 
-@pytest.mark.parametrize(("version", "name"), [(1, "lost"), (1, "max_hold"), (2, "max_hold")])
+@pytest.mark.parametrize(
+    ("version", "name"), [(1, "lost"), (1, "max_hold"), (2, "max_hold"), (3, "lock_wait")]
+)
 def test_a_file_of_an_old_schema_is_read_without_what_it_does_not_have(
     version: int, name: str
 ) -> None:
@@ -100,15 +103,19 @@ def test_the_file_has_one_test_per_line_sorted_so_that_a_diff_names_the_test() -
         '  "kind": "pytest-gilknock baseline",\n'
         '  "machine": {"arch": "x86_64", "cpus": 2, "kind": "Linux-CPython-3.13-64bit",'
         ' "release": "6.8.0"},\n'
-        '  "schema": 3,\n'
+        '  "schema": 4,\n'
         '  "tests": {\n'
         '    "a": {"blame": "a.py:3 f", "contended": 51, "contention": 0.5, "held": 0.5,'
-        ' "knocks": 50, "knocks_waited": 25, "lost": 0.125, "max_hold": null, "max_wait": 0.005,'
-        ' "method": "exact", "others": 0.5, "processors": 2.0, "run_delay": 0.0, "threads": 4,'
+        ' "knocks": 50, "knocks_waited": 25, "lock_wait": null, "lost": 0.125, "max_hold": null,'
+        ' "max_wait": 0.005,'
+        ' "method": "exact", "others": 0.5, "processors": 2.0, "run_delay": 0.0,'
+        ' "stop_the_world": null, "threads": 4,'
         ' "throttled": 0.0, "used": 0.75, "wait": 0.25, "wall": 1.0},\n'
         '    "b": {"blame": null, "contended": 51, "contention": 0.5, "held": 0.5,'
-        ' "knocks": 50, "knocks_waited": 25, "lost": null, "max_hold": null, "max_wait": 0.005,'
-        ' "method": "exact", "others": null, "processors": null, "run_delay": 0.0, "threads": 4,'
+        ' "knocks": 50, "knocks_waited": 25, "lock_wait": null, "lost": null, "max_hold": null,'
+        ' "max_wait": 0.005,'
+        ' "method": "exact", "others": null, "processors": null, "run_delay": 0.0,'
+        ' "stop_the_world": null, "threads": 4,'
         ' "throttled": null, "used": null, "wait": 0.00001, "wall": 1.0}\n'
         "  }\n"
         "}\n"
@@ -155,7 +162,7 @@ DAMAGED: list[tuple[Any, str]] = [
     (encoded(document(schema="1")), 'has schema "1"'),
     (encoded(without("schema")), "has schema null"),
     (encoded(without("machine")), 'the document has no "machine"'),
-    (encoded(document(extra=1)), 'has "extra", which schema 3 does not know'),
+    (encoded(document(extra=1)), 'has "extra", which schema 4 does not know'),
     (encoded(document(created="yesterday")), '"created" of the document is "yesterday"'),
     (encoded(document(created="2025-01-31T12:00:00Z\n")), '"created" of the document'),
     (encoded(document(machine=[])), '"machine" of the document is a list, expected an object'),

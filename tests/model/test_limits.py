@@ -3,14 +3,17 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.scripted import AUDITED, disabled, raw, reading, sampled
+from support.scripted import AUDITED, disabled, locks, raw, reading, sampled
 
-from pytest_gilknock.model.limits import Limit, judge, parse_wait
+from pytest_gilknock.model.limits import Limit, judge, parse_lock_wait, parse_wait
 from pytest_gilknock.model.reading import GilReading
 
 CONTENTION = Limit("contention", 0.3, "here")
 MAX_WAIT = Limit("max_wait", 0.02, "here")
 MAX_HOLD = Limit("max_hold", 0.02, "here")
+MAX_LOCK_WAIT = Limit("max_lock_wait", 0.1, "here")
+MAX_STOP = Limit("max_stop_the_world", 0.005, "here")
+OBJECTS = MAX_LOCK_WAIT._replace(lock_kind="objects", bound=0.02)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,8 @@ def test_disabled_gil_is_no_verdict():
         verdict = judge(GilReading.from_raw(disabled()), limit)
         assert verdict is not None
         assert not verdict.breached
-        assert verdict.fact == "the GIL is disabled: there is nothing to judge"
+        assert verdict.fact.startswith("the GIL is disabled: there is nothing to judge; what")
+        assert "max_lock_wait and max_stop_the_world" in verdict.fact
 
 
 def test_parse_wait():
@@ -180,3 +184,63 @@ def test_holds_that_were_not_audited_are_no_verdict(measured, why):
 
 def test_without_a_gil_no_hold_is_judged():
     assert not judge(GilReading.from_raw(disabled()), MAX_HOLD).breached
+
+
+def without_gil(**changes):
+    kinds = {**locks()["kinds"], **changes}
+    return GilReading.from_raw(disabled(locks=locks(kinds=kinds)))
+
+
+@pytest.mark.parametrize(
+    ("limit", "fact"),
+    [
+        (MAX_LOCK_WAIT, "a thread waited 200 ms for a lock of the program, limit 100 ms"),
+        (
+            OBJECTS,
+            "a thread waited 30.0 ms for the lock of an object (most of all dict), limit 20 ms",
+        ),
+        (MAX_STOP, "a thread waited 40.0 ms for the stopped world, limit 5 ms"),
+    ],
+)
+def test_limits_on_locks_tell_what_was_waited_for(limit, fact):
+    for measured in (without_gil(), reading(locks=locks())):
+        assert judge(measured, limit) == (limit, True, fact)
+    assert judge(without_gil(), limit._replace(bound=0.2)) is None
+
+
+@pytest.mark.parametrize("limit", [MAX_LOCK_WAIT, OBJECTS, MAX_STOP])
+def test_limits_on_locks_say_so_where_these_are_not_measured(limit):
+    why = (
+        "nothing to judge, because waits for locks were not measured: locks park since Python 3.13"
+    )
+    for measured in (disabled(), raw(locks="locks park since Python 3.13 only")):
+        verdict = judge(GilReading.from_raw(measured), limit)
+        assert verdict is not None
+        assert not verdict.breached
+        assert verdict.fact.startswith(why)
+
+
+def test_what_there_is_only_without_a_gil_is_not_judged_with_one():
+    none = {**locks()["kinds"], "objects": (0, 0.0, 0.0), "stop_the_world": (0, 0.0, 0.0)}
+    measured = reading(locks=locks(kinds=none))
+    for limit in (OBJECTS, MAX_STOP):
+        verdict = judge(measured, limit)
+        assert verdict is not None
+        assert not verdict.breached
+        assert verdict.fact.startswith("nothing to judge, because the GIL is on")
+    assert judge(measured, MAX_LOCK_WAIT._replace(bound=0.2)) is None
+
+
+def test_a_wait_that_could_not_be_told_apart_is_no_breach_but_said():
+    verdict = judge(without_gil(unproven=(1, 0.5, 0.5)), MAX_LOCK_WAIT._replace(bound=0.3))
+    assert verdict is not None
+    assert not verdict.breached
+    assert "for a lock that could not be told apart, limit 300 ms" in verdict.fact
+
+
+def test_a_bound_on_locks_may_be_for_one_kind():
+    assert parse_lock_wait("20ms") == (0.02, None)
+    assert parse_lock_wait("20ms@objects") == (0.02, "objects")
+    assert OBJECTS.text == "20 ms@objects"
+    with pytest.raises(ValueError, match="'dict' is not one of objects, interpreter, program"):
+        parse_lock_wait("20ms@dict")

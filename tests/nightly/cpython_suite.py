@@ -5,6 +5,7 @@ Run by the interpreter to test, with ``pytest_gilknock`` built for it and import
     python tests/nightly/cpython_suite.py                  # the modules below that there are
     python tests/nightly/cpython_suite.py test_threading   # these only
     python tests/nightly/cpython_suite.py --no-knocks      # with no thread of ours in any process
+    python tests/nightly/cpython_suite.py --locks          # waits for locks measured, too
 
 Two environments are made. In one of them a ``.pth`` file opens a window at the start of every
 process, isolated ones (``-I``) included, and leaves it open. Each module runs in both. A module
@@ -78,7 +79,7 @@ except ImportError:
 else:
     if not {knocks}:
         _core.set_knock_interval(0)
-    _window = _core.Window()
+    _window = _core.Window(locks={locks})
     _window.begin()
     _file = _posix.open({opened!r}, _posix.O_WRONLY | _posix.O_APPEND | _posix.O_CREAT, 0o666)
     _posix.write(_file, _window.peek()["method"][:1].encode())
@@ -91,7 +92,9 @@ Outcomes = dict[str, str]  # of one run of one module; by test
 class Environment:
     """An interpreter with, or without, a window in each of its processes."""
 
-    def __init__(self, folder: Path, *, window: bool, knocks: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, window: bool, knocks: bool = True, locks: bool = False
+    ) -> None:
         self.name = "window" if window else "bare"
         self.opened = folder / "opened"
         self.folder = folder
@@ -105,7 +108,9 @@ class Environment:
                 text=True,
             ).stdout.strip()
             core = shutil.copy(_core.__file__, folder)  # a build meanwhile must not touch it
-            text = OPENED_AT_START.format(core=core, opened=str(self.opened), knocks=knocks)
+            text = OPENED_AT_START.format(
+                core=core, opened=str(self.opened), knocks=knocks, locks=locks or None
+            )
             # Not a sitecustomize: Debian's Python has one of its own, which comes first.
             Path(site, "opened_at_start.py").write_text(text, encoding="utf-8")
             Path(site, "opened_at_start.pth").write_text("import opened_at_start\n")
@@ -220,6 +225,7 @@ def main() -> int:
         "--timeout", type=float, default=1800, help="s, for one module (%(default)s)"
     )
     parser.add_argument("--no-knocks", action="store_true", help="start no knocker")
+    parser.add_argument("--locks", action="store_true", help="measure waits for locks, too")
     parser.add_argument("--json", type=Path, help="write all outcomes there")
     parser.add_argument(
         "--logs", type=Path, help="keep the output of differing modules in this folder"
@@ -233,7 +239,9 @@ def main() -> int:
     print(f"Python {sys.version}\ncore: {_core.status()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="suite-") as folder:
         bare = Environment(Path(folder, "bare"), window=False)
-        window = Environment(Path(folder, "window"), window=True, knocks=not options.no_knocks)
+        window = Environment(
+            Path(folder, "window"), window=True, knocks=not options.no_knocks, locks=options.locks
+        )
         for module in existing(options.modules or MODULES):
             start = time.monotonic()
             rounds: list[tuple[Outcomes, Outcomes]] = []

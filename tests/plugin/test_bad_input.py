@@ -54,6 +54,13 @@ def _a_test(pytester):
         ("gil_max_wait", "20", "'20' has no unit; write '20ms' or '20s'"),
         ("gil_max_hold", "20", "'20' has no unit; write '20ms' or '20s'"),
         ("gil_max_hold", "20ms@MainThread", f"'20ms@MainThread' {DURATION_FORM}"),
+        ("gil_max_lock_wait", "20", "'20' has no unit; write '20ms' or '20s'"),
+        (
+            "gil_max_lock_wait",
+            "20ms@dict",
+            "kind 'dict' is not one of objects, interpreter, program",
+        ),
+        ("gil_max_stop_the_world", "5ms@objects", f"'5ms@objects' {DURATION_FORM}"),
         ("gil_max_wait", "20@MainThread", "'20' has no unit; write '20ms' or '20s'"),
         (
             "gil_max_wait",
@@ -139,6 +146,12 @@ MARKERS = [
     ("max_gil_hold(20)", "20 has no unit; write '20ms' or '20s'"),
     ("max_gil_hold('20ms', thread='MainThread')", "unknown argument thread; write"),
     ("max_gil_hold()", 'the limit is missing; write @pytest.mark.max_gil_hold("20ms")'),
+    ("max_lock_wait(20)", "20 has no unit; write '20ms' or '20s'"),
+    ("max_lock_wait('20ms', kind='dict')", "kind 'dict' is not one of objects, interpreter"),
+    ("max_lock_wait('20ms', kind=[])", "kind [] is not one of objects, interpreter, program"),
+    ("max_lock_wait('20ms', thread='MainThread')", "unknown argument thread; write"),
+    ("max_stop_the_world('5ms', kind='objects')", "unknown argument kind; write"),
+    ("max_stop_the_world()", 'the limit is missing; write @pytest.mark.max_stop_the_world("20ms")'),
     ("max_gil_wait()", 'the limit is missing; write @pytest.mark.max_gil_wait("20ms")'),
 ]
 

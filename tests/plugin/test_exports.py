@@ -114,6 +114,7 @@ def test_json_tells_limits_and_their_verdicts(two_tests):
     written = json.loads(two_tests.path.joinpath("out.json").read_text())
     calm, wait = (test["limits"] for test in written["tests"])
     limit = {"kind": "max_wait", "bound": 0.001, "source": "--gil-max-wait", "thread": None}
+    limit["lock_kind"] = None
     assert calm == [{**limit, "verdict": "kept", "fact": None}]
     assert wait[0]["verdict"] == "breached"
     assert wait[0]["fact"].startswith("max wait ")

@@ -240,8 +240,7 @@ def test_limits_that_could_not_be_judged_are_told():
     )
     results = results_of(("test_a", inconclusive), ("test_b", inconclusive))
     told = (
-        "2 tests passed with a GIL limit that could not be judged, such as test_a: "
-        "1 of 1 knock waited"
+        "2 tests passed with a limit that could not be judged, such as test_a: 1 of 1 knock waited"
     )
     assert yellow(results) == [told]
     assert told in texts(results, verbosity=-1)

@@ -158,7 +158,7 @@ def measured(raw_reading: RawReading, **changes: Any) -> PhaseRecord:
 
 def breach(raw_reading: RawReading) -> PhaseRecord:
     """A test that failed by a limit of 1 ms on its longest wait."""
-    limit = ("max_wait", 0.001, "--gil-max-wait", None)
+    limit = ("max_wait", 0.001, "--gil-max-wait", None, None)
     return measured(raw_reading, limits=[limit], verdicts=[(limit, True, "max wait 5 ms")])
 
 

@@ -1,0 +1,215 @@
+"""What does measuring waits for locks cost the program that waits?
+
+Question: how much slower are taking a lock that is free, being put to sleep and woken, and work
+that many threads do under one lock, while a window is open that measures locks?
+
+Method: two processes do the same in turn. In one of them nothing was ever patched; in the other a
+window is open with locks measured. Every round starts both anew, the order alternates. Shown are
+the medians of the time for one operation, and of the ratio in the same round.
+
+Truth: the clock around a fixed number of operations.
+
+The uncontended rows never sleep, so nothing of ours runs in them. ``park`` asks for a lock that is
+taken, with a deadline that is over at once: one sleep, which nobody ends. ``hand-over`` is one
+between two threads that wake each other with two locks, by a sleep and a wake-up unless they spin.
+In the rows of many threads each takes one lock, works for some microseconds and lets it go;
+``dict`` is a dict that all of them write to, whose own lock they need where there is no GIL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Callable
+from statistics import median
+
+import harness
+from harness import Table
+
+HERE = __file__
+CROWDS = (1, 2, 8, 64)
+LIMIT = 120.0
+
+
+def take_free_lock(count: int) -> float:
+    """Return the seconds for one acquire and release that never wait."""
+    lock = threading.Lock()
+    acquire, release = lock.acquire, lock.release
+    started = time.perf_counter()
+    for _ in range(count):
+        acquire()
+        release()
+    return (time.perf_counter() - started) / count
+
+
+def write_own_dict(count: int) -> float:
+    """Return the seconds for one write to a dict that no other thread has."""
+    table: dict[int, int] = {}
+    started = time.perf_counter()
+    for i in range(count):
+        table[i & 63] = i
+    return (time.perf_counter() - started) / count
+
+
+def park(count: int) -> float:
+    """Return the seconds for one wait for a taken lock, until a deadline that is over at once."""
+    lock = threading.Lock()
+    lock.acquire()
+    started = time.perf_counter()
+    for _ in range(count):
+        lock.acquire(timeout=1e-9)
+    return (time.perf_counter() - started) / count
+
+
+def hand_over(count: int) -> float:
+    """Return the seconds for one hand-over between two threads that wake each other."""
+    mine, other = threading.Lock(), threading.Lock()
+    mine.acquire()
+    other.acquire()
+
+    def answer() -> None:
+        for _ in range(count):
+            other.acquire()
+            mine.release()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    started = time.perf_counter()
+    for _ in range(count):
+        other.release()
+        mine.acquire()
+    took = time.perf_counter() - started
+    thread.join()
+    return took / (2 * count)
+
+
+def crowd(threads: int, step: Callable[[int], None], count: int) -> float:
+    """Return the seconds for one step, of which all threads together do ``count``."""
+    each = max(1, count // threads)
+    start = threading.Barrier(threads + 1)
+
+    def work() -> None:
+        start.wait()
+        for i in range(each):
+            step(i)
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    start.wait()
+    started = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    return (time.perf_counter() - started) / (each * threads)
+
+
+def under_one_lock(threads: int) -> Callable[[int], float]:
+    """Return work under a lock that these threads share."""
+    lock = threading.Lock()
+
+    def step(i: int) -> None:
+        with lock:
+            sum(range(100))
+
+    return lambda count: crowd(threads, step, count)
+
+
+def on_one_dict(threads: int) -> Callable[[int], float]:
+    """Return writes to a dict that these threads share."""
+    table: dict[int, int] = {}
+
+    def step(i: int) -> None:
+        table[i & 63] = i
+
+    return lambda count: crowd(threads, step, count)
+
+
+# name: the work, and how many operations
+WORKS: dict[str, tuple[Callable[[int], float], int]] = {
+    "uncontended lock": (take_free_lock, 400_000),
+    "uncontended dict": (write_own_dict, 400_000),
+    "park": (park, 5_000),
+    "hand-over": (hand_over, 10_000),
+    **{f"lock, threads: {n}": (under_one_lock(n), 40_000) for n in CROWDS},
+    **{f"dict, threads: {n}": (on_one_dict(n), 40_000) for n in CROWDS},
+}
+
+
+def measure_one(name: str, window: bool, quick: bool) -> dict[str, float]:
+    """Do the work, in a window or in a process where nothing is patched; return the seconds."""
+    work, count = WORKS[name]
+    if quick:
+        count //= 20
+    if not window:
+        return {"seconds": work(count), "waits": 0.0}
+    from pytest_gilknock._core import Window
+
+    opened = Window(locks=True)
+    opened.begin()
+    seconds = work(count)
+    locks = opened.end()["locks"]
+    if isinstance(locks, str):
+        raise SystemExit(f"locks are not measured: {locks}")
+    return {"seconds": seconds, "waits": sum(kind[0] for kind in locks["kinds"].values())}
+
+
+def compare(name: str, rounds: int, quick: bool) -> dict[str, float]:
+    """Return the medians of a work in both processes."""
+    found: dict[bool, list[float]] = {False: [], True: []}
+    waits = 0.0
+    for at in range(rounds):
+        for window in (False, True) if at % 2 else (True, False):
+            harness.progress(f"{name}: round {at + 1} of {rounds}")
+            command = [sys.executable, HERE, "--work", name]
+            command += ["--window"] * window + ["--quick"] * quick
+            told = harness.ask(command, LIMIT)
+            found[window].append(told["seconds"])
+            waits = max(waits, told["waits"])
+    ratios = [b / a for a, b in zip(found[False], found[True], strict=True)]
+    return {
+        "bare": median(found[False]),
+        "window": median(found[True]),
+        "ratio": median(ratios),
+        "waits": waits,
+    }
+
+
+def main() -> int:
+    """Run the program."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--window", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--only", default="", metavar="TEXT", help="works whose name has this")
+    options = harness.start(parser)
+    if options.work:
+        harness.reply(measure_one(options.work, options.window, options.quick))
+        return 0
+    line = harness.machine_line()
+    rounds = options.rounds or (1 if options.quick else 7)
+    names = [name for name in WORKS if options.only in name]
+    if options.quick:
+        names = names[:4]
+    if sys.version_info < (3, 13):
+        names = []  # locks do not park before: nothing is measured
+    figures = {name: compare(name, rounds, options.quick) for name in names}
+    rows = [
+        [
+            name,
+            f"{of['bare'] * 1e6:.3f} us",
+            f"{of['window'] * 1e6:.3f} us",
+            f"{(of['window'] - of['bare']) * 1e6:+.3f} us",
+            f"{of['ratio']:.3f}",
+            f"{of['waits']:.0f}",
+        ]
+        for name, of in figures.items()
+    ]
+    head = ["work", "bare", "window", "difference", "ratio", "waits"]
+    harness.show(line, Table(f"One operation (medians of {rounds})", head, rows))
+    harness.write_json(options.json, figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
