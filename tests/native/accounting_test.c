@@ -292,7 +292,7 @@ static void test_a_small_ring_keeps_the_latest_events(void) {
 /* The diaries know most times who came straight back: then they are strict about it. */
 static void test_who_is_forced_out_waits_since_it_dropped_the_gil(void) {
     size_t certain = 0;
-    for (int tries = 0; tries < 50 && certain < 20; tries++) {
+    for (int tries = 0; tries < 500 && certain < 20; tries++) {
         check_at_work(2, (const enum style[]){COMPUTING, COMPUTING});
         for (size_t i = 0; i < 2; i++) {
             for (size_t j = 0; j < workers[i].diary.count; j++) {
