@@ -123,11 +123,11 @@ def test_a_lock_of_the_program_is_waited_for_as_long_as_the_waiter_says(make: An
         time.sleep(0.1)
         lock.release()
         thread.join()
-    count, waited, longest = m.waits("program")
+    count, waited, longest = m.thread("waiter")["program"]
     assert count == 1
     assert waited == longest
     assert_is(waited, took[0])
-    assert m.thread("waiter")["program"] == (count, waited, longest)
+    assert m.waits("program")[1] >= waited  # `threading` has locks of its own
     assert all(m.waits(kind)[1] < 0.01 for kind in KINDS if kind != "program")
 
 
@@ -301,6 +301,7 @@ def test_a_thread_that_is_stopped_by_a_collection_has_waited_for_the_world() -> 
     with Measured() as m:
         for _ in range(3):
             gc.collect()
+            spin(0.01)  # the runner goes on, so that each pause has a gap of its own
     stop.set()
     thread.join()
     count, _, longest = m.thread("runner")["stop_the_world"]
@@ -322,7 +323,8 @@ def test_each_thread_has_its_own_waits_and_windows_in_many_threads_do_not_distur
     with Measured() as outer:
         threads = in_threads(5, work)
     names = {name for _, name, kinds in outer.locks["threads"] if kinds["program"][0]}
-    assert names <= {thread.name for thread in threads}
+    # Who starts and joins threads may wait for the locks of `threading` itself.
+    assert names <= {threading.current_thread().name, *(thread.name for thread in threads)}
     total = sum(kinds["program"][1] for _, _, kinds in outer.locks["threads"])
     assert total == pytest.approx(outer.waits("program")[1])
     assert outer.waits("program")[1] > 0.05
