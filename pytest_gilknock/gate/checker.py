@@ -24,6 +24,7 @@ from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import fail_worker, is_worker, pending_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import AskedMethod, GilReading
+from pytest_gilknock.model.units import count
 from pytest_gilknock.render import junit
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.places import worst_place
@@ -32,8 +33,8 @@ from pytest_gilknock.render.places import worst_place
 class GateChecker:
     """Fails the tests that are over a gate, and puts each test's entry on its report.
 
-    With ``strict``, a baseline measured by another method is a usage error. ``attempts``: how often
-    a test over its gate is run.
+    With ``strict``, a baseline measured by another method, or of none of the tests, is a usage
+    error. ``attempts``: how often a test over its gate is run.
     """
 
     def __init__(
@@ -59,21 +60,32 @@ class GateChecker:
         return bool(self._gates) and id_of(item) in self._before.entries
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config) -> None:
-        """Refuse to compare unlike with unlike, where that is asked for."""
-        if not self._strict:
-            return
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Refuse to compare unlike with unlike, or nothing at all, where that is asked for."""
+        objection = self._objection_to(items) if self._strict else None
+        if objection is not None:
+            words = f"--gil-compare-strict: {objection}"
+            if is_worker(config):
+                fail_worker(config, words)
+            raise pytest.UsageError(words)
+
+    def _objection_to(self, items: list[pytest.Item]) -> str | None:
         method = "sampled" if self._method == "sampled" else _core.status()[0]
         entries = chain.from_iterable(self._before.entries.values())
         others = {entry.method for entry in entries} - {method}
         if others:
-            words = (
-                f"--gil-compare-strict: measured by the method {method} here, compared with"
+            return (
+                f"measured by the method {method} here, compared with"
                 f" {', '.join(sorted(others))} in {runs(self._before.names)}"
             )
-            if is_worker(config):
-                fail_worker(config, words)
-            raise pytest.UsageError(words)
+        if items and not any(id_of(item) in self._before.entries for item in items):
+            return (
+                f"none of the {count(len(items), 'test')} of this run is in"
+                f" {runs(self._before.names)}, so nothing can be compared"
+            )
+        return None
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:

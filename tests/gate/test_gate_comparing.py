@@ -121,6 +121,29 @@ def test_a_method_that_is_the_same_is_strictly_right(project: pytest.Pytester) -
     assert result.ret == pytest.ExitCode.OK
 
 
+@pytest.mark.parametrize("distributed", [[], ["-n2"]])
+def test_a_baseline_of_none_of_the_tests_gates_nothing_and_is_strictly_an_error(
+    project: pytest.Pytester, distributed: list[str]
+) -> None:
+    if distributed:
+        pytest.importorskip("xdist")
+    write(project.path / "base.json", test_gone=FULL)
+    result = run(project, "--gil-compare=base.json", GATE, *distributed)
+    assert result.ret == pytest.ExitCode.OK
+    result = run(project, "--gil-compare=base.json", GATE, "--gil-compare-strict", *distributed)
+    words = "--gil-compare-strict: none of the 2 tests of this run is in base.json, so nothing can"
+    assert words in result.stdout.str() + result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_run_without_tests_is_strictly_no_error_of_the_baseline(
+    project: pytest.Pytester,
+) -> None:
+    write(project.path / "base.json", test_gone=FULL)
+    gate = ["--gil-compare=base.json", GATE, "--gil-compare-strict"]
+    assert run(project, *gate, "-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 def test_another_switch_interval_is_told(project: pytest.Pytester) -> None:
     run(project, "--gil-save=base.json", "--gil-switch-interval=1ms")
     same = run(project, "--gil-compare=base.json", "--gil-switch-interval=1ms")
