@@ -1,6 +1,7 @@
 """Limits in whole runs: which one applies, what a breach says, when there is no verdict."""
 
 import json
+import re
 
 import pytest
 from support import inner
@@ -171,7 +172,8 @@ def test_a_thread_that_is_not_there_is_told(pytester, workers):
     result.assert_outcomes(passed=1)
     told = "max wait of MianThread was not measured: no thread of that name took or asked for the"
     (line,) = (line for line in section(result) if told in line)
-    assert line.endswith("GIL, only MainThread, tick-1")
+    # A thread of the worker that xdist receives messages in may have asked for it meanwhile, too.
+    assert re.search("GIL, only MainThread, (thread [0-9]+, )?tick-1$", line)
     (limit,) = json.loads(pytester.path.joinpath("gil.json").read_text())["tests"][0]["limits"]
     assert (limit["thread"], limit["verdict"]) == ("MianThread", "not judged")
 
