@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import scripting
-from scripting import Reading, case, checked, not_here, opened
+from scripting import Reading, case, checked, not_here, opened, repeated
 
 KEEPING = ctypes.PyDLL(None)  # keeps the GIL in its calls
 LONG = 15_000  # us: three switch intervals
@@ -40,29 +40,27 @@ def start_and_end_a_thread() -> None:
 
 def beside_a_storm(count: int, act: Callable[[], None]) -> None:
     """Act so often while calls keep the GIL and threads compute, begin, end and collect."""
-    outer, over = opened(audit=True), threading.Event()
+    outer = opened(audit=True)
 
-    def again(step: Callable[[], object], pause: float) -> None:
-        while not over.is_set():
-            step()
-            time.sleep(pause)
+    def keep() -> None:
+        KEEPING.usleep(LONG)
+        time.sleep(1e-3)
 
-    steps: list[tuple[Callable[[], object], float]] = [
-        (lambda: KEEPING.usleep(LONG), 1e-3),
-        (lambda: sum(range(20_000)), 0.0),
-        (start_and_end_a_thread, 0.0),
-        (gc.collect, 1e-3),
-    ]
-    threads = [threading.Thread(target=again, args=step) for step in steps]
-    for thread in threads:
-        thread.start()
-    try:
+    def compute() -> None:
+        sum(range(20_000))
+        time.sleep(0.0)
+
+    def start_a_thread() -> None:
+        start_and_end_a_thread()
+        time.sleep(0.0)
+
+    def collect() -> None:
+        gc.collect()
+        time.sleep(1e-3)
+
+    with repeated(keep, compute, start_a_thread, collect):
         for _ in range(count):
             act()
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
     audited(outer.end())
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import scripting
-from scripting import case, not_here
+from scripting import case, not_here, repeated
 
 from pytest_gilknock._core import Window
 
@@ -33,37 +33,25 @@ def checked(locks: Any) -> dict[str, tuple[int, float, float]]:
 
 def beside_a_storm(count: int, act: Callable[[], None]) -> None:
     """Act so often while threads wait for a lock and for objects, begin, end and collect."""
-    outer, over, lock = open_window(), threading.Event(), threading.Lock()
+    outer, lock = open_window(), threading.Lock()
     table: dict[int, int] = {}
 
     def contend() -> None:
-        while not over.is_set():
-            with lock:
-                table[random.randrange(50)] = 1
+        with lock:
+            table[random.randrange(50)] = 1
 
-    def start_threads() -> None:
-        while not over.is_set():
-            thread = threading.Thread(target=lambda: lock.acquire() and lock.release())
-            thread.start()
-            thread.join()
+    def start_a_thread() -> None:
+        thread = threading.Thread(target=lambda: lock.acquire() and lock.release())
+        thread.start()
+        thread.join()
 
     def collect() -> None:
-        while not over.is_set():
-            gc.collect()
-            time.sleep(1e-3)
+        gc.collect()
+        time.sleep(1e-3)
 
-    threads = [
-        threading.Thread(target=f) for f in (contend, contend, contend, start_threads, collect)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
+    with repeated(contend, contend, contend, start_a_thread, collect):
         for _ in range(count):
             act()
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
     checked(outer.end()["locks"])
 
 

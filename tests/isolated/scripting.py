@@ -12,6 +12,7 @@ with a traceback.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,6 +166,26 @@ def measured(**options: Any) -> Iterator[dict[str, Any]]:
         raw.update(window.end())
     assert raw["method"] == METHOD, raw
     (checked_threads if options.get("threads", True) else checked)(raw)
+
+
+@contextmanager
+def repeated(*steps: Callable[[], object]) -> Iterator[None]:
+    """Have a thread for each of these steps, which does it again and again until the block ends."""
+    over = threading.Event()
+
+    def again(step: Callable[[], object]) -> None:
+        while not over.is_set():
+            step()
+
+    threads = [threading.Thread(target=again, args=(step,)) for step in steps]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def one_of_many(attempt: Callable[[], object]) -> None:
