@@ -13,9 +13,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +49,18 @@ def build_wheel(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, tree]
     subprocess.run(command, check=True)
     return max(folder.glob("pytest_gilknock-*.whl"), key=os.path.getmtime)
+
+
+@contextmanager
+def workplace(folder: Path | None, wheel: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Yield where to put what is made, and the wheel to install.
+
+    Without a folder it is a temporary one; without a wheel, one of this tree is built there.
+    """
+    with tempfile.TemporaryDirectory(prefix="gilknock-") as temporary:
+        place = (folder or Path(temporary)).resolve()
+        place.mkdir(parents=True, exist_ok=True)
+        yield place, (wheel or build_wheel(place)).resolve()
 
 
 def make_environment(folder: Path, *requirements: str) -> Path:

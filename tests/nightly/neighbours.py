@@ -211,10 +211,7 @@ def main() -> int:
     options = parser.parse_args()
     chosen = [row for row in ROWS if row.name.startswith(tuple(options.rows or [""]))]
     bad = []
-    with tempfile.TemporaryDirectory(prefix="neighbours-") as temporary:
-        folder = (options.folder or Path(temporary)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        wheel = (options.wheel or environments.build_wheel(folder)).resolve()
+    with environments.workplace(options.folder, options.wheel) as (folder, wheel):
         print("| beside | version | outcomes | readings |\n| --- | --- | --- | --- |", flush=True)
         for row in chosen:
             if sys.version_info < row.since:

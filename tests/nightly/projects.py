@@ -180,10 +180,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="bare and measured (%(default)s)")
     options = parser.parse_args()
     bad = []
-    with tempfile.TemporaryDirectory(prefix="projects-") as temporary:
-        folder = (options.folder or Path(temporary)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        wheel = (options.wheel or environments.build_wheel(folder)).resolve()
+    with environments.workplace(options.folder, options.wheel) as (folder, wheel):
         print(
             "| project | version | tests | differ | no reading | bare (s) | measured (s) | ratio |"
         )
