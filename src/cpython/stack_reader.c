@@ -165,7 +165,12 @@ static bool make_up_version(struct candidate *candidate) {
         return false;
     }
     size += offsetof(PyBytesObject, ob_sval);
-    size = size < candidate->table_size ? size : candidate->table_size;
+    size = size < sizeof candidate->table.bytes ? size : sizeof candidate->table.bytes;
+    /* The beginning of a table near the end of its page may be all header. */
+    if (size > candidate->table_size &&
+        !own_memory_read(&candidate->table, (const void *)(uintptr_t)key->table, size)) {
+        return false;
+    }
     for (size_t i = offsetof(PyBytesObject, ob_sval); i < size; i++) {
         lines = text_reader_mix(lines, (unsigned char)candidate->table.bytes[i]);
     }
