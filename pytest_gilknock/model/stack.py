@@ -33,6 +33,10 @@ _INNER_SCOPES = re.compile(r"(?<=.)(\.(<locals>|<(gen|list|set|dict)(expr|comp)>
 _THIS_PACKAGE = __file__[: -len("model/stack.py")]
 
 
+COLLECTING = "<GC>"
+"""The function of the special frame that is innermost while garbage is being collected."""
+
+
 class Frame(NamedTuple):
     """Where one function of a stack stands."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed
-from pytest_gilknock.model.stack import Frame, Place, Stack, place_of, shorten
+from pytest_gilknock.model.stack import COLLECTING, Frame, Place, Stack, place_of, shorten
 from pytest_gilknock.render.format import keep_end, keep_start, printable
 
 if TYPE_CHECKING:
@@ -52,11 +52,14 @@ def fit_place(place: Place, root: str, width: int) -> str:
     """Return a place in at most ``width`` characters, from some 20 up; the line number stays.
 
     What it calls goes first, then folders, then the end of the function's name, then the start of
-    the file's.
+    the file's. That garbage is collected there stays: it is not what the line says.
     """
     text = place_text(place, root)
     if len(text) <= width or place.frame is None:
         return keep_start(text, width)
+    if place.inside == COLLECTING:
+        collecting = f" > {COLLECTING}"
+        return fit_place(place.line, root, width - len(collecting)) + collecting
     frame = place.frame
     path = shorten(frame.file, root)
     name = path.replace("\\", "/").rsplit("/", 1)[-1]

@@ -59,10 +59,19 @@ def section(results: Results, *, width: int, verbosity: int, audit: bool = False
         lines += audit_lines(results, width) if audit else ()
         lines += _convoys(entries)
     lines += _closing(results, quiet=quiet)
-    if quiet and results.with_row > len(entries):
-        minus, plus = "q" * -verbosity, "v" * -verbosity
-        lines.append(Line(f"(The table is hidden by -{minus}. Add -{plus} to show it.)"))
+    if quiet:
+        lines += _hidden(-verbosity, table=results.with_row > len(entries), audit=audit)
     return lines
+
+
+def _hidden(quietness: int, *, table: bool, audit: bool) -> Iterator[Line]:
+    """Yield what is left out under -q, and what to add to see it."""
+    hidden = [name for name, is_hidden in (("table", table), ("audit", audit)) if is_hidden]
+    if hidden:
+        what = " and the ".join(hidden)
+        verb, them = ("is", "it") if len(hidden) == 1 else ("are", "them")
+        minus, plus = "q" * quietness, "v" * quietness
+        yield Line(f"(The {what} {verb} hidden by -{minus}. Add -{plus} to show {them}.)")
 
 
 def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) -> Iterator[Line]:

@@ -42,11 +42,28 @@ def test_a_narrow_place_keeps_its_line_number(width, text):
     assert fit_place(PLACE, ROOT, width) == text
 
 
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (80, "svc/store.py:14 archive > <GC>"),
+        (29, "store.py:14 archive > <GC>"),
+        (25, "store.py:14 arc... > <GC>"),
+        (20, "store.py:14 > <GC>"),
+    ],
+)
+def test_a_narrow_place_keeps_that_garbage_is_collected(width, text):
+    collecting = place_of(stack_of((("", 0, "<GC>", None), STORE)))
+    assert fit_place(collecting, ROOT, width) == text
+
+
 @pytest.mark.parametrize("width", range(20, 200))
 def test_no_place_is_wider_than_its_room_or_without_its_line_number(width):
-    text = fit_place(LONG, ROOT, width)
-    assert len(text) <= width
-    assert ":12345" in text
+    collecting = LONG._replace(inside="<GC>", more=2)
+    for place in (LONG, collecting):
+        text = fit_place(place, ROOT, width)
+        assert len(text) <= width
+        assert ":12345" in text
+    assert "> <GC>" in text
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -109,6 +109,21 @@ def test_quiet_shows_breaches_one_line_and_how_to_see_more():
     assert texts(results, verbosity=-2)[-1] == "(The table is hidden by -qq. Add -vv to show it.)"
 
 
+@pytest.mark.parametrize(
+    ("tests", "told"),
+    [
+        (
+            [("a", measured(raw()))],
+            "The table and the audit are hidden by -q. Add -v to show them.",
+        ),
+        ([("a", breach(raw()))], "The audit is hidden by -q. Add -v to show it."),
+    ],
+)
+def test_quiet_says_how_to_see_the_audit(tests, told):
+    lines = section(results_of(*tests), width=80, verbosity=-1, audit=True)
+    assert lines[-1].text == f"({told})"
+
+
 def test_quiet_hides_nothing_where_all_is_shown():
     assert "hidden" not in texts(results_of(("b", breach(raw()))), verbosity=-1)[-1]
 
