@@ -34,6 +34,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
+from environments import run_limited
+
 from pytest_gilknock import _core
 
 MODULES = [
@@ -129,24 +131,8 @@ class Environment:
             k: v for k, v in os.environ.items() if not k.startswith(("PYTHONPATH", "PYTEST"))
         }
         command = [self.python, "-m", "test", "-v", "-u", RESOURCES, "--junit-xml", report, module]
-        with tempfile.TemporaryFile("w+", dir=self.folder, errors="replace") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                code: object = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGABRT)
-                process.wait()
-                code = f"no end after {timeout:g} s"
-            output.seek(0)
-            text = output.read()
+        # By SIGABRT the tests' faulthandler says where they are.
+        code, text = run_limited(command, self.folder, environment, timeout, signal.SIGABRT)
         outcomes = dict(outcomes_of(report)) if report.exists() else {}
         outcomes.update(
             (name, "failed") for name in failures_in(text) if not is_told(name, outcomes)

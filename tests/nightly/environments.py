@@ -17,7 +17,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,42 @@ def version_in(python: Path, distribution: str) -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
+def run_limited(
+    command: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float,
+    ended_by: signal.Signals = signal.SIGKILL,
+) -> tuple[int | str, str]:
+    """Run a command in ``folder``; return its exit status, and what it printed to ``output.txt``.
+
+    After ``timeout`` seconds its process group gets the signal ``ended_by``, and what is left of it
+    ten seconds later is killed; the status says so then.
+    """
+    with open(folder / "output.txt", "w+", encoding="utf-8", errors="replace") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code: int | str = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = f"no end after {timeout:g} s"
+            os.killpg(process.pid, ended_by)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        return code, output.read()
+
+
 def run(
     command: Sequence[str | Path],
     folder: Path,
@@ -105,29 +141,17 @@ def run(
         if not name.startswith(("PYTEST", "PYTHON", "COV_", "VIRTUAL_ENV", "GITHUB_", "CI"))
     }
     start = time.monotonic()
-    with open(folder / "output.txt", "w+", encoding="utf-8", errors="replace") as output:
-        process = subprocess.Popen(
-            list(map(str, command)),
-            cwd=folder,
-            env={
-                **inherited,
-                "PYTHONPATH": str(SUITES),
-                "GILKNOCK_RECORDED": str(recorded),
-                **(environment or {}),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            code: int | str = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            code = f"no end after {timeout:g} s"
-        output.seek(0)
-        text = output.read()
+    code, text = run_limited(
+        list(map(str, command)),
+        folder,
+        {
+            **inherited,
+            "PYTHONPATH": str(SUITES),
+            "GILKNOCK_RECORDED": str(recorded),
+            **(environment or {}),
+        },
+        timeout,
+    )
     seconds = time.monotonic() - start
     told = json.loads(recorded.read_text("utf-8")) if recorded.exists() else {}
     written = json.loads(readings.read_text("utf-8"))["tests"] if readings.exists() else []
