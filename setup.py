@@ -55,6 +55,8 @@ if SANITIZE:
     link_args += [f"-fsanitize={SANITIZE}"]
 elif "-g" not in os.environ.get("CFLAGS", "").split():
     compile_args += ["-g0"]  # many a Python asks for debug info: four times the size of the code
+    # Nor are there names of functions that only this extension's own parts call.
+    link_args += ["-Wl,-x" if sys.platform == "darwin" else "-Wl,-s"]
 
 setup(
     long_description=readme_for_an_index(),
