@@ -77,9 +77,48 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Listen to the workers of pytest-xdist: they are the ones to meet markers."""
-    from pytest_gilknock.session import listen_to_workers
+    config: pytest.Config = node.config
+    if options.asked(config).is_used:
+        from pytest_gilknock.session import listen_to_workers
 
-    listen_to_workers(node.config)
+        listen_to_workers(config)
+    elif not config.pluginmanager.has_plugin(FirstReading.NAME):
+        config.pluginmanager.register(FirstReading(config), FirstReading.NAME)
+
+
+class FirstReading:
+    """Hooks of a controller that is asked for nothing: its workers may meet a marker.
+
+    What listens to them is imported when the first of them has measured or refused something.
+    """
+
+    NAME = "gilknock-first-reading"
+    # The attribute of a report that brings a reading (``wire.RECORD``), and how the keys begin of
+    # what a worker says at its end (``transport``).
+    SENT = "gilknock"
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self.SENT in report.__dict__:
+            self._listen("pytest_runtest_logreport", report=report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        if any(key.startswith(self.SENT) for key in getattr(node, "workeroutput", None) or ()):
+            self._listen("pytest_testnodedown", node=node, error=error)
+
+    def _listen(self, hook: str, **arguments: object) -> None:
+        """Register those who listen, and let them have the call that is being made."""
+        from pytest_gilknock.session import listen_to_workers
+
+        manager = self._config.pluginmanager
+        manager.unregister(self)
+        others = manager.get_plugins()
+        listen_to_workers(self._config)
+        manager.subset_hook_caller(hook, others)(**arguments)
 
 
 @pytest.hookimpl(trylast=True)

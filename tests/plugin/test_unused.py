@@ -33,6 +33,29 @@ def test_unused_loads_nothing_and_starts_nothing(pytester, monkeypatch, github):
     pytester.runpytest_subprocess(*STARTS_NO_THREAD).assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("option", [None, "--gil-report"], ids=["unused", "used"])
+def test_a_controller_of_workers_loads_what_it_is_asked_for(pytester, option):
+    """And its workers do."""
+    pytester.makeconftest(
+        f"""
+        import sys
+
+        def pytest_sessionfinish(session):
+            loaded = {{name for name in sys.modules if name.startswith("pytest_gilknock")}}
+            process = "worker" if hasattr(session.config, "workerinput") else "controller"
+            with open(f"{{session.config.rootpath}}/{{process}}.txt", "w") as file:
+                print(*sorted(loaded - {EARLY}), file=file)
+        """
+    )
+    pytester.makepyfile("def test_a(): pass\n")
+    without = [f"-pno:{name}" for name in inner.WITHOUT]
+    result = pytester.runpytest_subprocess("-n1", *without, *([option] if option else []))
+    result.assert_outcomes(passed=1)
+    for process in ("controller", "worker"):
+        loaded = pytester.path.joinpath(f"{process}.txt").read_text().split()
+        assert bool(loaded) is bool(option), (process, loaded)
+
+
 def test_used_loads_the_core(pytester):
     pytester.makepyfile(PROBE.format(early=EARLY))
     result = pytester.runpytest_subprocess("--gil-report", *STARTS_NO_THREAD)

@@ -48,6 +48,38 @@ def test_a_crash_is_told_where_the_whole_run_is(pytester, option):
     assert told == ([line] if option == "--gil-report" else [])
 
 
+@exact
+def test_a_marker_that_workers_alone_meet_is_annotated_and_leaves_nothing_on_reports(
+    pytester, monkeypatch
+):
+    """Nothing but their reports tells the controller that there are any."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", [1, 2])
+        @pytest.mark.max_gil_contention(0)
+        def test_limited(number): sum(range(10_000))
+        """
+    )
+    seen: list[bool] = []
+
+    class Keeper:
+        """As plugins that write reports down."""
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            seen.append(hasattr(report, "gilknock"))
+
+    options = [f"-pno:{name}" for name in inner.WITHOUT]
+    result = pytester.runpytest_inprocess("-n1", *options, plugins=[Keeper()])
+    result.assert_outcomes(failed=2)
+    annotated = [line for line in result.outlines if line.startswith("::error ")]
+    assert len(annotated) == 2
+    assert len(seen) == 6
+    assert not any(seen)
+
+
 @pytest.mark.parametrize("dist", ["load", "loadgroup", "loadfile"])
 def test_xdist_modes(pytester, dist):
     pytester.makepyfile(
