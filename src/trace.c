@@ -8,7 +8,7 @@ void trace_init(struct trace *trace, size_t capacity) {
     *trace = (struct trace){.capacity = capacity};
 }
 
-int trace_open(struct trace *trace, uint64_t opened) {
+int trace_prepare(struct trace *trace) {
     if (trace->capacity == 0) {
         return 0;
     }
@@ -16,9 +16,14 @@ int trace_open(struct trace *trace, uint64_t opened) {
         return -1;
     }
     trace->recording = true;
-    trace->first = accounting_next_event();
-    trace->opened = opened;
     return 0;
+}
+
+void trace_open(struct trace *trace, uint64_t opened) {
+    if (trace->recording) {
+        trace->first = accounting_next_event();
+        trace->opened = opened;
+    }
 }
 
 void trace_take(struct trace *trace, uint64_t now) {

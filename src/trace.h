@@ -20,9 +20,13 @@ struct trace {
 /* Set to what records nothing yet. */
 void trace_init(struct trace *trace, size_t capacity);
 
-/* Begin to record, if a trace is asked for; the window opened at that moment. The GIL is held; the
- * accounting is active. Returns 0, or -1 when memory cannot be had; sets no exception. */
-int trace_open(struct trace *trace, uint64_t opened);
+/* Begin to record, if a trace is asked for, in a window that is about to open. Takes milliseconds where
+ * memory is to be had. The GIL is held; the accounting is installed. Returns 0, or -1 when memory cannot
+ * be had; sets no exception. */
+int trace_prepare(struct trace *trace);
+
+/* The window opened at that moment: what comes now belongs to it. The GIL is held since. */
+void trace_open(struct trace *trace, uint64_t opened);
 
 /* Keep what happened until `now`. The GIL is held. Makes no Python object. Without memory nothing is
  * kept. */

@@ -55,6 +55,10 @@ static int open_window(Window *window) {
         locks_open(&window->locks, window->locks_wish, window->by_thread, window->opened);
         return 0;
     }
+    if (window->method == METHOD_EXACT && trace_prepare(&window->trace) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
     run_delay_refresh(LOOK_AGE_NS);
     run_delay_sum(&window->run_delay_base);
     window->run_delay_looked = run_delay_looked();
@@ -63,14 +67,11 @@ static int open_window(Window *window) {
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->ledger_window, window->by_thread, window->opened) < 0) {
+        trace_close(&window->trace);
         PyErr_NoMemory();
         return -1;
     }
-    if (window->method == METHOD_EXACT && trace_open(&window->trace, window->opened) < 0) {
-        accounting_close(&window->ledger_window);
-        PyErr_NoMemory();
-        return -1;
-    }
+    trace_open(&window->trace, window->opened);
     charges_open(&window->charges, window->opened);
     const char *why_not;
     window->audited = window->asked_audit && window->method == METHOD_EXACT &&

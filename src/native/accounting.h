@@ -68,7 +68,8 @@ struct accounting_record {
  * Returns 0, or -1 when memory cannot be had. */
 int accounting_start_recording(size_t capacity);
 
-/* Free the ring, unless others still record. The caller has the GIL. */
+/* Let the ring rest, unless others still record: its memory is kept for who records next, or until the
+ * system needs it. The caller has the GIL. */
 void accounting_stop_recording(void);
 
 /* The number of the next event. The caller has the GIL, and records. */

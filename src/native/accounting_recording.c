@@ -9,7 +9,8 @@
 
 #include "native/accounting_threads.h"
 
-/* Where the ledger writes its events while somebody records them. Guarded by the GIL. */
+/* Where the ledger writes its events while somebody records them; it rests while nobody does. Guarded
+ * by the GIL. */
 static struct {
     struct event_ring ring;
     size_t users;
@@ -21,9 +22,18 @@ static void write_events_to(struct event_ring *ring) {
     unlock_ledger();
 }
 
+static int make_ring_ready(size_t capacity) {
+    if (recording.ring.capacity == capacity) {
+        event_ring_resume(&recording.ring);
+        return 0;
+    }
+    event_ring_free(&recording.ring);
+    return event_ring_init(&recording.ring, capacity);
+}
+
 int accounting_start_recording(size_t capacity) {
     if (recording.users == 0) {
-        if (event_ring_init(&recording.ring, capacity) < 0) {
+        if (make_ring_ready(capacity) < 0) {
             return -1;
         }
         write_events_to(&recording.ring);
@@ -35,7 +45,7 @@ int accounting_start_recording(size_t capacity) {
 void accounting_stop_recording(void) {
     if (--recording.users == 0) {
         write_events_to(NULL);
-        event_ring_free(&recording.ring);
+        event_ring_rest(&recording.ring);
     }
 }
 

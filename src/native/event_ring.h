@@ -27,14 +27,25 @@ struct event {
 };
 
 struct event_ring {
-    struct event *events; /* owned; its pages are touched as they are used */
+    struct event *events; /* owned */
     size_t capacity;
     size_t next;
     uint64_t written; /* events so far, those that made room included */
 };
 
-/* Make an empty ring of `capacity` > 0 events. Returns 0, or -1 when memory cannot be had. */
+/* A page of memory that the system has yet to provide takes microseconds, which whoever writes the
+ * event pays. So that of the first so many events is had before; behind them, as it is used. */
+#define EVENT_RING_READY 1000000u
+
+/* Make an empty ring of `capacity` > 0 events. Takes milliseconds for a large one. Returns 0, or -1
+ * when memory cannot be had. */
 int event_ring_init(struct event_ring *ring, size_t capacity);
+
+/* Nobody needs the events any more: the system may have the memory until the ring is resumed. */
+void event_ring_rest(struct event_ring *ring);
+
+/* Empty a ring that rests, and write to it again. */
+void event_ring_resume(struct event_ring *ring);
 
 /* Free what event_ring_init allocated. */
 void event_ring_free(struct event_ring *ring);

@@ -49,6 +49,31 @@ static void test_a_reader_that_is_ahead_gets_nothing(void) {
     event_ring_free(&ring);
 }
 
+static void test_a_ring_that_rested_is_empty_and_fills_as_a_new_one(void) {
+    CHECK(event_ring_init(&ring, CAPACITY) == 0);
+    write_events(CAPACITY + 3);
+    event_ring_rest(&ring);
+    event_ring_resume(&ring);
+    CHECK(ring.written == 0 && event_ring_count(&ring, 0) == 0);
+    write_events(2);
+    check_copy(0, 0);
+    write_events(CAPACITY);
+    check_copy(0, 2);
+    event_ring_free(&ring);
+}
+
+/* Its end is neither that of a page nor that of what is had before it is used. */
+static void test_a_ring_beyond_what_is_had_at_once_holds_its_last_event(void) {
+    CHECK(event_ring_init(&ring, EVENT_RING_READY + 123457) == 0);
+    size_t last = ring.capacity - 1;
+    ring.next = last;
+    event_ring_add(&ring, 1, EVENT_HOLD, 2, 3);
+    CHECK(ring.events[last].until == 3 && ring.next == 0);
+    event_ring_rest(&ring);
+    event_ring_resume(&ring);
+    event_ring_free(&ring);
+}
+
 static void test_a_ring_that_memory_cannot_hold_is_refused(void) {
     CHECK(event_ring_init(&ring, SIZE_MAX) < 0);
     CHECK(event_ring_init(&ring, SIZE_MAX / sizeof(struct event)) < 0);
@@ -59,6 +84,8 @@ static void test_a_ring_that_memory_cannot_hold_is_refused(void) {
 int main(void) {
     test_events_come_back_in_order_and_the_oldest_make_room();
     test_a_reader_that_is_ahead_gets_nothing();
+    test_a_ring_that_rested_is_empty_and_fills_as_a_new_one();
+    test_a_ring_beyond_what_is_had_at_once_holds_its_last_event();
     test_a_ring_that_memory_cannot_hold_is_refused();
     return 0;
 }
