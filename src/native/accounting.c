@@ -101,6 +101,9 @@ static bool drop_is_requested(void) {
  * A thread that releases and takes a GIL that nobody else wants runs through the functions called
  * `quick` only; what happens less often is kept out of them, and out of line. */
 
+static const struct lookout nothing_seen = {
+    .stage = LOOKOUT_NEW, .first_holder.place = PLACE_UNKNOWN, .holder.place = PLACE_UNKNOWN};
+
 /* `blocked_since` is 0 when the mutex was had at once. */
 NEVER_INLINE static void ask(uint64_t blocked_since, bool forced) {
     struct ledger_slot *slot = own_slot();
@@ -108,8 +111,7 @@ NEVER_INLINE static void ask(uint64_t blocked_since, bool forced) {
         return;
     }
     self.phase = PHASE_NONE;
-    self.lookout = (struct lookout){
-        .stage = LOOKOUT_NEW, .first_holder.place = PLACE_UNKNOWN, .holder.place = PLACE_UNKNOWN};
+    self.lookout = nothing_seen;
     if (forced) {
         ledger_request(&ledger, slot, self.released, true);
     } else if (blocked_since != 0 || is_taken()) {
@@ -136,9 +138,13 @@ NEVER_INLINE static void released_as_asked(void) {
     self.usage = usage_now();
 }
 
-/* The thread has the GIL, and may have waited for it. */
+/* The thread has the GIL, and may have waited for it. If it asked while nothing was watched, what it saw
+ * belongs to an earlier wait. */
 NEVER_INLINE static void acquire_otherwise(struct ledger_slot *slot) {
     uint64_t now = clock_ticks(), contended = slot->sums.contended;
+    if (slot->state == LEDGER_NOT_REQUESTING) {
+        self.lookout = nothing_seen;
+    }
     ledger_acquire(&ledger, slot, now);
     bool counts = slot->internal ? slot->last_wait != 0 : slot->sums.contended != contended;
     if (counts) {

@@ -182,6 +182,7 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
             return 0;
         }
         struct charges_thread holder;
+        uint64_t now = clock_ticks(); /* windows opened during the look are none of its */
         if (audits && audit_wants_look()) {
             look_at_audited_hold(mutex);
         } else if (audits) {
@@ -189,9 +190,9 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
         } else if (is_first) {
             look_at_holder(mutex, &lookout->first_holder);
         } else if (stands_for == 0) {
-            look_later(clock_ticks());
+            look_later(now);
         } else if (look_at_holder(mutex, &holder)) {
-            charges_look(&holder, stands_for, self.slot->internal, clock_ticks());
+            charges_look(&holder, stands_for, self.slot->internal, now);
         }
         if (!is_taken()) {
             return 0;
@@ -268,7 +269,7 @@ NEVER_INLINE static void consider_release(const struct ledger_slot *slot) {
 
 /* It may have been let go for good, with its state: so this is a look like that of others. */
 static void look_at_self(void) {
-    uint64_t now = clock_ticks();
+    uint64_t now = self.released;
     struct charges_thread thread = self.release.thread;
     thread.place = looks.reader.look(&self.release.aim, self.release.collecting);
     if (self.release.ticks != 0) {

@@ -485,6 +485,67 @@ static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     CHECK(accounting_intact());
 }
 
+static void *knock_twice(void *unused) {
+    static char knocker;
+    accounting_mark_internal();
+    toy_gil_take(&gil, &knocker);
+    toy_gil_drop(&gil, &knocker);
+    while (!is_stopping()) {
+        sleep_for(100 * MICROSECOND);
+    }
+    toy_gil_take(&gil, &knocker);
+    toy_gil_drop(&gil, &knocker);
+    return unused;
+}
+
+static void compute_until_knocked(void) {
+    while (!toy_gil_is_wanted(&gil)) {
+    }
+}
+
+static void let_the_waiting_knock_in(void) {
+    compute_until_knocked();
+    toy_gil_drop(&gil, &main_diary);
+    toy_gil_take(&gil, &main_diary);
+}
+
+/* The second knock asks while no window is open, and so looks at nobody. */
+static void test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before(void) {
+    struct ledger_window window;
+    struct charges_window charged;
+    struct ledger_reading reading;
+    struct charges_reading charges;
+    char reason[100];
+    pthread_t knocker;
+    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    diary_begin_with_gil(&main_diary, &gil);
+    stopping = 0;
+    for (size_t seen = 2; seen-- > 0;) {
+        if (seen != 0) {
+            open_window(&window, true);
+            CHECK(pthread_create(&knocker, NULL, knock_twice, NULL) == 0);
+        } else {
+            __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+            compute_until_knocked();
+            open_window(&window, true);
+        }
+        charges_open(&charged, window.opened);
+        let_the_waiting_knock_in();
+        reading = read_window(&window);
+        charges = charges_of(&charged, &reading, MILLISECOND);
+        CHECK(charges.blame.count == seen);
+        charges_free(&charges);
+        free(reading.threads);
+        charges_close(&charged);
+        accounting_close(&window);
+    }
+    toy_gil_drop(&gil, &main_diary);
+    CHECK(pthread_join(knocker, NULL) == 0);
+    toy_gil_take(&gil, &main_diary);
+    accounting_look_no_more();
+    CHECK(accounting_intact());
+}
+
 static void test_holds_are_told_of_that_go_on_after_their_thread_was_asked(void) {
     struct ledger_window window;
     struct charges_window charged;
@@ -820,6 +881,7 @@ int main(void) {
         test_knocks_leave_no_trace();
         test_the_wait_is_charged_to_who_has_the_gil(true);
         test_the_wait_is_charged_to_who_has_the_gil(false);
+        test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before();
         test_holds_are_told_of_that_go_on_after_their_thread_was_asked();
         test_threads_that_ended_are_told_of_by_their_last_name();
         test_threads_that_are_there_already_are_introduced();
