@@ -248,13 +248,17 @@ static void enter_victim(struct charges_window *window, const struct charges_wai
     }
 }
 
+/* Windows opened later were not there as the first look was made: where the holder stood then is none of
+ * what they measure. */
 void charges_waited(const struct charges_wait *wait) {
+    static const struct charges_thread unseen = {.place = PLACE_UNKNOWN};
     lock();
     for (struct charges_window *window = pool.newest; window != NULL; window = window->older) {
         uint64_t waited = inside(window, wait->since, wait->now);
         uint64_t at_first = inside(window, wait->since, wait->first_until) * wait->weight;
         if (at_first != 0) {
-            charge(window, &wait->first_holder, at_first, wait->knock);
+            charge(window, window->opened <= wait->since ? &wait->first_holder : &unseen, at_first,
+                   wait->knock);
         }
         if (!wait->knock) {
             enter_victim(window, wait, waited);

@@ -82,8 +82,8 @@ void charges_look(const struct charges_thread *holder, uint64_t ticks, bool knoc
 struct charges_wait {
     uint64_t since, now;
     bool knock;
-    /* The look at its beginning, and until when that stands for it, `weight` times over; weight 0: none
-     * was made. */
+    /* The look at its beginning, and until when that stands for it, `weight` times over, in windows that
+     * were open by then; weight 0: none was made. */
     struct charges_thread first_holder;
     uint64_t first_until;
     uint32_t weight;

@@ -7,7 +7,7 @@
 #include "check.h"
 #include "native/places.h"
 
-#define ROUNDS 100000
+#define ROUNDS 30000
 #define WINDOWS 6
 #define THREADS 5
 #define PLACES 40
@@ -93,8 +93,9 @@ static uint64_t charged(const struct open *open, const struct charges_thread *ho
     for (size_t i = 0; i < wait_count; i++) {
         const struct charges_wait *one = &waits[i];
         uint64_t part = inside(open, one->since, one->first_until) * one->weight;
+        bool seen = open->opened <= one->since;
         if (wait_rounds[i] > open->round && part != 0 && one->knock == knock &&
-            (holder == NULL || is_same(holder, &one->first_holder))) {
+            (holder == NULL || (seen && is_same(holder, &one->first_holder)))) {
             sum += part;
             ++*count;
         }
