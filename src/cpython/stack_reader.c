@@ -141,6 +141,9 @@ struct candidate {
     size_t table_size; /* of what of it was copied */
 };
 
+#define PIECES_OF_CODE 3
+_Static_assert(PIECES_OF_CODE *CODES_AT_ONCE <= OWN_MEMORY_PIECES, "all are read in one call");
+
 static bool read_pieces(const struct own_memory_piece *pieces, size_t count) {
     return own_memory_read_pieces(pieces, count) == count;
 }
@@ -180,7 +183,7 @@ static bool make_up_version(struct candidate *candidate) {
 
 /* Read the headers of some frames' codes, and whatever else identifies them. */
 static bool read_codes(const struct frame_view *views, struct candidate *candidates, size_t count) {
-    struct own_memory_piece pieces[3 * CODES_AT_ONCE];
+    struct own_memory_piece pieces[PIECES_OF_CODE * CODES_AT_ONCE];
     size_t piece_count = 0;
     for (size_t i = 0; i < count; i++) {
         pieces[i] = (struct own_memory_piece){

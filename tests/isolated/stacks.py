@@ -152,6 +152,50 @@ def tables_of_lines_made_by_the_program(count: int) -> None:
             assert known > 0.5 * raw["wait"], (code.co_linetable, raw)
 
 
+def one_line_on() -> None:
+    keep_gil(1000)
+
+
+def two_lines_on() -> None:
+    # Not the line that runs.
+    keep_gil(1000)
+
+
+def near_the_end_of_a_page(table: bytes) -> bytes:
+    """A copy of a table of lines, of which the page where it begins has no more than the header."""
+    header = sys.getsizeof(b"") - 1
+    kept = []
+    for _ in range(100_000):
+        kept.append(b"".join((table[:1], table[1:])))
+        if 4096 - id(kept[-1]) % 4096 <= header:
+            return kept[-1]
+    return not_here("no memory is to be had there")
+
+
+@case(usual=3, nightly=100)
+def tables_of_lines_made_anew_in_their_places(count: int) -> None:
+    """Where code has no version, its table of lines tells it from what was there before."""
+    if sys.version_info >= (3, 12):
+        not_here("code has a version")
+    first, second = one_line_on.__code__, two_lines_on.__code__
+    assert len(first.co_linetable) == len(second.co_linetable)
+    assert first.co_code == second.co_code
+    place = near_the_end_of_a_page(first.co_linetable)
+    work = FunctionType(first.replace(co_linetable=place), globals())
+    for _ in range(count):
+        for code, lines in (first, 1), (second, 2):
+            table = code.co_linetable
+            ctypes.memmove(id(place) + sys.getsizeof(b"") - 1, table, len(table))
+            raw = looked_at(work)
+            told = {
+                line - first.co_firstlineno
+                for row in raw["blame"]
+                for _, line, function, *_ in row[0]
+                if function == work.__name__
+            }
+            assert told - {0} == {lines}, (told, lines)  # 0: at "def", as the call begins
+
+
 # --- what is called ---
 
 
