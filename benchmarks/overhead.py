@@ -177,7 +177,7 @@ def one_lock(count: int) -> None:
     lock = threading.Lock()
 
     def take() -> None:
-        for _ in range(count // LOCK_THREADS):
+        for _ in range(max(1, count // LOCK_THREADS)):
             with lock:
                 pass
 
@@ -251,7 +251,7 @@ SUITE: dict[str, tuple[Callable[[int], None], int, str]] = {
     "thread start and join": (threads, 1_000, "thread"),
     "queue ping-pong": (queues, 4_000, "round trip"),
     "64 threads on one lock": (one_lock, 64_000, "acquisition"),
-    "gc.collect()": (collections, 10, "collection"),
+    "gc.collect()": (collections, 64, "collection"),
     "importing a module": (imports, 150, "import"),
 }
 """What test suites do, once for each loop of the comparison within one process."""
@@ -270,7 +270,8 @@ BLAMED: dict[str, tuple[Callable[[int], None], int, str]] = {
 LOCK_THREADS = 64
 EMPTY_BLOCK = "with measure(): pass"
 ALONE = ", alone"
-QUICK_SHARE = 0.2
+QUICK_SHARE = 0.01
+"""Of the usual counts: enough to see that all works, too few for a figure."""
 
 NOTHING = "nothing"
 CLOSED = "closed"
@@ -301,12 +302,17 @@ def timed(do: Callable[[int], None], count: int) -> int:
     return time.perf_counter_ns() - start
 
 
+def part_of(count: int, share: float) -> int:
+    """That share of the usual number of operations, one at least."""
+    return max(1, round(count * share))
+
+
 def alternate(name: str, what: str, rounds: int, share: float) -> None:
     """The child's part: ns for one operation before, under and after the instrument, each round."""
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     do, usual, _ = (WORKS | SUITE)[what]
     # Knocks come more often in the first 50 ms of a window, so the loop is longer than that.
-    count = 2 * usual if what == LOOP else max(LOCK_THREADS, round(usual * share))
+    count = part_of(2 * usual if what == LOOP else usual, share)
     do(count)
     found = []
     for _ in range(rounds):
@@ -323,7 +329,7 @@ def alternate_blame(name: str, what: str, rounds: int, share: float) -> None:
     """As :func:`alternate`, but before and after the accounting is at work alone."""
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     do, usual, _ = BLAMED[what]
-    count = max(LOCK_THREADS, round(usual * share)) if usual > 1_000 else usual
+    count = part_of(usual, share)
 
     def under(instrument: str) -> float:
         probe = probe_of(instrument)
@@ -407,7 +413,7 @@ def collect(names: list[str], rounds: int, share: float) -> Times:
                 shift = (at + turn) % len(names)
                 for name in names[shift:] + names[:shift]:
                     harness.progress(f"round {at + 1} of {rounds}: {what}, {name}")
-                    took = request(processes[name], what, round(count * share))
+                    took = request(processes[name], what, part_of(count, share))
                     times[what][name].append(took)
     return times
 
@@ -461,7 +467,7 @@ def interleave(what: str, rounds: int, share: float) -> None:
     three in turn, in an order that moves on by one each round, all in this process."""
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     do, usual, _ = WORKS[what]
-    count = round(usual * share / 5)
+    count = part_of(usual, share / 5)
     found = []
     for at in range(rounds + 1):
         took = {}
@@ -584,18 +590,18 @@ def main() -> int:
         harness.show(line, trace_table(found))
         harness.write_json(options.json, found)
         return 0
-    blame_rounds = options.rounds or (3 if options.quick else 15)
+    blame_rounds = options.rounds or (1 if options.quick else 15)
     beyond = {} if options.suite else blamed(options.only, blame_rounds, share)
     if options.blame:
         harness.show(line, blame_table(beyond, blame_rounds))
         harness.write_json(options.json, {"blame": beyond})
         return 0
-    suite_rounds = options.rounds or (3 if options.quick else 25)
+    suite_rounds = options.rounds or (1 if options.quick else 25)
     works = suite(options.only, suite_rounds, share)
     tables = [suite_table(works, suite_rounds)] if works else []
     measured: list[list[float]] = []
     if re.search(options.only, EMPTY_BLOCK):
-        blocks, measured = measure_table(3 if options.quick else 9, 200 if options.quick else 2_000)
+        blocks, measured = measure_table(*((1, 20) if options.quick else (9, 2_000)))
         tables.append(blocks)
     if options.suite:
         harness.show(line, *tables)
@@ -603,10 +609,10 @@ def main() -> int:
         return 0
     inside = [one.name for one in instruments.here() if not one.outside]
     names = [NOTHING, CLOSED, TRACED, *inside]
-    rounds = options.rounds or (3 if options.quick else 11)
+    rounds = options.rounds or (1 if options.quick else 11)
     times = collect(names, rounds, share)
-    repeats = 3 if options.quick else 15
-    loops = {name: ratio_within(alternated(name, LOOP, repeats, 1.0)) for name in names}
+    repeats = 1 if options.quick else 15
+    loops = {name: ratio_within(alternated(name, LOOP, repeats, share)) for name in names}
     medians = {what: {name: median(of[name]) for name in names} for what, of in times.items()}
     harness.show(
         line,
