@@ -11,7 +11,17 @@ import pytest
 from pytest_gilknock import _core
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-PROGRAMS = ("accuracy", "blame", "overhead", "per_test", "scale", "convoy", "page_size", "locks")
+PROGRAMS = (
+    "accuracy",
+    "blame",
+    "convoy",
+    "locks",
+    "overhead",
+    "page_size",
+    "per_test",
+    "scale",
+    "versions",
+)
 
 
 def test_all_are_run() -> None:
