@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits, TypeWaits
     from pytest_gilknock.model.longest_wait import LongestWait
     from pytest_gilknock.model.machine import MachineLoad
-    from pytest_gilknock.model.reading import GilReading, Latency, ThreadReading
+    from pytest_gilknock.model.reading import GilReading, ThreadReading
     from pytest_gilknock.model.stack import Frame, Place
     from pytest_gilknock.model.trace import Trace, TraceEvent, TraceThread
 
@@ -65,7 +65,7 @@ _MODULES = {
     "ThreadLockWaits": "model.locks",
     "TypeWaits": "model.locks",
     "MachineLoad": "model.machine",
-    "Latency": "model.reading",
+    "Latency": "model.statistics",
     "ThreadReading": "model.reading",
     "Trace": "model.trace",
     "TraceEvent": "model.trace",

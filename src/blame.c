@@ -52,6 +52,16 @@ bool blame_set_up(const struct gil *gil, bool accounted) {
     return true;
 }
 
+bool blame_stacks_are_read(const char **reason) {
+    static bool tried;
+    if (!capability.proved && !tried && !gil_is_enabled()) {
+        tried = true;
+        capability.proved = blame_proof_run(NULL, capability.reason, sizeof capability.reason) == 0;
+    }
+    *reason = capability.proved ? NULL : capability.reason;
+    return capability.proved;
+}
+
 enum blame_method blame_method(bool exact, const char **reason) {
     enum blame_method method = exact               ? capability.exact
                                : capability.proved ? BLAME_LOOKED

@@ -17,6 +17,11 @@ extern const char *const blame_method_names[3];
  * which may be let go meanwhile. Returns whether stacks can be read; sets no exception. */
 bool blame_set_up(const struct gil *gil, bool accounted);
 
+/* Whether stacks of this process are read rightly. With the GIL off that is found out here, by one thread
+ * at a time, which has a thread state; otherwise it was by blame_set_up. Sets no exception; why not in
+ * `reason`. */
+bool blame_stacks_are_read(const char **reason);
+
 /* How a window is told whom to blame, and why not by looks, NULL when it is. */
 enum blame_method blame_method(bool exact, const char **reason);
 

@@ -1,13 +1,17 @@
 #include "locks.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "blame.h"
 #include "cpython/gil.h"
 #include "cpython/parking_proof.h"
+#include "cpython/stack_reader.h"
 #include "cpython/thread_names.h"
 #include "native/clock.h"
+#include "native/places.h"
 
 enum state { NOT_EXAMINED, EXAMINING, MEASURED, NOT_MEASURED, ENDED };
 
@@ -18,6 +22,7 @@ static struct {
     unsigned long examiner;
     long process;
     char reason[160];
+    const char *why_no_places; /* NULL: threads look where they stand */
 } capability;
 
 static const char *const kind_names[PARKING_KINDS] = {"objects", "stop_the_world", "interpreter",
@@ -33,17 +38,33 @@ static void set_state(enum state state) {
     __atomic_store_n(&capability.state, state, __ATOMIC_RELEASE);
 }
 
+/* In a child that another thread has forked while one examined: nobody does any more. */
+static void drop_examination(void) {
+    int expected = EXAMINING;
+    long process = (long)getpid();
+    if (current_state() == EXAMINING && capability.process != process) {
+        capability.process = process;
+        __atomic_compare_exchange_n(&capability.state, &expected, NOT_EXAMINED, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
+}
+
 void locks_prepare(enum locks_wish wish) {
     int expected = NOT_EXAMINED;
     if (!is_wanted(wish)) {
         return;
     }
+    drop_examination();
     if (__atomic_compare_exchange_n(&capability.state, &expected, EXAMINING, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         capability.examiner = PyThread_get_thread_ident();
         capability.process = (long)getpid();
         clock_init();
         int error = parking_proof_run(capability.reason, sizeof capability.reason);
+        if (error == 0 && blame_stacks_are_read(&capability.why_no_places)) {
+            pthread_atfork(NULL, NULL, places_after_fork); /* a second time if the GIL is watched */
+            parking_look(stack_reader_own);
+        }
         set_state(error == 0 ? MEASURED : NOT_MEASURED);
         return;
     }
@@ -77,6 +98,7 @@ static const char *why_not(enum locks_wish wish) {
 void locks_open(struct locks_window *window, enum locks_wish wish, bool by_thread,
                 uint64_t opened) {
     window->reason = why_not(wish);
+    window->opened = opened;
     if (window->reason == NULL && parking_open(&window->parking, by_thread, opened) < 0) {
         window->reason = "too many windows are open at once";
     }
@@ -84,7 +106,9 @@ void locks_open(struct locks_window *window, enum locks_wish wish, bool by_threa
 
 int locks_read(const struct locks_window *window, uint64_t now, struct locks_findings *findings) {
     findings->reason = window->reason;
+    findings->opened = window->opened;
     findings->reading.threads = NULL;
+    findings->reading.details = NULL;
     if (window->reason != NULL) {
         return 0;
     }
@@ -101,10 +125,7 @@ void locks_close(struct locks_window *window) {
     }
 }
 
-void locks_drop(struct locks_findings *findings) {
-    free(findings->reading.threads);
-    findings->reading.threads = NULL;
-}
+void locks_drop(struct locks_findings *findings) { parking_free(&findings->reading); }
 
 /* --- what Python gets --- */
 
@@ -162,16 +183,106 @@ static PyObject *threads_as_list(struct parking_reading *reading) {
     return list;
 }
 
+/* (count, p50, p90, p99, max), or None */
+static PyObject *latency_as_tuple(const struct histogram *lengths, uint64_t longest) {
+    static const double shares[] = {0.5, 0.9, 0.99};
+    double quantiles[3];
+    uint64_t count = histogram_count(lengths);
+    if (count == 0) {
+        return Py_NewRef(Py_None);
+    }
+    for (int i = 0; i < 3; i++) {
+        uint64_t ticks = histogram_quantile(lengths, shares[i]);
+        quantiles[i] = clock_seconds(ticks < longest ? ticks : longest);
+    }
+    return Py_BuildValue("Kdddd", (unsigned long long)count, quantiles[0], quantiles[1],
+                         quantiles[2], clock_seconds(longest));
+}
+
+/* A new RawLongestWait, or None. */
+static PyObject *longest_as_tuple(const struct parking_longest *longest, uint64_t opened) {
+    const struct charges_longest as_charged = {
+        .waited = longest->waited,
+        .since = longest->began,
+        .waiter = {.native_id = longest->native_id, .place = (uint32_t)longest->place},
+        .holder = {.native_id = longest->let_go_by, .place = (uint32_t)longest->let_go_at},
+    };
+    return longest->waited != 0 ? blame_longest_as_tuple(&as_charged, false, opened)
+                                : Py_NewRef(Py_None);
+}
+
+/* A new list of the RawVictims of one kind, in one role. */
+static PyObject *places_as_list(const struct lock_charges_reading *charges, enum lock_role role,
+                                int kind) {
+    struct charges_row rows[CHARGES_TOLD];
+    struct charges_rows told = {.rows = rows};
+    for (size_t i = 0; i < charges->count && told.count < CHARGES_TOLD; i++) {
+        const struct lock_charge *charge = &charges->rows[i];
+        if (charge->role == role && charge->kind == kind) {
+            rows[told.count++] = (struct charges_row){
+                .thread = {.native_id = charge->native_id, .place = charge->place},
+                .waited = charge->waited,
+                .knock_waited = charge->longest,
+                .looks = charge->waits,
+            };
+        }
+    }
+    return blame_victims_as_list(&told);
+}
+
+/* {kind: what that is made to}, of the kinds that were waited for. */
+static PyObject *by_kind(const struct locks_findings *findings,
+                         PyObject *(*make)(const struct locks_findings *, int kind)) {
+    PyObject *dict = PyDict_New();
+    for (int i = 0; dict != NULL && i < PARKING_KINDS; i++) {
+        if (findings->reading.kinds[i].count == 0) {
+            continue;
+        }
+        PyObject *value = make(findings, i);
+        if (value == NULL || PyDict_SetItemString(dict, kind_names[i], value) < 0) {
+            Py_CLEAR(dict);
+        }
+        Py_XDECREF(value);
+    }
+    return dict;
+}
+
+static PyObject *victims_of_kind(const struct locks_findings *findings, int kind) {
+    return places_as_list(&findings->reading.details->charges, LOCK_WAITED, kind);
+}
+
+static PyObject *blame_of_kind(const struct locks_findings *findings, int kind) {
+    return places_as_list(&findings->reading.details->charges, LOCK_LET_GO, kind);
+}
+
+static PyObject *longest_of_kind(const struct locks_findings *findings, int kind) {
+    return longest_as_tuple(&findings->reading.longest[kind], findings->opened);
+}
+
+static PyObject *latency_of_kind(const struct locks_findings *findings, int kind) {
+    return latency_as_tuple(&findings->reading.details->lengths[kind],
+                            findings->reading.longest[kind].waited);
+}
+
+static PyObject *spins_as_object(const struct parking_reading *reading) {
+    return reading->spins_are_seen ? PyLong_FromUnsignedLongLong(reading->spins)
+                                   : Py_NewRef(Py_None);
+}
+
 PyObject *locks_as_object(struct locks_findings *findings) {
     PyObject *raw;
     if (findings->reason != NULL) {
         raw =
             PyUnicode_InternFromString(findings->reason); /* the same one for every test of a run */
     } else {
-        raw = Py_BuildValue("{sNsNsNsK}", "kinds", kinds_as_dict(findings->reading.kinds), "types",
-                            types_as_list(&findings->reading), "threads",
-                            threads_as_list(&findings->reading), "threads_omitted",
-                            (unsigned long long)findings->reading.omitted);
+        raw = Py_BuildValue(
+            "{sNsNsNsKsNsNsNsNsNsz}", "kinds", kinds_as_dict(findings->reading.kinds), "types",
+            types_as_list(&findings->reading), "threads", threads_as_list(&findings->reading),
+            "threads_omitted", (unsigned long long)findings->reading.omitted, "victims",
+            by_kind(findings, victims_of_kind), "blame", by_kind(findings, blame_of_kind),
+            "longest", by_kind(findings, longest_of_kind), "latency",
+            by_kind(findings, latency_of_kind), "spins", spins_as_object(&findings->reading),
+            "places_reason", capability.why_no_places);
     }
     locks_drop(findings);
     return raw;

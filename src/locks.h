@@ -16,11 +16,13 @@ enum locks_wish {
 
 struct locks_window {
     const char *reason; /* why they are not measured; NULL if they are */
+    uint64_t opened;    /* ticks */
     struct parking_window parking;
 };
 
 struct locks_findings {
     const char *reason;
+    uint64_t opened;
     struct parking_reading reading; /* unless there is a reason */
 };
 

@@ -19,10 +19,11 @@ import pytest
 from pytest_gilknock.measurement.tracebacks import remove_own_frames
 from pytest_gilknock.model import wire
 from pytest_gilknock.model.blame import listed
+from pytest_gilknock.model.locks import LOCK_KINDS
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.blame import Blame, Hold
+    from pytest_gilknock.model.blame import Blame, Hold, Victim
     from pytest_gilknock.model.wire import PhaseRecord, RunTotals
 
 _TOTALS = "gilknock_totals"  # in the last message of an xdist worker, as is the next
@@ -121,9 +122,12 @@ def _blamed(record: PhaseRecord) -> list[Any] | None:
     """
     reading = GilReading.from_raw(record["raw"])
     broken = [limit[0] for limit, breached, _ in record.get("verdicts", []) if breached]
-    rows: Sequence[Blame | Hold] = listed(reading.blame, reading.wait)
+    rows: Sequence[Blame | Hold | Victim] = listed(reading.blame, reading.wait)
     if broken and set(broken) == {"max_hold"}:
         rows = reading.holds
+    elif broken and set(broken) <= {"max_lock_wait", "max_stop_the_world"}:
+        _, kind = reading.locks.longest_of(LOCK_KINDS)
+        rows = reading.locks.blame.get(kind) or reading.locks.victims.get(kind, ())
     frame = next((row.frame for row in rows), None)
     return [frame.file, frame.line] if frame is not None and frame.own else None
 

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from pytest_gilknock.model.blame import Victim, victims_of
+from pytest_gilknock.model.longest_wait import LongestWait, longest_wait_of
 from pytest_gilknock.model.stack import thread_label
+from pytest_gilknock.model.statistics import Latency
 from pytest_gilknock.model.wire import LockKind
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import RawLocks, RawLockWaits
+    from pytest_gilknock.model.wire import RawLocks, RawLockWaits, RawVictim
 
 LOCK_KINDS: tuple[LockKind, ...] = get_args(LockKind)
 
@@ -129,11 +132,42 @@ class LockReading:
     threads_omitted: int
     """Threads that had ended and made room for others; their waits are in the sums."""
 
+    victims: dict[str, tuple[Victim, ...]]
+    """Where threads waited, by kind; the place where most was waited first. Short waits are drawn
+    by their length, and waits that go on at the window's end are not among them. Empty if nobody
+    looked."""
+
+    blame: dict[str, tuple[Victim, ...]]
+    """Where other threads let go what these waited for, likewise: the line on which a lock was
+    released, or that ended the pause for which the world was stopped. ``waited`` is the time that
+    others waited until then, ``threads`` are those that let go. Of a lock that several threads had
+    during a wait, it is the last one."""
+
+    longest_waits: dict[str, LongestWait]
+    """The longest wait of each kind: whose, when, where; its holder is the thread that let go. A
+    place is empty if nobody looked."""
+
+    latencies: dict[str, Latency]
+    """Quantiles of the waits of each kind that are over."""
+
+    spins: int | None
+    """How often a thread tried again to get a lock instead of sleeping (about 40 times before it
+    sleeps where the GIL is off); None where that is not seen."""
+
+    places_reason: str | None
+    """Why nobody looked where threads waited; None if they did."""
+
     @classmethod
     def from_raw(cls, raw: RawLocks | str) -> LockReading:
         """Make a reading of what the C core returned: the waits, or why there are none."""
         if isinstance(raw, str):
-            return cls(raw, None, None, None, None, None, (), (), 0)
+            return cls(raw, None, None, None, None, None, (), (), 0, {}, {}, {}, {}, None, None)
+        names = {native_id: name for native_id, name, _ in raw["threads"]}
+
+        def places(rows: dict[str, list[RawVictim]]) -> dict[str, tuple[Victim, ...]]:
+            return {kind: victims_of(of_kind, names) for kind, of_kind in rows.items() if of_kind}
+
+        longest = {kind: longest_wait_of(one, names) for kind, one in raw["longest"].items()}
         return cls(
             None,
             **_of_kinds(raw["kinds"]),
@@ -149,6 +183,14 @@ class LockReading:
                 for native_id, name, kinds in raw["threads"]
             ),
             threads_omitted=raw["threads_omitted"],
+            victims=places(raw["victims"]),
+            blame=places(raw["blame"]),
+            longest_waits={kind: one for kind, one in longest.items() if one is not None},
+            latencies={
+                kind: Latency(*one) for kind, one in raw["latency"].items() if one is not None
+            },
+            spins=raw["spins"],
+            places_reason=raw["places_reason"],
         )
 
     def of(self, kind: LockKind) -> LockWaits | None:
@@ -188,6 +230,13 @@ class LockReading:
         """The longest single one (s) of these; None where they were not measured."""
         waits = [self.of(kind) for kind in INTERPRETER_KINDS]
         return None if self.reason is not None else max(one.longest for one in waits if one)
+
+    @property
+    def blamed(self) -> tuple[Victim, ...]:
+        """Where others let go what was waited for most, of what the program did not ask for; where
+        that is not known, where threads waited for it."""
+        kind = self.worst[0] if self.worst is not None else None
+        return self.blame.get(kind or "") or self.victims.get(kind or "") or ()
 
     @property
     def worst(self) -> tuple[LockKind, LockWaits] | None:

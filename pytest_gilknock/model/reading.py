@@ -10,6 +10,7 @@ from pytest_gilknock.model.locks import LockReading
 from pytest_gilknock.model.longest_wait import LongestWait, longest_wait_of
 from pytest_gilknock.model.machine import MachineLoad
 from pytest_gilknock.model.stack import thread_label
+from pytest_gilknock.model.statistics import Latency
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import BlameMethod, Method, RawReading
@@ -37,26 +38,6 @@ def machine_was_busy(run_delay: float, thread_time: float) -> bool:
     That is more than 10 % of ``thread_time``, the wall time of all threads together (s).
     """
     return run_delay > 0.1 * thread_time > 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Quantiles of a set of waits, from a log-linear histogram: each is within 4 % of the truth."""
-
-    count: int
-    """How many waits there were, 1 or more."""
-
-    p50: float
-    """Median (s): half of the waits were no longer."""
-
-    p90: float
-    """90 % quantile (s)."""
-
-    p99: float
-    """99 % quantile (s)."""
-
-    max: float
-    """The longest wait (s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +258,11 @@ class GilReading:
         data["threads"] = list(data["threads"])
         data["locks"]["types"] = list(data["locks"]["types"])
         data["locks"]["threads"] = list(data["locks"]["threads"])
+        for role in ("blame", "victims"):
+            places = getattr(self.locks, role)
+            data["locks"][role] = {
+                kind: [place.as_dict() for place in rows] for kind, rows in places.items()
+            }
         data["blame"] = [blame.as_dict() for blame in self.blame]
         data["victims"] = [victim.as_dict() for victim in self.victims]
         data["holds"] = [hold.as_dict() for hold in self.holds]

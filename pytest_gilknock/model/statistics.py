@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist, median
 
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Quantiles of a set of waits, from a log-linear histogram: each is within 4 % of the truth."""
+
+    count: int
+    """How many waits there were, 1 or more."""
+
+    p50: float
+    """Median (s): half of the waits were no longer."""
+
+    p90: float
+    """90 % quantile (s)."""
+
+    p99: float
+    """99 % quantile (s)."""
+
+    max: float
+    """The longest wait (s)."""
 
 
 def wilson_interval(hits: int, trials: int) -> tuple[float, float]:

@@ -51,6 +51,14 @@ class RawLocks(TypedDict):
     types: list[tuple[str | None, RawLockWaits]]  # of "objects", by the type's name
     threads: list[tuple[int, str | None, dict[str, RawLockWaits]]]  # native thread id, name or None
     threads_omitted: int
+    # By kind, of those that were waited for. Where threads waited, and where others let go what
+    # they waited for; both empty where nobody looks, drawn by their length (src/native/parking.c).
+    victims: dict[str, list[RawVictim]]
+    blame: dict[str, list[RawVictim]]
+    longest: dict[str, RawLongestWait | None]  # its holder: who let go
+    latency: dict[str, RawLatency | None]  # of waits that are over
+    spins: int | None  # how often a thread tried again without sleeping; None where not seen
+    places_reason: str | None  # why nobody looks; None if threads do
 
 
 class RawReading(TypedDict):

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.locks import KIND_NAMES, LOCK_KINDS
 from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.places import WIDE, fit_place
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits
     from pytest_gilknock.model.wire import LockKind
+
+PLACES_SHOWN = 1
+"""How many places are shown of each kind, where threads waited and where others let go."""
 
 SHOWN = 3
 """How many types and threads are shown of a reading."""
@@ -40,8 +44,10 @@ def kind_texts(kinds: dict[LockKind, LockWaits]) -> list[str]:
     ]
 
 
-def lock_lines(locks: LockReading) -> Iterator[str]:
-    """Yield what was waited for in a line for each kind, then the threads that waited longest."""
+def lock_lines(locks: LockReading, root: str = "", width: int = WIDE) -> Iterator[str]:
+    """Yield what was waited for in a line for each kind, with the places where most of it was, then
+    the threads that waited longest. Paths are relative to ``root``, places cut to ``width``.
+    """
     for kind in LOCK_KINDS:
         waits = locks.of(kind)
         if waits is None or not waits.count:
@@ -52,12 +58,21 @@ def lock_lines(locks: LockReading) -> Iterator[str]:
             f" {units.count(waits.count, 'wait')}, the longest"
             f" {units.seconds(waits.longest)}{types}"
         )
+        yield from _places(locks, kind, root, width)
     if locks.unproven is not None and locks.unproven.count:
         yield f"not told apart: {units.seconds(locks.unproven.waited)}"
     ranked = sorted(locks.threads, key=_waited, reverse=True)
     for thread in ranked[:SHOWN]:
         kinds = {kind: thread.of(kind) for kind in LOCK_KINDS}
         yield f"thread {printable(thread.label)}: {', '.join(kind_texts(kinds)) or NOTHING}"
+
+
+def _places(locks: LockReading, kind: LockKind, root: str, width: int) -> Iterator[str]:
+    for head, rows in (("waited", locks.victims), ("let go", locks.blame)):
+        for row in rows.get(kind, ())[:PLACES_SHOWN]:
+            start = f"  {head} "
+            end = f" in {printable(row.thread_label)}: {units.seconds(row.waited)}"
+            yield start + fit_place(row.place, root, max(20, width - len(start + end))) + end
 
 
 def _waited(thread: ThreadLockWaits) -> float:

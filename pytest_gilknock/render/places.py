@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from pytest_gilknock.model.stack import COLLECTING, Frame, Place, Stack, place_o
 from pytest_gilknock.render.format import keep_end, keep_start, printable
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.blame import Blame
+    from pytest_gilknock.model.blame import Blame, Victim
     from pytest_gilknock.model.longest_wait import LongestWait
     from pytest_gilknock.model.reading import GilReading
 
@@ -82,7 +82,9 @@ def worst_place(reading: GilReading, root: str) -> str | None:
     """Return the place that kept others waiting longest, in at most :data:`WIDE` characters; None
     where nobody had to wait.
     """
-    rows = listed(reading.blame, reading.wait)
+    rows: Sequence[Blame | Victim] = listed(reading.blame, reading.wait)
+    if not rows and reading.method == "disabled":
+        rows = reading.locks.blamed
     return fit_place(rows[0].place, root, WIDE) if rows else None
 
 
@@ -157,16 +159,20 @@ def longest_hold_text(reading: GilReading, root: str) -> str:
     return f"{held}, although asked for"
 
 
-def longest_wait_text(longest: LongestWait, root: str) -> str:
-    """Return who waited longest, where, and who kept it: one sentence without its full stop."""
-    text = f"{printable(longest.thread_label)} waited {units.seconds(longest.waited)}"
+def longest_wait_text(
+    longest: LongestWait, root: str, *, what: str = "", kept: str = "kept"
+) -> str:
+    """Return who waited longest (``what`` for), where, and who kept it: one sentence without its
+    full stop.
+    """
+    text = f"{printable(longest.thread_label)} waited {units.seconds(longest.waited)}{what}"
     if longest.stack:
         text += f" in {place_text(place_of(longest.stack), root)}"
     if longest.holder_stack:
         holder = place_text(place_of(longest.holder_stack), root)
-        text += f", kept by {holder} in {printable(longest.holder_label)}"
+        text += f", {kept} by {holder} in {printable(longest.holder_label)}"
     elif longest.holder_native_id:
-        text += f", kept by {printable(longest.holder_label)}"
+        text += f", {kept} by {printable(longest.holder_label)}"
     return text
 
 

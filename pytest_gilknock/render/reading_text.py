@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import Convoy, convoy_of
-from pytest_gilknock.model.limits import LimitVerdict, threads_of
+from pytest_gilknock.model.limits import LimitVerdict, lock_text, threads_of
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lock_lines import lock_lines
@@ -54,6 +54,8 @@ def _fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
     limit = verdict.limit
     if limit.kind == "max_hold":
         return f"{longest_hold_text(reading, root)}; limit {limit.bound_text}"
+    if limit.is_on_locks:
+        return _lock_fact(reading, verdict, root)
     if limit.kind != "max_wait":
         return printable(verdict.fact)
     longest = reading.longest_wait
@@ -64,6 +66,17 @@ def _fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
     if longest is None:
         return printable(verdict.fact)
     return f"{longest_wait_text(longest, root)}; limit {limit.bound_text}"
+
+
+def _lock_fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
+    limit, locks = verdict.limit, reading.locks
+    _, kind = locks.longest_of(limit.lock_kinds)
+    longest = locks.longest_waits.get(kind)
+    if longest is None:
+        return printable(verdict.fact)
+    what = f" {printable(lock_text(kind, locks))}"
+    text = longest_wait_text(longest, root, what=what, kept="let go")
+    return f"{text}; limit {limit.bound_text}"
 
 
 def _thread_waited(reading: GilReading, thread: ThreadReading, root: str) -> str:
@@ -89,7 +102,9 @@ def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) 
     """
     yield from _times(reading)
     if reading.locks.reason is None:
-        yield from _indented("  locks       what threads waited for:", lock_lines(reading.locks))
+        yield from _indented(
+            "  locks       what threads waited for:", lock_lines(reading.locks, root)
+        )
     if longest and reading.longest_wait is not None:
         yield f"  longest     {longest_wait_text(reading.longest_wait, root)}"
     if (convoy := convoy_of(reading)) is not None:

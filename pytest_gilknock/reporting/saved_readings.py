@@ -321,6 +321,8 @@ def _spread(rows: list[float], columns: list[float]) -> dict[tuple[int, int], fl
 
 
 def _locks(value: Any, place: str) -> RawLocks | str:
+    if isinstance(value, dict):
+        value = {**_NOT_IN_OLDER_LOCKS, **value}
     known = members_of(value, place, _LOCKS)
     if known["reason"] is not None:
         return str(known["reason"])
@@ -335,20 +337,27 @@ def _locks(value: Any, place: str) -> RawLocks | str:
             for native_id, name, *waits in known["threads"]
         ],
         "threads_omitted": known["threads_omitted"],
+        "victims": known["victims"],
+        "blame": known["blame"],
+        "longest": known["longest_waits"],
+        "latency": known["latencies"],
+        "spins": known["spins"],
+        "places_reason": known["places_reason"],
     }
 
 
-_WAITS = _tuple({"count": count, "waited": seconds, "longest": seconds})
+def _by_kind(check: Check) -> Check:
+    """Return a check of an object with a member for some of the kinds of locks."""
+
+    def check_kinds(value: Any, place: str) -> dict[str, Any]:
+        if not isinstance(value, dict) or not value.keys() <= set(_KINDS):
+            raise wrong(value, place, f"an object with members of {', '.join(_KINDS)}")
+        return {kind: check(one, place) for kind, one in value.items()}
+
+    return check_kinds
+
+
 _KINDS = (*LOCK_KINDS, "unproven")
-_LOCKS: dict[str, Check] = {
-    "reason": optional(text),
-    **{kind: optional(_WAITS) for kind in _KINDS},
-    "types": list_of(_tuple({"type_name": optional(text), "waits": _WAITS})),
-    "threads": list_of(
-        _tuple({"native_id": count, "name": optional(text), **dict.fromkeys(LOCK_KINDS, _WAITS)})
-    ),
-    "threads_omitted": count,
-}
 _NOT_IN_OLDER_FILES: dict[str, Any] = {
     "wait_histogram": None,
     "max_hold": None,
@@ -375,6 +384,30 @@ _LONGEST: dict[str, Check] = {
     "holder_stack": _stack,
     "holder_native_id": count,
     "holder_thread_name": optional(text),
+}
+_WAITS = _tuple({"count": count, "waited": seconds, "longest": seconds})
+_LOCKS: dict[str, Check] = {
+    "reason": optional(text),
+    **{kind: optional(_WAITS) for kind in _KINDS},
+    "types": list_of(_tuple({"type_name": optional(text), "waits": _WAITS})),
+    "threads": list_of(
+        _tuple({"native_id": count, "name": optional(text), **dict.fromkeys(LOCK_KINDS, _WAITS)})
+    ),
+    "threads_omitted": count,
+    "victims": _by_kind(_joined(_victim)),
+    "blame": _by_kind(_joined(_victim)),
+    "longest_waits": _by_kind(_tuple(_LONGEST)),
+    "latencies": _by_kind(_LATENCY),
+    "spins": optional(count),
+    "places_reason": optional(text),
+}
+_NOT_IN_OLDER_LOCKS: dict[str, Any] = {
+    "victims": {},
+    "blame": {},
+    "longest_waits": {},
+    "latencies": {},
+    "spins": None,
+    "places_reason": "the file does not say",
 }
 _MACHINE: dict[str, Check] = {
     "processors": number(1e6, "a number from 0 to 1e+06"),

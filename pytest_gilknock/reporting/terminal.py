@@ -28,6 +28,7 @@ from pytest_gilknock.render.tables import Column, cut_test, table_width, text_ta
 from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
 
 if TYPE_CHECKING:
+    from pytest_gilknock.model.blame import Blame, Victim
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stack import Place
     from pytest_gilknock.reporting.top_holders import TopHold, TopPlace
@@ -148,8 +149,13 @@ def as_markdown(results: Results, *, root: str = "") -> str:
 
 
 def _blames(readings: list[GilReading], root: str) -> Column:
-    rows = [listed(reading.blame, reading.wait) for reading in readings]
-    return _places("blame", [blame[0].place if blame else None for blame in rows], root)
+    places: list[Place | None] = []
+    for reading in readings:
+        rows: Sequence[Blame | Victim] = listed(reading.blame, reading.wait)
+        if reading.method == "disabled":
+            rows = reading.locks.blamed
+        places.append(rows[0].place if rows else None)
+    return _places("blame", places, root)
 
 
 def _places(head: str, places: list[Place | None], root: str) -> Column:
@@ -187,7 +193,7 @@ def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Ite
         yield f"    longest: {longest_wait_text(reading.longest_wait, root)}"
     for thread in reading.busiest_threads[:SHOWN]:
         yield f"    thread {thread_line(thread)}"
-    for line in lock_lines(reading.locks):
+    for line in lock_lines(reading.locks, root, width - 4):
         yield f"    {line}"
     room = width - len("    victim ")
     for line in blame_lines(reading, root, most=SHOWN, stacks=stacks, width=room):

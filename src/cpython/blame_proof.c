@@ -49,6 +49,7 @@ static const struct {
 
 /* What the looking thread is to look at, and what it saw. */
 struct proof {
+    bool without_gil;
     struct stack_aim aims[2]; /* one with the frame, one without */
     uint32_t places[2];
     bool looked;
@@ -69,7 +70,11 @@ static PyObject *halt(PyObject *capsule, PyObject *unused) {
     if (proof == NULL) {
         return NULL;
     }
-    stack_reader_aim(&proof->aims[0]);
+    if (proof->without_gil) {
+        proof->aims[0] = (struct stack_aim){.state = PyThreadState_Get()};
+    } else {
+        stack_reader_aim(&proof->aims[0]);
+    }
     proof->aims[1] = (struct stack_aim){.state = proof->aims[0].state};
     pthread_t thread;
     if (pthread_create(&thread, NULL, look, proof) == 0) {
@@ -169,7 +174,7 @@ int blame_proof_run(const struct gil *gil, char *reason, size_t reason_size) {
         return -1;
     }
     stack_reader_name_callees(true);
-    struct proof proof = {.looked = false};
+    struct proof proof = {.without_gil = gil == NULL};
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     const char *why = prove(&proof);

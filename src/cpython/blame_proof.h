@@ -7,7 +7,8 @@
 #include "cpython/gil.h"
 
 /* Get the reader of stacks ready, run known code, have another thread look at it, and check that it
- * sees exactly this code. The GIL is held. Returns 0, or -1 with a reason; sets no exception. */
+ * sees exactly this code. `gil`: NULL where it is off. A thread state is current. Returns 0, or -1 with
+ * a reason; sets no exception. */
 int blame_proof_run(const struct gil *gil, char *reason, size_t reason_size);
 
 #endif

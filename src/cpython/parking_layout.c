@@ -126,8 +126,13 @@ static bool sleeps_in_condition(PyThreadState *state, uintptr_t address) {
                            (const void *)(address - PARKING_MUTEX_OFFSET));
 }
 
-static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, uint64_t identity) {
-    struct parking_purpose purpose = {PARKING_INTERPRETER, 0, identity};
+/* `deadline`: of handing the mutex over, which tells when the thread began to ask for it. */
+static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, int64_t deadline) {
+    int64_t ago = (int64_t)clock_system_ns() - (deadline - HANDED_OVER_NS);
+    struct parking_purpose purpose = {.kind = PARKING_INTERPRETER,
+                                      .identity = (uint64_t)deadline ^ (address << 20),
+                                      .began_ago_ns = ago > 0 ? (uint64_t)ago : 0,
+                                      .is_parked = true};
 #ifdef Py_GIL_DISABLED
     if (enters_critical_section(state, address)) {
         purpose.type = type_of((const PyObject *)(address - offsetof(PyObject, ob_mutex)));
@@ -162,6 +167,7 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
     }
     const uintptr_t *words = (const uintptr_t *)call->semaphore;
     uintptr_t argument = words[-2], address = words[-1];
+    purpose.is_parked = true;
     if (address == 0) {
         purpose.kind = PARKING_INTERPRETER; /* a raw mutex with one waiter */
         return purpose;
@@ -174,10 +180,14 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
 #endif
     int64_t deadline = parking_layout_deadline(call->semaphore, argument);
     if (deadline != 0) {
-        return of_mutex(state, address, (uint64_t)deadline ^ (address << 20));
+        return of_mutex(state, address, deadline);
     }
     if (is_of_runtime(address)) {
-        purpose.kind = PARKING_INTERPRETER; /* who stops the world waits until all have stopped */
+        /* Who stops the world waits until all have stopped, and looks after them each time that a
+         * sleep has timed out. */
+        purpose.kind = PARKING_INTERPRETER;
+        purpose.identity = address;
+        purpose.after_timeout = true;
     }
     return purpose;
 }

@@ -251,6 +251,15 @@ static bool thread_state_is_known(void) { return true; }
 
 #endif
 
+/* os.sched_yield(), by which the program gives up the processor for reasons of its own. */
+static void yield(void) {
+    PyObject *function = of_module("os", "sched_yield");
+    PyObject *result = function != NULL ? PyObject_CallNoArgs(function) : NULL;
+    Py_XDECREF(result);
+    Py_XDECREF(function);
+    PyErr_Clear();
+}
+
 static const char *why_not(void) {
     if (PyGILState_GetThisThreadState() != PyThreadState_Get()) {
         return "this thread's state is not the one that PyGILState knows";
@@ -287,6 +296,7 @@ int parking_proof_run(char *reason, size_t reason_size) {
     learn_rlock();
     learn_thread_locks();
     learn_condition();
+    parking_count_spins((const void *)PyEval_SaveThread, yield);
     parking_layout_set(&proof.layout);
     parking_start(parking_layout_classify);
     return 0;

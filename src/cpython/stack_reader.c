@@ -355,12 +355,20 @@ uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting) {
 
 /* The own frames do not change meanwhile, but what they were called from may lie nowhere: where
  * another tool switches stacks of C, for one. So they are read like another's. */
-uint32_t stack_reader_here(void) {
-    const PyThreadState *state = *(PyThreadState *const volatile *)reader.last_holder;
+static uint32_t read_own(const PyThreadState *state) {
     struct look look;
     uint64_t frame;
     look.collecting = false;
     return find_innermost(state, &frame) && look_from(&look, frame) ? enter(&look) : PLACE_UNKNOWN;
+}
+
+uint32_t stack_reader_here(void) {
+    return read_own(*(PyThreadState *const volatile *)reader.last_holder);
+}
+
+uint32_t stack_reader_own(void) {
+    const PyThreadState *state = PyGILState_GetThisThreadState();
+    return state != NULL ? read_own(state) : PLACE_ROOT;
 }
 
 /* Nothing is read directly: a thread that goes from one interpreter to another keeps the GIL, and may
@@ -390,7 +398,7 @@ const int *stack_reader_collecting(void) { return reader.collecting; }
 void stack_reader_name_callees(bool on) { reader.names_callees = on; }
 
 int stack_reader_set_up(const struct gil *gil, char *reason, size_t reason_size) {
-    reader.last_holder = gil->last_holder;
+    reader.last_holder = gil != NULL ? gil->last_holder : reader.last_holder;
     reader.collecting = &PyInterpreterState_Main()->gc.collecting;
     if (!frame_layout_is_known() || frame_layout_size > FRAME_SIZE_MOST ||
         frame_layout_code_size > CODE_SIZE_MOST) {

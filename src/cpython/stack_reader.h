@@ -15,8 +15,9 @@
 
 #define STACK_READER_FRAMES 128 /* of a deeper stack the innermost ones are read */
 
-/* Get ready to read threads of the main interpreter, whose GIL is `gil`. Returns 0, or -1 with a reason
- * where it cannot be done. The GIL is held. */
+/* Get ready to read threads of the main interpreter, whose GIL is `gil`; NULL: only stack_reader_look, of
+ * aims made by the caller, and stack_reader_own will be called. Returns 0, or -1 with a reason
+ * where it cannot be done. A thread state is current. */
 int stack_reader_set_up(const struct gil *gil, char *reason, size_t reason_size);
 
 /* Note where the thread that has the GIL keeps its frames, as far as it can be had. The GIL's mutex is
@@ -34,6 +35,9 @@ uint32_t stack_reader_look_from_afar(uint64_t *ident);
 
 /* Read the stack of the calling thread, which has just got the GIL. */
 uint32_t stack_reader_here(void);
+
+/* Read the stack of the calling thread, whether it has a GIL or not; PLACE_ROOT if it runs no Python. */
+uint32_t stack_reader_own(void);
 
 /* The flag that says that some thread of the main interpreter collects garbage. */
 const int *stack_reader_collecting(void);

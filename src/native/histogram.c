@@ -40,6 +40,14 @@ static uint64_t middle_of(size_t bucket) {
     return ((STEPS + step) << width_bits) + (UINT64_C(1) << width_bits) / 2;
 }
 
+void histogram_add_shared(struct histogram *histogram, uint64_t value) {
+    __atomic_fetch_add(&histogram->counts[bucket_of(value)], 1, __ATOMIC_RELAXED);
+}
+
+void histogram_take_shared(struct histogram *histogram, uint64_t value) {
+    __atomic_fetch_sub(&histogram->counts[bucket_of(value)], 1, __ATOMIC_RELAXED);
+}
+
 void histogram_add(struct histogram *histogram, uint64_t value) {
     histogram->counts[bucket_of(value)]++;
 }

@@ -18,6 +18,10 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, uint64_t value);
 
+/* Add a value, or take one that was added out again, while others do the same. Any thread, no lock. */
+void histogram_add_shared(struct histogram *histogram, uint64_t value);
+void histogram_take_shared(struct histogram *histogram, uint64_t value);
+
 /* Leaves in `later` what was added since `earlier` was copied from the same histogram. Right as
  * long as no bucket took 2^32 values in between. */
 void histogram_subtract(struct histogram *later, const struct histogram *earlier);

@@ -13,6 +13,12 @@
  * A lock may be snatched from a thread that was just woken for it, which waits again then: the same
  * attempt, so the same wait, from the first sleep to the last, with what lies between.
  *
+ * Which waits a place is charged for is drawn by their length: one of `mean` and more always, with its
+ * length; a shorter one with a chance of its length / mean, and then with `mean`. In the mean that is its
+ * length, and reading a stack takes but a small part of the time waited. The thread that wakes another one
+ * draws, and reads its own stack before it does so: its lines and those of the woken one tell of the same
+ * waits. It finds whose semaphore it posts in a table, from which a thread may push another one's out.
+ *
  * A slot outlives its thread while a window is open that tells threads apart and may have met it. In the
  * others its sums are added up when it ends. The lock is for that, for the windows and for a thread's
  * first wait; no thread waits or computes while it has it. */
@@ -37,15 +43,20 @@
 
 #include "native/clock.h"
 #include "native/interpose.h"
+#include "native/look_pacing.h"
 #include "native/thread_birth.h"
 
 #define READ_TRIES 200
+#define PARKED_PLACES 1024 /* a power of two */
 
 #ifdef __GLIBC__
 #define FAST_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 #else
 #define FAST_THREAD_LOCAL __thread
 #endif
+
+_Static_assert(PARKING_WINDOWS == LOCK_CHARGES_WINDOWS, "a window has the same place in both");
+_Static_assert((int)PARKING_KINDS <= LOCK_CHARGES_KINDS, "each kind is charged");
 
 /* In their order, without fences, which thread sanitizers do not know. */
 #define LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
@@ -61,6 +72,8 @@ struct typed_sums {
 /* What a thread waited in one window. */
 struct part {
     uint64_t generation;
+    uint64_t spins;
+    struct parking_longest longest[PARKING_KINDS];
     struct parking_sums kinds[PARKING_KINDS];
     struct typed_sums
         types[PARKING_TYPES]; /* in the order in which they came; sums.count 0: none */
@@ -74,6 +87,21 @@ struct wait {
     uint64_t kind;
     uint64_t type;
     uint64_t identity;
+    uint64_t timed_out; /* 1 or 0; how its latest sleep ended */
+};
+
+/* What the thread that ends a wait leaves to the one that waited. Atomic. */
+struct release {
+    uint64_t is_drawn; /* it has drawn whether places are charged */
+    uint64_t charge;   /* ticks; 0: they are not */
+    uint64_t place, native_id;
+};
+
+/* What is charged for a wait, and to whom. */
+struct drawn {
+    uint64_t charge; /* ticks; 0: nothing */
+    uint64_t place;
+    uint64_t let_go_at, let_go_by;
 };
 
 struct slot {
@@ -82,6 +110,8 @@ struct slot {
     uint64_t ended_at; /* the newest generation when its thread ended */
     uint64_t ident, native_id;
     char name[PARKING_NAME_SIZE];
+    uint64_t semaphore; /* that others may post to end its wait; 0: none */
+    struct release release;
     struct wait wait;
     struct part parts[PARKING_WINDOWS];
 };
@@ -90,7 +120,9 @@ struct window {
     uint64_t generation;
     uint64_t opened;
     bool by_thread;
-    struct part folded; /* of threads that have no slot any more; under the lock */
+    struct part folded;   /* of threads that have no slot any more; under the lock */
+    uint32_t has_lengths; /* atomic; else all of these are 0 */
+    struct histogram lengths[PARKING_KINDS]; /* atomic; of waits that are over */
     uint64_t omitted;
 };
 
@@ -101,7 +133,15 @@ static struct {
     struct interpose calls;
     int (*wait)(sem_t *);
     int (*clockwait)(sem_t *, clockid_t, const struct timespec *);
+    int (*post)(sem_t *);
+    struct interpose yields;
+    int (*yield)(void);
+    uintptr_t other_yield; /* from where a yield is no spin; 0: not learned yet */
+    bool spins_are_seen;
     parking_classifier classify; /* atomic; NULL: nothing is counted */
+    parking_place_reader look;   /* atomic; NULL: nobody looks */
+    double ticks_per_ns;
+    uint64_t looks; /* since the newest window has opened; atomic */
     pthread_mutex_t lock;
     pthread_key_t key; /* its value: the thread's slot */
     uint32_t open;     /* a bit for each open window; atomic */
@@ -115,7 +155,16 @@ static FAST_THREAD_LOCAL struct {
     struct slot *slot;
     struct parking_probe *probe;
     bool left_out; /* it has ended, or there was no slot */
+    bool looks;    /* it is reading its own stack */
+    bool learns_yield;
+    uint64_t random;
+    uint64_t native_id;
+    uint64_t looked_at; /* when it looked last for threads that it had stopped; ticks */
+    uint32_t place;     /* what it saw */
 } self;
+
+/* Whose semaphore it is: its address and, in the lowest 16 bits, the number of the slot + 1. Atomic. */
+static uint64_t parked[PARKED_PLACES];
 
 /* --- types --- */
 
@@ -198,21 +247,49 @@ static void wipe(struct part *part, uint64_t generation) {
     STORE(part->generation, generation);
 }
 
-/* Enter into a part what of a wait, up to `now`, lies in a window that opened then. */
-static void enter(struct part *part, const struct wait *wait, uint64_t opened, uint64_t now) {
+/* What of a wait, up to some moment, lies in a window. */
+struct share {
+    uint64_t waited; /* since it was last added up */
+    uint64_t before; /* of the whole wait, what was added up before */
+    bool is_new;     /* nothing was */
+};
+
+static struct share share_of(const struct wait *wait, uint64_t opened, uint64_t now) {
     uint64_t from = wait->since > opened ? wait->since : opened;
     uint64_t began = wait->began > opened ? wait->began : opened;
     /* The earlier sleeps of the attempt have counted it, unless they were before the window. */
-    bool is_new = wait->since == wait->began || wait->since <= opened;
+    return (struct share){clock_elapsed(from, now), clock_elapsed(began, from),
+                          wait->since == wait->began || wait->since <= opened};
+}
+
+/* Note a wait as the longest of its kind, if it is. */
+static void note_longest(struct parking_longest *longest, const struct parking_longest *other) {
+    if (other->waited > longest->waited) {
+        STORE(longest->waited, other->waited);
+        STORE(longest->began, other->began);
+        STORE(longest->native_id, other->native_id);
+        STORE(longest->place, other->place);
+        STORE(longest->let_go_by, other->let_go_by);
+        STORE(longest->let_go_at, other->let_go_at);
+    }
+}
+
+/* Enter into a part what of a wait, up to `now`, lies in a window that opened then. */
+static void enter(struct part *part, const struct wait *wait, uint64_t opened, uint64_t now,
+                  uint64_t native_id, const struct drawn *drawn) {
+    struct share share = share_of(wait, opened, now);
+    bool is_new = share.is_new;
     if (now <= opened) {
         return;
     }
-    count_wait(&part->kinds[wait->kind], is_new, clock_elapsed(from, now),
-               clock_elapsed(began, now));
+    count_wait(&part->kinds[wait->kind], is_new, share.waited, share.before + share.waited);
+    note_longest(&part->longest[wait->kind],
+                 &(struct parking_longest){share.before + share.waited, wait->began, native_id,
+                                           drawn->place, drawn->let_go_by, drawn->let_go_at});
     if (wait->kind == PARKING_OBJECT) {
         struct parking_sums *sums = sums_of_type(part, wait->type);
         if (sums != NULL) {
-            count_wait(sums, is_new, clock_elapsed(from, now), clock_elapsed(began, now));
+            count_wait(sums, is_new, share.waited, share.before + share.waited);
         }
     }
 }
@@ -223,14 +300,173 @@ static void begin_writing(struct slot *slot) { STORE(slot->sequence, slot->seque
 
 static void end_writing(struct slot *slot) { STORE(slot->sequence, slot->sequence + 1); }
 
+/* Where a semaphore stands in the table. */
+static uint64_t *parked_place(uint64_t semaphore) {
+    return &parked[(semaphore * UINT64_C(0x9E3779B97F4A7C15)) >> 54 & (PARKED_PLACES - 1)];
+}
+
+static uint64_t parked_value(const struct slot *slot, uint64_t semaphore) {
+    return semaphore << 16 | (uint64_t)(slot - slots + 1);
+}
+
+/* Let others find this thread by its semaphore. */
+static void show(struct slot *slot, uint64_t semaphore) {
+    STORE(slot->release.is_drawn, 0);
+    STORE(slot->semaphore, semaphore);
+    __atomic_store_n(parked_place(semaphore), parked_value(slot, semaphore), __ATOMIC_RELEASE);
+}
+
+static void hide(struct slot *slot) {
+    uint64_t expected = parked_value(slot, slot->semaphore);
+    __atomic_compare_exchange_n(parked_place(slot->semaphore), &expected, 0, false,
+                                __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    STORE(slot->semaphore, 0);
+}
+
+/* The slot of the thread that waits for a semaphore; NULL if that is not known. */
+static struct slot *waiter_of(uint64_t semaphore) {
+    uint64_t value = __atomic_load_n(parked_place(semaphore), __ATOMIC_ACQUIRE);
+    return value != 0 && value >> 16 == semaphore ? &slots[(value & 0xFFFF) - 1] : NULL;
+}
+
+static uint64_t random_below(uint64_t bound) {
+    if (self.random == 0) {
+        self.random = clock_ticks() ^ (uintptr_t)&self;
+        self.random |= 1;
+    }
+    self.random ^=
+        self.random << 13; /* xorshift: Marsaglia, Journal of Statistical Software 8, 14 */
+    self.random ^= self.random >> 7;
+    self.random ^= self.random << 17;
+    return self.random % bound;
+}
+
+/* What to charge places with for a wait of that length; 0: nothing. */
+static uint64_t draw(uint64_t waited) {
+    uint64_t mean = (uint64_t)((double)look_pacing_mean_ns(LOAD(lot.looks)) * lot.ticks_per_ns);
+    if (waited >= mean) {
+        return waited;
+    }
+    return random_below(mean) < waited ? mean : 0;
+}
+
+/* Where the calling thread stands. */
+static uint32_t look(void) {
+    parking_place_reader read = LOAD(lot.look);
+    if (read == NULL || self.looks) {
+        return PARKING_NO_PLACE;
+    }
+    self.looks = true;
+    uint32_t place = read();
+    self.looks = false;
+    __atomic_fetch_add(&lot.looks, 1, __ATOMIC_RELAXED);
+    return place;
+}
+
+static uint64_t own_native_id(void) {
+    if (self.native_id == 0) {
+        self.native_id = (uint64_t)syscall(SYS_gettid);
+    }
+    return self.native_id;
+}
+
+/* The calling thread is about to end a wait. Those that it has stopped all wait for the same line: it
+ * looks once for all that were stopped by then. */
+static void let_go(struct slot *slot) {
+    uint64_t now = clock_ticks(), since = LOAD(slot->wait.since);
+    uint64_t charge = draw(clock_elapsed(since, now));
+    if (charge != 0) {
+        bool stopped = LOAD(slot->wait.kind) == PARKING_STOP_THE_WORLD;
+        if (!stopped || self.looked_at <= since) {
+            self.place = look();
+            self.looked_at = stopped ? now : 0;
+        }
+        STORE(slot->release.place, (uint64_t)self.place);
+        STORE(slot->release.native_id, own_native_id());
+    }
+    STORE(slot->release.charge, charge);
+    STORE(slot->release.is_drawn, 1);
+}
+
+/* What is to be charged for the wait of the calling thread that ends now. */
+static struct drawn drawn_of(struct slot *slot, uint64_t now) {
+    struct drawn drawn = {0, PARKING_NO_PLACE, PARKING_NO_PLACE, 0};
+    if (LOAD(lot.look) == NULL) {
+        return drawn;
+    }
+    if (slot->semaphore != 0 && LOAD(slot->release.is_drawn) != 0) {
+        drawn.charge = LOAD(slot->release.charge);
+        if (drawn.charge != 0) {
+            drawn.let_go_at = LOAD(slot->release.place);
+            drawn.let_go_by = LOAD(slot->release.native_id);
+        }
+    } else {
+        drawn.charge = draw(clock_elapsed(slot->wait.since, now));
+    }
+    if (drawn.charge != 0) {
+        drawn.place = look();
+    }
+    return drawn;
+}
+
+/* Charge places in a window. */
+static void charge(int window, uint64_t generation, const struct slot *slot,
+                   const struct drawn *drawn, uint64_t opened, uint64_t now) {
+    const struct wait *wait = &slot->wait;
+    struct share share = share_of(wait, opened, now);
+    uint64_t waited = clock_elapsed(wait->since, now);
+    if (drawn->charge == 0 || share.waited == 0) {
+        return;
+    }
+    struct lock_charge row = {
+        .place = (uint32_t)drawn->place,
+        .kind = (uint8_t)wait->kind,
+        .role = LOCK_WAITED,
+        .native_id = slot->native_id,
+        .waited = (uint64_t)((double)drawn->charge * (double)share.waited / (double)waited),
+        .longest = share.before + share.waited,
+        .waits = 1,
+    };
+    lock_charges_add(window, generation, &row);
+    if (drawn->let_go_by != 0) {
+        row.place = (uint32_t)drawn->let_go_at;
+        row.role = LOCK_LET_GO;
+        row.native_id = drawn->let_go_by;
+        lock_charges_add(window, generation, &row);
+    }
+}
+
+/* Count a wait by its length in a window, in place of what its earlier sleeps came to. */
+static void count_length(struct window *window, const struct wait *wait, uint64_t opened,
+                         uint64_t now) {
+    struct share share = share_of(wait, opened, now);
+    if (now <= opened) {
+        return;
+    }
+    if (!share.is_new) {
+        histogram_take_shared(&window->lengths[wait->kind], share.before);
+    }
+    STORE(window->has_lengths, 1);
+    histogram_add_shared(&window->lengths[wait->kind], share.before + share.waited);
+}
+
+/* The part of a slot in an open window, without what it has of an older one. */
+static struct part *part_of(struct slot *slot, int window, uint64_t generation) {
+    if (slot->parts[window].generation != generation) {
+        wipe(&slot->parts[window], generation);
+    }
+    return &slot->parts[window];
+}
+
 static void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64_t now) {
     struct wait *wait = &slot->wait;
     bool again = purpose->identity != 0 && purpose->identity == wait->identity &&
-                 wait->kind == purpose->kind;
+                 wait->kind == purpose->kind && (!purpose->after_timeout || wait->timed_out != 0);
     begin_writing(slot);
     if (!again) {
-        STORE(wait->began, now);
-        STORE(wait->since, now);
+        uint64_t before = (uint64_t)((double)purpose->began_ago_ns * lot.ticks_per_ns);
+        STORE(wait->began, now - before);
+        STORE(wait->since, now - before);
         STORE(wait->kind, (uint64_t)purpose->kind);
         STORE(wait->type, (uint64_t)purpose->type);
         STORE(wait->identity, purpose->identity);
@@ -239,25 +475,44 @@ static void begin_wait(struct slot *slot, const struct parking_purpose *purpose,
     end_writing(slot);
 }
 
-static void end_wait(struct slot *slot, uint64_t now) {
+/* When a window was opened, and its generation; 0 if it has been closed meanwhile, and opened anew. */
+static uint64_t generation_of(int window, uint64_t *opened) {
+    uint64_t generation = LOAD(windows[window].generation);
+    *opened = LOAD(windows[window].opened);
+    return generation == LOAD(windows[window].generation) ? generation : 0;
+}
+
+static void end_wait(struct slot *slot, uint64_t now, bool timed_out) {
+    const struct drawn drawn = drawn_of(slot, now);
+    if (slot->semaphore != 0) {
+        hide(slot);
+    }
     begin_writing(slot);
     uint32_t open = LOAD(lot.open);
     for (int i = 0; open != 0; i++, open >>= 1) {
-        if ((open & 1) == 0) {
-            continue;
+        uint64_t opened, generation = (open & 1) != 0 ? generation_of(i, &opened) : 0;
+        if (generation != 0) {
+            enter(part_of(slot, i, generation), &slot->wait, opened, now, slot->native_id, &drawn);
+            count_length(&windows[i], &slot->wait, opened, now);
+            charge(i, generation, slot, &drawn, opened, now);
         }
-        uint64_t generation = LOAD(windows[i].generation);
-        uint64_t opened = LOAD(windows[i].opened);
-        if (generation == 0 || generation != LOAD(windows[i].generation)) {
-            continue; /* closed meanwhile, and opened anew */
-        }
-        if (slot->parts[i].generation != generation) {
-            wipe(&slot->parts[i], generation);
-        }
-        enter(&slot->parts[i], &slot->wait, opened, now);
     }
     STORE(slot->wait.since, now);
+    STORE(slot->wait.timed_out, timed_out);
     STORE(slot->wait.goes_on, 0);
+    end_writing(slot);
+}
+
+static void count_spin(struct slot *slot) {
+    begin_writing(slot);
+    uint32_t open = LOAD(lot.open);
+    for (int i = 0; open != 0; i++, open >>= 1) {
+        uint64_t opened, generation = (open & 1) != 0 ? generation_of(i, &opened) : 0;
+        if (generation != 0) {
+            struct part *part = part_of(slot, i, generation);
+            STORE(part->spins, part->spins + 1);
+        }
+    }
     end_writing(slot);
 }
 
@@ -272,7 +527,9 @@ static void fold(struct slot *slot, int index) {
     }
     for (int i = 0; i < PARKING_KINDS; i++) {
         add(&window->folded.kinds[i], &part->kinds[i]);
+        note_longest(&window->folded.longest[i], &part->longest[i]);
     }
+    window->folded.spins += part->spins;
     for (int i = 0; i < PARKING_TYPES && part->types[i].sums.count != 0; i++) {
         struct parking_sums *sums = sums_of_type(&window->folded, part->types[i].type);
         if (sums != NULL) {
@@ -352,10 +609,11 @@ static struct slot *enroll(void) {
         return NULL;
     }
     slot->ident = (uint64_t)pthread_self();
-    slot->native_id = (uint64_t)syscall(SYS_gettid);
+    slot->native_id = own_native_id();
     snprintf(slot->name, sizeof slot->name, "%s", birth != NULL ? birth->name : "");
     STORE(slot->wait.identity, 0);
     STORE(slot->wait.goes_on, 0);
+    STORE(slot->semaphore, 0);
     STORE(slot->state, SLOT_ALIVE);
     size_t index = (size_t)(slot - slots);
     STORE(lot.used, index + 1 > lot.used ? index + 1 : lot.used);
@@ -397,6 +655,9 @@ static struct slot *before_wait(const struct parking_call *call) {
     struct slot *slot = self.slot != NULL ? self.slot : enroll();
     if (slot != NULL) {
         begin_wait(slot, &purpose, clock_ticks());
+        if (purpose.is_parked && call->semaphore >> 47 == 0) {
+            show(slot, call->semaphore);
+        }
     }
     return slot;
 }
@@ -405,7 +666,7 @@ static struct slot *before_wait(const struct parking_call *call) {
 static void after_wait(struct slot *slot, int result, int error_before) {
     int error = result == 0 ? error_before : errno;
     if (slot != NULL) {
-        end_wait(slot, clock_ticks());
+        end_wait(slot, clock_ticks(), result != 0 && error == ETIMEDOUT);
     }
     errno = error;
 }
@@ -430,11 +691,43 @@ static int clockwait_hook(sem_t *semaphore, clockid_t clock, const struct timesp
     return result;
 }
 
+static int post_hook(sem_t *semaphore) {
+    if (LOAD(lot.look) != NULL && LOAD(lot.classify) != NULL) {
+        struct slot *slot = waiter_of((uintptr_t)semaphore);
+        if (slot != NULL) {
+            int error = errno;
+            let_go(slot);
+            errno = error;
+        }
+    }
+    return lot.post(semaphore);
+}
+
+static int yield_hook(void) {
+    uintptr_t site = (uintptr_t)__builtin_return_address(0);
+    if (self.learns_yield) {
+        lot.other_yield = site;
+    } else if (LOAD(lot.classify) != NULL && site != lot.other_yield && !self.left_out) {
+        int error = errno;
+        struct slot *slot = self.slot != NULL ? self.slot : enroll();
+        if (slot != NULL) {
+            count_spin(slot);
+        }
+        errno = error;
+    }
+    int result = lot.yield();
+    __asm__ volatile("" ::: "memory");
+    return result;
+}
+
 /* --- installing --- */
 
 /* The child has this thread only. The waits of the others that went on are dropped. */
 static void after_fork_in_child(void) {
     pthread_mutex_init(&lot.lock, NULL);
+    lock_charges_after_fork();
+    memset(parked, 0, sizeof parked);
+    self.native_id = 0;
     for (size_t i = 0; i < lot.used; i++) {
         struct slot *slot = &slots[i];
         if (slot != self.slot && slot->state == SLOT_ALIVE) {
@@ -445,7 +738,7 @@ static void after_fork_in_child(void) {
         }
     }
     if (self.slot != NULL) {
-        self.slot->native_id = (uint64_t)syscall(SYS_gettid);
+        self.slot->native_id = own_native_id();
     }
 }
 
@@ -453,7 +746,11 @@ int parking_install(const void *interpreter_function, char *reason, size_t reaso
     const struct interpose_symbol symbols[] = {
         {"sem_wait", (void *)wait_hook, (void **)&lot.wait},
         {"sem_clockwait", (void *)clockwait_hook, (void **)&lot.clockwait},
+        {"sem_post", (void *)post_hook, (void **)&lot.post},
     };
+    if (interpose_intact(&lot.calls)) {
+        return 0; /* by the process that this one was forked from */
+    }
     if (!lot.prepared) {
         if (pthread_key_create(&lot.key, thread_ends) != 0) {
             snprintf(reason, reason_size, "no thread-specific data key is left");
@@ -462,18 +759,48 @@ int parking_install(const void *interpreter_function, char *reason, size_t reaso
         pthread_atfork(NULL, NULL, after_fork_in_child);
         lot.prepared = true;
     }
-    return interpose_install(&lot.calls, interpreter_function, symbols, 2, reason, reason_size);
+    return interpose_install(&lot.calls, interpreter_function, symbols, 3, reason, reason_size);
 }
 
 void parking_set_probe(struct parking_probe *probe) { self.probe = probe; }
 
-void parking_start(parking_classifier classify) { STORE(lot.classify, classify); }
+void parking_count_spins(const void *interpreter_function, void (*yield)(void)) {
+    const struct interpose_symbol symbol = {"sched_yield", (void *)yield_hook, (void **)&lot.yield};
+    char reason[160];
+    if (interpose_intact(&lot.yields) ||
+        interpose_install(&lot.yields, interpreter_function, &symbol, 1, reason, sizeof reason) ==
+            0) {
+        self.learns_yield = true;
+        yield();
+        self.learns_yield = false;
+        lot.spins_are_seen = true;
+    }
+}
+
+void parking_start(parking_classifier classify) {
+    const uint64_t many = UINT64_C(1) << 32;
+    lot.ticks_per_ns = (double)many / (clock_seconds(many) * 1e9);
+    STORE(lot.classify, classify);
+}
+
+void parking_look(parking_place_reader read) { STORE(lot.look, read); }
 
 void parking_stop(void) { STORE(lot.classify, NULL); }
 
 bool parking_intact(void) { return !LOAD(lot.lost) && interpose_intact(&lot.calls); }
 
 /* --- windows --- */
+
+static void wipe_lengths(struct window *window) {
+    if (LOAD(window->has_lengths) != 0) {
+        for (int kind = 0; kind < PARKING_KINDS; kind++) {
+            for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+                __atomic_store_n(&window->lengths[kind].counts[i], 0, __ATOMIC_RELAXED);
+            }
+        }
+        STORE(window->has_lengths, 0);
+    }
+}
 
 int parking_open(struct parking_window *window, bool by_thread, uint64_t now) {
     pthread_mutex_lock(&lot.lock);
@@ -487,6 +814,9 @@ int parking_open(struct parking_window *window, bool by_thread, uint64_t now) {
     }
     struct window *place = &windows[index];
     STORE(place->generation, 0);
+    wipe_lengths(place);
+    lock_charges_open(index, lot.generation + 1);
+    STORE(lot.looks, 0);
     STORE(place->opened, now);
     STORE(place->generation, ++lot.generation);
     place->by_thread = by_thread;
@@ -502,6 +832,7 @@ void parking_close(struct parking_window *window) {
     pthread_mutex_lock(&lot.lock);
     if (window->index >= 0 && windows[window->index].generation == window->generation) {
         __atomic_fetch_and(&lot.open, ~(UINT32_C(1) << window->index), __ATOMIC_RELEASE);
+        STORE(windows[window->index].generation, 0);
     }
     window->index = -1;
     pthread_mutex_unlock(&lot.lock);
@@ -510,7 +841,8 @@ void parking_close(struct parking_window *window) {
 /* Copy what a slot has of a window, with the wait that goes on. A thread that is taken off the processor
  * while it writes may keep this waiting for a moment: then what it had written so far is taken. */
 static void copy_part(const struct slot *slot, const struct parking_window *window, uint64_t now,
-                      struct part *copy) {
+                      struct part *copy, uint64_t *pending) {
+    const struct drawn nothing = {0, PARKING_NO_PLACE, PARKING_NO_PLACE, 0};
     struct wait wait;
     bool whole = false;
     for (int i = 0; i < READ_TRIES && !whole; i++) {
@@ -531,7 +863,16 @@ static void copy_part(const struct slot *slot, const struct parking_window *wind
         *copy = (struct part){.generation = window->generation};
     }
     if (wait.goes_on != 0) {
-        enter(copy, &wait, window->opened, now);
+        pending[wait.kind] += share_of(&wait, window->opened, now).waited;
+        enter(copy, &wait, window->opened, now, slot->native_id, &nothing);
+    }
+}
+
+static void copy_counts(struct histogram *to, const struct histogram *from) {
+    for (int kind = 0; kind < PARKING_KINDS; kind++) {
+        for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+            to[kind].counts[i] = __atomic_load_n(&from[kind].counts[i], __ATOMIC_RELAXED);
+        }
     }
 }
 
@@ -555,15 +896,37 @@ static void add_thread(struct parking_reading *reading, const struct slot *slot,
     reading->thread_count += waited;
 }
 
+/* Make charges come to the waits that are over. */
+static void scale(struct parking_reading *reading) {
+    struct lock_charges_reading *charges = &reading->details->charges;
+    for (size_t i = 0; i < charges->count; i++) {
+        struct lock_charge *row = &charges->rows[i];
+        uint64_t charged = charges->charged[row->kind];
+        uint64_t known =
+            clock_elapsed(reading->pending[row->kind], reading->kinds[row->kind].total);
+        row->waited =
+            charged != 0 ? (uint64_t)((double)row->waited * (double)known / (double)charged) : 0;
+    }
+}
+
+void parking_free(struct parking_reading *reading) {
+    free(reading->threads);
+    free(reading->details);
+    reading->threads = NULL;
+    reading->details = NULL;
+}
+
 int parking_read(const struct parking_window *window, uint64_t now,
                  struct parking_reading *reading) {
     memset(reading, 0, sizeof *reading);
     size_t used = LOAD(lot.used);
     struct parking_thread *threads = malloc((used + 1) * sizeof *threads);
-    if (threads == NULL) {
+    reading->threads = threads;
+    reading->details = calloc(1, sizeof *reading->details);
+    if (threads == NULL || reading->details == NULL) {
+        parking_free(reading);
         return -1;
     }
-    reading->threads = threads;
     pthread_mutex_lock(&lot.lock);
     if (window->index < 0 || !is_open(window->index) ||
         windows[window->index].generation != window->generation) {
@@ -573,7 +936,11 @@ int parking_read(const struct parking_window *window, uint64_t now,
     const struct window *place = &windows[window->index];
     for (int i = 0; i < PARKING_KINDS; i++) {
         add(&reading->kinds[i], &place->folded.kinds[i]);
+        note_longest(&reading->longest[i], &place->folded.longest[i]);
     }
+    copy_counts(reading->details->lengths, place->lengths);
+    reading->spins = place->folded.spins;
+    reading->spins_are_seen = lot.spins_are_seen && interpose_intact(&lot.yields);
     add_types(reading, &place->folded);
     reading->omitted = place->omitted;
     for (size_t i = 0; i < used; i++) {
@@ -581,15 +948,19 @@ int parking_read(const struct parking_window *window, uint64_t now,
         if (slots[i].state == SLOT_FREE) {
             continue;
         }
-        copy_part(&slots[i], window, now, &part);
+        copy_part(&slots[i], window, now, &part, reading->pending);
+        reading->spins += part.spins;
         for (int kind = 0; kind < PARKING_KINDS; kind++) {
             add(&reading->kinds[kind], &part.kinds[kind]);
+            note_longest(&reading->longest[kind], &part.longest[kind]);
         }
         add_types(reading, &part);
         if (place->by_thread) {
             add_thread(reading, &slots[i], &part);
         }
     }
+    lock_charges_read(window->index, window->generation, &reading->details->charges);
+    scale(reading);
     pthread_mutex_unlock(&lot.lock);
     return 0;
 }
@@ -605,6 +976,14 @@ int parking_install(const void *interpreter_function, char *reason, size_t reaso
 void parking_set_probe(struct parking_probe *probe) { (void)probe; }
 
 void parking_start(parking_classifier classify) { (void)classify; }
+
+void parking_count_spins(const void *interpreter_function, void (*yield)(void)) {
+    (void)interpreter_function, (void)yield;
+}
+
+void parking_look(parking_place_reader read) { (void)read; }
+
+void parking_free(struct parking_reading *reading) { (void)reading; }
 
 void parking_stop(void) {}
 

@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "native/histogram.h"
+#include "native/lock_charges.h"
+
 enum parking_kind {
     PARKING_OBJECT,         /* the lock of one object (a critical section) */
     PARKING_STOP_THE_WORLD, /* until the world goes on that another thread has stopped */
@@ -44,11 +47,19 @@ struct parking_purpose {
     uint32_t type; /* of parking_type, for PARKING_OBJECT; 0: not known */
     uint64_t
         identity; /* the same for all waits of one attempt to get a lock; 0: there is but one */
+    uint64_t began_ago_ns; /* how long the attempt has been going on already */
+    bool is_parked;        /* the semaphore is this wait's own, and nobody else's */
+    bool after_timeout;    /* the same attempt only if the wait before has timed out */
 };
 
 /* Tells what the calling thread is about to wait for. It may be anywhere in the interpreter: nothing
  * is allocated, no lock is taken, no object is touched whose life is not sure. */
 typedef struct parking_purpose (*parking_classifier)(const struct parking_call *call);
+
+/* Reads where the calling thread stands: a place (native/places.h). As a classifier. */
+typedef uint32_t (*parking_place_reader)(void);
+
+#define PARKING_NO_PLACE UINT32_MAX
 
 /* A wait that is watched instead of counted, for proofs: filled in by the calling thread's next one. */
 struct parking_probe {
@@ -65,6 +76,16 @@ struct parking_sums {
     uint64_t longest; /* ticks */
 };
 
+/* The longest wait of a kind. */
+struct parking_longest {
+    uint64_t waited; /* ticks, inside the window; 0: there was none */
+    uint64_t began;  /* ticks; may be before the opening */
+    uint64_t native_id;
+    uint64_t place;     /* where it waited; PARKING_NO_PLACE: nobody looked */
+    uint64_t let_go_by; /* native id of the thread that ended it; 0: not known */
+    uint64_t let_go_at; /* where that stood; PARKING_NO_PLACE: not known */
+};
+
 struct parking_window {
     int index;
     uint64_t generation;
@@ -79,10 +100,20 @@ struct parking_thread {
     struct parking_sums kinds[PARKING_KINDS];
 };
 
+struct parking_details {
+    struct lock_charges_reading charges;     /* scaled to the waits that are over */
+    struct histogram lengths[PARKING_KINDS]; /* of waits that are over */
+};
+
 struct parking_reading {
     struct parking_sums kinds[PARKING_KINDS];
     struct parking_sums types[PARKING_TYPE_NAMES]; /* of PARKING_OBJECT; [0]: type not known */
-    struct parking_thread *threads;                /* owned; those that waited */
+    struct parking_longest longest[PARKING_KINDS];
+    uint64_t pending[PARKING_KINDS]; /* ticks of waits that go on; they are in `kinds` */
+    uint64_t spins;                  /* how often a thread tried again instead of sleeping */
+    bool spins_are_seen;             /* else `spins` is worth nothing */
+    struct parking_details *details; /* owned */
+    struct parking_thread *threads;  /* owned; those that waited */
     size_t thread_count;
     uint64_t omitted; /* threads that had ended and made room; they are in the sums */
 };
@@ -94,8 +125,16 @@ int parking_install(const void *interpreter_function, char *reason, size_t reaso
 /* Have the next waits of the calling thread go to a probe; NULL: no more. */
 void parking_set_probe(struct parking_probe *probe);
 
-/* From here on waits are classified and counted. */
+/* From here on waits are classified and counted. One thread, once. */
 void parking_start(parking_classifier classify);
+
+/* Count how often the interpreter gives up the processor to spin for a lock. `yield` does the same for
+ * another reason: the calls made from where it does are not counted. Where calls cannot be redirected
+ * nothing is. One thread, once, before parking_start. */
+void parking_count_spins(const void *interpreter_function, void (*yield)(void));
+
+/* From here on threads look where they stand, and so do those that wake them. */
+void parking_look(parking_place_reader read);
 
 /* Count none any more, for good. */
 void parking_stop(void);
@@ -106,10 +145,12 @@ bool parking_intact(void);
 /* Open a window. Returns 0, or -1 if there are PARKING_WINDOWS. Any thread, as all below. */
 int parking_open(struct parking_window *window, bool by_thread, uint64_t now);
 
-/* What threads waited in an open window up to `now`, waits that go on included. The caller frees
- * `threads`. Returns 0, or -1 without memory. */
+/* What threads waited in an open window up to `now`, waits that go on included; parking_free frees what
+ * that owns. Returns 0, or -1 without memory and with nothing owned. */
 int parking_read(const struct parking_window *window, uint64_t now,
                  struct parking_reading *reading);
+
+void parking_free(struct parking_reading *reading);
 
 void parking_close(struct parking_window *window);
 

@@ -16,4 +16,9 @@ struct target_entry {
 int target_wait(sem_t *semaphore);
 int target_clockwait(sem_t *semaphore, const struct timespec *deadline);
 
+/* Its calls of sem_post, and of sched_yield: from one place to spin, from another for other reasons. */
+int target_post(sem_t *semaphore);
+void target_spin(void);
+void target_yield(void);
+
 #endif

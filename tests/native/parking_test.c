@@ -48,7 +48,7 @@ static void *run_waiter(void *object) {
 
 static void start(struct waiter *waiter, enum parking_kind kind, uint32_t type, unsigned times) {
     CHECK(sem_init(&waiter->semaphore, 0, 0) == 0);
-    waiter->purpose = (struct parking_purpose){kind, type, 0};
+    waiter->purpose = (struct parking_purpose){.kind = kind, .type = type, .identity = 0};
     waiter->native_id = 0;
     waiter->times = times;
     CHECK(pthread_create(&waiter->thread, NULL, run_waiter, waiter) == 0);
@@ -74,8 +74,7 @@ static struct parking_window open_window(bool by_thread) {
 static struct parking_reading read_window(const struct parking_window *window) {
     struct parking_reading reading;
     CHECK(parking_read(window, clock_ticks(), &reading) == 0);
-    free(reading.threads);
-    reading.threads = NULL;
+    parking_free(&reading);
     return reading;
 }
 
@@ -190,7 +189,7 @@ static void test_a_window_has_what_lies_in_it_of_a_wait_that_goes_on(void) {
 
 static void test_the_sleeps_of_one_attempt_are_one_wait(void) {
     struct parking_window window = open_window(true);
-    const struct parking_purpose attempt = {PARKING_OBJECT, 0, 4711};
+    const struct parking_purpose attempt = {.kind = PARKING_OBJECT, .identity = 4711};
     uint64_t began = clock_ticks();
     CHECK(wait_here(attempt, false) == -1);
     nap(5 * MS);
@@ -198,7 +197,8 @@ static void test_the_sleeps_of_one_attempt_are_one_wait(void) {
     nap(5 * MS);
     CHECK(wait_here(attempt, true) == 0);
     uint64_t ended = clock_ticks();
-    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, 0, 4712}, true) == 0);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT, .type = 0, .identity = 4712},
+                    true) == 0);
     struct parking_sums sums = read_window(&window).kinds[PARKING_OBJECT];
     CHECK(sums.count == 2);
     CHECK(ms(sums.longest) >= 9.9 && sums.longest <= ended - began);
@@ -213,10 +213,14 @@ static void test_types_have_their_sums(void) {
     uint32_t dict = parking_type("dict"), list = parking_type("list");
     CHECK(dict != 0 && list != 0 && dict != list && parking_type("dict") == dict);
     CHECK(strcmp(parking_type_name(dict), "dict") == 0);
-    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, dict, 0}, true) == 0);
-    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, list, 0}, true) == 0);
-    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, dict, 0}, true) == 0);
-    CHECK(wait_here((struct parking_purpose){PARKING_OBJECT, 0, 0}, true) == 0);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT, .type = dict, .identity = 0},
+                    true) == 0);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT, .type = list, .identity = 0},
+                    true) == 0);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT, .type = dict, .identity = 0},
+                    true) == 0);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT, .type = 0, .identity = 0},
+                    true) == 0);
     struct parking_reading reading = read_window(&window);
     CHECK(reading.types[dict].count == 2 && reading.types[list].count == 1);
     CHECK(reading.types[0].count == 1 && reading.kinds[PARKING_OBJECT].count == 4);
@@ -253,10 +257,10 @@ static void test_threads_are_told_apart_and_outlive_their_end(void) {
         CHECK(thread->native_id == waiters[i].native_id && thread->ended);
         CHECK(thread->kinds[PARKING_INTERPRETER].count == (uint64_t)i + 1);
     }
-    free(reading.threads);
+    parking_free(&reading);
     CHECK(parking_read(&whole, clock_ticks(), &reading) == 0);
     CHECK(reading.kinds[PARKING_INTERPRETER].count == 6 && reading.thread_count == 0);
-    free(reading.threads);
+    parking_free(&reading);
     parking_close(&window);
     parking_close(&whole);
 }
@@ -314,14 +318,168 @@ static void test_a_forked_child_drops_the_waits_of_others(void) {
     parking_close(&window);
 }
 
+/* --- places --- */
+
+#define PAIRS 4
+#define SHORT_WAITS 60
+
+static __thread uint32_t stands_at = PARKING_NO_PLACE;
+
+static uint32_t where(void) { return stands_at; }
+
+/* Waits at place 1, again and again; `ready` says that it is about to. */
+struct sleeper {
+    pthread_t thread;
+    struct target_entry entry;
+    enum parking_kind kind;
+    unsigned ready; /* atomic */
+    unsigned times;
+};
+
+static void *run_sleeper(void *object) {
+    struct sleeper *sleeper = object;
+    stands_at = 1;
+    purpose = (struct parking_purpose){.kind = sleeper->kind, .is_parked = true};
+    for (unsigned i = 0; i < sleeper->times; i++) {
+        __atomic_store_n(&sleeper->ready, i + 1, __ATOMIC_RELEASE);
+        CHECK(target_wait(&sleeper->entry.semaphore) == 0);
+    }
+    return NULL;
+}
+
+static void wake_sleepers(enum parking_kind kind, unsigned times, long nanoseconds) {
+    static struct sleeper sleepers[PAIRS];
+    for (int i = 0; i < PAIRS; i++) {
+        sleepers[i] = (struct sleeper){.kind = kind, .times = times};
+        CHECK(sem_init(&sleepers[i].entry.semaphore, 0, 0) == 0);
+        CHECK(pthread_create(&sleepers[i].thread, NULL, run_sleeper, &sleepers[i]) == 0);
+    }
+    stands_at = 2;
+    for (unsigned turn = 1; turn <= times; turn++) {
+        for (int i = 0; i < PAIRS; i++) {
+            while (__atomic_load_n(&sleepers[i].ready, __ATOMIC_ACQUIRE) < turn) {
+                nap(MS / 100);
+            }
+        }
+        nap(nanoseconds);
+        for (int i = 0; i < PAIRS; i++) {
+            CHECK(target_post(&sleepers[i].entry.semaphore) == 0);
+        }
+    }
+    stands_at = PARKING_NO_PLACE;
+    for (int i = 0; i < PAIRS; i++) {
+        CHECK(pthread_join(sleepers[i].thread, NULL) == 0);
+        sem_destroy(&sleepers[i].entry.semaphore);
+    }
+}
+
+static void test_long_waits_are_all_charged_to_both_places(enum parking_kind kind) {
+    struct parking_window window = open_window(true);
+    struct parking_reading reading;
+    wake_sleepers(kind, 2, 10 * MS);
+    CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
+    uint64_t waited[LOCK_ROLES] = {0}, waits[LOCK_ROLES] = {0};
+    for (size_t i = 0; i < reading.details->charges.count; i++) {
+        const struct lock_charge *row = &reading.details->charges.rows[i];
+        CHECK(row->kind == kind && row->place == (row->role == LOCK_WAITED ? 1 : 2));
+        CHECK(row->longest <= reading.kinds[kind].longest);
+        waited[row->role] += row->waited;
+        waits[row->role] += row->waits;
+    }
+    for (int role = 0; role < LOCK_ROLES; role++) {
+        CHECK(waits[role] == 2 * PAIRS);
+        CHECK(ms(waited[role]) <= ms(reading.kinds[kind].total) + 1e-3);
+        CHECK(ms(waited[role]) >= ms(reading.kinds[kind].total) - 1e-3);
+    }
+    const struct parking_longest *longest = &reading.longest[kind];
+    CHECK(longest->waited == reading.kinds[kind].longest && longest->began >= window.opened);
+    CHECK(longest->place == 1 && longest->let_go_at == 2);
+    CHECK(longest->let_go_by == (uint64_t)syscall(SYS_gettid));
+    CHECK(histogram_count(&reading.details->lengths[kind]) == 2 * PAIRS);
+    parking_free(&reading);
+    parking_close(&window);
+}
+
+static void test_short_waits_are_charged_in_the_mean(void) {
+    struct parking_window window = open_window(true);
+    struct parking_reading reading;
+    wake_sleepers(PARKING_OBJECT, SHORT_WAITS, MS / 2);
+    CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
+    double total = ms(reading.kinds[PARKING_OBJECT].total);
+    double charged = ms(reading.details->charges.charged[PARKING_OBJECT]);
+    CHECK(charged > 0.3 * total && charged < 3 * total);
+    CHECK(reading.details->charges.count <= PAIRS + 1);
+    parking_free(&reading);
+    parking_close(&window);
+}
+
+static void test_a_wait_begins_when_the_attempt_did(void) {
+    struct parking_window window = open_window(true);
+    const struct parking_purpose late = {.kind = PARKING_PROGRAM, .began_ago_ns = 3 * MS};
+    nap(5 * MS);
+    CHECK(wait_here(late, true) == 0);
+    CHECK(ms(read_window(&window).kinds[PARKING_PROGRAM].total) >= 2.99);
+    parking_close(&window);
+    window = open_window(true);
+    CHECK(wait_here(late, true) == 0);
+    CHECK(ms(read_window(&window).kinds[PARKING_PROGRAM].total) < 2.99); /* it began before */
+    parking_close(&window);
+}
+
+static void test_a_sleep_that_timed_out_may_go_on_in_the_next_one(void) {
+    struct parking_window window = open_window(true);
+    const struct parking_purpose one = {
+        .kind = PARKING_INTERPRETER, .identity = 55, .after_timeout = true};
+    CHECK(wait_here(one, false) == -1 && errno == ETIMEDOUT);
+    nap(2 * MS);
+    CHECK(wait_here(one, true) == 0);
+    struct parking_reading reading = read_window(&window);
+    CHECK(reading.kinds[PARKING_INTERPRETER].count == 1);
+    CHECK(ms(reading.kinds[PARKING_INTERPRETER].longest) >= 1.9);
+    nap(2 * MS);
+    CHECK(wait_here(one, true) == 0);
+    reading = read_window(&window);
+    CHECK(reading.kinds[PARKING_INTERPRETER].count == 2);
+    parking_close(&window);
+}
+
+static void test_lengths_are_of_attempts(void) {
+    struct parking_window window = open_window(true);
+    struct parking_reading reading;
+    const struct parking_purpose one = {.kind = PARKING_OBJECT, .identity = 7777};
+    for (int i = 0; i < 3; i++) {
+        CHECK(wait_here(one, true) == 0);
+        nap(MS);
+    }
+    CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
+    CHECK(reading.kinds[PARKING_OBJECT].count == 1);
+    CHECK(histogram_count(&reading.details->lengths[PARKING_OBJECT]) == 1);
+    CHECK(ms(histogram_quantile(&reading.details->lengths[PARKING_OBJECT], 0.5)) > 1.9);
+    parking_free(&reading);
+    parking_close(&window);
+}
+
+static void test_spins_are_counted_and_other_yields_are_not(void) {
+    struct parking_window window = open_window(true);
+    for (int i = 0; i < 5; i++) {
+        target_spin();
+        target_yield();
+    }
+    struct parking_reading reading = read_window(&window);
+    CHECK(reading.spins_are_seen && reading.spins == 5);
+    parking_close(&window);
+}
+
 static bool over; /* atomic */
 
 static void *run_storm(void *object) {
     unsigned random = (unsigned)(uintptr_t)object * 2654435761u + 1;
     while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
         random = random * 1664525u + 1013904223u;
-        const struct parking_purpose what = {(random >> 8) % (PARKING_KINDS + 1), random >> 30,
-                                             (random >> 12) % 3};
+        const struct parking_purpose what = {.kind = (random >> 8) % (PARKING_KINDS + 1),
+                                             .type = random >> 30,
+                                             .identity = (random >> 12) % 3,
+                                             .is_parked = (random >> 14 & 1) != 0};
         wait_here(what, (random >> 16 & 1) != 0);
         if (random >> 27 == 0) {
             nap(MS / 10);
@@ -370,6 +528,7 @@ int main(void) {
     CHECK(parking_install((const void *)target_wait, reason, sizeof reason) == 0);
     test_a_probe_sees_the_words_before_the_semaphore_and_wakes();
     test_a_probe_may_wake_the_waiter();
+    parking_count_spins((const void *)target_wait, target_yield);
     parking_start(classify);
     test_waits_count_by_kind_and_sleep_does_not();
     test_errno_is_that_of_the_wait();
@@ -380,6 +539,14 @@ int main(void) {
     test_many_threads_one_after_the_other_lose_no_wait();
     test_windows_are_limited();
     test_a_forked_child_drops_the_waits_of_others();
+    test_a_wait_begins_when_the_attempt_did();
+    test_a_sleep_that_timed_out_may_go_on_in_the_next_one();
+    test_lengths_are_of_attempts();
+    test_spins_are_counted_and_other_yields_are_not();
+    parking_look(where);
+    test_long_waits_are_all_charged_to_both_places(PARKING_OBJECT);
+    test_long_waits_are_all_charged_to_both_places(PARKING_STOP_THE_WORLD);
+    test_short_waits_are_charged_in_the_mean();
     test_reading_and_opening_in_a_storm();
     parking_stop();
     struct parking_window window = open_window(true);

@@ -106,7 +106,7 @@ PROGRAMS = [
     ),
     Program(
         "parking",
-        "parking thread_birth interpose elf_object clock",
+        "parking lock_charges look_pacing histogram thread_birth interpose elf_object clock",
         target=("-I" + str(HERE),),
         library="parking_target",
         builds=(PLAIN, ADDRESS, THREAD),

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import PhaseRecord, RawBlame, RawLocks, RawReading, RunTotals
+    from pytest_gilknock.model.wire import (
+        PhaseRecord,
+        RawBlame,
+        RawLocks,
+        RawReading,
+        RawVictim,
+        RunTotals,
+    )
 
 UNMEASURED: dict[str, Any] = {
     "held": None,
@@ -37,6 +44,13 @@ def blamed(
     return ((file, line, function, None),), native_id, thread, waited, looks, 0.0, 0
 
 
+def lock_place(
+    file: str, line: int, function: str, native_id: int, thread: str | None, waited: float
+) -> RawVictim:
+    """Where a thread waited for a lock, or let one go: a stack of one frame, seen 25 times."""
+    return ((file, line, function, None),), native_id, thread, waited, 0.03, 25
+
+
 def locks(**changes: Any) -> RawLocks:
     """Locks of a window in which two threads used one dict, and one of them was stopped."""
     zero = (0, 0.0, 0.0)
@@ -54,6 +68,19 @@ def locks(**changes: Any) -> RawLocks:
         "types": [("list", (10, 0.05, 0.01)), ("dict", (30, 0.15, 0.03))],
         "threads": [(11, "MainThread", first), (12, "worker", second)],
         "threads_omitted": 0,
+        "victims": {"objects": [lock_place("/src/app/cache.py", 12, "put", 11, "MainThread", 0.2)]},
+        "blame": {"objects": [lock_place("/src/app/cache.py", 15, "get", 12, "worker", 0.2)]},
+        "longest": {
+            "objects": (
+                *(0.03, 0.5, False, 11, "MainThread"),
+                (("/src/app/cache.py", 12, "put", None),),
+                (("/src/app/cache.py", 15, "get", None),),
+                *(12, "worker"),
+            )
+        },
+        "latency": {"objects": (40, 0.004, 0.01, 0.02, 0.03)},
+        "spins": 1600,
+        "places_reason": None,
     }
     assert not changes.keys() - reading.keys()
     return {**reading, **changes}  # type: ignore[typeddict-item]

@@ -1,0 +1,94 @@
+#include "native/lock_charges.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct charged_window {
+    uint64_t generation;
+    struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; waits == 0: free */
+    size_t count;
+    uint64_t charged[LOCK_CHARGES_KINDS];
+    uint64_t omitted[LOCK_ROLES];
+} windows[LOCK_CHARGES_WINDOWS];
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+void lock_charges_open(int window, uint64_t generation) {
+    pthread_mutex_lock(&mutex);
+    struct charged_window *place = &windows[window];
+    if (place->count != 0) {
+        memset(place->rows, 0, sizeof place->rows);
+    }
+    place->count = 0;
+    memset(place->charged, 0, sizeof place->charged);
+    memset(place->omitted, 0, sizeof place->omitted);
+    place->generation = generation;
+    pthread_mutex_unlock(&mutex);
+}
+
+static bool is_same(const struct lock_charge *a, const struct lock_charge *b) {
+    return a->place == b->place && a->kind == b->kind && a->role == b->role &&
+           a->native_id == b->native_id;
+}
+
+/* The row of a charge, or a free one; NULL if there is no room. */
+static struct lock_charge *row_of(struct charged_window *window, const struct lock_charge *charge) {
+    uint64_t hash = ((uint64_t)charge->place << 8 | (uint64_t)charge->kind << 1 | charge->role) +
+                    charge->native_id * 2654435761u;
+    hash *= UINT64_C(0x9E3779B97F4A7C15);
+    for (size_t i = 0; i < LOCK_CHARGES_ROWS; i++) {
+        struct lock_charge *row = &window->rows[((hash >> 32) + i) % LOCK_CHARGES_ROWS];
+        if (row->waits == 0 || is_same(row, charge)) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+void lock_charges_add(int window, uint64_t generation, const struct lock_charge *charge) {
+    struct charged_window *place = &windows[window];
+    pthread_mutex_lock(&mutex);
+    if (place->generation == generation) {
+        struct lock_charge *row = row_of(place, charge);
+        if (charge->role == LOCK_WAITED) {
+            place->charged[charge->kind] += charge->waited;
+        }
+        if (row == NULL) {
+            place->omitted[charge->role] += charge->waited;
+        } else if (row->waits == 0) {
+            *row = *charge;
+            place->count++;
+        } else {
+            row->waited += charge->waited;
+            row->waits += charge->waits;
+            row->longest = charge->longest > row->longest ? charge->longest : row->longest;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static int by_waited(const void *left, const void *right) {
+    const struct lock_charge *a = left, *b = right;
+    return (a->waited < b->waited) - (a->waited > b->waited);
+}
+
+void lock_charges_read(int window, uint64_t generation, struct lock_charges_reading *reading) {
+    const struct charged_window *place = &windows[window];
+    memset(reading, 0, sizeof *reading);
+    pthread_mutex_lock(&mutex);
+    if (place->generation == generation) {
+        for (size_t i = 0; i < LOCK_CHARGES_ROWS; i++) {
+            if (place->rows[i].waits != 0) {
+                reading->rows[reading->count++] = place->rows[i];
+            }
+        }
+        memcpy(reading->charged, place->charged, sizeof reading->charged);
+        memcpy(reading->omitted, place->omitted, sizeof reading->omitted);
+    }
+    pthread_mutex_unlock(&mutex);
+    qsort(reading->rows, reading->count, sizeof *reading->rows, by_waited);
+}
+
+void lock_charges_after_fork(void) { pthread_mutex_init(&mutex, NULL); }

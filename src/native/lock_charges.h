@@ -1,0 +1,49 @@
+/* What each window holds against places: those at which threads waited for locks, and those at which
+ * other threads let these locks go and so ended the waits.
+ *
+ * A charge is an estimate: who charges has drawn the wait by its length (native/parking.c). Each window has
+ * LOCK_CHARGES_ROWS rows; what finds none counts as omitted. Every function takes a lock of its own
+ * for a moment; no thread waits or allocates while it has it. */
+#ifndef GILKNOCK_LOCK_CHARGES_H
+#define GILKNOCK_LOCK_CHARGES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LOCK_CHARGES_WINDOWS 32
+#define LOCK_CHARGES_ROWS 256
+#define LOCK_CHARGES_KINDS 8
+
+enum lock_role { LOCK_WAITED, LOCK_LET_GO, LOCK_ROLES };
+
+/* A thread at a place, and what of the waits for one kind of locks is charged to it. */
+struct lock_charge {
+    uint32_t place;
+    uint8_t kind;
+    uint8_t role; /* of enum lock_role */
+    uint64_t native_id;
+    uint64_t waited;  /* ticks */
+    uint64_t longest; /* ticks, of a single wait */
+    uint64_t waits;   /* how many were drawn */
+};
+
+struct lock_charges_reading {
+    struct lock_charge rows[LOCK_CHARGES_ROWS];
+    size_t count;
+    uint64_t charged[LOCK_CHARGES_KINDS]; /* ticks, LOCK_WAITED, the omitted included */
+    uint64_t omitted[LOCK_ROLES];         /* ticks for which there was no row */
+};
+
+/* Begin a window in that place, whose number no other has had. */
+void lock_charges_open(int window, uint64_t generation);
+
+/* Add to what a window holds against a thread at a place, unless the window has been closed. */
+void lock_charges_add(int window, uint64_t generation, const struct lock_charge *charge);
+
+/* Copy what a window has, most waited first. */
+void lock_charges_read(int window, uint64_t generation, struct lock_charges_reading *reading);
+
+/* In a forked child, which has one thread: whoever had the lock is not there. */
+void lock_charges_after_fork(void);
+
+#endif
