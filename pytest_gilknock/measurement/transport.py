@@ -19,7 +19,7 @@ import pytest
 from pytest_gilknock.measurement.tracebacks import remove_own_frames
 from pytest_gilknock.model import wire
 from pytest_gilknock.model.blame import listed
-from pytest_gilknock.model.locks import LOCK_KINDS
+from pytest_gilknock.model.limits import Limit
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
@@ -110,23 +110,25 @@ def _add_verdict(
     attributes = report.__dict__
     if pending.failure is not None:
         attributes[wire.BREACH] = True
-        attributes[wire.BLAMED] = _blamed(record)
+        attributes[wire.BLAMED] = blamed_line(record)
         _shorten_summary(report, pending.failure)
     attributes.update(pending.attributes)
 
 
-def _blamed(record: PhaseRecord) -> list[Any] | None:
+def blamed_line(record: PhaseRecord) -> list[Any] | None:
     """Return the file and line that is most to blame, if it is the program's own.
 
-    That is what kept others waiting longest, or for a limit on holds the place of the longest hold.
+    That is what kept others waiting longest, or for a limit on holds the place of the longest hold;
+    for limits on locks, where the locks were let go for which they are.
     """
     reading = GilReading.from_raw(record["raw"])
-    broken = [limit[0] for limit, breached, _ in record.get("verdicts", []) if breached]
+    broken = [Limit(*limit) for limit, breached, _ in record.get("verdicts", []) if breached]
+    kinds = {limit.kind for limit in broken}
     rows: Sequence[Blame | Hold | Victim] = listed(reading.blame, reading.wait)
-    if broken and set(broken) == {"max_hold"}:
+    if kinds == {"max_hold"}:
         rows = reading.holds
-    elif broken and set(broken) <= {"max_lock_wait", "max_stop_the_world"}:
-        _, kind = reading.locks.longest_of(LOCK_KINDS)
+    elif broken and all(limit.is_on_locks for limit in broken):
+        _, kind = reading.locks.longest_of([kind for limit in broken for kind in limit.lock_kinds])
         rows = reading.locks.blame.get(kind) or reading.locks.victims.get(kind, ())
     frame = next((row.frame for row in rows), None)
     return [frame.file, frame.line] if frame is not None and frame.own else None

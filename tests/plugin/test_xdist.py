@@ -4,10 +4,10 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from support import inner
+from support import inner, scripted
 from support.inner import exact
 
-from pytest_gilknock.measurement.transport import Controller
+from pytest_gilknock.measurement.transport import Controller, blamed_line
 from pytest_gilknock.reporting.reporter import Reporter
 from pytest_gilknock.reporting.settings import ReportingSettings
 
@@ -26,6 +26,27 @@ def test_readings_are_taken_off_the_reports_that_others_keep(pytestconfig):
     reporter.pytest_runtest_logreport(report)
     assert taken == [("test_a", "passed", "reading")]
     assert vars(report) == left
+
+
+def test_the_line_to_blame_for_a_limit_on_locks_is_of_the_locks_that_it_is_for():
+    places = {
+        kind: [scripted.lock_place(f"/src/app/{kind}.py", 7, "put", 11, "MainThread", 0.2)]
+        for kind in ("objects", "stop_the_world", "program")
+    }
+    kinds = dict.fromkeys(("objects", "stop_the_world", "interpreter"), (1, 0.5, 0.5))
+    kinds |= {"program": (1, 9.0, 9.0), "unproven": (0, 0.0, 0.0)}
+    raw = scripted.disabled(locks=scripted.locks(kinds=kinds, victims=places, blame=places))
+
+    def line(*limits):
+        verdicts = [(limit, True, "too long") for limit in limits]
+        return blamed_line(scripted.measured(raw, verdicts=verdicts))
+
+    stopped = ("max_stop_the_world", 0.01, "--gil-max-stop-the-world", None, None)
+    objects = ("max_lock_wait", 0.01, "--gil-max-lock-wait", None, "objects")
+    locks = ("max_lock_wait", 0.01, "--gil-max-lock-wait", None, None)
+    assert line(stopped) == ["/src/app/stop_the_world.py", 7]
+    assert line(objects) == ["/src/app/objects.py", 7]
+    assert line(objects, locks) == ["/src/app/program.py", 7]
 
 
 def test_the_totals_of_a_worker_that_crashed_are_missed():
