@@ -136,7 +136,7 @@ static struct {
     int (*post)(sem_t *);
     struct interpose yields;
     int (*yield)(void);
-    uintptr_t other_yield; /* from where a yield is no spin; 0: not learned yet */
+    uintptr_t other_yield; /* from where a yield is no spin; 0: not learned yet; atomic */
     bool spins_are_seen;
     parking_classifier classify; /* atomic; NULL: nothing is counted */
     parking_place_reader look;   /* atomic; NULL: nobody looks */
@@ -706,8 +706,8 @@ static int post_hook(sem_t *semaphore) {
 static int yield_hook(void) {
     uintptr_t site = (uintptr_t)__builtin_return_address(0);
     if (self.learns_yield) {
-        lot.other_yield = site;
-    } else if (LOAD(lot.classify) != NULL && site != lot.other_yield && !self.left_out) {
+        STORE(lot.other_yield, site);
+    } else if (LOAD(lot.classify) != NULL && site != LOAD(lot.other_yield) && !self.left_out) {
         int error = errno;
         struct slot *slot = self.slot != NULL ? self.slot : enroll();
         if (slot != NULL) {
@@ -785,7 +785,10 @@ void parking_start(parking_classifier classify) {
 
 void parking_look(parking_place_reader read) { STORE(lot.look, read); }
 
-void parking_stop(void) { STORE(lot.classify, NULL); }
+void parking_stop(void) {
+    STORE(lot.classify, NULL);
+    STORE(lot.look, NULL); /* threads that still wait have a state that may be gone as they wake */
+}
 
 bool parking_intact(void) { return !LOAD(lot.lost) && interpose_intact(&lot.calls); }
 
@@ -868,10 +871,13 @@ static void copy_part(const struct slot *slot, const struct parking_window *wind
     }
 }
 
+/* A thread that was late at closing may have taken out of this window what it had put into the one that
+ * was open in its place before: that bucket is below zero. */
 static void copy_counts(struct histogram *to, const struct histogram *from) {
     for (int kind = 0; kind < PARKING_KINDS; kind++) {
         for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
-            to[kind].counts[i] = __atomic_load_n(&from[kind].counts[i], __ATOMIC_RELAXED);
+            uint32_t count = __atomic_load_n(&from[kind].counts[i], __ATOMIC_RELAXED);
+            to[kind].counts[i] = count <= INT32_MAX ? count : 0;
         }
     }
 }
