@@ -77,6 +77,15 @@ def wait_for(
     return thread, took
 
 
+def await_waits(*names: str) -> None:
+    """Return when these threads wait for locks of the program."""
+    missing = set(names)
+    while missing:
+        with Measured() as m:
+            time.sleep(5e-3)
+        missing -= {name for _, name, kinds in m.locks["threads"] if kinds["program"][0]}
+
+
 def assert_is(measured: float, known: float) -> None:
     """What is measured lies within what is known, which has the call around it, and whatever else
     the machine does meanwhile.
@@ -288,6 +297,7 @@ class Runner:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner")
         self._thread.start()
+        self.native_id = self._thread.native_id
         spin(0.02)
         return self
 
@@ -305,21 +315,29 @@ class Runner:
             before = now
 
     def knows(self, longest: float) -> bool:
-        """Whether one of its gaps is a pause of that length, and little else."""
+        """Whether one of its gaps is a pause of that length, and little else. Where it had to wait
+        for a processor before it could be stopped, a gap is longer than the pause in it."""
+        assert longest <= max([1e-3, *self.gaps])
         return any(longest <= gap and gap - longest < 0.3 * gap + 20e-3 for gap in self.gaps)
 
 
 @measured_only
 @without_gil
 def test_a_thread_that_is_stopped_by_a_collection_has_waited_for_the_world() -> None:
+    """On a busy machine one of some attempts must show it."""
     many = [[i] for i in range(300_000)]
-    with Measured() as m, Runner() as runner:
-        for _ in range(3):
-            gc.collect()
-            spin(0.01)  # the runner goes on, so that each pause has a gap of its own
-    count, _, longest = m.thread("runner")["stop_the_world"]
-    assert count >= 3
-    assert runner.knows(longest), (longest, runner.gaps)
+    seen = []
+    for _ in range(10):
+        with Measured() as m, Runner() as runner:
+            for _ in range(3):
+                gc.collect()
+                spin(0.01)  # the runner goes on, so that each pause has a gap of its own
+        count, _, longest = m.thread("runner")["stop_the_world"]
+        seen.append((count, longest, runner.gaps))
+        if count >= 3 and runner.knows(longest):
+            break
+    else:
+        pytest.fail(str(seen))
     assert len(many) == 300_000
 
 
@@ -331,7 +349,9 @@ def test_a_world_that_cannot_be_stopped_is_waited_for_by_all_that_are() -> None:
     another order: one of some attempts must show it.
     """
     kept, best = 0.1, (0.0, 0.0)
-    for _ in range(5):
+    for _ in range(10):
+        if best[0] >= 0.8 * kept:
+            break
         with Measured() as m, Runner() as runner:
             keeper = threading.Thread(target=hold, args=(kept,), name="keeper")
             keeper.start()
@@ -343,8 +363,8 @@ def test_a_world_that_cannot_be_stopped_is_waited_for_by_all_that_are() -> None:
         _, _, stopper = m.thread(threading.current_thread().name)["interpreter"]
         _, _, stopped = m.thread("runner")["stop_the_world"]
         assert stopper <= took
-        assert runner.knows(stopped), (stopped, runner.gaps)
-        best = max(best, (min(stopper, stopped), max(stopper, stopped)))
+        if runner.knows(stopped):
+            best = max(best, (min(stopper, stopped), max(stopper, stopped)))
     assert best[0] >= 0.8 * kept
 
 
@@ -388,6 +408,27 @@ def test_who_waited_for_a_lock_and_who_let_it_go_are_told_with_their_lines() -> 
 
 
 @measured_only
+def test_a_wait_that_goes_on_as_the_window_ends_is_charged_to_no_place() -> None:
+    over, open_still = threading.Lock(), threading.Lock()
+    over.acquire()
+    open_still.acquire()
+    with Measured() as m:
+        late, _ = wait_for(open_still.acquire, name="late")
+        thread, _ = wait_for(over.acquire)
+        await_waits("late", "waiter")
+        over.release()
+        thread.join()
+    open_still.release()
+    late.join()
+    (victim,) = m.locks["victims"]["program"]
+    (blamed,) = m.locks["blame"]["program"]
+    assert (victim[1], blamed[1]) == (thread.native_id, threading.get_native_id())
+    assert victim[3] == blamed[3] == pytest.approx(m.thread("waiter")["program"][1])
+    assert m.waits("program")[1] == pytest.approx(victim[3] + m.thread("late")["program"][1])
+    assert m.thread("late")["program"][1] > 0.0
+
+
+@measured_only
 @without_gil
 def test_the_line_that_collects_is_blamed_for_the_stopped_world() -> None:
     many = [[i] for i in range(200_000)]
@@ -395,16 +436,20 @@ def test_the_line_that_collects_is_blamed_for_the_stopped_world() -> None:
     def collect() -> None:
         gc.collect()
 
-    with Measured() as m, Runner():
+    with Measured() as m, Runner() as runner:
         for _ in range(3):
             collect()
     line = collect.__code__.co_firstlineno + 1
     blamed = m.locks["blame"]["stop_the_world"]
     assert {place(row[0]) for row in blamed} == {(__file__, line, collect.__qualname__)}
     victims = m.locks["victims"]["stop_the_world"]
-    assert {row[0][0][0] for row in victims} <= {__file__, threading.__file__}
-    waited = m.waits("stop_the_world")[1]
-    assert sum(row[3] for row in victims) == pytest.approx(waited, rel=0.01), m.locks
+    own = [row for row in victims if row[1] == runner.native_id]
+    assert own
+    assert {row[0][0][0] for row in own} <= {__file__, threading.__file__}
+    # Another thread of this process may still wait: it was woken and has not got a processor yet.
+    waited, charged = m.waits("stop_the_world")[1], sum(row[3] for row in victims)
+    others = waited - m.thread("runner")["stop_the_world"][1]
+    assert waited - others - 0.01 * waited <= charged <= 1.01 * waited, m.locks
     assert len(many) == 200_000
 
 
