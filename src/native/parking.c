@@ -465,8 +465,10 @@ static void begin_wait(struct slot *slot, const struct parking_purpose *purpose,
     begin_writing(slot);
     if (!again) {
         uint64_t before = (uint64_t)((double)purpose->began_ago_ns * lot.ticks_per_ns);
-        STORE(wait->began, now - before);
-        STORE(wait->since, now - before);
+        /* Another wait between two sleeps of an attempt makes two of it: what was added up stays so. */
+        uint64_t began = now - before > wait->since ? now - before : wait->since;
+        STORE(wait->began, began);
+        STORE(wait->since, began);
         STORE(wait->kind, (uint64_t)purpose->kind);
         STORE(wait->type, (uint64_t)purpose->type);
         STORE(wait->identity, purpose->identity);
@@ -612,6 +614,7 @@ static struct slot *enroll(void) {
     slot->native_id = own_native_id();
     snprintf(slot->name, sizeof slot->name, "%s", birth != NULL ? birth->name : "");
     STORE(slot->wait.identity, 0);
+    STORE(slot->wait.since, 0);
     STORE(slot->wait.goes_on, 0);
     STORE(slot->semaphore, 0);
     STORE(slot->state, SLOT_ALIVE);

@@ -443,6 +443,21 @@ static void test_a_sleep_that_timed_out_may_go_on_in_the_next_one(void) {
     parking_close(&window);
 }
 
+static void test_a_wait_between_the_sleeps_of_an_attempt_has_nothing_counted_twice(void) {
+    struct parking_window window = open_window(true);
+    struct parking_purpose attempt = {
+        .kind = PARKING_OBJECT, .identity = 8888, .began_ago_ns = 5 * MS};
+    nap(5 * MS);
+    CHECK(wait_here(attempt, true) == 0);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_STOP_THE_WORLD}, true) == 0);
+    uint64_t now = clock_ticks();
+    attempt.began_ago_ns = (uint64_t)(ms(now - window.opened) * MS);
+    CHECK(wait_here(attempt, true) == 0);
+    uint64_t passed = clock_ticks() - window.opened;
+    CHECK(read_window(&window).kinds[PARKING_OBJECT].total <= passed);
+    parking_close(&window);
+}
+
 static void test_lengths_are_of_attempts(void) {
     struct parking_window window = open_window(true);
     struct parking_reading reading;
@@ -541,6 +556,7 @@ int main(void) {
     test_a_forked_child_drops_the_waits_of_others();
     test_a_wait_begins_when_the_attempt_did();
     test_a_sleep_that_timed_out_may_go_on_in_the_next_one();
+    test_a_wait_between_the_sleeps_of_an_attempt_has_nothing_counted_twice();
     test_lengths_are_of_attempts();
     test_spins_are_counted_and_other_yields_are_not();
     parking_look(where);
