@@ -167,11 +167,13 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
     }
     const uintptr_t *words = (const uintptr_t *)call->semaphore;
     uintptr_t argument = words[-2], address = words[-1];
-    purpose.is_parked = true;
     if (address == 0) {
-        purpose.kind = PARKING_INTERPRETER; /* a raw mutex with one waiter */
+        /* A raw mutex with one waiter. In some versions that is not sure to wait until its semaphore is
+         * posted, if a signal wakes it: who lets the mutex go must not take its time to look. */
+        purpose.kind = PARKING_INTERPRETER;
         return purpose;
     }
+    purpose.is_parked = true;
 #ifdef Py_GIL_DISABLED
     if (address == (uintptr_t)&state->state) {
         purpose.kind = PARKING_STOP_THE_WORLD;
