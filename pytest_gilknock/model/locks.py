@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from pytest_gilknock.model.blame import Victim, victims_of
-from pytest_gilknock.model.longest_wait import LongestWait, longest_wait_of
 from pytest_gilknock.model.stack import thread_label
-from pytest_gilknock.model.statistics import Latency
 from pytest_gilknock.model.wire import LockKind
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import RawLocks, RawLockWaits, RawVictim
+    from pytest_gilknock.model.blame import Victim
+    from pytest_gilknock.model.longest_wait import LongestWait
+    from pytest_gilknock.model.statistics import Latency
+    from pytest_gilknock.model.wire import Kind
 
 LOCK_KINDS: tuple[LockKind, ...] = get_args(LockKind)
 
@@ -22,6 +22,17 @@ INTERPRETER_KINDS: tuple[LockKind, ...] = ("objects", "stop_the_world", "interpr
 
 LIMITED_KINDS: tuple[LockKind, ...] = ("objects", "interpreter", "program")
 """Kinds of locks; a stopped world is none."""
+
+LOCK_LIMITS: tuple[Kind, ...] = ("max_lock_wait", "max_stop_the_world")
+"""The limits that need waits for locks measured."""
+
+
+def limited_kinds(limit: Kind, lock_kind: LockKind | None) -> tuple[LockKind, ...]:
+    """Return the kinds of waits that a limit on locks is for; ``lock_kind`` if it is for one."""
+    if lock_kind is not None:
+        return (lock_kind,)
+    return LIMITED_KINDS if limit == "max_lock_wait" else ("stop_the_world",)
+
 
 KIND_NAMES: dict[LockKind, str] = {
     "objects": "objects",
@@ -157,42 +168,6 @@ class LockReading:
     places_reason: str | None
     """Why nobody looked where threads waited; None if they did."""
 
-    @classmethod
-    def from_raw(cls, raw: RawLocks | str) -> LockReading:
-        """Make a reading of what the C core returned: the waits, or why there are none."""
-        if isinstance(raw, str):
-            return cls(raw, None, None, None, None, None, (), (), 0, {}, {}, {}, {}, None, None)
-        names = {native_id: name for native_id, name, _ in raw["threads"]}
-
-        def places(rows: dict[str, list[RawVictim]]) -> dict[str, tuple[Victim, ...]]:
-            return {kind: victims_of(of_kind, names) for kind, of_kind in rows.items() if of_kind}
-
-        longest = {kind: longest_wait_of(one, names) for kind, one in raw["longest"].items()}
-        return cls(
-            None,
-            **_of_kinds(raw["kinds"]),
-            unproven=LockWaits(*raw["kinds"]["unproven"]),
-            types=tuple(
-                sorted(
-                    (TypeWaits(name, LockWaits(*waits)) for name, waits in raw["types"]),
-                    key=lambda of_type: -of_type.waits.waited,
-                )
-            ),
-            threads=tuple(
-                ThreadLockWaits(native_id, name, **_of_kinds(kinds))
-                for native_id, name, kinds in raw["threads"]
-            ),
-            threads_omitted=raw["threads_omitted"],
-            victims=places(raw["victims"]),
-            blame=places(raw["blame"]),
-            longest_waits={kind: one for kind, one in longest.items() if one is not None},
-            latencies={
-                kind: Latency(*one) for kind, one in raw["latency"].items() if one is not None
-            },
-            spins=raw["spins"],
-            places_reason=raw["places_reason"],
-        )
-
     def of(self, kind: LockKind) -> LockWaits | None:
         """Return the waits of one kind; None where they were not measured."""
         waits: LockWaits | None = getattr(self, kind)
@@ -235,8 +210,13 @@ class LockReading:
     def blamed(self) -> tuple[Victim, ...]:
         """Where others let go what was waited for most, of what the program did not ask for; where
         that is not known, where threads waited for it."""
-        kind = self.worst[0] if self.worst is not None else None
-        return self.blame.get(kind or "") or self.victims.get(kind or "") or ()
+        kind = self.worst[0] if self.worst is not None else ""
+        return self.blame.get(kind) or self.victims.get(kind) or ()
+
+    @property
+    def is_let_go_known(self) -> bool:
+        """Whether ``blamed`` is where others let go, not where threads waited."""
+        return self.worst is not None and bool(self.blame.get(self.worst[0]))
 
     @property
     def worst(self) -> tuple[LockKind, LockWaits] | None:
@@ -247,7 +227,3 @@ class LockReading:
         ]
         worst = max(found, key=lambda one: one[1].waited, default=None)
         return worst if worst is not None and worst[1].count else None
-
-
-def _of_kinds(kinds: dict[str, RawLockWaits]) -> dict[LockKind, LockWaits]:
-    return {kind: LockWaits(*kinds[kind]) for kind in LOCK_KINDS}

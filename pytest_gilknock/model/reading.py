@@ -6,14 +6,28 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_gilknock.model.blame import Blame, Hold, Victim, blame_of, holds_of, victims_of
-from pytest_gilknock.model.locks import LockReading
+from pytest_gilknock.model.locks import (
+    LOCK_KINDS,
+    LockReading,
+    LockWaits,
+    ThreadLockWaits,
+    TypeWaits,
+)
 from pytest_gilknock.model.longest_wait import LongestWait, longest_wait_of
 from pytest_gilknock.model.machine import MachineLoad
 from pytest_gilknock.model.stack import thread_label
 from pytest_gilknock.model.statistics import Latency
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import BlameMethod, Method, RawReading
+    from pytest_gilknock.model.wire import (
+        BlameMethod,
+        LockKind,
+        Method,
+        RawLocks,
+        RawLockWaits,
+        RawReading,
+        RawVictim,
+    )
 
 SCHEMA_VERSION = 2
 """Version of what :meth:`GilReading.as_dict` returns; raised when a key changes its meaning."""
@@ -69,6 +83,44 @@ class ThreadReading:
     def label(self) -> str:
         """The thread's name, or its native id where it has none."""
         return thread_label(self.name, self.native_id)
+
+
+def locks_of(raw: RawLocks | str) -> LockReading:
+    """Make a reading of what the C core returned: the waits, or why there are none."""
+    if isinstance(raw, str):
+        return LockReading(raw, None, None, None, None, None, (), (), 0, {}, {}, {}, {}, None, None)
+    names = {native_id: name for native_id, name, _ in raw["threads"]}
+
+    def places(rows: dict[str, list[RawVictim]]) -> dict[str, tuple[Victim, ...]]:
+        return {kind: victims_of(of_kind, names) for kind, of_kind in rows.items() if of_kind}
+
+    longest = {kind: longest_wait_of(one, names) for kind, one in raw["longest"].items()}
+    return LockReading(
+        None,
+        **_of_kinds(raw["kinds"]),
+        unproven=LockWaits(*raw["kinds"]["unproven"]),
+        types=tuple(
+            sorted(
+                (TypeWaits(name, LockWaits(*waits)) for name, waits in raw["types"]),
+                key=lambda of_type: -of_type.waits.waited,
+            )
+        ),
+        threads=tuple(
+            ThreadLockWaits(native_id, name, **_of_kinds(kinds))
+            for native_id, name, kinds in raw["threads"]
+        ),
+        threads_omitted=raw["threads_omitted"],
+        victims=places(raw["victims"]),
+        blame=places(raw["blame"]),
+        longest_waits={kind: one for kind, one in longest.items() if one is not None},
+        latencies={kind: Latency(*one) for kind, one in raw["latency"].items() if one is not None},
+        spins=raw["spins"],
+        places_reason=raw["places_reason"],
+    )
+
+
+def _of_kinds(kinds: dict[str, RawLockWaits]) -> dict[LockKind, LockWaits]:
+    return {kind: LockWaits(*kinds[kind]) for kind in LOCK_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +266,7 @@ class GilReading:
             longest_wait=longest_wait_of(raw["longest_wait"], names),
             run_delay=raw["run_delay"],
             machine=None if machine is None else MachineLoad(*machine),
-            locks=LockReading.from_raw(raw["locks"]),
+            locks=locks_of(raw["locks"]),
             max_hold=raw["max_hold"],
             holds=holds_of(raw["holds"], names),
             holds_unseen=raw["holds_unseen"],
@@ -290,7 +342,7 @@ class _LazyReading:
 
     @property
     def locks(self) -> LockReading:
-        return LockReading.from_raw(self._raw["locks"])
+        return locks_of(self._raw["locks"])
 
     @property
     def interpreter_wait(self) -> float | None:

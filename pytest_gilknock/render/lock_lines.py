@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.locks import KIND_NAMES, LOCK_KINDS
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.places import WIDE, fit_place
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits
+    from pytest_gilknock.model.stack import Place
     from pytest_gilknock.model.wire import LockKind
 
 PLACES_SHOWN = 1
@@ -44,9 +44,12 @@ def kind_texts(kinds: dict[LockKind, LockWaits]) -> list[str]:
     ]
 
 
-def lock_lines(locks: LockReading, root: str = "", width: int = WIDE) -> Iterator[str]:
+def lock_lines(
+    locks: LockReading, fit_place: Callable[[Place, int], str], width: int
+) -> Iterator[str]:
     """Yield what was waited for in a line for each kind, with the places where most of it was, then
-    the threads that waited longest. Paths are relative to ``root``, places cut to ``width``.
+    the threads that waited longest. ``fit_place`` writes a place in at most so many characters, so
+    that its line has ``width`` of them.
     """
     for kind in LOCK_KINDS:
         waits = locks.of(kind)
@@ -58,7 +61,7 @@ def lock_lines(locks: LockReading, root: str = "", width: int = WIDE) -> Iterato
             f" {units.count(waits.count, 'wait')}, the longest"
             f" {units.seconds(waits.longest)}{types}"
         )
-        yield from _places(locks, kind, root, width)
+        yield from _places(locks, kind, fit_place, width)
     if locks.unproven is not None and locks.unproven.count:
         yield f"not told apart: {units.seconds(locks.unproven.waited)}"
     ranked = sorted(locks.threads, key=_waited, reverse=True)
@@ -67,12 +70,14 @@ def lock_lines(locks: LockReading, root: str = "", width: int = WIDE) -> Iterato
         yield f"thread {printable(thread.label)}: {', '.join(kind_texts(kinds)) or NOTHING}"
 
 
-def _places(locks: LockReading, kind: LockKind, root: str, width: int) -> Iterator[str]:
+def _places(
+    locks: LockReading, kind: LockKind, fit_place: Callable[[Place, int], str], width: int
+) -> Iterator[str]:
     for head, rows in (("waited", locks.victims), ("let go", locks.blame)):
         for row in rows.get(kind, ())[:PLACES_SHOWN]:
             start = f"  {head} "
             end = f" in {printable(row.thread_label)}: {units.seconds(row.waited)}"
-            yield start + fit_place(row.place, root, max(20, width - len(start + end))) + end
+            yield start + fit_place(row.place, max(20, width - len(start + end))) + end
 
 
 def _waited(thread: ThreadLockWaits) -> float:

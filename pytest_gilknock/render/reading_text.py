@@ -12,7 +12,9 @@ from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lock_lines import lock_lines
 from pytest_gilknock.render.places import (
+    WIDE,
     blame_lines,
+    fit_place,
     hold_lines,
     longest_hold_text,
     longest_wait_text,
@@ -103,7 +105,8 @@ def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) 
     yield from _times(reading)
     if reading.locks.reason is None:
         yield from _indented(
-            "  locks       what threads waited for:", lock_lines(reading.locks, root)
+            "  locks       what threads waited for:",
+            lock_lines(reading.locks, lambda place, room: fit_place(place, root, room), WIDE),
         )
     if longest and reading.longest_wait is not None:
         yield f"  longest     {longest_wait_text(reading.longest_wait, root)}"

@@ -6,8 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model.limits import Limit, LimitVerdict
-from pytest_gilknock.model.locks import LockReading
-from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading, contention_of
+from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading, contention_of, locks_of
 from pytest_gilknock.model.stalls import Stall
 from pytest_gilknock.reporting.compact_list import CompactList
 from pytest_gilknock.reporting.top_holders import TopHolders
@@ -249,7 +248,7 @@ def _value(raw: RawReading, measure: str) -> float:
 def _measured(raw: RawReading, measure: str) -> float | None:
     """Return a measure in seconds; without a GIL, waits are those for what has taken its place."""
     if raw["method"] == "disabled" and measure in ("wait", "max_wait"):
-        locks = LockReading.from_raw(raw["locks"])
+        locks = locks_of(raw["locks"])
         return locks.interpreter_wait if measure == "wait" else locks.longest_interpreter_wait
     value: float | None = raw[measure]  # type: ignore[literal-required]
     return value

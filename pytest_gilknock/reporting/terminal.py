@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 STALLS_SHOWN = 10
 _BELOW = " " * 8 + "held by "
+_LET_GO_BELOW = " " * 8 + "let go by "
+_WAITED_BELOW = " " * 8 + "waited at "
 _LEAST_OF_THREADS = 18
 LEGEND = (
     "contention: share of the time in which the GIL was held; wait: time threads waited for it, all"
@@ -97,14 +99,24 @@ def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) ->
 
 def _held_by(reading: GilReading, root: str, width: int) -> Iterator[str]:
     """Yield the blame of a row that has no room for it."""
-    for blame in listed(reading.blame, reading.wait)[:1]:
+    head = _BELOW
+    if reading.method == "disabled":
+        head = _LET_GO_BELOW if reading.locks.is_let_go_known else _WAITED_BELOW
+    for blame in _worst_places(reading)[:1]:
         share = ""
         if blame.waited and reading.wait:
             share = f" ({_percent(blame.waited, reading.wait)})"
         threads = f" in {printable(blame.thread_label)}"
-        room = width - len(_BELOW) - len(share)
+        room = width - len(head) - len(share)
         place = fit_place(blame.place, root, room - min(len(threads), _LEAST_OF_THREADS))
-        yield f"{_BELOW}{place}{keep_start(threads, room - len(place))}{share}"
+        yield f"{head}{place}{keep_start(threads, room - len(place))}{share}"
+
+
+def _worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
+    """Return what is blamed, the worst first; where the GIL is off, for waits for locks."""
+    if reading.method == "disabled":
+        return reading.locks.blamed
+    return listed(reading.blame, reading.wait)
 
 
 def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) -> list[Column]:
@@ -149,12 +161,8 @@ def as_markdown(results: Results, *, root: str = "") -> str:
 
 
 def _blames(readings: list[GilReading], root: str) -> Column:
-    places: list[Place | None] = []
-    for reading in readings:
-        rows: Sequence[Blame | Victim] = listed(reading.blame, reading.wait)
-        if reading.method == "disabled":
-            rows = reading.locks.blamed
-        places.append(rows[0].place if rows else None)
+    rows = map(_worst_places, readings)
+    places = [blamed[0].place if blamed else None for blamed in rows]
     return _places("blame", places, root)
 
 
@@ -193,7 +201,9 @@ def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Ite
         yield f"    longest: {longest_wait_text(reading.longest_wait, root)}"
     for thread in reading.busiest_threads[:SHOWN]:
         yield f"    thread {thread_line(thread)}"
-    for line in lock_lines(reading.locks, root, width - 4):
+    for line in lock_lines(
+        reading.locks, lambda place, room: fit_place(place, root, room), width - 4
+    ):
         yield f"    {line}"
     room = width - len("    victim ")
     for line in blame_lines(reading, root, most=SHOWN, stacks=stacks, width=room):

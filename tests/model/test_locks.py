@@ -6,12 +6,12 @@ import json
 
 from support import scripted
 
-from pytest_gilknock.model.locks import LockReading, LockWaits
-from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.model.locks import LockWaits
+from pytest_gilknock.model.reading import GilReading, locks_of
 
 
 def test_kinds_types_and_threads_come_from_the_raw_reading() -> None:
-    locks = LockReading.from_raw(scripted.locks())
+    locks = locks_of(scripted.locks())
     assert locks.reason is None
     assert locks.objects == LockWaits(40, 0.2, 0.03)
     assert locks.of("program") == LockWaits(5, 0.5, 0.2)
@@ -23,14 +23,14 @@ def test_kinds_types_and_threads_come_from_the_raw_reading() -> None:
 
 
 def test_what_the_program_asked_for_is_no_wait_for_the_interpreter() -> None:
-    locks = LockReading.from_raw(scripted.locks())
+    locks = locks_of(scripted.locks())
     assert locks.interpreter_wait == 0.2 + 0.06 + 0.001
     assert locks.longest_interpreter_wait == 0.04
     assert locks.worst == ("objects", LockWaits(40, 0.2, 0.03))
 
 
 def test_what_was_not_measured_is_none_and_has_a_reason() -> None:
-    locks = LockReading.from_raw("locks park since Python 3.13 only")
+    locks = locks_of("locks park since Python 3.13 only")
     assert locks.reason == "locks park since Python 3.13 only"
     assert locks.objects is locks.program is locks.interpreter_wait is None
     assert locks.longest_interpreter_wait is None
@@ -41,7 +41,7 @@ def test_what_was_not_measured_is_none_and_has_a_reason() -> None:
 def test_nothing_waited_for_is_zero() -> None:
     zero = (0, 0.0, 0.0)
     kinds = dict.fromkeys(("objects", "stop_the_world", "interpreter", "program", "unproven"), zero)
-    locks = LockReading.from_raw(scripted.locks(kinds=kinds, types=[], threads=[]))
+    locks = locks_of(scripted.locks(kinds=kinds, types=[], threads=[]))
     assert locks.interpreter_wait == 0.0
     assert locks.worst is None
 

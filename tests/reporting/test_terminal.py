@@ -174,7 +174,10 @@ def test_a_disabled_gil_has_no_numbers():
 def test_without_a_gil_waits_are_those_for_what_took_its_place():
     waited = disabled(locks=locks())
     results = results_of(("a", measured(waited)), ("b", measured(disabled())), run=waited)
-    head, row, *_ = texts(results)
+    head, row, *_ = texts(results, width=100)
+    assert "cache.py:15 get" in row
+    assert texts(results)[2].startswith("        let go by ")
+    assert texts(results)[2].endswith("cache.py:15 get in worker")
     assert head.split()[:9] == [
         "contention",
         "wait",

@@ -11,9 +11,8 @@ from pytest_gilknock import _core
 from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import dumps, loads
 from pytest_gilknock.baseline.model import Baseline, BaselineEntry, Commit, Interpreter, Machine
-from pytest_gilknock.model.locks import LockReading
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.model.reading import GilReading, locks_of
 
 SCRIPTED = [
     pytest.mark.skipif(
@@ -87,7 +86,7 @@ def reading(**changes: Any) -> GilReading:
         "longest_wait": None,
         "run_delay": None,
         "machine": None,
-        "locks": LockReading.from_raw("not asked for"),
+        "locks": locks_of("not asked for"),
         "max_hold": None,
         "holds": (),
         "holds_unseen": 0,
