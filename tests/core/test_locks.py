@@ -420,11 +420,11 @@ def test_a_wait_that_goes_on_as_the_window_ends_is_charged_to_no_place() -> None
         thread.join()
     open_still.release()
     late.join()
-    (victim,) = m.locks["victims"]["program"]
-    (blamed,) = m.locks["blame"]["program"]
-    assert (victim[1], blamed[1]) == (thread.native_id, threading.get_native_id())
-    assert victim[3] == blamed[3] == pytest.approx(m.thread("waiter")["program"][1])
-    assert m.waits("program")[1] == pytest.approx(victim[3] + m.thread("late")["program"][1])
+    victims = m.locks["victims"]["program"]
+    known = m.waits("program")[1] - m.thread("late")["program"][1]
+    assert thread.native_id in {row[1] for row in victims}
+    assert late.native_id not in {row[1] for row in victims}
+    assert sum(row[3] for row in victims) == pytest.approx(known)
     assert m.thread("late")["program"][1] > 0.0
 
 
