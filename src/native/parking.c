@@ -141,7 +141,8 @@ static struct {
     parking_classifier classify; /* atomic; NULL: nothing is counted */
     parking_place_reader look;   /* atomic; NULL: nobody looks */
     double ticks_per_ns;
-    uint64_t looks; /* since the newest window has opened; atomic */
+    uint64_t looks;   /* since the newest window has opened; atomic */
+    uint64_t waiting; /* threads that others find by their semaphores; atomic */
     pthread_mutex_t lock;
     pthread_key_t key; /* its value: the thread's slot */
     uint32_t open;     /* a bit for each open window; atomic */
@@ -314,6 +315,7 @@ static void show(struct slot *slot, uint64_t semaphore) {
     STORE(slot->release.is_drawn, 0);
     STORE(slot->semaphore, semaphore);
     __atomic_store_n(parked_place(semaphore), parked_value(slot, semaphore), __ATOMIC_RELEASE);
+    __atomic_fetch_add(&lot.waiting, 1, __ATOMIC_RELAXED);
 }
 
 static void hide(struct slot *slot) {
@@ -321,6 +323,7 @@ static void hide(struct slot *slot) {
     __atomic_compare_exchange_n(parked_place(slot->semaphore), &expected, 0, false,
                                 __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     STORE(slot->semaphore, 0);
+    __atomic_fetch_sub(&lot.waiting, 1, __ATOMIC_RELAXED);
 }
 
 /* The slot of the thread that waits for a semaphore; NULL if that is not known. */
@@ -341,9 +344,14 @@ static uint64_t random_below(uint64_t bound) {
     return self.random % bound;
 }
 
-/* What to charge places with for a wait of that length; 0: nothing. */
+/* What to charge places with for a wait of that length; 0: nothing. As many threads wait, as much
+ * waiting falls into the same time: the mean grows with their number, so that a lock that all of them
+ * want changes hands as quickly as it does without looks. */
 static uint64_t draw(uint64_t waited) {
-    uint64_t mean = (uint64_t)((double)look_pacing_mean_ns(LOAD(lot.looks)) * lot.ticks_per_ns);
+    uint64_t waiting = __atomic_load_n(&lot.waiting, __ATOMIC_RELAXED);
+    double mean_ns =
+        (double)look_pacing_mean_ns(LOAD(lot.looks)) * (double)(waiting + (waiting == 0));
+    uint64_t mean = (uint64_t)(mean_ns * lot.ticks_per_ns);
     if (waited >= mean) {
         return waited;
     }
@@ -730,6 +738,7 @@ static void after_fork_in_child(void) {
     pthread_mutex_init(&lot.lock, NULL);
     lock_charges_after_fork();
     memset(parked, 0, sizeof parked);
+    lot.waiting = 0;
     self.native_id = 0;
     for (size_t i = 0; i < lot.used; i++) {
         struct slot *slot = &slots[i];
