@@ -142,7 +142,7 @@ static struct {
     parking_place_reader look;   /* atomic; NULL: nobody looks */
     double ticks_per_ns;
     uint64_t looks;   /* since the newest window has opened; atomic */
-    uint64_t waiting; /* threads that others find by their semaphores; atomic */
+    uint64_t waiting; /* threads whose wait goes on; atomic */
     pthread_mutex_t lock;
     pthread_key_t key; /* its value: the thread's slot */
     uint32_t open;     /* a bit for each open window; atomic */
@@ -315,7 +315,6 @@ static void show(struct slot *slot, uint64_t semaphore) {
     STORE(slot->release.is_drawn, 0);
     STORE(slot->semaphore, semaphore);
     __atomic_store_n(parked_place(semaphore), parked_value(slot, semaphore), __ATOMIC_RELEASE);
-    __atomic_fetch_add(&lot.waiting, 1, __ATOMIC_RELAXED);
 }
 
 static void hide(struct slot *slot) {
@@ -323,7 +322,6 @@ static void hide(struct slot *slot) {
     __atomic_compare_exchange_n(parked_place(slot->semaphore), &expected, 0, false,
                                 __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     STORE(slot->semaphore, 0);
-    __atomic_fetch_sub(&lot.waiting, 1, __ATOMIC_RELAXED);
 }
 
 /* The slot of the thread that waits for a semaphore; NULL if that is not known. */
@@ -483,6 +481,7 @@ static void begin_wait(struct slot *slot, const struct parking_purpose *purpose,
     }
     STORE(wait->goes_on, 1);
     end_writing(slot);
+    __atomic_fetch_add(&lot.waiting, 1, __ATOMIC_RELAXED);
 }
 
 /* When a window was opened, and its generation; 0 if it has been closed meanwhile, and opened anew. */
@@ -497,6 +496,7 @@ static void end_wait(struct slot *slot, uint64_t now, bool timed_out) {
     if (slot->semaphore != 0) {
         hide(slot);
     }
+    __atomic_fetch_sub(&lot.waiting, 1, __ATOMIC_RELAXED);
     begin_writing(slot);
     uint32_t open = LOAD(lot.open);
     for (int i = 0; open != 0; i++, open >>= 1) {
@@ -591,9 +591,23 @@ static struct slot *find_slot(void) {
     return NULL;
 }
 
+/* A thread was cancelled in its sleep: the wait is over, and counts no further. */
+static void drop_wait(struct slot *slot) {
+    if (slot->semaphore != 0) {
+        hide(slot);
+    }
+    __atomic_fetch_sub(&lot.waiting, 1, __ATOMIC_RELAXED);
+    begin_writing(slot);
+    STORE(slot->wait.goes_on, 0);
+    end_writing(slot);
+}
+
 /* Destructor of the key: the thread of this slot ends. */
 static void thread_ends(void *object) {
     struct slot *slot = object;
+    if (slot->wait.goes_on != 0) {
+        drop_wait(slot);
+    }
     pthread_mutex_lock(&lot.lock);
     self.slot = NULL;
     self.left_out = true;

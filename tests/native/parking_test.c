@@ -14,6 +14,7 @@
 
 #include "check.h"
 #include "native/clock.h"
+#include "native/look_pacing.h"
 #include "parking_target.h"
 
 #define MS 1000000L
@@ -321,7 +322,8 @@ static void test_a_forked_child_drops_the_waits_of_others(void) {
 /* --- places --- */
 
 #define PAIRS 4
-#define SHORT_WAITS 60
+#define SHORT_WAITS 120
+#define CROWD 60
 
 static __thread uint32_t stands_at = PARKING_NO_PLACE;
 
@@ -347,27 +349,27 @@ static void *run_sleeper(void *object) {
     return NULL;
 }
 
-static void wake_sleepers(enum parking_kind kind, unsigned times, long nanoseconds) {
+static void wake_sleepers(int pairs, enum parking_kind kind, unsigned times, long nanoseconds) {
     static struct sleeper sleepers[PAIRS];
-    for (int i = 0; i < PAIRS; i++) {
+    for (int i = 0; i < pairs; i++) {
         sleepers[i] = (struct sleeper){.kind = kind, .times = times};
         CHECK(sem_init(&sleepers[i].entry.semaphore, 0, 0) == 0);
         CHECK(pthread_create(&sleepers[i].thread, NULL, run_sleeper, &sleepers[i]) == 0);
     }
     stands_at = 2;
     for (unsigned turn = 1; turn <= times; turn++) {
-        for (int i = 0; i < PAIRS; i++) {
+        for (int i = 0; i < pairs; i++) {
             while (__atomic_load_n(&sleepers[i].ready, __ATOMIC_ACQUIRE) < turn) {
                 nap(MS / 100);
             }
         }
         nap(nanoseconds);
-        for (int i = 0; i < PAIRS; i++) {
+        for (int i = 0; i < pairs; i++) {
             CHECK(target_post(&sleepers[i].entry.semaphore) == 0);
         }
     }
     stands_at = PARKING_NO_PLACE;
-    for (int i = 0; i < PAIRS; i++) {
+    for (int i = 0; i < pairs; i++) {
         CHECK(pthread_join(sleepers[i].thread, NULL) == 0);
         sem_destroy(&sleepers[i].entry.semaphore);
     }
@@ -376,7 +378,7 @@ static void wake_sleepers(enum parking_kind kind, unsigned times, long nanosecon
 static void test_long_waits_are_all_charged_to_both_places(enum parking_kind kind) {
     struct parking_window window = open_window(true);
     struct parking_reading reading;
-    wake_sleepers(kind, 2, 10 * MS);
+    wake_sleepers(PAIRS, kind, 2, 10 * MS);
     CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
     uint64_t waited[LOCK_ROLES] = {0}, waits[LOCK_ROLES] = {0};
     for (size_t i = 0; i < reading.details->charges.count; i++) {
@@ -403,7 +405,7 @@ static void test_long_waits_are_all_charged_to_both_places(enum parking_kind kin
 static void test_short_waits_are_charged_in_the_mean(void) {
     struct parking_window window = open_window(true);
     struct parking_reading reading;
-    wake_sleepers(PARKING_OBJECT, SHORT_WAITS, MS / 2);
+    wake_sleepers(PAIRS, PARKING_OBJECT, SHORT_WAITS, MS / 2);
     CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
     double total = ms(reading.kinds[PARKING_OBJECT].total);
     double charged = ms(reading.details->charges.charged[PARKING_OBJECT]);
@@ -411,6 +413,53 @@ static void test_short_waits_are_charged_in_the_mean(void) {
     CHECK(reading.details->charges.count <= PAIRS + 1);
     parking_free(&reading);
     parking_close(&window);
+}
+
+/* Of five windows with eight short waits each, how many waits were drawn; and what all waited. */
+static unsigned drawn_of_short_waits(double *waited_ms) {
+    unsigned drawn = 0;
+    for (int i = 0; i < 5; i++) {
+        struct parking_window window = open_window(true);
+        struct parking_reading reading;
+        wake_sleepers(1, PARKING_OBJECT, 8, MS * 3 / 10);
+        CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
+        for (size_t row = 0; row < reading.details->charges.count; row++) {
+            const struct lock_charge *charge = &reading.details->charges.rows[row];
+            drawn +=
+                charge->kind == PARKING_OBJECT && charge->role == LOCK_WAITED ? charge->waits : 0;
+        }
+        *waited_ms += ms(reading.kinds[PARKING_OBJECT].total);
+        parking_free(&reading);
+        parking_close(&window);
+    }
+    return drawn;
+}
+
+/* Alone, the first four waits of each window are longer than the mean. */
+static void test_the_more_threads_wait_the_fewer_waits_are_drawn(void) {
+    static struct waiter crowd[CROWD];
+    const double mean_ms = LOOK_FIRST_MEAN_NS * 1e-6 * CROWD;
+    double waited_ms = 0;
+    CHECK(drawn_of_short_waits(&waited_ms) >= 10);
+    struct parking_window window = open_window(true);
+    for (int i = 0; i < CROWD; i++) {
+        start(&crowd[i], PARKING_PROGRAM, 0, 1);
+    }
+    await_count(&window, PARKING_PROGRAM, CROWD);
+    parking_close(&window);
+    waited_ms = 0;
+    unsigned drawn = drawn_of_short_waits(&waited_ms);
+    CHECK(drawn <= 3 * waited_ms / mean_ms + 8);
+    for (int i = 0; i < CROWD; i++) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+        finish(
+            &crowd[i]); /* a thread that is cancelled makes sanitizers report errors of their own */
+#else
+        CHECK(pthread_cancel(crowd[i].thread) == 0);
+        CHECK(pthread_join(crowd[i].thread, NULL) == 0);
+#endif
+    }
+    CHECK(drawn_of_short_waits(&waited_ms) >= 10); /* none of them is taken to wait still */
 }
 
 static void test_a_wait_begins_when_the_attempt_did(void) {
@@ -563,6 +612,7 @@ int main(void) {
     test_long_waits_are_all_charged_to_both_places(PARKING_OBJECT);
     test_long_waits_are_all_charged_to_both_places(PARKING_STOP_THE_WORLD);
     test_short_waits_are_charged_in_the_mean();
+    test_the_more_threads_wait_the_fewer_waits_are_drawn();
     test_reading_and_opening_in_a_storm();
     parking_stop();
     struct parking_window window = open_window(true);
