@@ -9,6 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.scripted import disabled, raw, sampled
 
 from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.units import COUNT, SECONDS, SHARE
 from pytest_gilknock.reporting import file_reports
 from pytest_gilknock.reporting.export import check_distinct, parse_export, short_export
 from pytest_gilknock.reporting.file_report import find, formats
@@ -106,14 +107,12 @@ def test_openmetrics_is_read_by_the_parser_of_prometheus() -> None:
     made.add(awkward, "passed", {"phase": "call", "raw": raw(wait=0.125, max_hold=0.03)})
     text = "".join(find("openmetrics").write(made))
     families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert {name: (family.type, family.unit) for name, family in families.items()} == {
-        "gilknock_contention_ratio": ("gauge", "ratio"),
-        "gilknock_wait_seconds": ("gauge", "seconds"),
-        "gilknock_max_wait_seconds": ("gauge", "seconds"),
-        "gilknock_contended": ("gauge", ""),
-        "gilknock_max_hold_seconds": ("gauge", "seconds"),
-        "gilknock_lock_wait_seconds": ("gauge", "seconds"),
-        "gilknock_stop_the_world_seconds": ("gauge", "seconds"),
+    assert {family.type for family in families.values()} == {"gauge"}
+    units = {family.name: family.unit for family in families.values()}
+    assert units == {
+        f"gilknock_{metric.name}{suffix}": suffix.removeprefix("_")
+        for metric in METRICS.values()
+        for suffix in [{SHARE: "_ratio", SECONDS: "_seconds", COUNT: ""}[metric.unit]]
     }
     holds = families["gilknock_max_hold_seconds"].samples
     assert [sample.value for sample in holds] == [0.03]  # the others were not audited
