@@ -14,12 +14,13 @@ Truth: nothing is done with the GIL but what the culprit does. The row counts a 
 frame in the file of the culprits, as reports do.
 
 The second table has the bias: threads that the holder itself wakes at one line wait while it works
-on, for a fixed time, at another.
+on, for a fixed time, at another. Truth: what of the waits that are recorded lies in each part.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import queue
@@ -29,13 +30,17 @@ import sys
 import tempfile
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import harness
 from harness import Table, figure
+
+if TYPE_CHECKING:
+    from pytest_gilknock.model.trace import Trace
 
 SIZES = {"below": 0.001, "above": 0.015}
 REST = 0.002
@@ -184,8 +189,10 @@ def second_part(seconds: float) -> None:
 
 
 def measure_bias(turn: float, lasting: float) -> None:
-    """Answer what is blamed where the truth is 25 to 75: a thread is woken as a turn begins."""
+    """Answer what is blamed, and what is true, where a thread is woken as a turn begins, which has
+    a first part of a quarter."""
     from pytest_gilknock import _core
+    from pytest_gilknock.model.trace import Trace
 
     line_up: queue.SimpleQueue[None] = queue.SimpleQueue()
     stopping = False
@@ -196,15 +203,21 @@ def measure_bias(turn: float, lasting: float) -> None:
 
     thread = threading.Thread(target=woken)
     thread.start()
-    window = _core.Window()
+    window = _core.Window(trace=1_000_000)
     window.begin()
     until = time.monotonic() + lasting
+    turns: list[tuple[int, ...]] = []
     while time.monotonic() < until:
+        begun = _core.ticks()
         wake(line_up)
+        woken_at = _core.ticks()
         first_part(turn / 4)
+        half_way = _core.ticks()
         second_part(turn * 3 / 4)
+        turns.append((begun, woken_at, half_way, _core.ticks()))
         time.sleep(0.0005)
     raw = window.end()
+    recorded = window.take_trace()
     stopping = True
     line_up.put(None)
     thread.join()
@@ -214,7 +227,24 @@ def measure_bias(turn: float, lasting: float) -> None:
         if name:
             parts[name] += waited
     total = sum(parts.values()) or 1.0
-    harness.reply({name: part / total for name, part in parts.items()} | {"wait": raw["wait"]})
+    blamed = {name: part / total for name, part in parts.items()}
+    true = waited_in(turns, Trace(recorded)) if recorded else []
+    harness.reply(blamed | {"true": true, "wait": raw["wait"]})
+
+
+def waited_in(turns: list[tuple[int, ...]], trace: Trace) -> list[float]:
+    """What part of the waits of the program's threads lies in each part of the turns."""
+    sums = [0] * (len(turns[0]) - 1)
+    for interval in trace.intervals():
+        if not interval.is_wait or interval.is_by_knocker:
+            continue
+        for turn in turns[max(0, bisect_right(turns, (interval.start,)) - 1) :]:
+            if turn[0] >= interval.end:
+                break
+            for part, (since, until) in enumerate(itertools.pairwise(turn)):
+                sums[part] += max(0, min(until, interval.end) - max(since, interval.start))
+    total = sum(sums) or 1
+    return [part / total for part in sums]
 
 
 # --- the table ---
@@ -272,9 +302,14 @@ def main() -> None:
         results[f"bias {turn}"] = found
         biases.append(
             [harness.span(turn)]
-            + [figure(found[name]) for name in ("wake", "first_part", "second_part")]
+            + [
+                f"{figure(found[name])} ({figure(true)})"
+                for name, true in zip(
+                    ("wake", "first_part", "second_part"), found["true"] or [None] * 3, strict=True
+                )
+            ]
         )
-    head = ["turn", "where it wakes", "first (0.25)", "second (0.75)"]
+    head = ["turn", "where it wakes (true)", "first part", "second part"]
     harness.show(Table("A thread that is woken as a turn begins", head, biases))
     harness.write_json(options.json, results)
 
