@@ -148,7 +148,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "gil_compare_retries",
         "store",
         "N",
-        "run a test that is over a gate up to N times more and take the best (default: 0)",
+        "run a test that is over a gate up to N times more; the majority decides (default: 0)",
     ),
     (
         "gil_storage",

@@ -34,7 +34,7 @@ class GateChecker:
     """Fails the tests that are over a gate, and puts each test's entry on its report.
 
     With ``strict``, a baseline measured by another method, or of none of the tests, is a usage
-    error. ``attempts``: how often a test over its gate is run.
+    error. ``attempts``: how often a test over its gate is run at most.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class GateChecker:
             "breached": failure is not None,
             "severity": max((change.severity for change in breaches), default=0.0),
             "attempts": 1,
+            "breaches": int(failure is not None),
         }
         pending.attributes[GATE_RESULT] = result
         if failure is not None:

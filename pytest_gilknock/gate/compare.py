@@ -1,14 +1,16 @@
 """Runs compared: what a metric was before, what it is now, and whether that counts. Pure.
 
-**The rule.** Several saved runs of the same name make a spread. A test is worse in a metric when
-what is measured now exceeds the *worst* of these runs by more than the gate's allowance (the larger
-of its absolute part and its relative part of that worst value), better when it falls as far below
-the best of them. With one saved run the spread is that run alone. A change inside is noise, and
-counts as none. A contention counts only if the GIL was held longer by the metric's slack, too.
+**The rule.** Several saved runs of the same name make a spread, with its *usual* value: their
+median, of an even number the worse of the two in the middle. A test is worse in a metric when what
+is measured now exceeds the usual value by more than the gate's allowance (the larger of its
+absolute part and its relative part of the usual value) and exceeds every saved run; better when it
+falls as far below. The median and not the worst run is what it grows from, because one run that
+happened to wait long would hide a regression from then on. With one saved run the spread is that
+run alone. A contention counts only if the GIL was held longer by the metric's slack, too.
 With three saved runs or more, a value counts only if it is an outlier among them, too. What is due
 to others that used the processors, beyond what they used of the saved runs, is not counted as
 growth; and what is due to them in one of the saved runs, beyond what they used of most of these,
-does not make that run one of the worst.
+is taken off that run.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
 measure, are listed and not judged. A sampled contention is a share of few knocks, so its 95 %
@@ -21,7 +23,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_high, median_low
 from typing import Literal, NamedTuple
 
 from pytest_gilknock.baseline.model import Baseline, BaselineEntry
@@ -98,11 +100,11 @@ class Spread(NamedTuple):
     worst: float
     runs: int
     usual: float
-    """Their median."""
+    """Their median; of an even number of runs the worse of the two in the middle."""
     measured: float
     """The worst value as it was measured."""
     noise: float
-    """How far beyond the worst a value may lie by chance; 0 where too few runs tell."""
+    """How far from the usual a value may lie by chance; 0 where too few runs tell."""
 
 
 class Change(NamedTuple):
@@ -126,10 +128,8 @@ class Change(NamedTuple):
 
     @property
     def before(self) -> float:
-        """The end of the spread that ``after`` is judged against."""
-        higher_is_worse = METRICS[self.metric].worse == "higher"
-        better = self.after < self.spread.best if higher_is_worse else self.after > self.spread.best
-        return self.spread.best if better else self.spread.worst
+        """The value that ``after`` is judged against."""
+        return self.spread.usual
 
     @property
     def difference(self) -> float:
@@ -146,11 +146,11 @@ class Change(NamedTuple):
 
     @property
     def needed(self) -> float | None:
-        """By how much more than in the worst of the saved runs the metric had to be to fail the
-        test; None without a gate, and where no value fails it.
+        """By how much more than usual the metric had to be to fail the test; None without a gate,
+        and where no value fails it.
         """
         needed = self.allowed + self.delay
-        fails = self.spread.worst + needed < METRICS[self.metric].most
+        fails = self.spread.usual + needed < METRICS[self.metric].most
         return needed if self.gate is not None and fails else None
 
     @property
@@ -159,8 +159,7 @@ class Change(NamedTuple):
         usual = self.spread.usual
         if self.gate is None or 2.0 * usual >= METRICS[self.metric].most:
             return False
-        hidden = self.spread.worst + self.allowed >= 2.0 * usual
-        return hidden and usual >= 2.0 * self.gate.allowance(usual)
+        return self.allowed >= usual >= 2.0 * self.gate.allowance(usual)
 
     @property
     def breached(self) -> bool:
@@ -187,8 +186,8 @@ def compare_test(
 ) -> tuple[list[Change], list[Incomparable]]:
     """Compare a test's entry with those of the saved runs, in every metric gated or shown.
 
-    ``before`` has one entry or more. ``attempts``: how often a test over its gate is run, of which
-    the best counts.
+    ``before`` has one entry or more. ``attempts``: how often a test over its gate is run at
+    most; the majority decides.
     """
     gate_of = {gate.metric: gate for gate in gates}
     changes: list[Change] = []
@@ -239,37 +238,32 @@ def _compare_metric(
         return f"not measured {'now' if now is None else 'before'}"
     share = min(1.0, DELAY_MARGIN * _excess_share(alike, after))
     delay = metric.delay(now, after, share)
-    to_worst, to_best = (max, min) if metric.worse == "higher" else (min, max)
-    end = to_worst(values)
-    spread = Spread(
-        best=to_best(values),
-        worst=end,
-        runs=len(values),
-        usual=median(values),
-        measured=to_worst(value for value, _ in measured),
-        noise=_noise(values, end, attempts),
+    spread = _spread(metric, values, attempts)._replace(
+        measured=_ends(metric, [value for value, _ in measured])[1]
     )
     sign = 1.0 if metric.worse == "higher" else -1.0
-    beyond = sign * (now - spread.worst)
-    growth, gain = beyond - delay, sign * (spread.best - now)
+    beyond = sign * (now - spread.usual)
+    growth, gain = beyond - delay, -beyond
+    to_worst, to_best = abs(spread.worst - spread.usual), abs(spread.best - spread.usual)
     if metric.knocked and after.method == "sampled":
         (low, high), (best, worst) = _confidence([after]), _confidence(alike)
         growth, gain = low - worst, best - high
+        to_worst = to_best = 0.0  # the intervals are of all runs
 
     absolute, relative = metric.noticeable
     slack = metric.slack / after.wall if after.wall else 0.0
     floor = max(slack, spread.noise)
-    to_notice = max(absolute, relative * spread.worst, floor)
-    allowed = to_notice if gate is None else max(gate.allowance(spread.worst), floor)
+    to_notice = max(absolute, relative * spread.usual, floor)
+    allowed = max(to_notice if gate is None else max(gate.allowance(spread.usual), floor), to_worst)
     growth, gain = max(growth, 0.0), max(gain, 0.0)
     verdict: ChangeVerdict = "steady"
     if gate is not None and growth > allowed:
         verdict = "over the gate"
     elif gate is not None and beyond > allowed:
         verdict = "inconclusive"
-    elif growth > to_notice:
+    elif growth > max(to_notice, to_worst):
         verdict = "worse"
-    elif gain > max(absolute, relative * spread.best, slack, _noise(values, spread.best, attempts)):
+    elif gain > max(to_notice, to_best):
         verdict = "better"
     return Change(
         nodeid=nodeid,
@@ -286,11 +280,23 @@ def _compare_metric(
     )
 
 
-def _noise(values: Sequence[float], end: float, attempts: int) -> float:
-    """Return how far beyond an end of the spread a value may lie by chance; 0 for few runs."""
-    if len(values) < NOISE_RUNS:
-        return 0.0
-    return max(0.0, outlier_distance(values, attempts) - abs(end - median(values)))
+def _spread(metric: Metric, values: Sequence[float], attempts: int) -> Spread:
+    """Return the spread of values as they are."""
+    best, worst = _ends(metric, values)
+    return Spread(
+        best=best,
+        worst=worst,
+        runs=len(values),
+        usual=(median_high if metric.worse == "higher" else median_low)(values),
+        measured=worst,
+        noise=outlier_distance(values, attempts) if len(values) >= NOISE_RUNS else 0.0,
+    )
+
+
+def _ends(metric: Metric, values: Sequence[float]) -> tuple[float, float]:
+    """Return the best and the worst of values."""
+    low, high = min(values), max(values)
+    return (low, high) if metric.worse == "higher" else (high, low)
 
 
 def _doubt(metric: Metric, after: BaselineEntry) -> str:
@@ -409,7 +415,7 @@ def compare_runs(
 ) -> Comparison:
     """Compare every test of a run, called ``name`` where it is shown.
 
-    ``attempts``: how often a test over its gate was run, of which the best counts.
+    ``attempts``: how often a test over its gate was run at most; the majority decided.
     """
     changes: list[Change] = []
     incomparable: list[Incomparable] = []

@@ -169,7 +169,7 @@ class GateReporter:
     def _repetitions(self) -> list[str]:
         return [
             f"{printable(result['nodeid'])} was measured {result['attempts']} times,"
-            f" at its best {'still over' if result['breached'] else 'within'} the gate"
+            f" and was over the gate in {result['breaches']} of them"
             for result in self._repeated
         ]
 

@@ -12,7 +12,8 @@ class GateResult(TypedDict):
     """What a test report carries from the process that ran the test: plain data.
 
     ``entry`` has the fields of a :class:`~pytest_gilknock.baseline.model.BaselineEntry` in their
-    order, ``severity`` is that of the worst breach, 0 without one.
+    order, ``severity`` is that of the worst breach, 0 without one. ``attempts`` says how often the
+    test was measured, ``breaches`` in how many of these it was over a gate.
     """
 
     nodeid: str
@@ -20,3 +21,4 @@ class GateResult(TypedDict):
     breached: bool
     severity: float
     attempts: int
+    breaches: int

@@ -1,4 +1,7 @@
-"""The plugin object that runs a test over its gate again, with fresh fixtures, and takes the best.
+"""The plugin object that runs a test over its gate again, with fresh fixtures; most runs decide.
+
+The best attempt would let a regression through that is now and then as quick as before; most of
+the attempts are over the gate only if the test is, as a rule.
 
 A repetition runs the whole of setup, call and teardown, as pytest-rerunfailures does. What a test
 shares with others (fixtures of a class, a module, the session) stays as it is in between.
@@ -14,6 +17,7 @@ import pytest
 from _pytest.runner import call_and_report
 
 from pytest_gilknock.gate.result import GATE_RESULT
+from pytest_gilknock.model.statistics import majority
 from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
@@ -45,9 +49,9 @@ class Retries:
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         self._running, self._has_subtests = item.nodeid, False
         try:
-            attempts = [self._attempt(item, nextitem, self._retries)]
+            attempts = [self._attempt(item, nextitem, [])]
             while attempts[-1].repeat:
-                attempts.append(self._attempt(item, nextitem, self._retries - len(attempts)))
+                attempts.append(self._attempt(item, nextitem, attempts))
         finally:
             self._running = None
         chosen = _outcome(attempts)
@@ -62,7 +66,9 @@ class Retries:
         if report.nodeid == self._running:
             self._has_subtests = True
 
-    def _attempt(self, item: Any, nextitem: pytest.Item | None, left: int) -> _Attempt:
+    def _attempt(
+        self, item: Any, nextitem: pytest.Item | None, earlier: list[_Attempt]
+    ) -> _Attempt:
         """Run a test as pytest's own protocol does, but for the fixtures it shares with itself."""
         if not getattr(item, "_request", True):
             item._initrequest()
@@ -75,8 +81,7 @@ class Retries:
         stopping = session.shouldfail or session.shouldstop
         repeat = (
             result is not None
-            and result["breached"]
-            and left > 0
+            and self._undecided([*filter(None, (one.result for one in earlier)), result])
             and not self._has_subtests
             and not stopping
         )
@@ -89,6 +94,16 @@ class Retries:
             item._request = False
             item.funcargs = None
         return _Attempt(reports, result, repeat)
+
+    def _undecided(self, results: list[GateResult]) -> bool:
+        """Return whether another attempt may change what most of them say.
+
+        A test that is within its gate at once is.
+        """
+        over = sum(result["breached"] for result in results)
+        within = len(results) - over
+        most = majority(1 + self._retries)
+        return over > 0 and over < most and within <= 1 + self._retries - most
 
 
 def _repeatable(item: pytest.Item) -> bool:
@@ -205,17 +220,22 @@ def _tear_down_rest(item: Any, nextitem: pytest.Item | None) -> list[pytest.Test
 def _outcome(attempts: list[_Attempt]) -> _Attempt:
     """Return the attempt that counts, with the number of attempts on its reports.
 
-    Only the last one may be within the gate, or have failed by itself.
+    It is the one in the middle, from the best to the worst; of two, the better one. Only the last
+    may have failed by itself, and counts then.
     """
-    chosen = min(
-        attempts, key=lambda attempt: attempt.result["severity"] if attempt.result else 0.0
-    )
-    if len(attempts) == 1:
+    number = len(attempts)
+    judged = [(attempt, attempt.result) for attempt in attempts if attempt.result is not None]
+    if number == 1 or len(judged) < number:
+        chosen, words = attempts[-1], "this is the last, which failed by itself"
+    else:
+        judged.sort(key=lambda one: (one[1]["breached"], one[1]["severity"]))
+        chosen, result = judged[number - majority(number)]
+        over = sum(one["breached"] for _, one in judged)
+        result["attempts"], result["breaches"] = number, over
+        words = f"over the gate in {over} of them; this is the one in the middle"
+    if number == 1:
         return chosen
-    if chosen.result is not None:
-        chosen.result["attempts"] = len(attempts)
-    which = "the best" if chosen.result is not None else "the last, which failed by itself"
-    words = f"measured {len(attempts)} times; this is {which}"
+    words = f"measured {number} times, {words}"
     for report in chosen.reports:
         report.user_properties.append(("gil_attempts", len(attempts)))
         report.sections.append(("GIL contention", words))

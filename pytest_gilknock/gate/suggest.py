@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median_high
 from typing import NamedTuple
 
 from pytest_gilknock.baseline.model import BaselineEntry
@@ -20,9 +20,9 @@ from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.model.statistics import NOISE_RUNS
 from pytest_gilknock.render.format import printable
 
-RELATIVE_PARTS = (0.1, 0.25, 0.5, 1.0)
+RELATIVE_PARTS = (0.1, 0.25, 0.4, 0.6, 1.0)
 
-MARGIN = 1.5
+MARGIN = 1.25
 """A few runs do not show all of the noise: a gate allows so many times what they show."""
 
 
@@ -32,7 +32,7 @@ class Suggestion(NamedTuple):
     gate: Gate
     noisiest: str | None
     growth: float
-    """How far that test's worst run lies beyond its others, in the metric's unit."""
+    """How far that test's worst run lies beyond the median of its others, in the metric's unit."""
 
 
 def suggest(entries: Mapping[str, Sequence[BaselineEntry]]) -> list[Suggestion]:
@@ -51,7 +51,7 @@ def suggest(entries: Mapping[str, Sequence[BaselineEntry]]) -> list[Suggestion]:
 
 
 class _Growth(NamedTuple):
-    """How far the worst run of a test lies beyond the worst of its others."""
+    """How far the worst run of a test lies beyond the median of its others."""
 
     nodeid: str
     before: float
@@ -82,7 +82,8 @@ def _growths(metric: Metric, entries: Mapping[str, Sequence[BaselineEntry]]) -> 
             sign * value for run in runs if (value := run.metrics[metric.name]) is not None
         )
         if len(values) >= NOISE_RUNS:
-            yield _Growth(nodeid, abs(values[-2]), values[-1] - values[-2])
+            usual = median_high(values[:-1])
+            yield _Growth(nodeid, abs(usual), values[-1] - usual)
 
 
 def _rounded_up(amount: float, metric: Metric) -> float:
@@ -110,7 +111,7 @@ def _reason(suggestion: Suggestion) -> str:
         return "no test is noisy"
     metric = METRICS[suggestion.gate.metric]
     growth = metric.unit.printed(suggestion.growth)
-    return f"{printable(suggestion.noisiest)} was once {growth} beyond its other runs"
+    return f"{printable(suggestion.noisiest)} was once {growth} beyond the median of its other runs"
 
 
 def as_json(suggestions: Sequence[Suggestion], names: Sequence[str]) -> str:

@@ -164,7 +164,7 @@ def needed_table(comparison: Comparison) -> list[Line]:
     head, *rows = text_table(
         [
             Column("metric", [metric.name for metric in metrics], right=False),
-            Column("before", [metric.unit.printed(one.spread.worst) for one, metric in pairs]),
+            Column("before", [metric.unit.printed(one.before) for one, metric in pairs]),
             Column("to fail", [_needed(one, metric) for one, metric in pairs]),
             Column("test", [printable(one.nodeid) for one in gated], right=False),
         ]
@@ -292,10 +292,11 @@ def _allowance(change: Change) -> str:
 
 
 def _spread(change: Change, names: Sequence[str]) -> str:
-    worst = METRICS[change.metric].unit.printed(change.spread.worst)
-    if change.spread.runs == 1:
-        return f"{worst} in {runs(names)}"
-    best = METRICS[change.metric].unit.printed(change.spread.best)
-    text = f"{worst}, the worst of {change.spread.runs} runs from {best} on ({runs(names)})"
-    disturbed = METRICS[change.metric].unit.printed(change.spread.measured)
+    spread, printed = change.spread, METRICS[change.metric].unit.printed
+    usual, best, worst = printed(spread.usual), printed(spread.best), printed(spread.worst)
+    if spread.runs == 1:
+        return f"{usual} in {runs(names)}"
+    which = "worse" if spread.runs == 2 else "median"
+    text = f"{usual}, the {which} of {spread.runs} from {best} to {worst} ({runs(names)})"
+    disturbed = printed(spread.measured)
     return text if disturbed == worst else f"{text}, {disturbed} with what others caused of it"

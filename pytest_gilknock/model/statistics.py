@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, median
 
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
@@ -71,10 +72,34 @@ def outlier_distance(values: Sequence[float], attempts: int = 1) -> float:
 
     A value is one if its modified z-score is above 3.5: B. Iglewicz and D. C. Hoaglin, "How to
     detect and handle outliers" (1993); NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.17.
-    Where the smallest of several attempts is to be judged, the score is that which all of them
-    exceed by chance as seldom as one exceeds 3.5.
+    Where most of several attempts decide, the score is that which most of them exceed by chance as
+    seldom as one exceeds 3.5.
     """
+    return _score(attempts) * sigma(values)
+
+
+def majority(attempts: int) -> int:
+    """Return how many are most of so many attempts."""
+    return attempts // 2 + 1
+
+
+@lru_cache
+def _score(attempts: int) -> float:
     normal = NormalDist()
     chance = 1.0 - normal.cdf(OUTLIER_SCORE)
-    score = normal.inv_cdf(1.0 - chance ** (1.0 / attempts))
-    return score * sigma(values)
+    low, high = 0.0, OUTLIER_SCORE
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        if _most_exceed(1.0 - normal.cdf(middle), attempts) > chance:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _most_exceed(share: float, attempts: int) -> float:
+    """Return how likely it is that most of the attempts do what each does with this chance."""
+    return sum(
+        math.comb(attempts, number) * share**number * (1.0 - share) ** (attempts - number)
+        for number in range(majority(attempts), attempts + 1)
+    )

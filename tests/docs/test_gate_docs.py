@@ -183,4 +183,4 @@ def test_its_workflows_pass_a_harmless_change_and_fail_a_regression(
         assert failed.get("file") == "test_service.py"
     properties = {one.get("name"): one.get("value") for one in failed.iter("property")}
     assert {"gil_baseline_wait_s", "gil_change_wait_s"} <= properties.keys()
-    assert properties["gil_attempts"] == "3"
+    assert properties["gil_attempts"] in {"2", "3"}

@@ -60,7 +60,7 @@ def test_saved_runs_of_a_name_make_a_spread(project: pytest.Pytester) -> None:
     folder.joinpath("0002_main.json").write_text("damaged")
     result = run(project, "--gil-compare=main", GATE)
     result.stdout.fnmatch_lines(["Warning: not compared with *0002_main.json: not JSON, or cut*"])
-    result.stdout.fnmatch_lines(["  before      0.000, the worst of 2 runs from 0.000 on (0001_*"])
+    result.stdout.fnmatch_lines(["  before      0.000, the worse of 2 from 0.000 to 0.000 (0001_*"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 

@@ -28,6 +28,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_rounds_are_run_and_their_verdicts_counted(tmp_path: Path) -> None:
     cells = ["--projects", "native", "--hogs", "0", "--changes", "none", "large"]
     results = ["--results", str(tmp_path / "rounds")]
+    results += ["--saved-runs", "2"]
     done = run("--rounds=1", "--verbose", *cells, *results)
     table = done.stdout.splitlines()[-2:]
     none, large = [row.split() for row in table]

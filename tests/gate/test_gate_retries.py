@@ -41,7 +41,7 @@ def work(busy_runs):
 
 
 def retried(
-    pytester: pytest.Pytester, test: str, *arguments: str, retries: int = 3, **others: object
+    pytester: pytest.Pytester, test: str, *arguments: str, retries: int = 2, **others: object
 ) -> pytest.RunResult:
     pytester.makepyfile(test_a=SETUP + test, test_b="def test_after(): pass\n")
     write(pytester.path / "base.json", test_one=FREE, **{"TestIt::test_one": FREE})
@@ -54,11 +54,11 @@ def log(pytester: pytest.Pytester) -> str:
     return Path(pytester.path, "log.txt").read_text()
 
 
-FLAKY = "def test_one(shared, own):\n    work(busy_runs=2)\n"
+FLAKY = "def test_one(shared, own):\n    work(busy_runs=1)\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["-n1"]])
-def test_a_test_over_its_gate_is_run_again_with_fresh_fixtures_until_it_is_within(
+def test_a_test_over_its_gate_is_run_again_with_fresh_fixtures_until_most_are_within(
     pytester: pytest.Pytester, arguments: list[str]
 ) -> None:
     if arguments:
@@ -68,7 +68,7 @@ def test_a_test_over_its_gate_is_run_again_with_fresh_fixtures_until_it_is_withi
     result.stdout.fnmatch_lines(
         [
             "1 test of this run compared with base.json: 1 steady",
-            "test_a.py::test_one was measured 3 times, at its best within the gate",
+            "test_a.py::test_one was measured 3 times, and was over the gate in 1 of them",
         ]
     )
     cycle = "own run disowned"
@@ -79,7 +79,7 @@ def test_a_test_over_its_gate_is_run_again_with_fresh_fixtures_until_it_is_withi
     assert junit.count('name="gil_change_contention"') == 1
 
 
-def test_a_test_that_stays_over_its_gate_fails_with_its_best_attempt(
+def test_a_test_that_is_over_its_gate_more_often_than_not_fails_with_the_attempt_in_the_middle(
     pytester: pytest.Pytester,
 ) -> None:
     test = (
@@ -93,16 +93,16 @@ def test_a_test_that_stays_over_its_gate_fails_with_its_best_attempt(
         "    LOG.append('run')\n"
         "    attempt = LOG.count('run')\n"
         "    threading.Thread(target=end.wait, name=f'attempt {attempt}').start()\n"
-        "    busy([0.9, 0.7, 0.8][attempt - 1])\n"
+        "    busy([0.9, 0.0, 0.7, 0.0, 0.8][attempt - 1])\n"
     )
-    result = retried(pytester, test, "--gil-json=out.json", retries=2)
+    result = retried(pytester, test, "--gil-json=out.json", retries=4)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
             "GIL contention regression: contention 0.700, was 0.000 *",
-            "*measured 3 times; this is the best*",
+            "*measured 5 times, over the gate in 3 of them; this is the one in the middle*",
             "!  contention   0.000  0.700 *",
-            "test_a.py::test_one was measured 3 times, at its best still over the gate",
+            "test_a.py::test_one was measured 5 times, and was over the gate in 3 of them",
         ]
     )
     (reading,) = [
@@ -111,7 +111,36 @@ def test_a_test_that_stays_over_its_gate_fails_with_its_best_attempt(
         if test["nodeid"] == "test_a.py::test_one"
     ]
     names = {thread["name"] for thread in reading["threads"] if thread["name"]}
-    assert {name for name in names if name.startswith("attempt")} == {"attempt 2"}
+    assert {name for name in names if name.startswith("attempt")} == {"attempt 3"}
+
+
+@pytest.mark.parametrize(
+    ("attempts", "retries", "runs", "red"),
+    [
+        ("w", 4, 1, False),  # within at once
+        ("oo", 2, 2, True),
+        ("owo", 2, 3, True),  # a single quick one acquits nobody
+        ("oww", 2, 3, False),
+        ("oo", 1, 2, True),
+        ("ow", 1, 2, False),
+        ("ooo", 3, 3, True),
+        ("owoo", 3, 4, True),
+        ("oww", 3, 3, False),
+        ("oowwo", 4, 5, True),
+        ("owww", 4, 4, False),
+    ],
+)
+def test_the_majority_of_the_attempts_decides_and_no_more_are_made_than_it_takes(
+    pytester: pytest.Pytester, attempts: str, retries: int, runs: int, red: bool
+) -> None:
+    test = (
+        "def test_one(own):\n"
+        "    LOG.append('run')\n"
+        f"    busy('{attempts}'[LOG.count('run') - 1] == 'o')\n"
+    )
+    result = retried(pytester, test, retries=retries)
+    result.assert_outcomes(passed=1 if red else 2, failed=int(red))
+    assert log(pytester).count("run") == runs
 
 
 def test_without_the_option_nothing_is_run_again(pytester: pytest.Pytester) -> None:
@@ -137,7 +166,7 @@ def test_a_failure_of_a_repetition_stands(pytester: pytest.Pytester) -> None:
     result = retried(pytester, test)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ["E *AssertionError*", "*measured 2 times; this is the last, which failed by itself"]
+        ["E *AssertionError*", "*measured 2 times, this is the last, which failed by itself"]
     )
     assert log(pytester).count("run") == 2
 
@@ -173,7 +202,7 @@ def test_a_method_gets_an_instance_of_its_own_each_time(pytester: pytest.Pyteste
         "        work(busy_runs=1)\n"
     )
     retried(pytester, test).assert_outcomes(passed=2)
-    assert log(pytester) == "own run disowned own run disowned"
+    assert log(pytester) == " ".join(["own run disowned"] * 3)
 
 
 def test_a_testcase_of_unittest_is_set_up_each_time(pytester: pytest.Pytester) -> None:
@@ -185,7 +214,7 @@ def test_a_testcase_of_unittest_is_set_up_each_time(pytester: pytest.Pytester) -
         "    def test_one(self): work(busy_runs=1)\n"
     )
     retried(pytester, test).assert_outcomes(passed=2)
-    assert log(pytester) == "up run down up run down"
+    assert log(pytester) == "up run down up run down up run down"
 
 
 def test_a_testcase_of_unittest_that_fails_by_itself_is_not_run_again(

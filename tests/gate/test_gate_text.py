@@ -180,7 +180,8 @@ def test_markdown_of_many_rows_stays_short() -> None:
     ("waits", "warned"),
     [
         ([0.20, 0.21, 0.22], False),
-        ([0.20, 0.21, 0.40], True),  # the worst is nearly twice the usual
+        ([0.20, 0.21, 0.40], False),  # twice the usual is worse than the worst
+        ([0.20, 0.21, 0.45], True),
         ([0.20, 0.30, 0.40], True),  # 3.5 times sigma is more than it
         ([0.01, 0.02, 0.03], False),  # the gate's own 50 ms allow as much
         ([0.20, 0.40], False),
@@ -264,7 +265,7 @@ def test_the_text_of_a_failing_test_needs_no_manual() -> None:
     assert text.splitlines() == [
         "GIL contention regression: wait 2.00 s, was 250 ms (+1.75 s, +700%)",
         "  allowed     +62.5 ms, set by --gil-compare-fail=wait:20ms&25%",
-        "  before      250 ms, the worst of 2 runs from 1.00 ms on"
+        "  before      250 ms, the worse of 2 from 1.00 ms to 250 ms"
         " (0001_main.json, 0002_main.json)",
         "  contention  0.333 (the GIL was held 1.00 s of 3.00 s)",
         "  wait        123 ms over all threads; longest single wait 5.00 ms",

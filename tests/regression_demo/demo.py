@@ -33,9 +33,9 @@ sys.path.insert(1, str(HERE.parent))
 
 from support import machine  # noqa: E402
 
-SAVED_RUNS = 3
-GATES = ("wait:50ms&25%", "contention:0.25")
-RETRIES = 2
+SAVED_RUNS = 8
+GATES = ("wait:50ms&40%", "contention:0.1")
+RETRIES = 4
 ROUNDS_OF_A_BASELINE = 10
 
 SIZES = ("none", "small", "large")
@@ -166,9 +166,9 @@ def apply(project: Project, folder: Path, change: Change | None) -> None:
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)
 
 
-def save_baseline(folder: Path, name: str) -> None:
+def save_baseline(folder: Path, name: str, runs: int) -> None:
     """Save a few runs, whose spread the gate judges by."""
-    for _ in range(SAVED_RUNS):
+    for _ in range(runs):
         saved = run_tests(folder, f"--gil-save={name}")
         if saved.returncode != 0:
             raise SystemExit(f"the baseline could not be saved:\n{saved.stdout}")
@@ -238,7 +238,7 @@ def run_cell(cell: Cell, options: argparse.Namespace, results: Results, end: flo
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             write_project(cell.project, folder)
-            save_baseline(folder, "main")
+            save_baseline(folder, "main", options.saved_runs)
             apply(cell.project, folder, cell.project.change(cell.size))
             with machine.hogs(cell.hogs):
                 for _ in range(min(missing, ROUNDS_OF_A_BASELINE)):
@@ -276,6 +276,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--retries", type=int, default=RETRIES, help="--gil-compare-retries (default: %(default)s)"
     )
+    parser.add_argument(
+        "--saved-runs",
+        type=int,
+        default=SAVED_RUNS,
+        help="runs of which a baseline is made (default: %(default)s)",
+    )
     parser.add_argument("--results", type=Path, metavar="FILE", help="write the rounds down here")
     parser.add_argument("-v", "--verbose", action="store_true", help="print the wrong runs' output")
     return parser.parse_args()
@@ -283,7 +289,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_arguments()
-    conditions = f"{' '.join(options.gate)}; baseline {SAVED_RUNS} runs; retries {options.retries}"
+    conditions = f"{' '.join(options.gate)}; baseline {options.saved_runs} runs;"
+    conditions += f" retries {options.retries}"
     results = Results(options.results, conditions)
     print(
         f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}"

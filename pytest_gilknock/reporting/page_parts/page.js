@@ -191,7 +191,7 @@ const CHANGE_COLUMNS = [
   { head: "test", unit: "text", explains: "the test's id" },
   { head: "verdict", unit: "text", explains: "what the change counts as" },
   { head: "metric", unit: "text", explains: "what is compared" },
-  { head: "before", unit: "printed", explains: "the worst of the saved runs, or the best where it is better now" },
+  { head: "before", unit: "printed", explains: "the median of the saved runs" },
   { head: "after", unit: "printed", explains: "this run" },
   { head: "change", unit: "printed", explains: "after less before" },
   { head: "relative", unit: "printed", explains: "the change as a share of what it was" },
