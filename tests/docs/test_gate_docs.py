@@ -23,6 +23,9 @@ PROJECT = next(project for project in demo.PROJECTS if project.name == "native")
 REGRESSION = demo.Change("waiting.usleep(4000)", "ctypes.PyDLL(None).usleep(60_000)")
 
 
+SAVES = "for run in 1 2 3 4 5 6 7 8; do"
+
+
 def test_its_gates_are_gates() -> None:
     written = re.findall(r"--(?:gil-compare-)?fail[= ]'([^']*)'", PAGE)
     assert len(written) > 5
@@ -123,10 +126,14 @@ class Repository:
             "WORKSPACE": home,
             "PATH": f"{self.upstream.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "TMPDIR": str(self.temp),
+            # Other plugins of this environment only take time.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_ADDOPTS": "-p pytest_gilknock.plugin",
         }
-        for job in jobs:
+        for *shell, script in jobs:
             done = subprocess.run(
-                job,
+                # A regression so large needs no eight saved runs: two make a spread as well.
+                [*shell, script.replace(SAVES, "for run in 1 2; do")],
                 cwd=self.path,
                 env={**os.environ, **variables},
                 stdout=subprocess.PIPE,
@@ -153,6 +160,7 @@ def test_its_workflows_pass_a_harmless_change_and_fail_a_regression(
 ) -> None:
     jobs = ci()
     assert len(jobs) == (2 if ci is github else 1)
+    assert sum(script.count(SAVES) for *_, script in jobs) == 1
     repository.commit(None)
     green = repository.run(jobs)
     assert green.returncode == 0, green.stdout
@@ -183,4 +191,4 @@ def test_its_workflows_pass_a_harmless_change_and_fail_a_regression(
         assert failed.get("file") == "test_service.py"
     properties = {one.get("name"): one.get("value") for one in failed.iter("property")}
     assert {"gil_baseline_wait_s", "gil_change_wait_s"} <= properties.keys()
-    assert properties["gil_attempts"] in {"2", "3"}
+    assert properties["gil_attempts"] in {"3", "4", "5"}
