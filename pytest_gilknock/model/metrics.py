@@ -31,6 +31,10 @@ class Conditions(Protocol):
     def ready(self) -> float:
         """Processor time (s) that the process used or lost to others."""
 
+    @property
+    def threads(self) -> int:
+        """How many threads took the GIL."""
+
 
 Delay = Callable[[float, Conditions, float], float]
 """``(value, conditions, share)``: how much of the value is due to others, in the metric's unit.
@@ -42,8 +46,12 @@ def _no_delay(value: float, conditions: Conditions, share: float) -> float:
 
 
 def _delay_in_wait(value: float, conditions: Conditions, share: float) -> float:
-    """What every thread does takes longer, and so do the waits for it."""
-    return value * share
+    """What every thread does takes longer, and so do the waits for it.
+
+    No thread waits longer for it than the processor time that was lost, also where most of the
+    window is slept through with the GIL held.
+    """
+    return min(value * share, conditions.ready * share * max(conditions.threads, 1))
 
 
 def _delay_at_once(value: float, conditions: Conditions, share: float) -> float:

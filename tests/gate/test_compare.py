@@ -274,6 +274,8 @@ def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
         ("wait", 0.30, 1.0, 0.38, "inconclusive"),
         ("wait", 3.00, 1.0, 2.00, "over the gate"),  # a sixth of it is 0.5 s
         ("wait", 3.00, 1.0, 9.00, "inconclusive"),
+        # Held in its sleep: each of 4 threads was held up for the 50 ms lost, and not for 5 s.
+        ("wait", 5.00, 0.0, 0.05, "over the gate"),
         ("max_wait", 0.30, 1.0, 0.07, "over the gate"),
         ("max_wait", 0.30, 1.0, 0.09, "inconclusive"),
         # Held for 0.3 s of 1 s, without the others for 0.16 of 0.86.
