@@ -72,6 +72,11 @@ def copy_of_tree(session: nox.Session) -> str:
     return str(copy)
 
 
+def from_root(argument: str) -> str:
+    """A path of this tree as the tests' own folder needs it; anything else as it is."""
+    return str(ROOT / argument) if (ROOT / argument.partition("::")[0]).exists() else argument
+
+
 def run_tests(
     session: nox.Session,
     *arguments: object,
@@ -93,7 +98,7 @@ def run_tests(
 def tests(session: nox.Session) -> None:
     """All tests, or those named after --."""
     session.install(f"{copy_of_tree(session)}[test]")
-    run_tests(session, *(session.posargs or [str(ROOT / "tests")]))
+    run_tests(session, *(map(from_root, session.posargs) if session.posargs else [ROOT / "tests"]))
 
 
 @nox.session
