@@ -161,7 +161,7 @@ from pytest_gilknock import assert_releases_gil, measure
 
 def test_block():
     with assert_releases_gil():
-        ctypes.PyDLL(None).usleep(30_000)
+        ctypes.PyDLL(None).usleep(200_000)
 
 def test_share():
     with assert_releases_gil("much"):
