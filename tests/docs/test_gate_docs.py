@@ -19,8 +19,8 @@ from pytest_gilknock.gate.expression import parse_gate
 PAGE = Path(__file__).parents[2].joinpath("docs", "ci.md").read_text(encoding="utf-8")
 PROJECT = next(project for project in demo.PROJECTS if project.name == "native")
 
-# So long a hold is over the gate on a machine that has many other things to do, too.
-REGRESSION = demo.Change("waiting.usleep(4000)", "ctypes.PyDLL(None).usleep(60_000)")
+# So much work is over the gate on a machine that has many other things to do, too.
+REGRESSION = demo.Change("waiting.usleep(4000)", "sum(range(1_000_000))")
 
 
 SAVES = "for run in 1 2 3 4 5 6 7 8; do"
