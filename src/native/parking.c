@@ -13,6 +13,9 @@
  * A lock may be snatched from a thread that was just woken for it, which waits again then: the same
  * attempt, so the same wait, from the first sleep to the last, with what lies between.
  *
+ * A thread that enters the critical section of an object twice parks on a mutex that it has itself, and as
+ * it is detached to sleep, lets that go and wakes itself: it has waited for nobody, which is no wait.
+ *
  * Which waits a place is charged for is drawn by their length: one of `mean` and more always, with its
  * length; a shorter one with a chance of its length / mean, and then with `mean`. In the mean that is its
  * length, and reading a stack takes but a small part of the time waited. The thread that wakes another one
@@ -160,6 +163,7 @@ static FAST_THREAD_LOCAL struct {
     bool learns_yield;
     uint64_t random;
     uint64_t native_id;
+    uintptr_t posted;   /* the semaphore that it posted since its latest sleep, the last of them */
     uint64_t looked_at; /* when it looked last for threads that it had stopped; ticks */
     uint32_t place;     /* what it saw */
 } self;
@@ -674,7 +678,9 @@ static struct slot *before_wait(const struct parking_call *call) {
         return NULL;
     }
     struct parking_purpose purpose = classify(call);
-    if (purpose.kind >= PARKING_KINDS) {
+    bool wakes_itself = purpose.is_parked && self.posted == call->semaphore;
+    self.posted = 0;
+    if (purpose.kind >= PARKING_KINDS || wakes_itself) {
         return NULL;
     }
     struct slot *slot = self.slot != NULL ? self.slot : enroll();
@@ -717,6 +723,7 @@ static int clockwait_hook(sem_t *semaphore, clockid_t clock, const struct timesp
 }
 
 static int post_hook(sem_t *semaphore) {
+    self.posted = (uintptr_t)semaphore;
     if (LOAD(lot.look) != NULL && LOAD(lot.classify) != NULL) {
         struct slot *slot = waiter_of((uintptr_t)semaphore);
         if (slot != NULL) {

@@ -330,6 +330,19 @@ def test_six_threads_on_a_dict_a_list_and_a_set_name_their_types() -> None:
     assert m.waits("unproven")[1] <= 0.05 * waited
 
 
+@measured_only
+@without_gil
+def test_a_thread_that_nobody_keeps_waits_for_no_object() -> None:
+    """It enters the critical section of a file twice: the second time, the interpreter has it wake
+    itself.
+    """
+    with Measured() as m:
+        for _ in range(20):
+            with open(__file__, "rb") as file:
+                file.read()
+    assert m.thread(threading.current_thread().name)["objects"] == (0, 0.0, 0.0)
+
+
 class Runner:
     """A thread that runs on and notes for how long it did not: its gaps."""
 

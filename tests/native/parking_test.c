@@ -150,6 +150,28 @@ static void test_waits_count_by_kind_and_sleep_does_not(void) {
     parking_close(&window);
 }
 
+/* The semaphore is posted by the thread itself, again and again; or it is any other one. */
+static void test_who_wakes_itself_has_not_waited(void) {
+    struct parking_window window = open_window(true);
+    sem_t semaphores[2];
+    purpose = (struct parking_purpose){.kind = PARKING_OBJECT, .is_parked = true};
+    for (int i = 0; i < 2; i++) {
+        CHECK(sem_init(&semaphores[i], 0, 0) == 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        CHECK(target_post(&semaphores[0]) == 0 && target_wait(&semaphores[0]) == 0);
+    }
+    CHECK(read_window(&window).kinds[PARKING_OBJECT].count == 0);
+    CHECK(sem_post(&semaphores[0]) == 0 && target_post(&semaphores[1]) == 0);
+    CHECK(target_wait(&semaphores[0]) == 0);
+    CHECK(read_window(&window).kinds[PARKING_OBJECT].count == 1);
+    purpose.is_parked = false; /* as a lock that others may have had meanwhile */
+    CHECK(target_post(&semaphores[0]) == 0 && target_wait(&semaphores[0]) == 0);
+    CHECK(read_window(&window).kinds[PARKING_OBJECT].count == 2);
+    purpose.kind = PARKING_SLEEP;
+    parking_close(&window);
+}
+
 static void test_errno_is_that_of_the_wait(void) {
     struct parking_window window = open_window(true);
     errno = 77;
@@ -596,6 +618,7 @@ int main(void) {
     parking_count_spins((const void *)target_wait, target_yield);
     parking_start(classify);
     test_waits_count_by_kind_and_sleep_does_not();
+    test_who_wakes_itself_has_not_waited();
     test_errno_is_that_of_the_wait();
     test_a_window_has_what_lies_in_it_of_a_wait_that_goes_on();
     test_the_sleeps_of_one_attempt_are_one_wait();
