@@ -468,10 +468,17 @@ static struct part *part_of(struct slot *slot, int window, uint64_t generation) 
     return &slot->parts[window];
 }
 
+/* Whether the latest sleep was not the last one of its attempt, as far as its end tells: a thread that finds
+ * what it wants just as its sleep times out does not sleep again. */
+static bool may_go_on(const struct wait *wait, uint64_t now) {
+    double since = (double)clock_elapsed(wait->since, now);
+    return wait->timed_out != 0 && since <= PARKING_GAP_NS * lot.ticks_per_ns;
+}
+
 static void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64_t now) {
     struct wait *wait = &slot->wait;
     bool again = purpose->identity != 0 && purpose->identity == wait->identity &&
-                 wait->kind == purpose->kind && (!purpose->after_timeout || wait->timed_out != 0);
+                 wait->kind == purpose->kind && (!purpose->after_timeout || may_go_on(wait, now));
     begin_writing(slot);
     if (!again) {
         uint64_t before = (uint64_t)((double)purpose->began_ago_ns * lot.ticks_per_ns);

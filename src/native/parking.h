@@ -49,8 +49,11 @@ struct parking_purpose {
         identity; /* the same for all waits of one attempt to get a lock; 0: there is but one */
     uint64_t began_ago_ns; /* how long the attempt has been going on already */
     bool is_parked;        /* the semaphore is this wait's own, and nobody else's */
-    bool after_timeout;    /* the same attempt only if the wait before has timed out */
+    bool after_timeout;    /* the same attempt only if the wait before has timed out, just now */
 };
+
+/* For how long at most a thread that sleeps again after a timeout is awake between. */
+#define PARKING_GAP_NS 5000000
 
 /* Tells what the calling thread is about to wait for. It may be anywhere in the interpreter: nothing
  * is allocated, no lock is taken, no object is touched whose life is not sure. */
