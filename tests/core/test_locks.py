@@ -540,9 +540,10 @@ def test_an_attempt_that_ends_without_sleep_counts_its_spins() -> None:
 
 @measured_only
 def test_each_thread_has_its_own_waits_and_windows_in_many_threads_do_not_disturb() -> None:
-    lock = threading.Lock()
+    lock, all_here = threading.Lock(), threading.Barrier(5)
 
     def work() -> None:
+        all_here.wait(60)
         for _ in range(20):
             with Measured() as m, lock:
                 time.sleep(1e-3)
