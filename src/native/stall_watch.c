@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#endif
 
 #include "native/clock.h"
 #include "native/knocker.h"
@@ -20,6 +25,10 @@
 
 /* For how long, in ms, the report waits for somebody to read it. */
 #define WRITE_MS 500
+
+/* How often a copy of the process is made that reads the stacks, and for how long each is waited for. */
+#define COPIES 3
+#define COPY_MS 5000
 
 static struct {
     struct stall_watch_options options;
@@ -102,22 +111,69 @@ static bool write_all(int descriptor, const char *text, size_t size) {
     return true;
 }
 
-/* Have the stacks written to the scratch file. Returns whether they were: without the handler that
- * was there at the start, the signal would end the process. */
+/* Call the handler as if the signal had come, in a copy of the process: there no thread moves on while
+ * its frames are read, and one that is caught in the middle of a change crashes the copy only. The copy
+ * is made by the bare system call, so it runs no fork handlers, sends no SIGCHLD and is found by no
+ * waitpid() of the program. Returns whether the handler got through; without a copy it did not. */
+#ifdef __linux__
+static _Noreturn void run_in_copy(void) {
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) {
+        signal(fatal[i], SIG_DFL);
+    }
+    prctl(PR_SET_DUMPABLE, 0);
+    watch.handler(watch.options.signal);
+    _exit(0);
+}
+
+static bool wait_for_copy(pid_t copy) {
+    int status;
+    for (int left = COPY_MS; left > 0; left--) {
+        pid_t ended = waitpid(copy, &status, __WALL | WNOHANG);
+        if (ended == copy) {
+            return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+        }
+        if (ended < 0 && errno != EINTR) {
+            return false;
+        }
+        poll(NULL, 0, 1);
+    }
+    kill(copy, SIGKILL);
+    waitpid(copy, &status, __WALL);
+    return false;
+}
+
+static bool run_handler(void) {
+    pid_t copy = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+    if (copy == 0) {
+        run_in_copy();
+    }
+    return copy > 0 && wait_for_copy(copy);
+}
+#else
+static bool run_handler(void) {
+    watch.handler(watch.options.signal);
+    return true;
+}
+#endif
+
+/* Have the stacks written to the scratch file. Returns whether there may be any; the file says where some
+ * are missing. */
 static bool write_stacks(void) {
-    int number = watch.options.signal;
-    if (number == 0 || handler_of(number) != watch.handler ||
-        lseek(watch.options.scratch, 0, SEEK_SET) != 0 ||
-        ftruncate(watch.options.scratch, 0) != 0) {
+    static const char missing[] = "(the rest of the stacks cannot be read)\n";
+    int number = watch.options.signal, scratch = watch.options.scratch;
+    if (number == 0 || handler_of(number) != watch.handler) {
         return false;
     }
-    sigset_t only, before;
-    sigemptyset(&only);
-    sigaddset(&only, number);
-    pthread_sigmask(SIG_UNBLOCK, &only, &before);
-    bool sent = pthread_kill(pthread_self(), number) == 0; /* handled before this returns */
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return sent;
+    for (int tries = COPIES; tries > 0; tries--) {
+        if (lseek(scratch, 0, SEEK_SET) != 0 || ftruncate(scratch, 0) != 0) {
+            return false;
+        }
+        if (run_handler()) {
+            return true;
+        }
+    }
+    return write(scratch, missing, sizeof missing - 1) > 0;
 }
 
 /* Copy the scratch file to the report, and return its beginning, which the caller owns; NULL without

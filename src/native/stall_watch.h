@@ -3,7 +3,8 @@
  * A thread of its own looks now and then at the moment at which the knock under way asked. Once that
  * is longer ago than the timeout, it writes whose GIL it is and the stacks of all threads, once for
  * each stall, and notes it. It needs no GIL for that: the stacks are written by the handler of a
- * signal that it sends to itself, faulthandler's.
+ * signal, faulthandler's, which it calls in a copy of the process (on Linux). In the process itself
+ * a thread that runs on while its frames are read could make the handler crash.
  */
 #ifndef GILKNOCK_STALL_WATCH_H
 #define GILKNOCK_STALL_WATCH_H

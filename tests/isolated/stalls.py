@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import scripting
-from loads import hold
+from loads import hold, in_threads
 from pytest_runs import PLUGIN, STUCK, Run, pytest
 from scripting import METHOD, case, checked, measured, not_here, one_of_many, opened
 
@@ -133,6 +136,37 @@ def stalled_window(method: str) -> None:
         assert raw["knocks_waited"] >= 1, raw
         assert raw["max_wait"] > 0.2 * raw["wall"], raw
         assert raw["held"] is None or raw["held"] > 0.9 * raw["wall"], raw
+
+
+@case(usual=3, nightly=300)
+def stacks_are_read_of_threads_that_run_on(count: int) -> None:
+    """Here a wait of a millisecond is a stall, and the frames that are read change meanwhile."""
+    if METHOD == "disabled":
+        not_here("there is no GIL to wait for")
+
+    def run() -> None:
+        while time.monotonic() < until:
+            list(nested(40))
+            exec("def function(x): return x\nfunction(1)")
+
+    def nested(depth: int) -> Iterator[int]:
+        if depth:
+            yield from nested(depth - 1)
+        yield depth
+
+    scratch, unread = os.memfd_create("stacks"), os.open(os.devnull, os.O_WRONLY)
+    number = _core.free_signal()
+    faulthandler.register(number, file=scratch, all_threads=True, chain=False)
+    _core.set_knock_interval(1e-3)
+    sys.setswitchinterval(0.02)
+    until = time.monotonic() + count
+    window = opened()
+    _core.watch_stalls(1e-3, unread, scratch, number)
+    in_threads(3, run)
+    _core.unwatch_stalls()
+    window.end()
+    stalls, _ = _core.take_stalls()
+    assert any("in nested" in stacks for *_, stacks in stalls), stalls
 
 
 @case(usual=5, nightly=200)

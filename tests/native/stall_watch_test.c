@@ -5,6 +5,7 @@
 
 #include "native/stall_watch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +25,7 @@
 
 static uint64_t asked;                   /* atomic: the knock under way */
 static int report = -1, scratch, number; /* descriptors of files, and the signal */
+static int crashes;                      /* descriptor of a file */
 static struct stall stalls[STALLS];
 static size_t omitted;
 static uint64_t timeout; /* ticks */
@@ -210,6 +212,41 @@ static void test_without_the_handler_no_signal_is_sent(void) {
     }
 }
 
+/* What the copies of the process do is seen in the file only, which they share. */
+static void crash(int unused) {
+    write_stacks(unused);
+    raise(SIGSEGV);
+}
+
+static void crash_once(int unused) {
+    static char mark[] = "crashed";
+    char there[sizeof mark];
+    write_stacks(unused);
+    if (pread(crashes, there, sizeof mark, 0) == 0) {
+        CHECK(pwrite(crashes, mark, sizeof mark, 0) == (ssize_t)sizeof mark);
+        raise(SIGSEGV);
+    }
+}
+
+static void test_a_handler_that_crashes_costs_the_rest_of_the_stacks_at_most(void) {
+    crashes = temporary_file();
+    void (*const handlers[])(int) = {crash_once, crash};
+    for (int always = 0; always <= 1; always++) {
+        CHECK(signal(number, handlers[always]) != SIG_ERR);
+        start(find_holder, number);
+        knock_asks(clock_ticks());
+        await_report(STACKS);
+        stall_watch_stop();
+        CHECK((strstr(reported(), "(the rest of the stacks cannot be read)\n") != NULL) == always);
+        CHECK(take() == 1 && stalls[0].stacks != NULL);
+        free_stacks(1);
+    }
+    CHECK(waitpid(-1, NULL, WNOHANG) == -1 &&
+          errno == ECHILD); /* no copy is a child of the program's */
+    CHECK(signal(number, write_stacks) != SIG_ERR);
+    close(crashes);
+}
+
 static void test_it_pauses_around_a_fork_and_the_child_is_not_watched(void) {
     start(find_holder, number);
     stall_watch_pause();
@@ -280,6 +317,7 @@ int main(void) {
     test_what_has_no_room_is_counted();
     test_a_label_is_cut_off();
     test_without_the_handler_no_signal_is_sent();
+    test_a_handler_that_crashes_costs_the_rest_of_the_stacks_at_most();
     test_it_pauses_around_a_fork_and_the_child_is_not_watched();
     test_a_report_that_nobody_reads_keeps_nobody();
     return 0;
