@@ -1,7 +1,7 @@
 """The plugin object that has stalls watched: the GIL not to be had for a second, say.
 
-The stacks are written by faulthandler, which needs no GIL for it: by the handler of a signal that is
-kept for that, which the watching thread calls in a copy of the process. pytest's own use of
+The stacks are written by faulthandler, which needs no GIL for it: by the handler of a signal that
+is kept for that, which the watching thread calls in a copy of the process. pytest's own use of
 faulthandler (its watchdog, and the handlers of fatal signals) is left alone.
 """
 
