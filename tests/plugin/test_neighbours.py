@@ -165,7 +165,7 @@ def test_a_test_that_others_run_in_their_own_way_is_left_to_them(
     pytester.path.joinpath("runs").unlink()
     pytester.makepyfile(test_a=RETRIED.format(mark=mark))
     options = ["--gil-compare=base.json", "--gil-compare-fail=contention:0.1"]
-    result = run(pytester, *options, "--gil-compare-retries=2", *args, company=company)
+    result = run(pytester, *options, "--gil-compare-retries=4", *args, company=company)
     assert result.parseoutcomes()["failed"] == 1
     assert len(pytester.path.joinpath("runs").read_text()) == runs
     said = [line for line in result.outlines if "--gil-compare-retries has no effect" in line]
