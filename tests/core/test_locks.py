@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from support.locks import REASON, measured_only
 
 from core.loads import hold, in_threads, spin
 from pytest_gilknock._core import Window
@@ -28,15 +29,6 @@ GIL_IS_ON = getattr(sys, "_is_gil_enabled", lambda: True)()
 KINDS = ("objects", "stop_the_world", "interpreter", "program", "unproven")
 
 
-def _reason() -> str | None:
-    window = Window(locks=True)
-    window.begin()
-    locks = window.end()["locks"]
-    return locks if isinstance(locks, str) else None
-
-
-REASON = _reason()
-measured_only = pytest.mark.skipif(REASON is not None, reason=f"locks not measured: {REASON}")
 without_gil = pytest.mark.skipif(
     not FREE_THREADED or GIL_IS_ON,
     reason="objects have locks, and are run without a GIL, there only",

@@ -9,21 +9,11 @@ import sys
 import pytest
 from support import inner, scripted
 from support.inner import section
+from support.locks import REASON, measured_only
 
-from pytest_gilknock._core import Window
 from pytest_gilknock.model import reading
 
-
-def why_not_measured() -> str | None:
-    window = Window(locks=True)
-    window.begin()
-    locks = window.end()["locks"]
-    return locks if isinstance(locks, str) else None
-
-
-REASON = why_not_measured()
 WITHOUT_GIL = not getattr(sys, "_is_gil_enabled", lambda: True)()
-measured = pytest.mark.skipif(REASON is not None, reason=f"locks are not measured: {REASON}")
 without_gil = pytest.mark.skipif(
     REASON is not None or not WITHOUT_GIL,
     reason="objects have locks, and the world is stopped for each thread, without a GIL only",
@@ -127,7 +117,7 @@ def test_it():
 """
 
 
-@measured
+@measured_only
 @pytest.mark.parametrize(
     ("marker", "broken"),
     [
