@@ -224,8 +224,10 @@ def _outcome(attempts: list[_Attempt]) -> _Attempt:
     may have failed by itself, and counts then.
     """
     number = len(attempts)
+    if number == 1:
+        return attempts[0]
     judged = [(attempt, attempt.result) for attempt in attempts if attempt.result is not None]
-    if number == 1 or len(judged) < number:
+    if len(judged) < number:
         chosen, words = attempts[-1], "this is the last, which failed by itself"
     else:
         judged.sort(key=lambda one: (one[1]["breached"], one[1]["severity"]))
@@ -233,10 +235,8 @@ def _outcome(attempts: list[_Attempt]) -> _Attempt:
         over = sum(one["breached"] for _, one in judged)
         result["attempts"], result["breaches"] = number, over
         words = f"over the gate in {over} of them; this is the one in the middle"
-    if number == 1:
-        return chosen
     words = f"measured {number} times, {words}"
     for report in chosen.reports:
-        report.user_properties.append(("gil_attempts", len(attempts)))
+        report.user_properties.append(("gil_attempts", number))
         report.sections.append(("GIL contention", words))
     return chosen
