@@ -279,22 +279,18 @@ static void note_longest(struct parking_longest *longest, const struct parking_l
     }
 }
 
-/* Enter into a part what of a wait, up to `now`, lies in a window that opened then. */
-static void enter(struct part *part, const struct wait *wait, uint64_t opened, uint64_t now,
+/* Enter into a part what of a wait lies in its window. */
+static void enter(struct part *part, const struct wait *wait, const struct share *share,
                   uint64_t native_id, const struct drawn *drawn) {
-    struct share share = share_of(wait, opened, now);
-    bool is_new = share.is_new;
-    if (now <= opened) {
-        return;
-    }
-    count_wait(&part->kinds[wait->kind], is_new, share.waited, share.before + share.waited);
+    uint64_t whole = share->before + share->waited;
+    count_wait(&part->kinds[wait->kind], share->is_new, share->waited, whole);
     note_longest(&part->longest[wait->kind],
-                 &(struct parking_longest){share.before + share.waited, wait->began, native_id,
-                                           drawn->place, drawn->let_go_by, drawn->let_go_at});
+                 &(struct parking_longest){whole, wait->began, native_id, drawn->place,
+                                           drawn->let_go_by, drawn->let_go_at});
     if (wait->kind == PARKING_OBJECT) {
         struct parking_sums *sums = sums_of_type(part, wait->type);
         if (sums != NULL) {
-            count_wait(sums, is_new, share.waited, share.before + share.waited);
+            count_wait(sums, share->is_new, share->waited, whole);
         }
     }
 }
@@ -419,22 +415,20 @@ static struct drawn drawn_of(struct slot *slot, uint64_t now) {
     return drawn;
 }
 
-/* Charge places in a window. */
+/* Charge places in a window with its share of a wait, which has lasted so long since it was last added
+ * up. */
 static void charge(int window, uint64_t generation, const struct slot *slot,
-                   const struct drawn *drawn, uint64_t opened, uint64_t now) {
-    const struct wait *wait = &slot->wait;
-    struct share share = share_of(wait, opened, now);
-    uint64_t waited = clock_elapsed(wait->since, now);
-    if (drawn->charge == 0 || share.waited == 0) {
+                   const struct drawn *drawn, const struct share *share, uint64_t waited) {
+    if (drawn->charge == 0 || share->waited == 0) {
         return;
     }
     struct lock_charge row = {
         .place = (uint32_t)drawn->place,
-        .kind = (uint8_t)wait->kind,
+        .kind = (uint8_t)slot->wait.kind,
         .role = LOCK_WAITED,
         .native_id = slot->native_id,
-        .waited = (uint64_t)((double)drawn->charge * (double)share.waited / (double)waited),
-        .longest = share.before + share.waited,
+        .waited = (uint64_t)((double)drawn->charge * (double)share->waited / (double)waited),
+        .longest = share->before + share->waited,
         .waits = 1,
     };
     lock_charges_add(window, generation, &row);
@@ -447,17 +441,13 @@ static void charge(int window, uint64_t generation, const struct slot *slot,
 }
 
 /* Count a wait by its length in a window, in place of what its earlier sleeps came to. */
-static void count_length(struct window *window, const struct wait *wait, uint64_t opened,
-                         uint64_t now) {
-    struct share share = share_of(wait, opened, now);
-    if (now <= opened) {
-        return;
-    }
-    if (!share.is_new) {
-        histogram_take_shared(&window->lengths[wait->kind], share.before);
+static void count_length(struct window *window, const struct wait *wait,
+                         const struct share *share) {
+    if (!share->is_new) {
+        histogram_take_shared(&window->lengths[wait->kind], share->before);
     }
     STORE(window->has_lengths, 1);
-    histogram_add_shared(&window->lengths[wait->kind], share.before + share.waited);
+    histogram_add_shared(&window->lengths[wait->kind], share->before + share->waited);
 }
 
 /* The part of a slot in an open window, without what it has of an older one. */
@@ -512,10 +502,11 @@ static void end_wait(struct slot *slot, uint64_t now, bool timed_out) {
     uint32_t open = LOAD(lot.open);
     for (int i = 0; open != 0; i++, open >>= 1) {
         uint64_t opened, generation = (open & 1) != 0 ? generation_of(i, &opened) : 0;
-        if (generation != 0) {
-            enter(part_of(slot, i, generation), &slot->wait, opened, now, slot->native_id, &drawn);
-            count_length(&windows[i], &slot->wait, opened, now);
-            charge(i, generation, slot, &drawn, opened, now);
+        if (generation != 0 && now > opened) {
+            const struct share share = share_of(&slot->wait, opened, now);
+            enter(part_of(slot, i, generation), &slot->wait, &share, slot->native_id, &drawn);
+            count_length(&windows[i], &slot->wait, &share);
+            charge(i, generation, slot, &drawn, &share, clock_elapsed(slot->wait.since, now));
         }
     }
     STORE(slot->wait.since, now);
@@ -905,9 +896,10 @@ static void copy_part(const struct slot *slot, const struct parking_window *wind
     if (copy->generation != window->generation) {
         *copy = (struct part){.generation = window->generation};
     }
-    if (wait.goes_on != 0) {
-        pending[wait.kind] += share_of(&wait, window->opened, now).waited;
-        enter(copy, &wait, window->opened, now, slot->native_id, &nothing);
+    if (wait.goes_on != 0 && now > window->opened) {
+        const struct share share = share_of(&wait, window->opened, now);
+        pending[wait.kind] += share.waited;
+        enter(copy, &wait, &share, slot->native_id, &nothing);
     }
 }
 
