@@ -138,7 +138,7 @@ def test_windows_count_what_was_asked_for_while_they_were_open():
         assert counts[0] + counts[1] <= counts[2]
         return counts[2] + whole["holds_unseen"]
 
-    assert best_of_three(counted, 6) >= 4  # on a busy machine nobody may ask in time
+    assert best_of_three(counted, 6) >= 5
 
 
 def test_a_sampled_window_is_not_audited():

@@ -405,7 +405,7 @@ def test_run_delay_counts_threads_that_lived_within_the_window():
             thread = threading.Thread(target=spin_and_tell)
             thread.start()
             thread.join()
-    assert sum(truths) <= m.reading.run_delay < 4 * m.reading.wall  # other threads wait, too
+    assert sum(truths) <= m.reading.run_delay < 1.5 * m.reading.wall
 
 
 @with_gil
