@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
@@ -34,9 +35,10 @@ static struct {
     struct stall_watch_options options;
     uint64_t timeout; /* ticks */
     void (*handler)(int);
-    struct knocker *thread; /* owned; a knocker that looks and does not knock */
-    uint64_t suspected;     /* when the knock asked that was overdue at the latest look */
-    uint64_t reported;      /* when the knock asked whose stall was reported last */
+    struct stat report, scratch; /* the files of these descriptors as the watch began */
+    struct knocker *thread;      /* owned; a knocker that looks and does not knock */
+    uint64_t suspected;          /* when the knock asked that was overdue at the latest look */
+    uint64_t reported;           /* when the knock asked whose stall was reported last */
 
     pthread_mutex_t mutex; /* guards what follows */
     char label[STALL_LABEL_SIZE];
@@ -88,6 +90,19 @@ static struct stall *note(uint64_t when_asked) {
 
 /* --- the report; on the watching thread --- */
 
+/* The file of a descriptor; all zero if there is none. */
+static struct stat file_of(int descriptor) {
+    struct stat file;
+    return fstat(descriptor, &file) == 0 ? file : (struct stat){.st_ino = 0};
+}
+
+/* Whether a descriptor still is that of the file. The program may have closed all that it did not know, and
+ * opened files of its own. */
+static bool is_of(int descriptor, const struct stat *file) {
+    const struct stat now = file_of(descriptor);
+    return now.st_ino != 0 && now.st_ino == file->st_ino && now.st_dev == file->st_dev;
+}
+
 /* Whether there is room for PIPE_BUF bytes. Nobody may read the other end of a pipe until this
  * process has ended, which waits for the watching thread. */
 static bool is_writable(int descriptor) {
@@ -95,8 +110,12 @@ static bool is_writable(int descriptor) {
     return poll(&wanted, 1, WRITE_MS) > 0 && (wanted.revents & POLLOUT) != 0;
 }
 
-/* Write as much of the text as somebody takes. Returns whether it was all. */
-static bool write_all(int descriptor, const char *text, size_t size) {
+/* Report as much of the text as somebody takes. Returns whether it was all. */
+static bool write_all(const char *text, size_t size) {
+    int descriptor = watch.options.report;
+    if (!is_of(descriptor, &watch.report)) {
+        return false;
+    }
     while (size > 0) {
         if (!is_writable(descriptor)) {
             return false;
@@ -114,7 +133,7 @@ static bool write_all(int descriptor, const char *text, size_t size) {
 /* Call the handler as if the signal had come, in a copy of the process: there no thread moves on while
  * its frames are read, and one that is caught in the middle of a change crashes the copy only. The copy
  * is made by the bare system call, so it runs no fork handlers, sends no SIGCHLD and is found by no
- * waitpid() of the program. Returns whether the handler got through; without a copy it did not. */
+ * waitpid() of the program but one with __WALL or __WCLONE. Returns whether the handler got through; without a copy it did not. */
 #ifdef __linux__
 static _Noreturn void run_in_copy(void) {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -162,7 +181,7 @@ static bool run_handler(void) {
 static bool write_stacks(void) {
     static const char missing[] = "(the rest of the stacks cannot be read)\n";
     int number = watch.options.signal, scratch = watch.options.scratch;
-    if (number == 0 || handler_of(number) != watch.handler) {
+    if (number == 0 || handler_of(number) != watch.handler || !is_of(scratch, &watch.scratch)) {
         return false;
     }
     for (int tries = COPIES; tries > 0; tries--) {
@@ -185,7 +204,7 @@ static char *pass_stacks_on(size_t *size) {
     *size = 0;
     for (ssize_t count; (count = pread(watch.options.scratch, piece, sizeof piece, at)) > 0;
          at += count) {
-        taken = taken && write_all(watch.options.report, piece, (size_t)count);
+        taken = taken && write_all(piece, (size_t)count);
         size_t room = kept != NULL ? STALL_STACKS_SIZE - *size : 0;
         size_t fits = (size_t)count < room ? (size_t)count : room;
         if (fits > 0) {
@@ -215,7 +234,7 @@ static void report(uint64_t when_asked, uint64_t now) {
                      holder.name, holder.name[0] != '\0' ? ")" : "");
     }
     length += snprintf(line + length, sizeof line - (size_t)length, "\n");
-    write_all(watch.options.report, line, (size_t)length);
+    write_all(line, (size_t)length);
     size_t size = 0;
     char *stacks = write_stacks() ? pass_stacks_on(&size) : NULL;
 
@@ -297,6 +316,8 @@ int stall_watch_start(const struct stall_watch_options *options) {
     watch.options = *options;
     watch.timeout = (uint64_t)((double)options->timeout / nanoseconds(1000000) * 1e6);
     watch.handler = options->signal != 0 ? handler_of(options->signal) : NULL;
+    watch.report = file_of(options->report);
+    watch.scratch = file_of(options->scratch);
     watch.suspected = watch.reported = 0;
     return start_thread();
 }

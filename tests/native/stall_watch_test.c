@@ -247,6 +247,23 @@ static void test_a_handler_that_crashes_costs_the_rest_of_the_stacks_at_most(voi
     close(crashes);
 }
 
+/* As os.closerange() does, and the next open(). */
+static void test_a_file_of_the_program_is_left_alone_that_has_the_number_of_a_closed_one(void) {
+    static const char text[] = "the program's";
+    char kept[sizeof text] = "";
+    start(find_holder, number);
+    int own = dup(scratch), other = temporary_file();
+    CHECK(write(other, text, sizeof text) == (ssize_t)sizeof text);
+    CHECK(dup2(other, scratch) == scratch);
+    knock_asks(clock_ticks());
+    await_report("has it\n");
+    stall_watch_stop();
+    CHECK(pread(other, kept, sizeof kept, 0) == (ssize_t)sizeof text && strcmp(kept, text) == 0);
+    CHECK(lseek(other, 0, SEEK_END) == (off_t)sizeof text);
+    CHECK(take() == 1 && stalls[0].stacks == NULL);
+    CHECK(dup2(own, scratch) == scratch && close(own) == 0 && close(other) == 0);
+}
+
 static void test_it_pauses_around_a_fork_and_the_child_is_not_watched(void) {
     start(find_holder, number);
     stall_watch_pause();
@@ -318,6 +335,7 @@ int main(void) {
     test_a_label_is_cut_off();
     test_without_the_handler_no_signal_is_sent();
     test_a_handler_that_crashes_costs_the_rest_of_the_stacks_at_most();
+    test_a_file_of_the_program_is_left_alone_that_has_the_number_of_a_closed_one();
     test_it_pauses_around_a_fork_and_the_child_is_not_watched();
     test_a_report_that_nobody_reads_keeps_nobody();
     return 0;
