@@ -149,7 +149,9 @@ def test_workers_tell_theirs(pytester):
 @pytest.mark.skipif(importlib.util.find_spec("pytest_timeout") is None, reason="needs its plugin")
 @pytest.mark.parametrize("method", ["signal", "thread"])
 def test_pytest_timeout_ends_what_it_ends_anyway(pytester, method):
-    result = run(pytester, "--timeout=1", f"--timeout-method={method}", stall="hold_on(3)")
+    # Its thread needs a turn at the GIL before the test is over.
+    stall = "import time; hold_on(3); time.sleep(1)"
+    result = run(pytester, "--timeout=1", f"--timeout-method={method}", stall=stall)
     told = result.stderr.str()
     assert HEAD in told
     if method == "signal":
