@@ -251,7 +251,7 @@ static uint64_t pace(void *context) {
 
 static void begin_knocking(void *context) {
     (void)context;
-    run_delay_leave_out_self();
+    run_delay_leave_out_self(RUN_DELAY_KNOCKER);
     accounting_mark_internal();
 }
 

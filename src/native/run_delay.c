@@ -25,10 +25,10 @@ static struct {
     pthread_mutex_t guard; /* of all below, for a look at most */
     struct seen threads[MOST_THREADS];
     size_t count;
-    long knocker;    /* the one thread that is left out */
-    uint64_t sum;    /* ns; atomic */
-    uint64_t looked; /* ticks; 0: never; atomic */
-    int unknown;     /* atomic */
+    long own[RUN_DELAY_OWN_THREADS]; /* the threads that are left out; 0: none */
+    uint64_t sum;                    /* ns; atomic */
+    uint64_t looked;                 /* ticks; 0: never; atomic */
+    int unknown;                     /* atomic */
 } state = {.guard = PTHREAD_MUTEX_INITIALIZER};
 
 /* The second number of a thread's schedstat. Returns false when the thread is gone or the system
@@ -58,6 +58,16 @@ bool run_delay_of(uint64_t tid, uint64_t *delay) {
     char name[40];
     snprintf(name, sizeof name, "/proc/self/task/%llu", (unsigned long long)tid);
     return read_delay(AT_FDCWD, name, delay);
+}
+
+/* Whether it is one of ours. The guard is held. */
+static bool is_own(long tid) {
+    for (size_t i = 0; i < RUN_DELAY_OWN_THREADS; i++) {
+        if (state.own[i] == tid) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What is known of a thread; NULL when no look has found it. The guard is held. */
@@ -97,7 +107,7 @@ static void look(void) {
     struct dirent *entry;
     while ((entry = readdir(directory)) != NULL && count < MOST_THREADS) {
         struct seen thread = {.tid = atol(entry->d_name)};
-        if (thread.tid != 0 && thread.tid != state.knocker &&
+        if (thread.tid != 0 && !is_own(thread.tid) &&
             read_delay(tasks, entry->d_name, &thread.delay)) {
             grown += first ? 0 : growth(&thread);
             now[count++] = thread;
@@ -127,7 +137,7 @@ void run_delay_count_self(void) {
     char name[40];
     snprintf(name, sizeof name, "/proc/self/task/%ld", self.tid);
     pthread_mutex_lock(&state.guard);
-    if (state.looked != 0 && self.tid != state.knocker && read_delay(AT_FDCWD, name, &self.delay)) {
+    if (state.looked != 0 && !is_own(self.tid) && read_delay(AT_FDCWD, name, &self.delay)) {
         __atomic_store_n(&state.sum, state.sum + growth(&self), __ATOMIC_RELAXED);
         /* A look may find it still. */
         struct seen *known = seen_before(self.tid);
@@ -141,9 +151,9 @@ void run_delay_count_self(void) {
     pthread_mutex_unlock(&state.guard);
 }
 
-void run_delay_leave_out_self(void) {
+void run_delay_leave_out_self(enum run_delay_own_thread as) {
     pthread_mutex_lock(&state.guard);
-    state.knocker = syscall(SYS_gettid);
+    state.own[as] = syscall(SYS_gettid);
     pthread_mutex_unlock(&state.guard);
 }
 
@@ -157,7 +167,7 @@ uint64_t run_delay_looked(void) { return __atomic_load_n(&state.looked, __ATOMIC
 void run_delay_after_fork(void) {
     pthread_mutex_init(&state.guard, NULL);
     state.count = 0;
-    state.knocker = 0;
+    memset(state.own, 0, sizeof state.own);
     state.looked = 0;
 }
 
@@ -166,7 +176,7 @@ void run_delay_after_fork(void) {
 bool run_delay_of(uint64_t tid, uint64_t *delay) { return (void)tid, (void)delay, false; }
 void run_delay_refresh(uint64_t age) { (void)age; }
 void run_delay_count_self(void) {}
-void run_delay_leave_out_self(void) {}
+void run_delay_leave_out_self(enum run_delay_own_thread as) { (void)as; }
 bool run_delay_sum(uint64_t *nanoseconds) {
     *nanoseconds = 0;
     return false;

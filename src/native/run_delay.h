@@ -17,8 +17,11 @@ void run_delay_refresh(uint64_t age);
  * waits for a look that goes on. */
 void run_delay_count_self(void);
 
-/* Leave the calling thread out from now on: it is the windows' knocker. */
-void run_delay_leave_out_self(void);
+/* The threads that are none of the program's, one of each. */
+enum run_delay_own_thread { RUN_DELAY_KNOCKER, RUN_DELAY_STALL_WATCH, RUN_DELAY_OWN_THREADS };
+
+/* Leave the calling thread out from now on, and no more the one that was it before. */
+void run_delay_leave_out_self(enum run_delay_own_thread as);
 
 /* How long one thread of this process has been ready without a processor since it began, in
  * nanoseconds, by the kernel's id of it. Returns false where that is not known. Any thread, no lock;

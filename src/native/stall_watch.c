@@ -254,7 +254,7 @@ static void report(uint64_t when_asked, uint64_t now) {
 
 static void begin(void *unused) {
     (void)unused;
-    run_delay_leave_out_self();
+    run_delay_leave_out_self(RUN_DELAY_STALL_WATCH);
 }
 
 static uint64_t pace(void *unused) {

@@ -92,6 +92,7 @@ PROGRAMS = [
         linux_only=True,
     ),
     Program("own_memory", "own_memory", linux_only=True),
+    Program("run_delay", "run_delay clock", linux_only=True),
     Program("places", "places", ("-Dmalloc=scarce_malloc", "-Dcalloc=scarce_calloc")),
     Program("look_pacing", "look_pacing"),
     Program("charges", "charges"),
