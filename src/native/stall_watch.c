@@ -130,13 +130,16 @@ static bool write_all(const char *text, size_t size) {
     return true;
 }
 
+enum handler_end { THROUGH, CRASHED, NO_COPY /* errno says why */ };
+
 /* Call the handler as if the signal had come, in a copy of the process: there no thread moves on while
  * its frames are read, and one that is caught in the middle of a change crashes the copy only. The copy
  * is made by the bare system call, so it runs no fork handlers, sends no SIGCHLD and is found by no
- * waitpid() of the program but one with __WALL or __WCLONE. Returns whether the handler got through; without a copy it did not. */
+ * waitpid() of the program but one with __WALL or __WCLONE. It ends with the watching thread. */
 #ifdef __linux__
 static _Noreturn void run_in_copy(void) {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) {
         signal(fatal[i], SIG_DFL);
     }
@@ -145,41 +148,40 @@ static _Noreturn void run_in_copy(void) {
     _exit(0);
 }
 
-static bool wait_for_copy(pid_t copy) {
+static enum handler_end wait_for_copy(pid_t copy) {
     int status;
     for (int left = COPY_MS; left > 0; left--) {
         pid_t ended = waitpid(copy, &status, __WALL | WNOHANG);
         if (ended == copy) {
-            return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+            return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? THROUGH : CRASHED;
         }
         if (ended < 0 && errno != EINTR) {
-            return false;
+            return CRASHED;
         }
         poll(NULL, 0, 1);
     }
     kill(copy, SIGKILL);
     waitpid(copy, &status, __WALL);
-    return false;
+    return CRASHED;
 }
 
-static bool run_handler(void) {
+static enum handler_end run_handler(void) {
     pid_t copy = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
     if (copy == 0) {
         run_in_copy();
     }
-    return copy > 0 && wait_for_copy(copy);
+    return copy > 0 ? wait_for_copy(copy) : NO_COPY;
 }
 #else
-static bool run_handler(void) {
+static enum handler_end run_handler(void) {
     watch.handler(watch.options.signal);
-    return true;
+    return THROUGH;
 }
 #endif
 
 /* Have the stacks written to the scratch file. Returns whether there may be any; the file says where some
  * are missing. */
 static bool write_stacks(void) {
-    static const char missing[] = "(the rest of the stacks cannot be read)\n";
     int number = watch.options.signal, scratch = watch.options.scratch;
     if (number == 0 || handler_of(number) != watch.handler || !is_of(scratch, &watch.scratch)) {
         return false;
@@ -188,11 +190,16 @@ static bool write_stacks(void) {
         if (lseek(scratch, 0, SEEK_SET) != 0 || ftruncate(scratch, 0) != 0) {
             return false;
         }
-        if (run_handler()) {
+        enum handler_end end = run_handler();
+        if (end == THROUGH) {
             return true;
         }
+        if (end == NO_COPY) {
+            return dprintf(scratch, "(no stacks: the process cannot be copied: %s)\n",
+                           strerror(errno)) > 0;
+        }
     }
-    return write(scratch, missing, sizeof missing - 1) > 0;
+    return dprintf(scratch, "(the rest of the stacks cannot be read)\n") > 0;
 }
 
 /* Copy the scratch file to the report, and return its beginning, which the caller owns; NULL without

@@ -9,8 +9,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +31,25 @@ static int crashes;                      /* descriptor of a file */
 static struct stall stalls[STALLS];
 static size_t omitted;
 static uint64_t timeout; /* ticks */
+
+/* The build has the watch make its system calls here. */
+static bool no_copies;
+#undef syscall
+long syscall(long, ...);
+long denying_syscall(long call, ...) {
+    long passed[6];
+    va_list arguments;
+    va_start(arguments, call);
+    for (int i = 0; i < 6; i++) {
+        passed[i] = va_arg(arguments, long);
+    }
+    va_end(arguments);
+    if (no_copies && call == SYS_clone) {
+        errno = EPERM;
+        return -1;
+    }
+    return syscall(call, passed[0], passed[1], passed[2], passed[3], passed[4], passed[5]);
+}
 
 static void sleep_for(uint64_t nanoseconds) {
     nanosleep(
@@ -247,6 +268,18 @@ static void test_a_handler_that_crashes_costs_the_rest_of_the_stacks_at_most(voi
     close(crashes);
 }
 
+static void test_where_the_process_cannot_be_copied_the_report_says_so(void) {
+    no_copies = true;
+    start(find_holder, number);
+    knock_asks(clock_ticks());
+    await_report("has it\n(no stacks: the process cannot be copied: Operation not permitted)\n");
+    stall_watch_stop();
+    CHECK(strstr(reported(), STACKS) == NULL);
+    CHECK(take() == 1);
+    free_stacks(1);
+    no_copies = false;
+}
+
 /* As os.closerange() does, and the next open(). */
 static void test_a_file_of_the_program_is_left_alone_that_has_the_number_of_a_closed_one(void) {
     static const char text[] = "the program's";
@@ -335,6 +368,7 @@ int main(void) {
     test_a_label_is_cut_off();
     test_without_the_handler_no_signal_is_sent();
     test_a_handler_that_crashes_costs_the_rest_of_the_stacks_at_most();
+    test_where_the_process_cannot_be_copied_the_report_says_so();
     test_a_file_of_the_program_is_left_alone_that_has_the_number_of_a_closed_one();
     test_it_pauses_around_a_fork_and_the_child_is_not_watched();
     test_a_report_that_nobody_reads_keeps_nobody();

@@ -77,6 +77,7 @@ PROGRAMS = [
     Program(
         "stall_watch",
         "stall_watch knocker clock run_delay",
+        ("-Dsyscall=denying_syscall",),
         builds=(PLAIN, ADDRESS, THREAD),
         linux_only=True,
     ),
