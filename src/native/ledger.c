@@ -376,14 +376,14 @@ size_t ledger_unfinished(const struct ledger *ledger, uint64_t now, struct event
     size_t count = 0;
     for (const struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
         bool holds = slot == ledger->holder;
-        if (!holds && slot->wait_since == 0) {
+        uint64_t since = holds ? ledger->held_since : slot->wait_since;
+        if (since == 0 || since >= now) {
             continue;
         }
         if (count < size) {
             unsigned forced = slot->state == LEDGER_FORCED ? EVENT_FORCED : 0;
             unsigned flags = (holds ? EVENT_HOLD : EVENT_WAIT | forced) | EVENT_UNFINISHED;
-            events[count] = (struct event){holds ? ledger->held_since : slot->wait_since, now,
-                                           slot->serial << 8 | flags};
+            events[count] = (struct event){since, now, slot->serial << 8 | flags};
         }
         count++;
     }

@@ -241,7 +241,7 @@ int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledg
 int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint64_t now,
                 struct ledger_reading *reading);
 
-/* Write the program's hold and waits that go on at `now` to `events`, at most `size` of them, and
+/* Write the program's hold and waits that began before `now` and go on to `events`, at most `size` of them, and
  * return how many there are. */
 size_t ledger_unfinished(const struct ledger *ledger, uint64_t now, struct event *events,
                          size_t size);

@@ -297,6 +297,18 @@ static void test_a_wait_counts_up_to_the_closing(void) {
     CHECK_EQUAL(reading.max_wait, 30);
 }
 
+static void test_what_begins_after_a_moment_does_not_go_on_at_it(void) {
+    start_anew();
+    struct ledger_slot *main_thread = thread(MAIN), *worker = thread(WORKER);
+    struct event events[2];
+    open_window(&window, main_thread, 100);
+    ask(worker, 110);
+    CHECK_EQUAL(ledger_unfinished(&book, 110, events, 2), 1);
+    CHECK_EQUAL(events[0].serial_and_flags >> 8, main_thread->serial);
+    CHECK_EQUAL(ledger_unfinished(&book, 111, events, 2), 2);
+    CHECK_EQUAL(ledger_unfinished(&book, 100, events, 2), 0);
+}
+
 /* The interpreter's mutex kept the thread from being seen any sooner. */
 static void test_a_wait_told_of_late_counts_from_the_opening(void) {
     start_anew();
@@ -973,6 +985,7 @@ int main(void) {
     test_a_hold_counts_from_the_opening_to_the_closing();
     test_a_wait_counts_from_the_opening();
     test_a_wait_counts_up_to_the_closing();
+    test_what_begins_after_a_moment_does_not_go_on_at_it();
     test_a_wait_told_of_late_counts_from_the_opening();
     test_a_wait_that_nobody_saw_begin_counts_from_the_first_opening();
     test_a_thread_first_seen_after_an_opening_waits_in_the_window_at_most();
