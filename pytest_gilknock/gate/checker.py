@@ -102,7 +102,10 @@ class GateChecker:
         changes = self._changes(nodeid, entry)
         if self._junit:
             _set_properties(item, changes)
-        breaches = [change for change in changes if change.breached]
+        breaches = sorted(
+            (change for change in changes if change.breached),
+            key=lambda change: -change.severity,
+        )
         failure = None
         if self._turned_gil_on(nodeid, entry, reading.gil_enabled):
             enabler = gil_watch.found()

@@ -67,3 +67,20 @@ def test_saved_runs_have_the_waits_that_a_gate_is_on(pytester: pytest.Pytester) 
     result = pytester.runpytest("--gil-compare=first", *gates)
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*not measured*")
+
+
+def test_the_worst_of_several_breaches_comes_first(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_a="def test_one(): pass\n")
+    less = changed(ENTRY, lock_wait=0.01, stop_the_world=0.002)
+    write(pytester.path / "base.json", test_one=less)
+    gates = ("lock_wait:600ms", "stop_the_world:10ms")
+    result = pytester.runpytest(
+        "--gil-compare=base.json", *(f"--gil-compare-fail={gate}" for gate in gates)
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "GIL contention regression: stop_the_world 60.0 ms, was 2.00 ms *",
+            "GIL contention regression: lock_wait 701 ms, was 10.0 ms *",
+            "FAILED test_a.py::test_one - GIL stop_the_world 60.0 ms, was 2.00 ms *",
+        ]
+    )
