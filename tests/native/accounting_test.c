@@ -788,7 +788,13 @@ static void test_a_record_that_is_wrong_is_noticed(void) {
 /* Stand in for the C library's. */
 static enum { AS_IT_IS, DENIED, ALWAYS_ZERO, CPU_TIME_IN_STEPS } usage_told;
 
-int getrusage(__rusage_who_t who, struct rusage *usage) {
+#ifdef __GLIBC__
+typedef __rusage_who_t usage_of;
+#else
+typedef int usage_of;
+#endif
+
+int getrusage(usage_of who, struct rusage *usage) {
     if (usage_told == DENIED) {
         errno = EPERM;
         return -1;

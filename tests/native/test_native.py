@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from toolchain import ADDRESS, COMPILER, PLAIN, THREAD, sanitizer_flags, why_not
+from toolchain import ADDRESS, COMPILER, PLAIN, THREAD, has_function, sanitizer_flags, why_not
 
 HERE = Path(__file__).parent
 SRC = HERE.parent.parent / "src"
@@ -39,6 +39,7 @@ class Program:
     builds: tuple[str, ...] = (PLAIN, ADDRESS)
     variant: str = ""
     linux_only: bool = False
+    calls: str = ""  # a function that not every C library has
 
     def id(self, build: str) -> str:
         return " ".join(filter(None, (self.test, self.variant, build)))
@@ -113,6 +114,7 @@ PROGRAMS = [
         library="parking_target",
         builds=(PLAIN, ADDRESS, THREAD),
         linux_only=True,
+        calls="sem_clockwait",
     ),
     Program("elf_object", "elf_object", target=("-Wl,-z,lazy",), linux_only=True),
     interpose("library lazy", "rw", target=("-Wl,-z,lazy",)),
@@ -149,6 +151,8 @@ def test_native(program: Program, build: str, tmp_path: Path) -> None:
         pytest.skip("calls can be redirected on Linux only")
     if reason := why_not(build):
         pytest.skip(f"{COMPILER[0]} cannot build and run with {build or 'no sanitizer'}: {reason}")
+    if program.calls and not has_function(program.calls):
+        pytest.skip(f"{COMPILER[0]}'s C library has no {program.calls}")
 
     files = [HERE / f"{name}.c" for name in (f"{program.test}_test", *program.helpers.split())]
     files += [NATIVE / f"{name}.c" for name in program.sources.split()]
