@@ -17,6 +17,7 @@ html_theme = "furo"
 html_title = f"pytest-gilknock {release}"
 html_show_sourcelink = False
 smartquotes = False  # "--" is an option here
+highlight_language = "text"  # a block without a language is what a program printed
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
