@@ -53,9 +53,7 @@ bool blame_set_up(const struct gil *gil, bool accounted) {
 }
 
 bool blame_stacks_are_read(const char **reason) {
-    static bool tried;
-    if (!capability.proved && !tried && !gil_is_enabled()) {
-        tried = true;
+    if (!capability.proved && !gil_is_enabled()) {
         capability.proved = blame_proof_run(NULL, capability.reason, sizeof capability.reason) == 0;
     }
     *reason = capability.proved ? NULL : capability.reason;

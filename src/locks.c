@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "blame.h"
 #include "cpython/gil.h"
@@ -20,7 +19,6 @@ enum state { NOT_EXAMINED, EXAMINING, MEASURED, NOT_MEASURED, ENDED };
 static struct {
     int state; /* of enum state */
     unsigned long examiner;
-    long process;
     char reason[160];
     const char *why_no_places; /* NULL: threads look where they stand */
 } capability;
@@ -38,39 +36,40 @@ static void set_state(enum state state) {
     __atomic_store_n(&capability.state, state, __ATOMIC_RELEASE);
 }
 
-/* In a child that another thread has forked while one examined: nobody does any more. */
-static void drop_examination(void) {
-    int expected = EXAMINING;
-    long process = (long)getpid();
-    if (current_state() == EXAMINING && capability.process != process) {
-        capability.process = process;
-        __atomic_compare_exchange_n(&capability.state, &expected, NOT_EXAMINED, false,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+/* In a child that another thread has forked while one examined, nobody does any more. */
+static void after_fork_in_child(void) {
+    if (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident()) {
+        set_state(NOT_EXAMINED);
     }
 }
 
+static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
+
+static void examine(void) {
+    capability.examiner = PyThread_get_thread_ident();
+    clock_init();
+    int error = parking_proof_run(capability.reason, sizeof capability.reason);
+    if (error == 0 && blame_stacks_are_read(&capability.why_no_places)) {
+        pthread_atfork(NULL, NULL, places_after_fork); /* a second time if the GIL is watched */
+        parking_look(stack_reader_own);
+    }
+    set_state(error == 0 ? MEASURED : NOT_MEASURED);
+}
+
 void locks_prepare(enum locks_wish wish) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int expected = NOT_EXAMINED;
     if (!is_wanted(wish)) {
         return;
     }
-    drop_examination();
+    pthread_once(&once, watch_forks); /* before there is anything to drop */
     if (__atomic_compare_exchange_n(&capability.state, &expected, EXAMINING, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        capability.examiner = PyThread_get_thread_ident();
-        capability.process = (long)getpid();
-        clock_init();
-        int error = parking_proof_run(capability.reason, sizeof capability.reason);
-        if (error == 0 && blame_stacks_are_read(&capability.why_no_places)) {
-            pthread_atfork(NULL, NULL, places_after_fork); /* a second time if the GIL is watched */
-            parking_look(stack_reader_own);
-        }
-        set_state(error == 0 ? MEASURED : NOT_MEASURED);
+        examine();
         return;
     }
     const struct timespec moment = {0, 200000};
-    while (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident() &&
-           capability.process == (long)getpid()) {
+    while (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident()) {
         Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
         Py_END_ALLOW_THREADS
     }

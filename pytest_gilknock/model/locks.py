@@ -159,7 +159,7 @@ class LockReading:
     place is empty if nobody looked."""
 
     latencies: dict[str, Latency]
-    """Quantiles of the waits of each kind that are over."""
+    """Quantiles of the waits of each kind, of those that go on so far."""
 
     spins: int | None
     """How often a thread tried again to get a lock instead of sleeping (about 40 times before it

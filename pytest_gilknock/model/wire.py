@@ -56,7 +56,7 @@ class RawLocks(TypedDict):
     victims: dict[str, list[RawVictim]]
     blame: dict[str, list[RawVictim]]
     longest: dict[str, RawLongestWait | None]  # its holder: who let go
-    latency: dict[str, RawLatency | None]  # of waits that are over
+    latency: dict[str, RawLatency | None]  # of waits, and of those that go on so far
     spins: int | None  # how often a thread tried again without sleeping; None where not seen
     places_reason: str | None  # why nobody looks; None if threads do
 

@@ -52,6 +52,11 @@ void histogram_add(struct histogram *histogram, uint64_t value) {
     histogram->counts[bucket_of(value)]++;
 }
 
+void histogram_take(struct histogram *histogram, uint64_t value) {
+    uint32_t *count = &histogram->counts[bucket_of(value)];
+    *count -= *count != 0;
+}
+
 void histogram_subtract(struct histogram *later, const struct histogram *earlier) {
     for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         later->counts[i] -= earlier->counts[i];

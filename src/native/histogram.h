@@ -18,6 +18,9 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, uint64_t value);
 
+/* Take a value out again, if there is one like it. */
+void histogram_take(struct histogram *histogram, uint64_t value);
+
 /* Add a value, or take one that was added out again, while others do the same. Any thread, no lock. */
 void histogram_add_shared(struct histogram *histogram, uint64_t value);
 void histogram_take_shared(struct histogram *histogram, uint64_t value);

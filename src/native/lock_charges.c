@@ -8,7 +8,7 @@
 static struct charged_window {
     uint64_t generation;
     struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; waits == 0: free */
-    size_t count;
+    size_t count;                               /* of rows, one of which may not be filled yet */
     uint64_t charged[LOCK_CHARGES_KINDS];
     uint64_t omitted[LOCK_ROLES];
 } windows[LOCK_CHARGES_WINDOWS];
@@ -47,6 +47,14 @@ static struct lock_charge *row_of(struct charged_window *window, const struct lo
     return NULL;
 }
 
+/* A row is not there before it is whole: another thread may fork at any point. */
+static void fill(struct lock_charge *row, const struct lock_charge *charge) {
+    struct lock_charge free_row = *charge;
+    free_row.waits = 0;
+    *row = free_row;
+    __atomic_store_n(&row->waits, charge->waits, __ATOMIC_RELEASE);
+}
+
 void lock_charges_add(int window, uint64_t generation, const struct lock_charge *charge) {
     struct charged_window *place = &windows[window];
     pthread_mutex_lock(&mutex);
@@ -58,8 +66,8 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
         if (row == NULL) {
             place->omitted[charge->role] += charge->waited;
         } else if (row->waits == 0) {
-            *row = *charge;
             place->count++;
+            fill(row, charge);
         } else {
             row->waited += charge->waited;
             row->waits += charge->waits;

@@ -446,8 +446,8 @@ static void count_length(struct window *window, const struct wait *wait,
     if (!share->is_new) {
         histogram_take_shared(&window->lengths[wait->kind], share->before);
     }
-    STORE(window->has_lengths, 1);
     histogram_add_shared(&window->lengths[wait->kind], share->before + share->waited);
+    STORE(window->has_lengths, 1); /* last: a thread that is late at closing has its count wiped */
 }
 
 /* The part of a slot in an open window, without what it has of an older one. */
@@ -563,11 +563,19 @@ static bool is_needed(const struct slot *slot) {
     return false;
 }
 
+static bool has_waited(const struct part *part) {
+    bool waited = false;
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        waited |= part->kinds[i].count != 0;
+    }
+    return waited;
+}
+
 /* Free the slot of a thread that has ended, though windows may still tell of it. */
 static void give_up(struct slot *slot) {
     for (int i = 0; i < PARKING_WINDOWS; i++) {
         if (is_open(i) && slot->parts[i].generation == windows[i].generation) {
-            windows[i].omitted += windows[i].by_thread;
+            windows[i].omitted += windows[i].by_thread && has_waited(&slot->parts[i]);
             fold(slot, i);
         }
     }
@@ -757,8 +765,13 @@ static void after_fork_in_child(void) {
     pthread_mutex_init(&lot.lock, NULL);
     lock_charges_after_fork();
     memset(parked, 0, sizeof parked);
-    lot.waiting = 0;
+    lot.waiting = self.slot != NULL && self.slot->wait.goes_on != 0; /* forked in a handler */
     self.native_id = 0;
+    for (int i = 0; i < PARKING_WINDOWS; i++) {
+        if (is_open(i)) {
+            windows[i].has_lengths = 1; /* another thread may have been about to say so */
+        }
+    }
     for (size_t i = 0; i < lot.used; i++) {
         struct slot *slot = &slots[i];
         if (slot != self.slot && slot->state == SLOT_ALIVE) {
@@ -826,13 +839,12 @@ bool parking_intact(void) { return !LOAD(lot.lost) && interpose_intact(&lot.call
 /* --- windows --- */
 
 static void wipe_lengths(struct window *window) {
-    if (LOAD(window->has_lengths) != 0) {
+    if (__atomic_exchange_n(&window->has_lengths, 0, __ATOMIC_ACQ_REL) != 0) {
         for (int kind = 0; kind < PARKING_KINDS; kind++) {
             for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
                 __atomic_store_n(&window->lengths[kind].counts[i], 0, __ATOMIC_RELAXED);
             }
         }
-        STORE(window->has_lengths, 0);
     }
 }
 
@@ -872,10 +884,33 @@ void parking_close(struct parking_window *window) {
     pthread_mutex_unlock(&lot.lock);
 }
 
+/* Count a wait that goes on by its length so far, in place of what its earlier sleeps came to. */
+static void add_length(struct histogram *lengths, const struct share *share) {
+    if (!share->is_new) {
+        histogram_take(lengths, share->before);
+    }
+    histogram_add(lengths, share->before + share->waited);
+}
+
+static void keep_below(uint64_t *longest, uint64_t total) {
+    *longest = *longest < total ? *longest : total;
+}
+
+/* A copy may have the longest wait of a thread that is writing, and its sums without that. */
+static void mend_copy(struct part *copy) {
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        keep_below(&copy->kinds[i].longest, copy->kinds[i].total);
+        keep_below(&copy->longest[i].waited, copy->kinds[i].total);
+    }
+    for (int i = 0; i < PARKING_TYPES; i++) {
+        keep_below(&copy->types[i].sums.longest, copy->types[i].sums.total);
+    }
+}
+
 /* Copy what a slot has of a window, with the wait that goes on. A thread that is taken off the processor
  * while it writes may keep this waiting for a moment: then what it had written so far is taken. */
 static void copy_part(const struct slot *slot, const struct parking_window *window, uint64_t now,
-                      struct part *copy, uint64_t *pending) {
+                      struct part *copy, struct parking_reading *reading) {
     const struct drawn nothing = {0, PARKING_NO_PLACE, PARKING_NO_PLACE, 0};
     struct wait wait;
     bool whole = false;
@@ -891,6 +926,7 @@ static void copy_part(const struct slot *slot, const struct parking_window *wind
     }
     if (!whole) {
         copy_words(copy, &slot->parts[window->index], sizeof *copy);
+        mend_copy(copy);
         wait.goes_on = 0;
     }
     if (copy->generation != window->generation) {
@@ -898,7 +934,8 @@ static void copy_part(const struct slot *slot, const struct parking_window *wind
     }
     if (wait.goes_on != 0 && now > window->opened) {
         const struct share share = share_of(&wait, window->opened, now);
-        pending[wait.kind] += share.waited;
+        reading->pending[wait.kind] += share.waited;
+        add_length(&reading->details->lengths[wait.kind], &share);
         enter(copy, &wait, &share, slot->native_id, &nothing);
     }
 }
@@ -923,15 +960,11 @@ static void add_types(struct parking_reading *reading, const struct part *part) 
 static void add_thread(struct parking_reading *reading, const struct slot *slot,
                        const struct part *part) {
     struct parking_thread *thread = &reading->threads[reading->thread_count];
-    bool waited = false;
     *thread = (struct parking_thread){
         .ident = slot->ident, .native_id = slot->native_id, .ended = slot->state == SLOT_ENDED};
     memcpy(thread->name, slot->name, sizeof thread->name);
-    for (int i = 0; i < PARKING_KINDS; i++) {
-        thread->kinds[i] = part->kinds[i];
-        waited |= part->kinds[i].count != 0;
-    }
-    reading->thread_count += waited;
+    memcpy(thread->kinds, part->kinds, sizeof thread->kinds);
+    reading->thread_count += has_waited(part);
 }
 
 /* Make charges come to the waits that are over. */
@@ -986,7 +1019,7 @@ int parking_read(const struct parking_window *window, uint64_t now,
         if (slots[i].state == SLOT_FREE) {
             continue;
         }
-        copy_part(&slots[i], window, now, &part, reading->pending);
+        copy_part(&slots[i], window, now, &part, reading);
         reading->spins += part.spins;
         for (int kind = 0; kind < PARKING_KINDS; kind++) {
             add(&reading->kinds[kind], &part.kinds[kind]);

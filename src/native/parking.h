@@ -105,7 +105,7 @@ struct parking_thread {
 
 struct parking_details {
     struct lock_charges_reading charges;     /* scaled to the waits that are over */
-    struct histogram lengths[PARKING_KINDS]; /* of waits that are over */
+    struct histogram lengths[PARKING_KINDS]; /* of waits, and of those that go on so far */
 };
 
 struct parking_reading {

@@ -115,5 +115,67 @@ assert [thread[0] for thread in raw["threads"]] == [threading.get_native_id()], 
 """)
 
 
+@case(usual=2, nightly=200)
+def children_forked_while_a_thread_finds_out_about_locks(count: int) -> None:
+    """The thread is not there in the child, where as many others find out for themselves."""
+    if sys.version_info < (3, 13):
+        not_here("locks do not park before Python 3.13")
+    for _ in range(count):
+        ends_well("""
+import builtins, os, queue, warnings
+warnings.simplefilter("ignore")  # of forks beside threads
+wanted, statuses = queue.Queue(), queue.Queue()
+real = {"sched_yield": os.sched_yield, "list": builtins.list}
+readings = []
+
+def restore():
+    os.sched_yield, builtins.list = real["sched_yield"], real["list"]
+
+def measure():
+    window = _core.Window(locks=True)
+    window.begin()
+    readings.append(window.end()["locks"])
+
+def child():
+    restore()
+    readings.clear()
+    in_threads(4, measure)
+    return len(readings) == 4 and all(
+        isinstance(one, dict) and (sys._is_gil_enabled() or one["places_reason"] is None)
+        for one in readings
+    )
+
+def fork_as_wanted():
+    while wanted.get():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if child() else 1)
+        statuses.put(os.waitpid(pid, 0)[1])
+
+def fork_in_another_thread(name):
+    def call(*arguments):
+        restore_one = real[name]
+        if threading.current_thread().name == "examiner":
+            wanted.put(name)
+            told.append((name, statuses.get()))
+        return restore_one(*arguments)
+    return call
+
+told = []
+os.sched_yield = fork_in_another_thread("sched_yield")
+builtins.list = fork_in_another_thread("list")
+forker = threading.Thread(target=fork_as_wanted)
+examiner = threading.Thread(target=measure, name="examiner")
+forker.start()
+examiner.start()
+examiner.join()
+restore()
+wanted.put(None)
+forker.join()
+assert told and told[0][0] == "sched_yield", told
+assert all(status == 0 for _, status in told), told
+""")
+
+
 if __name__ == "__main__":
     scripting.main()

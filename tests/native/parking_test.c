@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -305,6 +307,22 @@ static void test_many_threads_one_after_the_other_lose_no_wait(void) {
     parking_close(&whole);
 }
 
+static void *spin(void *unused) {
+    target_spin();
+    return unused;
+}
+
+static void test_threads_that_only_spin_are_not_omitted(void) {
+    struct parking_window window = open_window(true);
+    pthread_t thread;
+    for (unsigned i = 0; i < PARKING_THREADS + 40; i++) {
+        CHECK(pthread_create(&thread, NULL, spin, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    }
+    struct parking_reading reading = read_window(&window);
+    CHECK(reading.spins == PARKING_THREADS + 40 && reading.omitted == 0);
+    parking_close(&window);
+}
+
 static void test_windows_are_limited(void) {
     struct parking_window windows[PARKING_WINDOWS], one_more;
     for (int i = 0; i < PARKING_WINDOWS; i++) {
@@ -557,6 +575,83 @@ static void test_lengths_are_of_attempts(void) {
     parking_close(&window);
 }
 
+static void test_lengths_are_of_waits_that_go_on_too(void) {
+    struct waiter waiter;
+    struct parking_window window = open_window(true);
+    CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT}, true) == 0);
+    start(&waiter, PARKING_OBJECT, 0, 1);
+    await_count(&window, PARKING_OBJECT, 2);
+    nap(5 * MS);
+    for (int over = 0; over < 2; over++) {
+        struct parking_reading reading;
+        CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
+        const struct histogram *lengths = &reading.details->lengths[PARKING_OBJECT];
+        CHECK(reading.kinds[PARKING_OBJECT].count == 2 && histogram_count(lengths) == 2);
+        CHECK(ms(histogram_quantile(lengths, 1.0)) > 4.5);
+        parking_free(&reading);
+        if (!over) {
+            finish(&waiter);
+        }
+    }
+    parking_close(&window);
+}
+
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+#define TRAP_FLAG 0x100
+
+static struct parking_window stepped;
+static volatile sig_atomic_t steps, step_on, wrong;
+static volatile bool in_child;
+
+/* A child goes on with a window that is closed, and another one opened in its place, at this instruction. */
+static void fork_and_reopen(int number, siginfo_t *info, void *context) {
+    (void)number, (void)info;
+    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+    pid_t child = in_child ? -1 : fork();
+    if (child == 0) {
+        in_child = true;
+        step_on = 0;
+        parking_close(&stepped);
+        stepped = open_window(true);
+    } else if (child > 0) {
+        int status;
+        wrong += waitpid(child, &status, 0) != child || status != 0;
+        steps++;
+    }
+    *flags = step_on ? *flags | TRAP_FLAG : *flags & ~TRAP_FLAG;
+}
+
+static void test_a_thread_late_at_closing_leaves_no_length(void) {
+    const struct sigaction action = {.sa_sigaction = fork_and_reopen, .sa_flags = SA_SIGINFO};
+    struct parking_reading reading;
+    sem_t semaphore;
+    CHECK(sigaction(SIGTRAP, &action, NULL) == 0 && sem_init(&semaphore, 0, 1) == 0);
+    purpose.kind = PARKING_OBJECT;
+    stepped = open_window(true);
+    step_on = 1;
+    raise(SIGTRAP);
+    CHECK(target_wait(&semaphore) == 0);
+    step_on = 0;
+    purpose.kind = PARKING_SLEEP;
+    parking_close(&stepped);
+    struct parking_window after = open_window(true);
+    CHECK(parking_read(&after, clock_ticks(), &reading) == 0);
+    bool empty = histogram_count(&reading.details->lengths[PARKING_OBJECT]) == 0;
+    parking_free(&reading);
+    parking_close(&after);
+    if (in_child) {
+        _exit(empty ? 0 : 1);
+    }
+    CHECK(empty && steps > 100 && wrong == 0);
+}
+
+#else
+
+static void test_a_thread_late_at_closing_leaves_no_length(void) {}
+
+#endif
+
 static void test_spins_are_counted_and_other_yields_are_not(void) {
     struct parking_window window = open_window(true);
     for (int i = 0; i < 5; i++) {
@@ -636,12 +731,15 @@ int main(void) {
     test_types_have_their_sums();
     test_threads_are_told_apart_and_outlive_their_end();
     test_many_threads_one_after_the_other_lose_no_wait();
+    test_threads_that_only_spin_are_not_omitted();
     test_windows_are_limited();
     test_a_forked_child_drops_the_waits_of_others();
     test_a_wait_begins_when_the_attempt_did();
     test_a_sleep_that_timed_out_may_go_on_in_the_next_one();
     test_a_wait_between_the_sleeps_of_an_attempt_has_nothing_counted_twice();
     test_lengths_are_of_attempts();
+    test_lengths_are_of_waits_that_go_on_too();
+    test_a_thread_late_at_closing_leaves_no_length();
     test_spins_are_counted_and_other_yields_are_not();
     parking_look(where);
     test_long_waits_are_all_charged_to_both_places(PARKING_OBJECT);

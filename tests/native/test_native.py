@@ -98,6 +98,7 @@ PROGRAMS = [
     Program("places", "places", ("-Dmalloc=scarce_malloc", "-Dcalloc=scarce_calloc")),
     Program("look_pacing", "look_pacing"),
     Program("charges", "charges"),
+    Program("lock_charges", "lock_charges"),
     Program("machine_files", "machine_files", linux_only=True),
     Program("machine_load", "machine_load machine_files family_time clock", linux_only=True),
     Program(

@@ -1,0 +1,134 @@
+/* What windows hold against places, and that a child sees whole rows, at whichever instruction it was
+ * forked. */
+#define _GNU_SOURCE
+#include "native/lock_charges.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static struct lock_charges_reading reading;
+
+static struct lock_charge row(uint32_t place, enum lock_role role, uint64_t waited) {
+    return (struct lock_charge){.place = place,
+                                .kind = 2,
+                                .role = (uint8_t)role,
+                                .native_id = 77,
+                                .waited = waited,
+                                .longest = waited,
+                                .waits = 1};
+}
+
+static void add(int window, uint64_t generation, struct lock_charge one) {
+    lock_charges_add(window, generation, &one);
+}
+
+static void test_charges_of_a_thread_at_a_place_add_up(void) {
+    lock_charges_open(3, 1);
+    add(3, 1, row(1, LOCK_WAITED, 10));
+    add(3, 1, row(2, LOCK_WAITED, 45));
+    add(3, 1, row(1, LOCK_WAITED, 30));
+    add(3, 1, row(1, LOCK_LET_GO, 40));
+    struct lock_charge other = row(1, LOCK_WAITED, 5);
+    other.native_id = 78;
+    add(3, 1, other);
+    lock_charges_read(3, 1, &reading);
+    CHECK(reading.count == 4 && reading.charged[2] == 90 && reading.charged[1] == 0);
+    CHECK(reading.rows[0].place == 2 && reading.rows[0].waited == 45);
+    CHECK(reading.rows[3].native_id == 78 && reading.rows[3].waited == 5);
+    for (size_t i = 1; i < 3; i++) {
+        CHECK(reading.rows[i].place == 1 && reading.rows[i].waited == 40);
+        bool waited = reading.rows[i].role == LOCK_WAITED;
+        CHECK(reading.rows[i].waits == (waited ? 2 : 1));
+        CHECK(reading.rows[i].longest == (waited ? 30 : 40));
+    }
+}
+
+static void test_a_window_begins_empty_and_only_its_own_charges_count(void) {
+    lock_charges_open(3, 2);
+    add(3, 1, row(1, LOCK_WAITED, 10));
+    lock_charges_read(3, 2, &reading);
+    CHECK(reading.count == 0 && reading.charged[2] == 0);
+    add(3, 2, row(1, LOCK_WAITED, 10));
+    lock_charges_read(3, 1, &reading);
+    CHECK(reading.count == 0 && reading.charged[2] == 0);
+}
+
+static void test_what_finds_no_row_is_omitted(void) {
+    lock_charges_open(3, 3);
+    for (uint32_t i = 0; i < LOCK_CHARGES_ROWS + 5; i++) {
+        add(3, 3, row(i, LOCK_WAITED, 7));
+    }
+    add(3, 3, row(1000, LOCK_LET_GO, 3));
+    lock_charges_read(3, 3, &reading);
+    CHECK(reading.count == LOCK_CHARGES_ROWS);
+    CHECK(reading.charged[2] == 7 * (LOCK_CHARGES_ROWS + 5));
+    CHECK(reading.omitted[LOCK_WAITED] == 35 && reading.omitted[LOCK_LET_GO] == 3);
+}
+
+#if defined(__linux__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+
+#define TRAP_FLAG 0x100
+
+static volatile sig_atomic_t steps, wrong, step_on;
+
+/* Whether a child, whose parent was adding a charge, finds all of it or none, and none in the window that it
+ * opens next. */
+static bool is_whole(void) {
+    lock_charges_after_fork();
+    lock_charges_read(4, 4, &reading);
+    bool whole = reading.count <= 1;
+    for (size_t i = 0; i < reading.count; i++) {
+        const struct lock_charge *one = &reading.rows[i];
+        whole = whole && one->place == 1 && one->kind == 2 && one->role == LOCK_WAITED &&
+                one->native_id == 77 && one->waits == 1 && one->waited == 10 && one->longest == 10;
+        whole = whole && reading.charged[2] == 10;
+    }
+    lock_charges_open(4, 5);
+    lock_charges_read(4, 5, &reading);
+    return whole && reading.count == 0 && reading.charged[2] == 0;
+}
+
+static void fork_here(int number, siginfo_t *info, void *context) {
+    (void)number, (void)info;
+    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+    *flags = step_on ? *flags | TRAP_FLAG : *flags & ~TRAP_FLAG;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(is_whole() ? 0 : 1);
+    }
+    int status;
+    wrong += child < 0 || waitpid(child, &status, 0) != child || status != 0;
+    steps++;
+}
+
+static void test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked(void) {
+    const struct sigaction action = {.sa_sigaction = fork_here, .sa_flags = SA_SIGINFO};
+    CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
+    const struct lock_charge one = row(1, LOCK_WAITED, 10);
+    lock_charges_open(4, 4);
+    step_on = 1;
+    raise(SIGTRAP);
+    lock_charges_add(4, 4, &one);
+    step_on = 0;
+    CHECK(steps > 50 && wrong == 0);
+}
+
+#else
+
+static void test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked(void) {}
+
+#endif
+
+int main(void) {
+    test_charges_of_a_thread_at_a_place_add_up();
+    test_a_window_begins_empty_and_only_its_own_charges_count();
+    test_what_finds_no_row_is_omitted();
+    test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked();
+    return 0;
+}
