@@ -110,7 +110,9 @@ PROGRAMS = [
     ),
     Program(
         "parking",
-        "parking lock_charges look_pacing histogram thread_birth interpose elf_object clock",
+        "parking parking_sums parking_places parking_recording parking_threads parking_types"
+        " parking_windows parking_elsewhere lock_charges look_pacing histogram thread_birth"
+        " interpose elf_object clock",
         target=("-I" + str(HERE),),
         library="parking_target",
         builds=(PLAIN, ADDRESS, THREAD),

@@ -1,0 +1,152 @@
+#include "native/parking_places.h"
+
+#ifdef ELF_SUPPORTED
+
+#include <string.h>
+
+#include "native/clock.h"
+#include "native/look_pacing.h"
+#include "native/parking_threads.h"
+
+#define PARKED_PLACES 1024 /* a power of two */
+
+/* Whose semaphore it is: its address and, in the lowest 16 bits, the number of the slot + 1. Atomic. */
+static uint64_t parked[PARKED_PLACES];
+
+/* --- who waits --- */
+
+/* Where a semaphore stands in the table. */
+static uint64_t *parked_place(uint64_t semaphore) {
+    return &parked[(semaphore * UINT64_C(0x9E3779B97F4A7C15)) >> 54 & (PARKED_PLACES - 1)];
+}
+
+static uint64_t parked_value(const struct slot *slot, uint64_t semaphore) {
+    return semaphore << 16 | (uint64_t)(slot - slots + 1);
+}
+
+void show_parked(struct slot *slot, uint64_t semaphore) {
+    STORE(slot->release.is_drawn, 0);
+    STORE(slot->semaphore, semaphore);
+    __atomic_store_n(parked_place(semaphore), parked_value(slot, semaphore), __ATOMIC_RELEASE);
+}
+
+void hide_parked(struct slot *slot) {
+    uint64_t expected = parked_value(slot, slot->semaphore);
+    __atomic_compare_exchange_n(parked_place(slot->semaphore), &expected, 0, false,
+                                __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    STORE(slot->semaphore, 0);
+}
+
+struct slot *waiter_of(uint64_t semaphore) {
+    uint64_t value = __atomic_load_n(parked_place(semaphore), __ATOMIC_ACQUIRE);
+    return value != 0 && value >> 16 == semaphore ? &slots[(value & 0xFFFF) - 1] : NULL;
+}
+
+void forget_parked(void) { memset(parked, 0, sizeof parked); }
+
+/* --- which waits are charged --- */
+
+static uint64_t random_below(uint64_t bound) {
+    if (own.random == 0) {
+        own.random = clock_ticks() ^ (uintptr_t)&own;
+        own.random |= 1;
+    }
+    own.random ^= own.random << 13; /* xorshift: Marsaglia, Journal of Statistical Software 8, 14 */
+    own.random ^= own.random >> 7;
+    own.random ^= own.random << 17;
+    return own.random % bound;
+}
+
+/* What to charge places with for a wait of that length; 0: nothing. As many threads wait, as much
+ * waiting falls into the same time: the mean grows with their number, so that a lock that all of them
+ * want changes hands as quickly as it does without looks. */
+static uint64_t draw(uint64_t waited) {
+    uint64_t waiting = __atomic_load_n(&lot.waiting, __ATOMIC_RELAXED);
+    double mean_ns =
+        (double)look_pacing_mean_ns(LOAD(lot.looks)) * (double)(waiting + (waiting == 0));
+    uint64_t mean = (uint64_t)(mean_ns * lot.ticks_per_ns);
+    if (waited >= mean) {
+        return waited;
+    }
+    return random_below(mean) < waited ? mean : 0;
+}
+
+/* --- looks --- */
+
+/* Where the calling thread stands. */
+static uint32_t look(void) {
+    parking_place_reader read = LOAD(lot.look);
+    if (read == NULL || own.looks) {
+        return PARKING_NO_PLACE;
+    }
+    own.looks = true;
+    uint32_t place = read();
+    own.looks = false;
+    __atomic_fetch_add(&lot.looks, 1, __ATOMIC_RELAXED);
+    return place;
+}
+
+/* The calling thread is about to end a wait. Those that it has stopped all wait for the same line: it
+ * looks once for all that were stopped by then. */
+void let_go(struct slot *slot) {
+    uint64_t now = clock_ticks(), since = LOAD(slot->wait.since);
+    uint64_t charge = draw(clock_elapsed(since, now));
+    if (charge != 0) {
+        bool stopped = LOAD(slot->wait.kind) == PARKING_STOP_THE_WORLD;
+        if (!stopped || own.looked_at <= since) {
+            own.place = look();
+            own.looked_at = stopped ? now : 0;
+        }
+        STORE(slot->release.place, (uint64_t)own.place);
+        STORE(slot->release.native_id, own_native_id());
+    }
+    STORE(slot->release.charge, charge);
+    STORE(slot->release.is_drawn, 1);
+}
+
+struct drawn drawn_of(struct slot *slot, uint64_t now) {
+    struct drawn drawn = {0, PARKING_NO_PLACE, PARKING_NO_PLACE, 0};
+    if (LOAD(lot.look) == NULL) {
+        return drawn;
+    }
+    if (slot->semaphore != 0 && LOAD(slot->release.is_drawn) != 0) {
+        drawn.charge = LOAD(slot->release.charge);
+        if (drawn.charge != 0) {
+            drawn.let_go_at = LOAD(slot->release.place);
+            drawn.let_go_by = LOAD(slot->release.native_id);
+        }
+    } else {
+        drawn.charge = draw(clock_elapsed(slot->wait.since, now));
+    }
+    if (drawn.charge != 0) {
+        drawn.place = look();
+    }
+    return drawn;
+}
+
+void charge_wait(int window, uint64_t generation, const struct slot *slot,
+                 const struct drawn *drawn, const struct share *share, uint64_t waited) {
+    if (drawn->charge == 0 || share->waited == 0) {
+        return;
+    }
+    struct lock_charge row = {
+        .place = (uint32_t)drawn->place,
+        .kind = (uint8_t)slot->wait.kind,
+        .role = LOCK_WAITED,
+        .native_id = slot->native_id,
+        .waited = (uint64_t)((double)drawn->charge * (double)share->waited / (double)waited),
+        .longest = share->before + share->waited,
+        .waits = 1,
+    };
+    lock_charges_add(window, generation, &row);
+    if (drawn->let_go_by != 0) {
+        row.place = (uint32_t)drawn->let_go_at;
+        row.role = LOCK_LET_GO;
+        row.native_id = drawn->let_go_by;
+        lock_charges_add(window, generation, &row);
+    }
+}
+
+void parking_look(parking_place_reader read) { STORE(lot.look, read); }
+
+#endif

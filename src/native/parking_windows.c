@@ -1,0 +1,214 @@
+#define _GNU_SOURCE
+#include "native/parking_state.h"
+
+#ifdef ELF_SUPPORTED
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "native/clock.h"
+#include "native/lock_charges.h"
+#include "native/parking_sums.h"
+
+#define READ_TRIES 200
+
+static void wipe_lengths(struct window *window) {
+    if (__atomic_exchange_n(&window->has_lengths, 0, __ATOMIC_ACQ_REL) != 0) {
+        for (int kind = 0; kind < PARKING_KINDS; kind++) {
+            for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+                __atomic_store_n(&window->lengths[kind].counts[i], 0, __ATOMIC_RELAXED);
+            }
+        }
+    }
+}
+
+int parking_open(struct parking_window *window, bool by_thread, uint64_t now) {
+    pthread_mutex_lock(&lot.lock);
+    int index = 0;
+    while (index < PARKING_WINDOWS && is_open(index)) {
+        index++;
+    }
+    if (index == PARKING_WINDOWS) {
+        pthread_mutex_unlock(&lot.lock);
+        return -1;
+    }
+    struct window *place = &windows[index];
+    STORE(place->generation, 0);
+    wipe_lengths(place);
+    lock_charges_open(index, lot.generation + 1);
+    STORE(lot.looks, 0);
+    STORE(place->opened, now);
+    STORE(place->generation, ++lot.generation);
+    place->by_thread = by_thread;
+    place->omitted = 0;
+    memset(&place->folded, 0, sizeof place->folded);
+    *window = (struct parking_window){index, lot.generation, now};
+    __atomic_fetch_or(&lot.open, UINT32_C(1) << index, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&lot.lock);
+    return 0;
+}
+
+void parking_close(struct parking_window *window) {
+    pthread_mutex_lock(&lot.lock);
+    if (window->index >= 0 && windows[window->index].generation == window->generation) {
+        __atomic_fetch_and(&lot.open, ~(UINT32_C(1) << window->index), __ATOMIC_RELEASE);
+        STORE(windows[window->index].generation, 0);
+    }
+    window->index = -1;
+    pthread_mutex_unlock(&lot.lock);
+}
+
+/* Count a wait that goes on by its length so far, in place of what its earlier sleeps came to. */
+static void add_length(struct histogram *lengths, const struct share *share) {
+    if (!share->is_new) {
+        histogram_take(lengths, share->before);
+    }
+    histogram_add(lengths, share->before + share->waited);
+}
+
+static void keep_below(uint64_t *longest, uint64_t total) {
+    *longest = *longest < total ? *longest : total;
+}
+
+/* A copy may have the longest wait of a thread that is writing, and its sums without that. */
+static void mend_copy(struct part *copy) {
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        keep_below(&copy->kinds[i].longest, copy->kinds[i].total);
+        keep_below(&copy->longest[i].waited, copy->kinds[i].total);
+    }
+    for (int i = 0; i < PARKING_TYPES; i++) {
+        keep_below(&copy->types[i].sums.longest, copy->types[i].sums.total);
+    }
+}
+
+/* Copy what a slot has of a window, with the wait that goes on. A thread that is taken off the processor
+ * while it writes may keep this waiting for a moment: then what it had written so far is taken. */
+static void copy_part(const struct slot *slot, const struct parking_window *window, uint64_t now,
+                      struct part *copy, struct parking_reading *reading) {
+    const struct drawn nothing = {0, PARKING_NO_PLACE, PARKING_NO_PLACE, 0};
+    struct wait wait;
+    bool whole = false;
+    for (int i = 0; i < READ_TRIES && !whole; i++) {
+        uint32_t before = LOAD(slot->sequence);
+        if ((before & 1) != 0) {
+            sched_yield();
+            continue;
+        }
+        copy_words(copy, &slot->parts[window->index], sizeof *copy);
+        copy_words(&wait, &slot->wait, sizeof wait);
+        whole = LOAD(slot->sequence) == before;
+    }
+    if (!whole) {
+        copy_words(copy, &slot->parts[window->index], sizeof *copy);
+        mend_copy(copy);
+        wait.goes_on = 0;
+    }
+    if (copy->generation != window->generation) {
+        *copy = (struct part){.generation = window->generation};
+    }
+    if (wait.goes_on != 0 && now > window->opened) {
+        const struct share share = share_of(&wait, window->opened, now);
+        reading->pending[wait.kind] += share.waited;
+        add_length(&reading->details->lengths[wait.kind], &share);
+        enter_wait(copy, &wait, &share, slot->native_id, &nothing);
+    }
+}
+
+/* A thread that was late at closing may have taken out of this window what it had put into the one that
+ * was open in its place before: that bucket is below zero. */
+static void copy_counts(struct histogram *to, const struct histogram *from) {
+    for (int kind = 0; kind < PARKING_KINDS; kind++) {
+        for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+            uint32_t count = __atomic_load_n(&from[kind].counts[i], __ATOMIC_RELAXED);
+            to[kind].counts[i] = count <= INT32_MAX ? count : 0;
+        }
+    }
+}
+
+static void add_types(struct parking_reading *reading, const struct part *part) {
+    for (int i = 0; i < PARKING_TYPES && part->types[i].sums.count != 0; i++) {
+        add_sums(&reading->types[part->types[i].type], &part->types[i].sums);
+    }
+}
+
+static void add_thread(struct parking_reading *reading, const struct slot *slot,
+                       const struct part *part) {
+    struct parking_thread *thread = &reading->threads[reading->thread_count];
+    *thread = (struct parking_thread){
+        .ident = slot->ident, .native_id = slot->native_id, .ended = slot->state == SLOT_ENDED};
+    memcpy(thread->name, slot->name, sizeof thread->name);
+    memcpy(thread->kinds, part->kinds, sizeof thread->kinds);
+    reading->thread_count += has_waited(part);
+}
+
+/* Make charges come to the waits that are over. */
+static void scale(struct parking_reading *reading) {
+    struct lock_charges_reading *charges = &reading->details->charges;
+    for (size_t i = 0; i < charges->count; i++) {
+        struct lock_charge *row = &charges->rows[i];
+        uint64_t charged = charges->charged[row->kind];
+        uint64_t known =
+            clock_elapsed(reading->pending[row->kind], reading->kinds[row->kind].total);
+        row->waited =
+            charged != 0 ? (uint64_t)((double)row->waited * (double)known / (double)charged) : 0;
+    }
+}
+
+void parking_free(struct parking_reading *reading) {
+    free(reading->threads);
+    free(reading->details);
+    reading->threads = NULL;
+    reading->details = NULL;
+}
+
+int parking_read(const struct parking_window *window, uint64_t now,
+                 struct parking_reading *reading) {
+    memset(reading, 0, sizeof *reading);
+    size_t used = LOAD(lot.used);
+    struct parking_thread *threads = malloc((used + 1) * sizeof *threads);
+    reading->threads = threads;
+    reading->details = calloc(1, sizeof *reading->details);
+    if (threads == NULL || reading->details == NULL) {
+        parking_free(reading);
+        return -1;
+    }
+    pthread_mutex_lock(&lot.lock);
+    if (window->index < 0 || !is_open(window->index) ||
+        windows[window->index].generation != window->generation) {
+        pthread_mutex_unlock(&lot.lock); /* another thread has closed it */
+        return 0;
+    }
+    const struct window *place = &windows[window->index];
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        add_sums(&reading->kinds[i], &place->folded.kinds[i]);
+        note_longest(&reading->longest[i], &place->folded.longest[i]);
+    }
+    copy_counts(reading->details->lengths, place->lengths);
+    reading->spins = place->folded.spins;
+    reading->spins_are_seen = lot.spins_are_seen && interpose_intact(&lot.yields);
+    add_types(reading, &place->folded);
+    reading->omitted = place->omitted;
+    for (size_t i = 0; i < used; i++) {
+        struct part part;
+        if (slots[i].state == SLOT_FREE) {
+            continue;
+        }
+        copy_part(&slots[i], window, now, &part, reading);
+        reading->spins += part.spins;
+        for (int kind = 0; kind < PARKING_KINDS; kind++) {
+            add_sums(&reading->kinds[kind], &part.kinds[kind]);
+            note_longest(&reading->longest[kind], &part.longest[kind]);
+        }
+        add_types(reading, &part);
+        if (place->by_thread) {
+            add_thread(reading, &slots[i], &part);
+        }
+    }
+    lock_charges_read(window->index, window->generation, &reading->details->charges);
+    scale(reading);
+    pthread_mutex_unlock(&lot.lock);
+    return 0;
+}
+
+#endif
