@@ -13,6 +13,7 @@
 
 #define FAR_NS INT64_C(3600000000000) /* farther away is no deadline of the interpreter's */
 #define WAIT_CUT (-1)                 /* no error number */
+#define LOOK_LEAST_WAIT_NS 10000u     /* less is over before the wait begins */
 
 struct accounting_looks looks;
 
@@ -115,84 +116,135 @@ static int wait_at_most(pthread_cond_t *condition, pthread_mutex_t *mutex,
     return error == ETIMEDOUT ? WAIT_CUT : error;
 }
 
-/* The wait begins: it is chosen and looks, or it is not. Returns false if the GIL is free since. */
-static bool begin_to_look(pthread_mutex_t *mutex) {
+static struct look_rate rate_of_looks(void) {
+    const struct lookout *lookout = &self.lookout;
+    uint64_t mean = mean_of_looks(), least = ticks_of(LOOK_BLIND_NS);
+    if (lookout->stage == LOOKOUT_LATER) {
+        return (struct look_rate){mean, 1};
+    }
+    mean /= lookout->chosen.rest;
+    return (struct look_rate){mean > least ? mean : least, lookout->chosen.rest};
+}
+
+/* How far ahead of now a look is made at once: a timer would wake no nearer to when it is due. */
+static uint64_t reach_of_looks(void) { return looks.lateness[self.slot->internal].ticks / 2; }
+
+static uint64_t take_due_looks(void) {
+    return look_series_take(&looks.pacing, &self.lookout.series, clock_ticks() + reach_of_looks(),
+                            rate_of_looks());
+}
+
+/* What follows the beginning of the wait. */
+static void look_at_rest(void) {
     struct lookout *lookout = &self.lookout;
     lookout->stage = LOOKOUT_FIRST;
-    lookout->weight =
-        self.slot->internal
-            ? 1
-            : look_pacing_choose(&looks.pacing, mean_between_looks(false), self.slot->wait_since);
-    if (lookout->weight == 0) {
+    lookout->series =
+        lookout->chosen.rest == 0
+            ? (struct look_series){.due = clock_ticks() + ticks_of(LOOK_UNCHOSEN_NS)}
+            : look_series_from(&looks.pacing, lookout->beginning_until, rate_of_looks());
+}
+
+/* Look at the holder for the beginning of the wait, and for what of the rest is due by then. */
+static void look_at_beginning(pthread_mutex_t *mutex) {
+    struct lookout *lookout = &self.lookout;
+    look_at_holder(mutex, &lookout->first_holder);
+    look_at_rest();
+    lookout->first_stands_for = lookout->chosen.rest != 0 ? take_due_looks() : 0;
+}
+
+static void look_later(void) {
+    struct lookout *lookout = &self.lookout;
+    if (lookout->stage != LOOKOUT_LATER) {
+        lookout->stage = LOOKOUT_LATER;
+        lookout->chosen_until = clock_ticks();
+        lookout->series = look_series_from(&looks.pacing, lookout->chosen_until, rate_of_looks());
+    }
+}
+
+/* The wait begins, and may be chosen. Returns false if the GIL is free since. */
+static bool begin_to_look(pthread_mutex_t *mutex) {
+    struct lookout *lookout = &self.lookout;
+    uint64_t now = clock_ticks(), since = self.slot->wait_since;
+    lookout->beginning_until = since + ticks_of(LOOK_BLIND_NS);
+    lookout->chosen = self.slot->internal
+                          ? (struct look_choice){1, 1}
+                          : look_pacing_choose(&looks.pacing, mean_between_looks(false), since);
+    if (lookout->chosen.beginning == 0) {
+        look_at_rest();
         return true;
     }
+    uint64_t drawn = look_pacing_below(&looks.pacing, LOOK_BLIND_NS);
+    uint64_t due = since + ticks_of(drawn);
+    if (drawn < LOOK_AT_ONCE_NS || due <= now) {
+        look_at_beginning(mutex);
+        return is_taken();
+    }
+    lookout->stage = LOOKOUT_BEGINNING;
     look_at_holder(mutex, &lookout->first_holder);
+    /* Whoever woke this thread may stand still while it is on the processor, at that very line: so not
+     * without a timer. */
+    uint64_t soonest =
+        clock_ticks() + looks.lateness[self.slot->internal].ticks + ticks_of(LOOK_LEAST_WAIT_NS);
+    lookout->series.due = due > soonest ? due : soonest;
     return is_taken();
 }
 
-/* How many ns to wait for the next look, and how many ticks of waiting it stands for. */
-static uint64_t draw_look(uint64_t *stands_for) {
+/* A look is due. The mutex is held, and let go meanwhile. */
+static void look_as_due(pthread_mutex_t *mutex) {
     struct lookout *lookout = &self.lookout;
-    uint64_t mean = mean_of_looks();
-    if (lookout->stage == LOOKOUT_LATER) {
-        *stands_for = mean;
-        return ns_of(look_pacing_draw(&looks.pacing, mean));
+    if (lookout->stage == LOOKOUT_BEGINNING) {
+        look_at_beginning(mutex);
+    } else if (lookout->stage == LOOKOUT_FIRST && lookout->chosen.rest == 0) {
+        look_later();
+    } else {
+        struct charges_thread holder;
+        uint64_t now = clock_ticks(); /* windows opened during the look are none of its */
+        bool seen = look_at_holder(mutex, &holder);
+        uint64_t stands_for = take_due_looks();
+        if (seen) {
+            charges_look(&holder, stands_for, self.slot->internal, now);
+        }
     }
-    if (lookout->weight == 0) {
-        *stands_for = 0;
-        return LOOK_UNCHOSEN_NS;
-    }
-    uint64_t least = ticks_of(LOOK_BLIND_NS);
-    mean = mean / lookout->weight > least ? mean / lookout->weight : least;
-    *stands_for = mean * lookout->weight;
-    return ns_of(look_pacing_draw(&looks.pacing, mean));
 }
 
-static void look_later(uint64_t now) {
-    struct lookout *lookout = &self.lookout;
-    if (lookout->stage == LOOKOUT_FIRST) {
-        lookout->stage = LOOKOUT_LATER;
-        lookout->chosen_until = now;
-    }
+/* For how many ns to wait until a look that is due then can be made. */
+static uint64_t time_until_look(uint64_t now, uint64_t due) {
+    uint64_t late = looks.lateness[self.slot->internal].ticks;
+    uint64_t most = due > now + late ? ns_of(due - now - late) : 0;
+    return most > LOOK_LEAST_WAIT_NS ? most : LOOK_LEAST_WAIT_NS;
 }
 
 /* Wait as the caller asks for, and look meanwhile. The mutex is held. */
 NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                       const struct timespec *deadline) {
     struct lookout *lookout = &self.lookout;
-    bool is_first = lookout->stage == LOOKOUT_NEW;
     uint64_t turn = ledger.turns;
-    if (!is_first) {
-        look_later(clock_ticks());
+    if (lookout->stage != LOOKOUT_NEW) {
+        look_later();
     } else if (!begin_to_look(mutex)) {
         return 0;
     }
-    is_first = is_first && lookout->weight != 0;
-    for (;; is_first = false) {
-        uint64_t stands_for = 0;
-        uint64_t most =
-            is_first ? look_pacing_below(&looks.pacing, LOOK_BLIND_NS) : draw_look(&stands_for);
-        uint64_t audit_in = is_first ? UINT64_MAX : audit_look_in();
-        bool audits = audit_in < most; /* then the draw is made anew */
-        int error = wait_at_most(condition, mutex, deadline, audits ? audit_in : most);
+    for (;;) {
+        uint64_t now = clock_ticks();
+        if (lookout->series.due <= now + reach_of_looks()) {
+            look_as_due(mutex);
+            if (!is_taken()) {
+                return 0;
+            }
+            continue;
+        }
+        uint64_t most = time_until_look(now, lookout->series.due), audit_in = audit_look_in();
+        bool audits = audit_in < most;
+        most = audits ? audit_in : most;
+        int error = wait_at_most(condition, mutex, deadline, most);
         if (error != WAIT_CUT) {
             return error == ETIMEDOUT && audit.users != 0 ? ask_audited_hold(mutex, turn) : error;
         }
-        if (!is_taken()) {
-            return 0;
-        }
-        struct charges_thread holder;
-        uint64_t now = clock_ticks(); /* windows opened during the look are none of its */
-        if (audits && audit_wants_look()) {
+        if (!audits && most > LOOK_LEAST_WAIT_NS) {
+            look_lateness_note(&looks.pacing, &looks.lateness[self.slot->internal],
+                               clock_elapsed(now + ticks_of(most), clock_ticks()));
+        } else if (is_taken() && audit_wants_look()) {
             look_at_audited_hold(mutex);
-        } else if (audits) {
-            continue;
-        } else if (is_first) {
-            look_at_holder(mutex, &lookout->first_holder);
-        } else if (stands_for == 0) {
-            look_later(now);
-        } else if (look_at_holder(mutex, &holder)) {
-            charges_look(&holder, stands_for, self.slot->internal, now);
         }
         if (!is_taken()) {
             return 0;
@@ -204,9 +256,9 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     struct lookout *lookout = &self.lookout;
     uint64_t waited = slot->last_wait;
     if ((looks.at_release & AT_RELEASE_LOOK) != 0 && lookout->stage == LOOKOUT_NEW) {
-        lookout->weight = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
+        lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }
-    if (slot->internal || lookout->weight != 0 || lookout->stage == LOOKOUT_LATER ||
+    if (slot->internal || lookout->chosen.beginning != 0 || lookout->stage == LOOKOUT_LATER ||
         waited > charges_longest_known()) {
         self.wait.since = now - waited;
         self.wait.now = now;
@@ -223,15 +275,16 @@ static void tell_wait(void) {
         .now = self.wait.now,
         .knock = slot->internal,
         .first_holder = lookout->first_holder,
-        .weight = lookout->weight,
+        .first_stands_for = lookout->first_stands_for,
+        .weight = lookout->chosen.beginning,
         .chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : self.wait.now,
         .waiter = somebody(slot),
         .holder = lookout->holder,
     };
     uint64_t blind = wait.since + ticks_of(LOOK_BLIND_NS);
     wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
-                       : blind < wait.now            ? blind
-                                                     : wait.now;
+                       : blind < wait.chosen_until   ? blind
+                                                     : wait.chosen_until;
     if (!slot->internal && looks.reader.here != NULL) {
         wait.waiter.place = looks.reader.here();
     }
@@ -333,6 +386,9 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
     looks.reader = *reader;
     looks.pacing.ticks_per_ms = seconds > 0.0 ? (uint64_t)(1e3 / seconds) : 1000000;
     looks.pacing.random = clock_ticks() | 1;
+    for (int knock = 0; knock < 2 && looks.lateness[knock].ticks == 0; knock++) {
+        looks.lateness[knock].ticks = ticks_of(LOOK_LATE_NS);
+    }
     looks.by_waiters = waiters_look;
     looks.at_release = waiters_look ? 0 : AT_RELEASE_LOOK;
     unlock_ledger();

@@ -35,17 +35,21 @@ enum phase {
 
 /* How far a thread that waits has come with its looks; see look_pacing.h. */
 enum lookout_stage {
-    LOOKOUT_NONE, /* does not wait, or not that it was seen */
-    LOOKOUT_NEW,  /* has asked, and goes to wait */
+    LOOKOUT_NONE,      /* does not wait, or not that it was seen */
+    LOOKOUT_NEW,       /* has asked, and goes to wait */
+    LOOKOUT_BEGINNING, /* was chosen, and looks once more */
     LOOKOUT_FIRST,
     LOOKOUT_LATER,
 };
 
 struct lookout {
     enum lookout_stage stage;
-    uint32_t weight;       /* k, 0 if the wait was not chosen */
+    struct look_choice chosen;
+    uint64_t beginning_until;
     uint64_t chosen_until; /* when LOOKOUT_LATER began */
+    struct look_series series;
     struct charges_thread first_holder;
+    uint64_t first_stands_for;    /* beside the beginning of the wait: ticks */
     struct charges_thread holder; /* seen most often, by the votes that are left for it */
     unsigned votes;
 };
@@ -128,6 +132,7 @@ extern struct accounting_looks {
     unsigned at_release; /* of enum at_release */
     struct accounting_reader reader;
     struct look_pacing pacing;
+    struct look_lateness lateness[2];    /* of the program's threads, of the knockers */
     const struct ledger_slot *collector; /* the thread that collects garbage, if it let the GIL go
                                             since it began */
 } looks;

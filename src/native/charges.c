@@ -256,6 +256,9 @@ void charges_waited(const struct charges_wait *wait) {
     for (struct charges_window *window = pool.newest; window != NULL; window = window->older) {
         uint64_t waited = inside(window, wait->since, wait->now);
         uint64_t at_first = inside(window, wait->since, wait->first_until) * wait->weight;
+        if (at_first != 0 && window->opened <= wait->since) {
+            at_first += wait->first_stands_for;
+        }
         if (at_first != 0) {
             charge(window, window->opened <= wait->since ? &wait->first_holder : &unseen, at_first,
                    wait->knock);

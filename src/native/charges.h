@@ -83,9 +83,9 @@ struct charges_wait {
     uint64_t since, now;
     bool knock;
     /* The look at its beginning, and until when that stands for it, `weight` times over, in windows that
-     * were open by then; weight 0: none was made. */
+     * were open by then; weight 0: none was made. And how many ticks it stands for besides. */
     struct charges_thread first_holder;
-    uint64_t first_until;
+    uint64_t first_until, first_stands_for;
     uint32_t weight;
     /* Up to here the wait was chosen (`weight` times over) or not (0); from here on it counts once. */
     uint64_t chosen_until;

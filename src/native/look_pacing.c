@@ -10,7 +10,7 @@ static uint64_t random_word(struct look_pacing *pacing) {
     return pacing->random = word;
 }
 
-uint32_t look_pacing_choose(struct look_pacing *pacing, uint64_t mean, uint64_t now) {
+struct look_choice look_pacing_choose(struct look_pacing *pacing, uint64_t mean, uint64_t now) {
     uint64_t passed = now > pacing->begun ? now - pacing->begun : 0;
     uint64_t stretch = mean > pacing->ticks_per_ms ? mean : pacing->ticks_per_ms;
     if (passed >= stretch) {
@@ -20,7 +20,9 @@ uint32_t look_pacing_choose(struct look_pacing *pacing, uint64_t mean, uint64_t 
     }
     pacing->asked++;
     uint32_t k = pacing->asked > pacing->before ? pacing->asked : pacing->before;
-    return k == 1 || random_word(pacing) % k == 0 ? k : 0;
+    uint64_t drawn = k == 1 ? 0 : random_word(pacing) % k;
+    return (struct look_choice){.beginning = drawn == 0 ? k : 0,
+                                .rest = drawn == (k == 1 ? 0 : 1) ? k : 0};
 }
 
 uint64_t look_pacing_below(struct look_pacing *pacing, uint64_t bound) {
@@ -42,6 +44,47 @@ static double minus_log(uint64_t word) {
 
 uint64_t look_pacing_draw(struct look_pacing *pacing, uint64_t mean) {
     return (uint64_t)(minus_log(random_word(pacing)) * (double)mean);
+}
+
+#define BACKLOG 64 /* looks of a series that are not drawn one by one */
+
+static void draw_next(struct look_pacing *pacing, struct look_series *series,
+                      struct look_rate rate) {
+    series->due += look_pacing_draw(pacing, rate.mean);
+    series->stands_for = rate.mean * rate.weight;
+}
+
+struct look_series look_series_from(struct look_pacing *pacing, uint64_t from,
+                                    struct look_rate rate) {
+    struct look_series series = {.due = from};
+    draw_next(pacing, &series, rate);
+    return series;
+}
+
+uint64_t look_series_take(struct look_pacing *pacing, struct look_series *series, uint64_t until,
+                          struct look_rate rate) {
+    uint64_t taken = 0;
+    while (series->due <= until) {
+        taken += series->stands_for;
+        if (until - series->due > BACKLOG * rate.mean) {
+            taken += (until - series->due) * rate.weight;
+            series->due = until;
+        }
+        draw_next(pacing, series, rate);
+    }
+    return taken;
+}
+
+/* What is below as often as above does not move. */
+void look_lateness_note(const struct look_pacing *pacing, struct look_lateness *lateness,
+                        uint64_t late) {
+    uint64_t step = LOOK_LATE_STEP_NS * pacing->ticks_per_ms / 1000000;
+    uint64_t most = LOOK_LATEST_NS * pacing->ticks_per_ms / 1000000;
+    if (late > lateness->ticks) {
+        lateness->ticks += lateness->ticks < most ? step : 0;
+    } else {
+        lateness->ticks -= lateness->ticks > step ? step : 0;
+    }
 }
 
 uint64_t look_pacing_mean_ns(uint64_t looks) {

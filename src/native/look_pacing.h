@@ -4,26 +4,39 @@
  * step with itself: so looks come at random moments, and each stands for the wait that it was drawn
  * from. Each wait is dealt with for itself:
  *
- *   - At its beginning it is chosen, with a chance of 1/k, or not. A wait that is not chosen is not
- *     looked at before it asks the holder to let go (after 5 ms, the switch interval); then and from
- *     then on each is, and k is 1. So k is about the number of waits that begin in `mean`: to look,
- *     and to set a timer, costs some microseconds.
- *   - One that is chosen looks as it begins: a short one is over before a timer could wake it. If it
- *     lasts, it looks again at a random moment of its first LOOK_BLIND_NS, and that look takes the
- *     place of the other: who is woken by the holder begins to wait at that very line. This look
- *     stands for these LOOK_BLIND_NS, k times over.
- *   - Afterwards it looks at moments that are `mean` apart in the mean, exponentially distributed.
- *     Each stands for k x mean of waiting.
+ *   - As it starts it is chosen, with a chance of 1/k each, for looks at its beginning, for looks at the
+ *     rest of it, or for neither; where k is 1 for both. A wait that is not chosen is not looked at
+ *     before it asks the holder to let go (after 5 ms, the switch interval); then and from then on each
+ *     is, and k is 1. So k is about the number of waits that begin in `mean`: to look, and to set a
+ *     timer, costs some microseconds.
+ *   - The beginning is LOOK_BLIND_NS long, and one look stands for it, k times over. That is made at
+ *     once: a short wait is over before a timer could wake it. If the wait lasts, another one takes its
+ *     place at a random moment of the beginning, or as soon as a timer wakes: who is woken by the holder
+ *     begins to wait at that very line. Where that moment is LOOK_AT_ONCE_NS after the first look or
+ *     less, none does.
+ *   - For the rest, looks are due at moments that are `mean` / k apart in the mean, exponentially
+ *     distributed. Each stands for `mean` of waiting.
  *
  * What the next look stands for depends on nothing but the past. So the charges are right in the
- * mean, however the pace changes meanwhile. */
+ * mean, however the pace changes meanwhile.
+ *
+ * A timer wakes late, by 50 to 100 us, and a look takes 5 to 30. If looks were due some time after the
+ * one before was made, the moments after each would be seen by none: where a wait has a look or two,
+ * that is the same part of it each time. So the moments at which looks are due follow each other
+ * whatever becomes of them; a timer is set to an earlier moment, by how late it is as a rule; and a look
+ * stands for all that are due by then, or sooner than halfway to when a timer could wake next. */
 #ifndef GILKNOCK_LOOK_PACING_H
 #define GILKNOCK_LOOK_PACING_H
 
 #include <stdint.h>
 
-#define LOOK_BLIND_NS 100000u /* the beginning of a wait that is covered by the look made then */
+#define LOOK_BLIND_NS 100000u  /* the beginning of a wait that is covered by the look made then */
+#define LOOK_AT_ONCE_NS 25000u /* of that, what the look made at once stands for */
 #define LOOK_UNCHOSEN_NS 5000000u /* a wait that was not chosen is looked at from then on */
+
+#define LOOK_LATE_NS 60000u     /* how late timers are taken to be at first */
+#define LOOK_LATE_STEP_NS 2000u /* by which what is known of the lateness of timers moves */
+#define LOOK_LATEST_NS 200000u
 
 /* The mean time between two looks, at first and after many. */
 #define LOOK_FIRST_MEAN_NS 200000u
@@ -38,8 +51,40 @@ struct look_pacing {
     uint64_t random;
 };
 
-/* A wait begins at `now`, in ticks, as `mean` is. Returns k if it is chosen, else 0. */
-uint32_t look_pacing_choose(struct look_pacing *pacing, uint64_t mean, uint64_t now);
+/* When the next look is due, and what it stands for, in ticks. */
+struct look_series {
+    uint64_t due, stands_for;
+};
+
+/* The mean of the times between the looks of a series, in ticks, not 0, and how often each counts. */
+struct look_rate {
+    uint64_t mean;
+    uint32_t weight;
+};
+
+/* Begin a series at a moment. */
+struct look_series look_series_from(struct look_pacing *pacing, uint64_t from,
+                                    struct look_rate rate);
+
+/* Take the looks that are due by then out of the series; return what they stand for. The times between
+ * those that follow are of that rate. */
+uint64_t look_series_take(struct look_pacing *pacing, struct look_series *series, uint64_t until,
+                          struct look_rate rate);
+
+/* How late timers wake: their running median. */
+struct look_lateness {
+    uint64_t ticks;
+};
+
+/* A timer woke so late. */
+void look_lateness_note(const struct look_pacing *pacing, struct look_lateness *lateness,
+                        uint64_t late);
+
+/* A wait begins at `now`, in ticks, as `mean` is. Each is k if the wait is chosen for it, else 0. */
+struct look_choice {
+    uint32_t beginning, rest;
+};
+struct look_choice look_pacing_choose(struct look_pacing *pacing, uint64_t mean, uint64_t now);
 
 /* A random number below `bound`. */
 uint64_t look_pacing_below(struct look_pacing *pacing, uint64_t bound);

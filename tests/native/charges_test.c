@@ -60,6 +60,7 @@ static void wait(void) {
         .knock = pick(4) == 0,
         .first_holder = somebody(),
         .first_until = now - length + pick(length + 1),
+        .first_stands_for = pick(2) * pick(300),
         .weight = (uint32_t)pick(4),
         .chosen_until = now - pick(length + 1),
         .waiter = somebody(),
@@ -94,6 +95,7 @@ static uint64_t charged(const struct open *open, const struct charges_thread *ho
         const struct charges_wait *one = &waits[i];
         uint64_t part = inside(open, one->since, one->first_until) * one->weight;
         bool seen = open->opened <= one->since;
+        part += seen && part != 0 ? one->first_stands_for : 0;
         if (wait_rounds[i] > open->round && part != 0 && one->knock == knock &&
             (holder == NULL || (seen && is_same(holder, &one->first_holder)))) {
             sum += part;

@@ -12,7 +12,8 @@ static struct look_pacing fresh(void) {
 static void test_the_first_waits_are_all_chosen(void) {
     struct look_pacing pacing = fresh();
     for (uint64_t i = 1; i <= 100; i++) {
-        CHECK(look_pacing_choose(&pacing, MILLISECOND, i * 2 * MILLISECOND) == 1);
+        struct look_choice chosen = look_pacing_choose(&pacing, MILLISECOND, i * 2 * MILLISECOND);
+        CHECK(chosen.beginning == 1 && chosen.rest == 1);
     }
 }
 
@@ -21,13 +22,16 @@ static void test_the_first_waits_are_all_chosen(void) {
 static void test_the_chosen_ones_stand_for_all(void) {
     for (uint64_t gap = 200000; gap >= 2000; gap /= 10) {
         struct look_pacing pacing = fresh();
-        uint64_t stands_for = 0, chosen = 0, count = 4000 * MILLISECOND / gap;
+        uint64_t beginnings = 0, rests = 0, chosen = 0, count = 4000 * MILLISECOND / gap;
         for (uint64_t i = 1; i <= count; i++) {
-            uint32_t k = look_pacing_choose(&pacing, MILLISECOND, i * gap);
-            stands_for += k;
-            chosen += k != 0;
+            struct look_choice choice = look_pacing_choose(&pacing, MILLISECOND, i * gap);
+            beginnings += choice.beginning;
+            rests += choice.rest;
+            chosen += choice.beginning != 0;
+            CHECK(choice.beginning <= 1 || choice.rest == 0); /* one look is not in another's way */
         }
-        CHECK(stands_for > count * 9 / 10 && stands_for < count * 11 / 10);
+        CHECK(beginnings > count * 9 / 10 && beginnings < count * 11 / 10);
+        CHECK(rests > count * 9 / 10 && rests < count * 11 / 10);
         CHECK(chosen > 3000 && chosen < 12000);
     }
 }
@@ -38,7 +42,7 @@ static void test_no_pattern_is_preferred(void) {
     uint64_t now = 0, stands_for[2] = {0, 0};
     for (uint64_t i = 0; i < 400000; i++) {
         now += i % 2 == 0 ? 5000 : 15000;
-        stands_for[i % 2] += look_pacing_choose(&pacing, MILLISECOND, now);
+        stands_for[i % 2] += look_pacing_choose(&pacing, MILLISECOND, now).beginning;
     }
     double share = (double)stands_for[0] / (double)(stands_for[0] + stands_for[1]);
     CHECK(share > 0.45 && share < 0.55);
@@ -68,7 +72,78 @@ static void test_the_mean_doubles_up_to_a_bound(void) {
     CHECK(look_pacing_mean_ns(UINT64_MAX) == LOOK_LAST_MEAN_NS);
 }
 
+/* However long it takes until a look is made: those due by then stand for the time that has passed. */
+static void test_a_look_stands_for_all_that_are_due(void) {
+    struct look_pacing pacing = fresh();
+    struct look_rate rate = {.mean = MILLISECOND, .weight = 3};
+    const uint64_t pauses[] = {MILLISECOND / 10, 10 * MILLISECOND, 1000u * MILLISECOND};
+    for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
+        struct look_series series = look_series_from(&pacing, 0, rate);
+        uint64_t now = 0, taken = 0, looks = 0;
+        while (now < (uint64_t)20000 * MILLISECOND) {
+            now += pauses[i];
+            uint64_t stands_for = look_series_take(&pacing, &series, now, rate);
+            CHECK(series.due > now && series.stands_for == 3 * MILLISECOND);
+            taken += stands_for;
+            looks += stands_for != 0;
+        }
+        double share = (double)taken / (3.0 * (double)now);
+        CHECK(share > 0.96 && share < 1.04);
+        CHECK(looks > 15 && looks < 23000);
+    }
+}
+
+/* Waits of 1 ms, 190 us of which are one place's: whatever a timer's lateness and a look's time. */
+static void test_the_moments_after_a_look_are_seen_like_others(void) {
+    struct look_pacing pacing = fresh();
+    struct look_rate rate = {.mean = MILLISECOND / 4, .weight = 1};
+    struct look_lateness lateness = {0};
+    uint64_t first = 0, all = 0;
+    for (int wait = 0; wait < 20000; wait++) {
+        struct look_series series = look_series_from(&pacing, 0, rate);
+        uint64_t now = 0;
+        for (;;) {
+            uint64_t sleep = series.due > now + lateness.ticks ? series.due - now - lateness.ticks
+                                                               : MILLISECOND / 100;
+            uint64_t late = 70000 + look_pacing_below(&pacing, 30000);
+            look_lateness_note(&pacing, &lateness, late);
+            now += sleep + late;
+            if (now >= MILLISECOND) {
+                break;
+            }
+            uint64_t seen_at = now;
+            now += 30000;
+            uint64_t ticks = look_series_take(&pacing, &series, now + lateness.ticks / 2, rate);
+            all += ticks;
+            first += seen_at < 190000 ? ticks : 0;
+        }
+    }
+    double share = (double)first / (double)all;
+    CHECK(share > 0.16 && share < 0.22);
+}
+
+static void test_lateness_is_the_median(void) {
+    struct look_pacing pacing = fresh();
+    struct look_lateness lateness = {0};
+    for (int i = 0; i < 10000; i++) {
+        look_lateness_note(&pacing, &lateness,
+                           i % 5 == 0 ? 100 * MILLISECOND : 50000u + (unsigned)i % 7);
+    }
+    CHECK(lateness.ticks > 40000 && lateness.ticks < 65000);
+    for (int i = 0; i < 10000; i++) {
+        look_lateness_note(&pacing, &lateness, 100 * MILLISECOND);
+    }
+    CHECK(lateness.ticks >= LOOK_LATEST_NS && lateness.ticks <= LOOK_LATEST_NS + 2000);
+    for (int i = 0; i < 10000; i++) {
+        look_lateness_note(&pacing, &lateness, 0);
+    }
+    CHECK(lateness.ticks <= 2000);
+}
+
 int main(void) {
+    test_a_look_stands_for_all_that_are_due();
+    test_the_moments_after_a_look_are_seen_like_others();
+    test_lateness_is_the_median();
     test_the_first_waits_are_all_chosen();
     test_the_chosen_ones_stand_for_all();
     test_no_pattern_is_preferred();
