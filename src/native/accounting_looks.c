@@ -207,8 +207,13 @@ static void look_as_due(pthread_mutex_t *mutex) {
     }
 }
 
-/* For how many ns to wait until a look that is due then can be made. */
+/* For how many ns to wait until a look that is due then can be made. The interpreter's own deadline is no
+ * later than the first look at a wait that was not chosen, and a timer of ours would add to that. */
 static uint64_t time_until_look(uint64_t now, uint64_t due) {
+    const struct lookout *lookout = &self.lookout;
+    if (lookout->stage == LOOKOUT_FIRST && lookout->chosen.rest == 0) {
+        return due > now ? ns_of(due - now) : 0;
+    }
     uint64_t late = looks.lateness[self.slot->internal].ticks;
     uint64_t most = due > now + late ? ns_of(due - now - late) : 0;
     return most > LOOK_LEAST_WAIT_NS ? most : LOOK_LEAST_WAIT_NS;

@@ -457,6 +457,11 @@ static struct charges_reading charges_of(const struct charges_window *window,
 
 static const struct accounting_reader reader = {aim, look_at, look_at_self, &collecting};
 
+/* Where the machine is busy, two of the workers may have the GIL to themselves for long. */
+static bool tells_of_three(const struct charges_reading *charges) {
+    return charges->blame.count >= 3 && charges->victims.count >= 3;
+}
+
 static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     struct ledger_window window;
     struct charges_window charged;
@@ -467,10 +472,16 @@ static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     open_window(&window, true);
     charges_open(&charged, clock_ticks());
     start(WORKERS, (const enum style[]){COMPUTING, BLOCKING, RESTING, COMPUTING});
-    let_others_work(100 * MILLISECOND);
-    struct ledger_reading reading = read_window(&window);
-    struct charges_reading charges = charges_of(&charged, &reading, 0);
-    CHECK(charges.blame.count >= 3 && charges.victims.count >= 3);
+    struct ledger_reading reading = {.threads = NULL};
+    struct charges_reading charges = {.blame = {.rows = NULL}};
+    for (int tries = 0; tries < 50 && !tells_of_three(&charges); tries++) {
+        charges_free(&charges);
+        free(reading.threads);
+        let_others_work(100 * MILLISECOND);
+        reading = read_window(&window);
+        charges = charges_of(&charged, &reading, 0);
+    }
+    CHECK(tells_of_three(&charges));
     CHECK(charges.unlooked == 0);
     CHECK(charges.longest.waited + reading.pending >= reading.max_wait);
     CHECK(charges.longest.waited <= reading.max_wait);
@@ -546,6 +557,17 @@ static void test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before(vo
     CHECK(accounting_intact());
 }
 
+/* How many holds of the worker that keeps the GIL were found out; where the machine is busy, nobody may
+ * ask in time. */
+static uint64_t audited_holds_of_keeper(const struct charges_reading *charges) {
+    uint64_t holds = 0;
+    for (size_t i = 0; i < charges->held.count; i++) {
+        const struct charges_row *row = &charges->held.rows[i];
+        holds += row->thread.native_id == workers[0].diary.native_id ? row->looks : 0;
+    }
+    return holds;
+}
+
 static void test_holds_are_told_of_that_go_on_after_their_thread_was_asked(void) {
     struct ledger_window window;
     struct charges_window charged;
@@ -556,18 +578,28 @@ static void test_holds_are_told_of_that_go_on_after_their_thread_was_asked(void)
     accounting_audit(true);
     diary_begin_with_gil(&main_diary, &gil);
     start(3, (const enum style[]){KEEPING, COMPUTING, BLOCKING});
-    let_others_work(300 * MILLISECOND);
-    stop(3);
-    struct ledger_reading reading = read_window(&window);
-    struct charges_reading charges = charges_of(&charged, &reading, 0);
+    struct ledger_reading reading;
+    struct charges_reading charges;
     uint64_t kept = 0, others = 0;
+    for (int tries = 0; tries < 20 && kept < 3; tries++) {
+        let_others_work(300 * MILLISECOND);
+        reading = read_window(&window);
+        charges = charges_of(&charged, &reading, 0);
+        kept = audited_holds_of_keeper(&charges);
+        charges_free(&charges);
+        free(reading.threads);
+    }
+    stop(3);
+    reading = read_window(&window);
+    charges = charges_of(&charged, &reading, 0);
+    kept = audited_holds_of_keeper(&charges);
     for (size_t i = 0; i < charges.held.count; i++) {
         const struct charges_row *row = &charges.held.rows[i];
         bool keeping = row->thread.native_id == workers[0].diary.native_id;
         CHECK(row->thread.place == PLACE_IN_HOLD);
         CHECK(row->knock_waited <= row->waited && row->waited >= row->looks * ACCOUNTING_GRACE_NS);
         CHECK(!keeping || row->waited >= row->looks * KEPT);
-        *(keeping ? &kept : &others) += row->looks;
+        others += keeping ? 0 : row->looks;
     }
     CHECK(kept >= 3 && kept <= (uint64_t)workers[0].diary.count);
     CHECK(others < kept); /* of a thread that was stopped meanwhile */
