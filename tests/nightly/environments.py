@@ -100,6 +100,9 @@ def run_limited(
     After ``timeout`` seconds its process group gets the signal ``ended_by``, and what is left of it
     ten seconds later is killed; the status says so then.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in a shell's background job. Suites would inherit it that interrupt themselves.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with open(folder / "output.txt", "w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
             command,
