@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.stalls import Stall
     from pytest_gilknock.model.wire import RawReading
     from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
-    from pytest_gilknock.reporting.top_holders import TopHolders, TopHolds, TopPlace, TopPlaces
+    from pytest_gilknock.reporting.top_holders import (
+        Placeless,
+        TopHolders,
+        TopHolds,
+        TopPlace,
+        TopPlaces,
+    )
 
 MOST_STACKS = 60
 """Stacks in one flame graph of a test; those least waited for are left out."""
@@ -75,7 +81,7 @@ def page_of(results: Results, doubts: Iterable[str]) -> Page:
         rows=rows,
         batches=batches,
         wait=top.wait,
-        holders=_places(top.holders, top.wait, results.root),
+        holders=[*_places(top.holders, top.wait, results.root), *map(_placeless, top.placeless())],
         victims=_places(top.victims, top.wait, results.root),
         stalls=[_stall(stall) for stall in results.stalls[:MOST_STALLS]],
         changes=results.changes,
@@ -202,6 +208,10 @@ def _place(place: TopPlace, root: str) -> dict[str, Any]:
         "tests": place.tests,
         "threads": printable(place.thread_label),
     }
+
+
+def _placeless(part: Placeless) -> dict[str, Any]:
+    return {"place": part.what, "waited": part.waited, "tests": part.tests, "threads": "no thread"}
 
 
 def _audit(holds: TopHolds, root: str) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Blame, Victim
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stack import Place
-    from pytest_gilknock.reporting.top_holders import TopHold, TopPlace
+    from pytest_gilknock.reporting.top_holders import Placeless, TopHold, TopPlace, TopPlaces
 
 STALLS_SHOWN = 10
 _BELOW = " " * 8 + "held by "
@@ -166,17 +166,22 @@ def _blames(readings: list[GilReading], root: str) -> Column:
     return _places("blame", places, root)
 
 
-def _places(head: str, places: list[Place | None], root: str) -> Column:
+def _places(
+    head: str, places: Sequence[Place | None], root: str, below: Sequence[str] = ()
+) -> Column:
+    """Return a column of places; ``below`` them other texts."""
+
     def cut(row: int, cell: str, width: int) -> str:
-        place = places[row]
-        return cell if place is None else fit_place(place, root, width)
+        place = places[row] if row < len(places) else None
+        return keep_start(cell, width) if place is None else fit_place(place, root, width)
 
     cells = ["-" if place is None else place_text(place, root) for place in places]
-    return Column(head, cells, right=False, cut=cut)
+    return Column(head, [*cells, *below], right=False, cut=cut)
 
 
-def _thread_labels(places: Sequence[TopPlace | TopHold]) -> Column:
-    labels = [printable(place.thread_label) for place in places]
+def _thread_labels(places: Sequence[TopPlace | TopHold], without: int = 0) -> Column:
+    """Return the threads of each; the last ``without`` rows have none."""
+    labels = [*(printable(place.thread_label) for place in places), *["-"] * without]
     return Column("thread", labels, right=False, cut=_cut_threads)
 
 
@@ -232,28 +237,45 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
 
 def top_places(results: Results, width: int) -> Iterator[Line]:
     """Yield who held the GIL while others waited, and who waited, over all tests."""
-    if results.places.wait < WORTH_A_ROW:
+    top = results.places
+    if top.wait < WORTH_A_ROW:
         return
-    number = results.top
-    for head, places in (
-        ("held by, over all tests", results.places.holders),
-        ("waited in, over all tests", results.places.victims),
-    ):
-        most, more = places.listed(number, results.places.wait)
-        if not most:
-            continue
-        columns = [
-            Column("wait", [units.seconds(place.waited) for place in most]),
-            Column("share", [_percent(place.waited, results.places.wait) for place in most]),
-            Column("tests", [str(place.tests) for place in most]),
-            _places(head, [place.place for place in most], results.root),
-            _thread_labels(most),
-        ]
-        heads, *rows = text_table(columns, width)
-        yield Line(heads, bold=True)
-        yield from map(Line, rows)
-        if more:
-            yield Line(f"({units.count(more, 'more place')} with less, or seen fewer than 3 times)")
+    yield from _top_table("held by, over all tests", results, top.holders, top.placeless(), width)
+    yield from _top_table("waited in, over all tests", results, top.victims, [], width)
+
+
+def _top_table(
+    head: str, results: Results, places: TopPlaces, placeless: list[Placeless], width: int
+) -> Iterator[Line]:
+    """Yield the places worth a line, what has no place, and how many more places there are.
+
+    With what is left of the wait at these, the shares of holders sum up to all of it.
+    """
+    wait = results.places.wait
+    most, more = places.listed(results.top, wait)
+    parts: list[TopPlace | Placeless] = [*most, *placeless]
+    if not parts:
+        return
+    stands = _places(
+        head, [part.place for part in most], results.root, [part.what for part in placeless]
+    )
+    columns = [
+        Column("wait", [units.seconds(part.waited) for part in parts]),
+        Column("share", [_percent(part.waited, wait) for part in parts]),
+        Column("tests", [str(part.tests) for part in parts]),
+        stands,
+        _thread_labels(most, len(placeless)),
+    ]
+    heads, *rows = text_table(columns, width)
+    yield Line(heads, bold=True)
+    yield from map(Line, rows)
+    if more:
+        left = max(0.0, wait - sum(part.waited for part in parts))
+        held = places is results.places.holders
+        told = f"{units.seconds(left)}, {_percent(left, wait)}, at " if held else ""
+        yield Line(
+            f"({told}{units.count(more, 'more place')} with less, or seen fewer than 3 times)"
+        )
 
 
 def audit_lines(results: Results, width: int) -> Iterator[Line]:

@@ -85,6 +85,24 @@ class TopHold(_Total):
         return {**self.place.as_dict(), **sums, **self.tests_and_threads}
 
 
+@dataclass(slots=True)
+class Placeless:
+    """What waits without a holder's place add up to."""
+
+    what: str
+    waited: float = 0.0
+    """Time (s), summed over threads and tests."""
+
+    tests: int = 0
+    """In how many measured phases of tests there was some."""
+
+    def add(self, waited: float | None) -> None:
+        """Add one test; None where it is not measured."""
+        if waited:
+            self.waited += waited
+            self.tests += 1
+
+
 T = TypeVar("T", bound=_Total)
 
 
@@ -210,10 +228,22 @@ class TopHolders:
         self.holds = TopHolds()
         self.wait = 0.0
         """Time (s) threads waited in these tests."""
+        self.hand_over = Placeless("(hand-over: nobody held it)")
+        self.unlooked = Placeless("(nobody looked)")
+
+    def placeless(self) -> list[Placeless]:
+        """Return what has no holder's place, and is 1 % of the wait."""
+        return [
+            part
+            for part in (self.hand_over, self.unlooked)
+            if part.waited and part.waited >= LEAST_SHARE * self.wait
+        ]
 
     def add(self, raw: RawReading) -> None:
         """Add the reading of one measured phase of a test."""
         self.wait += raw["wait"] or 0.0
+        self.hand_over.add(raw["hand_over"])
+        self.unlooked.add(raw["unlooked"])
         self.holds.add(raw)
         if raw["blame"]:
             self.holders.add(row[:5] for row in raw["blame"])

@@ -148,6 +148,14 @@ def test_the_run_in_a_sentence(readings, said):
     assert sentence(results.everything(), results.places, "/src") == said
 
 
+def test_the_hand_over_stands_below_the_holders():
+    waited = raw(wait=0.2, hand_over=0.1, unlooked=0.0)
+    assert page(("t", measured(waited))).run["holders"] == [
+        {"place": WORST, "waited": 0.1, "tests": 1, "threads": "worker"},
+        {"place": "(hand-over: nobody held it)", "waited": 0.1, "tests": 1, "threads": "no thread"},
+    ]
+
+
 def test_without_a_gil_the_page_says_so():
     one = page(("t", measured(disabled())), run=disabled())
     assert "The GIL was disabled" in one.text

@@ -45,6 +45,7 @@ def test_a_table_of_80_columns():
         "(1 test below 1 ms wait hidden. Use -vv to show.)",
         "  wait  share  tests  held by, over all tests   thread",
         "200 ms    2 %      2  /src/app/pool.py:31 burn  worker",
+        "420 ms    3 %      3  (nobody looked)           -",
         "  wait  share  tests  waited in, over all tests  thread",
         "600 ms    5 %      3  /src/app/loop.py:7 run     MainThread",
         "Whole run: contention 0.500, wait 250 ms in 1.00 s",
@@ -286,16 +287,20 @@ def test_names_from_outside_are_escaped():
 def test_the_places_most_waited_for_over_all_tests():
     slow = blamed("/src/app/slow.py", 3, "slow", 12, "worker", 0.2, 9)
     seldom = blamed("/src/app/seldom.py", 4, "seldom", 12, "worker", 0.1, 2)
+    calm = {"hand_over": 0.0, "unlooked": 0.001}
     results = results_of(
-        ("a", measured(raw(blame=[slow]))), ("b", measured(raw(blame=[slow, seldom]))), root="/src"
+        ("a", measured(raw(blame=[slow], wait=0.3, **calm | {"hand_over": 0.099}))),
+        ("b", measured(raw(blame=[slow, seldom], wait=0.301, **calm))),
+        root="/src",
     )
     lines = texts(results)
-    at = lines.index("  wait  share  tests  held by, over all tests  thread")
-    assert lines[at + 1 : at + 5] == [
-        "400 ms   80 %      2  app/slow.py:3 slow       worker",
-        "(1 more place with less, or seen fewer than 3 times)",
+    at = lines.index("   wait  share  tests  held by, over all tests      thread")
+    assert lines[at + 1 : at + 6] == [
+        " 400 ms   67 %      2  app/slow.py:3 slow           worker",
+        "99.0 ms   16 %      1  (hand-over: nobody held it)  -",
+        "(102 ms, 17 %, at 1 more place with less, or seen fewer than 3 times)",
         "  wait  share  tests  waited in, over all tests  thread",
-        "400 ms   80 %      2  app/loop.py:7 run          MainThread",
+        "400 ms   67 %      2  app/loop.py:7 run          MainThread",
     ]
 
 

@@ -32,9 +32,21 @@ def test_what_only_kept_knocks_waiting_is_no_holder():
     assert run(raw(blame=[knocked])).holders.most(0) == []
 
 
+def test_what_has_no_place_is_summed_where_it_is_a_percent_of_the_wait():
+    top = run(raw(wait=1.0, hand_over=0.02, unlooked=0.0), raw(wait=1.0, unlooked=0.01))
+    assert [(part.what, part.waited, part.tests) for part in top.placeless()] == [
+        ("(hand-over: nobody held it)", 0.03, 2)
+    ]
+    assert top.unlooked.tests == 1
+    top.add(sampled(9, 3))
+    top.add(raw(wait=0.0, unlooked=0.01, hand_over=0.0))
+    assert [part.what for part in top.placeless()][1:] == ["(nobody looked)"]
+
+
 def test_without_a_gil_there_is_nothing():
     top = run(disabled())
     assert (top.wait, top.holders.most(0), top.victims.most(0)) == (0.0, [], [])
+    assert top.placeless() == []
 
 
 def test_memory_is_bounded_and_what_is_forgotten_is_counted(monkeypatch):
