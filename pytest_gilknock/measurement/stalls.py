@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gilknock import _core
-from pytest_gilknock.measurement.transport import has_workers
-from pytest_gilknock.render import format as text
+from pytest_gilknock.measurement.transport import has_workers, is_worker
+from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RunExtras
@@ -32,6 +32,8 @@ class StallWatch:
         self._timeout = timeout
         self._extras = extras
         self._stderr = _real_stderr(config)
+        if is_worker(config):
+            config.pluginmanager.register(BetweenTests())
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -59,19 +61,24 @@ class StallWatch:
                 yield
             finally:
                 _core.unwatch_stalls()
+                _core.label_stalls("")
                 self._extras["stalls"], self._extras["stalls_omitted"] = _core.take_stalls()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Name the test that runs."""
-        _core.label_stalls(text.printable(nodeid))
-
-    def pytest_runtest_logfinish(self) -> None:
-        """Name none."""
-        _core.label_stalls("")
+        _core.label_stalls(printable(nodeid))
 
     def pytest_unconfigure(self) -> None:
         """Give up the copy of stderr."""
         os.close(self._stderr)
+
+
+class BetweenTests:
+    """Names no test while a worker waits for its next one; elsewhere that follows at once."""
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Name none."""
+        _core.label_stalls("")
 
 
 def _scratch_file(stack: ExitStack) -> int:
