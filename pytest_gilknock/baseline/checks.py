@@ -90,6 +90,22 @@ def members_of(value: Any, place: str, members: dict[str, Check]) -> dict[str, A
     }
 
 
+def tuple_of(members: dict[str, Check]) -> Check:
+    """Return a check of an object, which makes a tuple of its members in their order."""
+    return lambda value, place: tuple(members_of(value, place, members).values())
+
+
+def row_of(*checks: Check) -> Check:
+    """Return a check of a list with one element for each check, which makes a tuple."""
+
+    def check(value: Any, place: str) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) != len(checks):
+            raise wrong(value, place, f"a list of {len(checks)}")
+        return tuple(one(part, place) for one, part in zip(checks, value, strict=True))
+
+    return check
+
+
 def optional(check: Check) -> Check:
     """Return a check that takes null as well."""
     return lambda value, place: None if value is None else check(value, place)

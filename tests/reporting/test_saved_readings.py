@@ -11,8 +11,9 @@ from pytest_gilknock.baseline.model import BaselineError
 from pytest_gilknock.model.limits import Limit
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.reporting.file_report import find
+from pytest_gilknock.reporting.reading_from_dict import _spread, raw_of
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.saved_readings import _spread, is_readings, raw_of, results_of
+from pytest_gilknock.reporting.saved_readings import is_readings, results_of
 
 STACK = (("/src/app/store.py", 14, "archive", "zlib.compress"), ("/src/t.py", 3, "test", None))
 OTHER = (("", 0, "<GC>", None), ("/src/app/store.py", 14, "archive", "zlib.compress"))
