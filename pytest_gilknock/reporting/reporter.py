@@ -13,6 +13,7 @@ from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line, write_lines
 from pytest_gilknock.reporting import github, terminal
 from pytest_gilknock.reporting.results import Results
+from pytest_gilknock.reporting.run_lines import warnings
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import PhaseRecord, RunTotals
@@ -88,7 +89,7 @@ class Reporter:
                 audit=self._settings.audit,
             )
         else:
-            lines = list(terminal.warnings(self.results))
+            lines = list(warnings(self.results))
             if self._settings.audit and self.results.measured:
                 width = self._config.get_terminal_writer().fullwidth
                 lines = [*terminal.audit_lines(self.results, width), *lines]

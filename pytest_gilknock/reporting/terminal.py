@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.convoy import convoy_of
-from pytest_gilknock.model.locks import LOCK_KINDS, LockWaits
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import WORTH_A_ROW, machine_was_busy
+from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.render.format import keep_start, printable
 from pytest_gilknock.render.lines import Line
-from pytest_gilknock.render.lock_lines import kind_texts, lock_lines, worst_text
+from pytest_gilknock.render.lock_lines import lock_lines, worst_text
 from pytest_gilknock.render.markdown import code, markdown_table, prose
 from pytest_gilknock.render.places import (
     blame_lines,
@@ -25,7 +24,8 @@ from pytest_gilknock.render.places import (
 )
 from pytest_gilknock.render.reading_text import SHOWN, convoy_text, thread_line
 from pytest_gilknock.render.tables import Column, cut_test, table_width, text_table
-from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
+from pytest_gilknock.reporting.results import PhaseResult, Results
+from pytest_gilknock.reporting.run_lines import closing
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Blame, Victim
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.stack import Place
     from pytest_gilknock.reporting.top_holders import Placeless, TopHold, TopPlace, TopPlaces
 
-STALLS_SHOWN = 10
 _BELOW = " " * 8 + "held by "
 _LET_GO_BELOW = " " * 8 + "let go by "
 _WAITED_BELOW = " " * 8 + "waited at "
@@ -42,8 +41,6 @@ LEGEND = (
     "contention: share of the time in which the GIL was held; wait: time threads waited for it, all"
     " together; max wait: the longest single wait; blame: where it was held while others waited"
 )
-
-BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
 
 def section(results: Results, *, width: int, verbosity: int, audit: bool = False) -> list[Line]:
@@ -61,7 +58,7 @@ def section(results: Results, *, width: int, verbosity: int, audit: bool = False
         lines += top_places(results, width)
         lines += audit_lines(results, width) if audit else ()
         lines += _convoys(entries)
-    lines += _closing(results, quiet=quiet)
+    lines += closing(results, quiet=quiet)
     if quiet:
         lines += _hidden(-verbosity, table=results.with_row > len(entries), audit=audit)
     return lines
@@ -154,8 +151,7 @@ def as_markdown(results: Results, *, root: str = "") -> str:
         tests = tests._replace(cells=list(map(code, tests.cells)))
         lines += [*markdown_table([*numbers, blame._replace(cells=cells), tests]), ""]
         lines += [prose(LEGEND), ""]
-    closing = [*_left_out(results, len(entries)), *_closing(results, quiet=False)]
-    for line in closing:
+    for line in [*_left_out(results, len(entries)), *closing(results, quiet=False)]:
         lines += [prose(line.text), ""]
     return "\n".join(lines)
 
@@ -323,108 +319,3 @@ def _convoys(entries: list[PhaseResult]) -> Iterator[Line]:
 
 def _percent(part: float, total: float) -> str:
     return f"{100 * part / total:.0f} %"
-
-
-def _closing(results: Results, *, quiet: bool) -> Iterator[Line]:
-    summary = results.summary()
-    contention, wait = summary.contention, summary.wait
-    numbers = (
-        f"Whole run: contention {units.share(contention)}, wait {units.seconds(wait)}"
-        f" in {units.seconds(summary.wall)}"
-    )
-    if summary.disabled:
-        numbers = "Whole run: the GIL is disabled, so no thread waits for it"
-    numbers += _locks(summary)
-    how = f"{units.count(results.measured, 'test')} measured, {_method(summary)}"
-    if quiet:
-        yield Line(f"{numbers}; {how}")
-        yield from warnings(results)
-        return
-    yield Line(numbers)
-    if (contention or 0.0) > 0.5 and wait is not None and wait < WORTH_A_ROW:
-        yield Line(BUSY_ALONE)
-    yield Line(how)
-    if not summary.disabled:
-        for reason in summary.reasons:
-            yield Line(f"Not exact: {printable(reason)}")
-        cost, held = units.seconds(summary.windows_cost), units.seconds(summary.knocks_held)
-        yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
-    elif summary.locks is None:
-        for reason in summary.locks_reasons:
-            yield Line(f"Locks are not measured: {printable(reason)}")
-    yield from warnings(results)
-    yield from doubts(results)
-
-
-def _locks(summary: RunSummary) -> str:
-    """Return what threads of the whole run waited for besides the GIL; "" where nobody looked."""
-    if summary.locks is None:
-        return ""
-    kinds = {kind: LockWaits(*summary.locks[kind]) for kind in LOCK_KINDS}
-    waited = ", ".join(kind_texts(kinds)) or "nothing"
-    return f"; waited for {waited}" + (
-        f" in {units.seconds(summary.wall)}" if summary.disabled else ""
-    )
-
-
-def _method(summary: RunSummary) -> str:
-    if not summary.processes:
-        return "but no process reported its method"
-    state = "enabled" if summary.gil_enabled else "disabled"
-    method = f"method {'/'.join(summary.methods)}, GIL {state}"
-    return method if summary.processes == 1 else f"{method}, {summary.processes} processes"
-
-
-def warnings(results: Results) -> Iterator[Line]:
-    """Yield what must be known even where no table was asked for."""
-    yield from _inconclusive(results)
-    yield from _stalled(results)
-
-
-def _stalled(results: Results) -> Iterator[Line]:
-    """Yield where the GIL was not to be had for long; the stacks are on stderr."""
-    for stall in results.stalls[:STALLS_SHOWN]:
-        test = f" in {stall.test}" if stall.test else ""
-        held = f", held at {printable(stall.place)}" if stall.place else ""
-        by = f" by {printable(stall.thread)}" if held and stall.thread else ""
-        yield Line(
-            f"Stall: no thread could get the GIL for {units.seconds(stall.lasted)}{test}{held}{by}",
-            yellow=True,
-        )
-    more = len(results.stalls[STALLS_SHOWN:]) + results.stalls_omitted
-    if more:
-        yield Line(f"({units.count(more, 'more stall')})", yellow=True)
-
-
-def _inconclusive(results: Results) -> Iterator[Line]:
-    """Yield that tests passed because their limits could not be judged, if any did."""
-    if results.first_inconclusive is not None:
-        entry = results.first_inconclusive
-        yield Line(
-            f"{units.count(results.inconclusive, 'test')} passed with a limit that could not be"
-            f" judged, such as {printable(entry.name)}: {printable(entry.verdicts[0].fact)}",
-            yellow=True,
-        )
-
-
-def doubts(results: Results) -> Iterator[Line]:
-    """Yield what makes the numbers less than they seem."""
-    if results.crashed:
-        number = "1 process" if results.crashed == 1 else f"{results.crashed} processes"
-        yield Line(f"{number} crashed, whose totals are not in the whole run.", yellow=True)
-    if results.forked:
-        tests = units.count(results.forked, "test")
-        yield Line(
-            f"{tests} ran in forked processes: what they did there is not in the whole run.",
-            yellow=True,
-        )
-    if machine_was_busy(results.run_delay, results.thread_time):
-        yield Line(
-            f"The machine was busy: threads stood ready for {units.seconds(results.run_delay)}"
-            " without a processor. Waits may be longer than on an idle one.",
-            yellow=True,
-        )
-    if any(totals["gil_turned_on"] for totals in results.totals):
-        yield Line("The GIL was turned on before the tests, by an import.", yellow=True)
-    for nodeid in results.gil_turned_on_by:
-        yield Line(f"The GIL was turned on during {printable(nodeid)}.", yellow=True)

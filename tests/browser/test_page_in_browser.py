@@ -10,7 +10,7 @@ from pytest_gilknock.reporting.changes import ChangeRow, Changes
 from pytest_gilknock.reporting.page import page_text
 from pytest_gilknock.reporting.page_of_results import page_of
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.terminal import doubts
+from pytest_gilknock.reporting.run_lines import doubts
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
 webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")

@@ -16,7 +16,7 @@ from pytest_gilknock.reporting.file_report import find
 from pytest_gilknock.reporting.page import BATCH, page_text
 from pytest_gilknock.reporting.page_of_results import page_of, sentence
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.terminal import doubts
+from pytest_gilknock.reporting.run_lines import doubts
 
 WORST = "app/pool.py:31 burn"
 CALM = "No test kept a thread waiting for the GIL for a millisecond or more."

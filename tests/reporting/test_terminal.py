@@ -14,7 +14,8 @@ from support.scripted import (
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.reporting import terminal
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.terminal import BUSY_ALONE, section
+from pytest_gilknock.reporting.run_lines import BUSY_ALONE
+from pytest_gilknock.reporting.terminal import section
 
 LONG = "tests/integration/test_server.py::TestServer::test_many_clients[asyncio-128]"
 

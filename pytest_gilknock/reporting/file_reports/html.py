@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.page import NEEDED, page_text
 from pytest_gilknock.reporting.page_of_results import page_of
-from pytest_gilknock.reporting.terminal import doubts
+from pytest_gilknock.reporting.run_lines import doubts
 
 if TYPE_CHECKING:
     from pytest_gilknock.reporting.results import Results

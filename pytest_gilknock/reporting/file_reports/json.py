@@ -13,7 +13,7 @@ from pytest_gilknock.model.reading import SCHEMA_VERSION
 from pytest_gilknock.render.json_lines import one_per_line
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.results import PhaseResult, Results
-from pytest_gilknock.reporting.terminal import doubts
+from pytest_gilknock.reporting.run_lines import doubts
 
 
 class JsonReport(FileReport):
