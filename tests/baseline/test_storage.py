@@ -20,6 +20,7 @@ from pytest_gilknock.baseline.storage import SPREAD_RUNS, Storage, check_target,
 
 KIND = "Linux-CPython-3.13-64bit"
 TEXT = dumps(BASELINE)
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -223,7 +224,10 @@ def test_a_full_and_a_read_only_disk_keep_what_they_have(tmp_path: Path) -> None
         pytest.skip("this system lets nobody mount a disk of their own")
     done = subprocess.run(
         [*alone, mount, "sh", str(tmp_path), sys.executable, "-c", SMALL_DISK],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(TESTS),
+        },  # not the tree: the installed package is tested
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
