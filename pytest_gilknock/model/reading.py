@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pytest_gilknock.model.blame import Blame, Hold, Victim, blame_of, holds_of, victims_of
+from pytest_gilknock.model.blame import (
+    Blame,
+    Hold,
+    Victim,
+    blame_of,
+    holds_of,
+    listed,
+    victims_of,
+)
 from pytest_gilknock.model.locks import (
     LOCK_KINDS,
     LockReading,
@@ -19,6 +27,8 @@ from pytest_gilknock.model.stack import thread_label
 from pytest_gilknock.model.statistics import Latency
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_gilknock.model.wire import (
         BlameMethod,
         LockKind,
@@ -117,6 +127,14 @@ def locks_of(raw: RawLocks | str) -> LockReading:
         spins=raw["spins"],
         places_reason=raw["places_reason"],
     )
+
+
+def worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
+    """Return what is blamed, the worst first; where the GIL is off, for what is waited for in its
+    place."""
+    if reading.method == "disabled":
+        return reading.locks.blamed
+    return listed(reading.blame, reading.wait)
 
 
 def _of_kinds(kinds: dict[str, RawLockWaits]) -> dict[LockKind, LockWaits]:

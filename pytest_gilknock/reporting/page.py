@@ -139,7 +139,11 @@ def _columns() -> list[dict[str, Any]]:
         *numbers,
         _column("threads", "count", "threads that took the GIL or waited for it"),
         _column("time", "s", "how long the test was measured"),
-        _column("held by", "place", "where the GIL was held while others waited"),
+        _column(
+            "held by",
+            "place",
+            "where the GIL was held while others waited; where it is off, what they waited for",
+        ),
     ]
 
 

@@ -8,12 +8,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model import units
-from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.convoy import convoy_of
+from pytest_gilknock.model.locks import INTERPRETER_KINDS, KIND_NAMES
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.model.reading import WORTH_A_ROW, worst_places
 from pytest_gilknock.model.stack import Frame, Stack
 from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.lock_lines import lock_lines, worst_text
 from pytest_gilknock.render.places import frame_text, longest_wait_text, place_text
 from pytest_gilknock.render.reading_text import convoy_text
 from pytest_gilknock.reporting.page import Page, Row, pack
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.convoy import Convoy
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stalls import Stall
-    from pytest_gilknock.model.wire import RawReading
+    from pytest_gilknock.model.wire import LockKind, RawReading
     from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
     from pytest_gilknock.reporting.top_holders import (
         Placeless,
@@ -45,6 +46,9 @@ MOST_PLACES = 12
 
 MOST_HOLDS = 50
 """Places in a list of native calls that keep the GIL."""
+
+LINES_WIDTH = 120
+"""What a line on waits for locks may have of characters, if its place is short."""
 
 MOST_STALLS = 20
 MOST_CONVOYS = 3
@@ -95,7 +99,7 @@ def sentence(tests: Iterable[PhaseResult], top: TopHolders, root: str = "") -> s
     if not raws:
         return "No test was measured."
     if all(raw["method"] == "disabled" for raw in raws):
-        return "The GIL was off in all tests: no thread waits for it."
+        return _without_gil(raws)
     waits = [wait for raw in raws if (wait := raw["wait"]) is not None]
     if not waits:
         return _by_knocks(raws)
@@ -118,6 +122,27 @@ def _who_waited(waiting: list[float], top: TopHolders, root: str) -> str:
     return f"{text}; {place} did {share} % of it." if share >= 10 else f"{text}."
 
 
+def _without_gil(raws: Iterable[RawReading]) -> str:
+    head = "The GIL was off in all tests"
+    measured = [raw["locks"]["kinds"] for raw in raws if not isinstance(raw["locks"], str)]
+    if not measured:
+        return f"{head}: no thread waits for it."
+    waits = [{kind: kinds[kind][1] for kind in INTERPRETER_KINDS} for kinds in measured]
+    waits = [one for one in waits if sum(one.values()) >= WORTH_A_ROW]
+    if not waits:
+        return f"{head}, and none kept a thread waiting for a millisecond or more."
+    total = {kind: sum(one[kind] for one in waits) for kind in INTERPRETER_KINDS}
+    return (
+        f"{head}; {units.count(len(waits), 'test')} kept threads waiting"
+        f" {units.seconds(sum(total.values()))} for what is there in its place, mostly for"
+        f" {_mostly(total)}."
+    )
+
+
+def _mostly(waits: dict[LockKind, float]) -> str:
+    return KIND_NAMES[max(waits, key=lambda kind: waits[kind])]
+
+
 def _by_knocks(raws: Iterable[RawReading]) -> str:
     longest = max((raw["max_wait"] or 0.0 for raw in raws), default=0.0)
     return (
@@ -130,13 +155,24 @@ def _figures(whole: RunSummary, measured: int) -> list[tuple[str, str]]:
     gil = "enabled" if whole.gil_enabled else "disabled"
     return [
         ("tests measured", f"{measured:,}"),
-        ("wait", units.seconds(whole.wait)),
+        *_waits(whole),
         ("held", units.seconds(whole.held)),
         ("contention", units.share(whole.contention)),
         ("time", units.seconds(whole.wall) if whole.processes else units.NOT_MEASURED),
         ("method", "/".join(whole.methods) or units.NOT_MEASURED),
         ("GIL", gil if whole.processes else units.NOT_MEASURED),
     ]
+
+
+def _waits(whole: RunSummary) -> Iterator[tuple[str, str]]:
+    """Yield what was waited for the GIL, or for what is there in its place."""
+    if not whole.disabled or whole.locks is None:
+        yield "wait", units.seconds(whole.wait)
+        return
+    waits = {kind: whole.locks[kind][1] for kind in INTERPRETER_KINDS}
+    yield "wait", units.seconds(sum(waits.values()))
+    if any(waits.values()):
+        yield "mostly for", _mostly(waits)
 
 
 def _how(whole: RunSummary) -> Iterator[str]:
@@ -148,7 +184,11 @@ def _how(whole: RunSummary) -> Iterator[str]:
             " counts are sums, not samples."
         )
     elif whole.disabled:
-        yield "The GIL was disabled: no thread waits for it."
+        yield (
+            "The GIL was disabled: no thread waits for it. Wait is what threads waited for objects"
+            " that others used, for the world that others had stopped, and for other locks of the"
+            " interpreter; held by is who let these go."
+        )
     else:
         yield "Not every process could be measured exactly; there the numbers come from knocks."
     for reason in whole.reasons:
@@ -181,7 +221,7 @@ def _convoy_notes(convoys: list[tuple[Convoy, str]]) -> Iterator[tuple[str, str]
 
 
 def _row(test: PhaseResult, reading: GilReading, convoy: Convoy | None, root: str) -> Row:
-    rows = listed(reading.blame, reading.wait)
+    rows = worst_places(reading)
     flags = [
         "breach" if test.breached else "doubt" if test.verdicts else "",
         "convoy" if convoy is not None else "",
@@ -189,12 +229,22 @@ def _row(test: PhaseResult, reading: GilReading, convoy: Convoy | None, root: st
     ]
     return Row(
         metrics=[metric.of(reading) for metric in METRICS.values() if metric.shown],
-        threads=len(reading.threads) if reading.method == "exact" else None,
+        threads=_threads(reading),
         wall=reading.wall,
         held_by=place_text(rows[0].place, root) if rows else "",
         test=printable(test.name),
         flags=" ".join(filter(None, flags)),
     )
+
+
+def _threads(reading: GilReading) -> int | None:
+    if reading.method == "exact":
+        return len(reading.threads)
+    return len(reading.locks.threads) if _shows_locks(reading) else None
+
+
+def _shows_locks(reading: GilReading) -> bool:
+    return reading.method == "disabled" and reading.locks.reason is None
 
 
 def _places(places: TopPlaces, wait: float, root: str) -> list[dict[str, Any]]:
@@ -263,14 +313,21 @@ def _details(
     root: str,
 ) -> dict[str, Any]:
     blame = [part for row in reading.blame for part in row.stacks]
-    by_knocks = not any(part.waited for part in blame)
+    by_knocks = reading.method != "disabled" and not any(part.waited for part in blame)
     if by_knocks:
         blame = [part._replace(waited=part.knock_waited) for part in blame]
     victims = [part for row in reading.victims for part in row.stacks]
+    longest = reading.longest_wait
+    worst = reading.locks.worst if reading.method == "disabled" else None
+    if worst is not None:
+        kind = worst[0]
+        blame = [part for row in reading.locks.blame.get(kind, ()) for part in row.stacks]
+        victims = [part for row in reading.locks.victims.get(kind, ()) for part in row.stacks]
+        longest = reading.locks.longest_waits.get(kind)
     own = {frame for part in (*blame, *victims) for frame in part.frames if frame.own}
     return {
         "figures": list(_test_figures(test, reading)),
-        "longest": longest_wait_text(reading.longest_wait, root) if reading.longest_wait else None,
+        "longest": longest_wait_text(longest, root) if longest else None,
         "convoy": printable(convoy_text(convoy)) if convoy else None,
         "verdicts": [(printable(verdict.fact), verdict.breached) for verdict in test.verdicts],
         "threads": [
@@ -294,7 +351,11 @@ def _details(
             )
             for hold in reading.holds[:MOST_HOLDS]
         ],
+        "locks": list(
+            lock_lines(reading.locks, lambda place, _: place_text(place, root), LINES_WIDTH)
+        ),
         "by_knocks": by_knocks,
+        "waited_for": KIND_NAMES[worst[0]] if worst is not None else None,
         "blame": _stacks(blame, root),
         "victims": _stacks(victims, root),
         "own": sorted({frame_text(frame, root) for frame in own}),
@@ -307,13 +368,17 @@ def _test_figures(test: PhaseResult, reading: GilReading) -> Iterator[tuple[str,
     yield "outcome", printable(test.outcome)
     yield "time", units.seconds(reading.wall)
     yield "contention", units.share(reading.contention)
-    yield "wait", units.seconds(reading.wait)
-    yield "longest wait", units.seconds(reading.max_wait)
+    yield "wait", units.seconds(METRICS["wait"].of(reading))
+    yield "longest wait", units.seconds(METRICS["max_wait"].of(reading))
+    if _shows_locks(reading):
+        yield "mostly for", worst_text(reading.locks)
     if reading.hand_over:
         yield "hand-over", units.seconds(reading.hand_over)
     if reading.unlooked:
         yield "nobody looked", units.seconds(reading.unlooked)
     looks = sum(row.looks for row in reading.blame)
+    if reading.method == "disabled":
+        return
     yield "looks", str(looks) if reading.blame_method != "none" else units.NOT_MEASURED
     if reading.knocks:
         yield "knocks", f"{reading.knocks_waited} of {reading.knocks} waited"

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
-from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.model.reading import WORTH_A_ROW, worst_places
 from pytest_gilknock.render.format import keep_start, printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
@@ -28,7 +27,6 @@ from pytest_gilknock.reporting.results import PhaseResult, Results
 from pytest_gilknock.reporting.run_lines import closing
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.blame import Blame, Victim
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stack import Place
     from pytest_gilknock.reporting.top_holders import Placeless, TopHold, TopPlace, TopPlaces
@@ -99,7 +97,7 @@ def _held_by(reading: GilReading, root: str, width: int) -> Iterator[str]:
     head = _BELOW
     if reading.method == "disabled":
         head = _LET_GO_BELOW if reading.locks.is_let_go_known else _WAITED_BELOW
-    for blame in _worst_places(reading)[:1]:
+    for blame in worst_places(reading)[:1]:
         share = ""
         if blame.waited and reading.wait:
             share = f" ({_percent(blame.waited, reading.wait)})"
@@ -107,13 +105,6 @@ def _held_by(reading: GilReading, root: str, width: int) -> Iterator[str]:
         room = width - len(head) - len(share)
         place = fit_place(blame.place, root, room - min(len(threads), _LEAST_OF_THREADS))
         yield f"{head}{place}{keep_start(threads, room - len(place))}{share}"
-
-
-def _worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
-    """Return what is blamed, the worst first; where the GIL is off, for waits for locks."""
-    if reading.method == "disabled":
-        return reading.locks.blamed
-    return listed(reading.blame, reading.wait)
 
 
 def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) -> list[Column]:
@@ -157,7 +148,7 @@ def as_markdown(results: Results, *, root: str = "") -> str:
 
 
 def _blames(readings: list[GilReading], root: str) -> Column:
-    rows = map(_worst_places, readings)
+    rows = map(worst_places, readings)
     places = [blamed[0].place if blamed else None for blamed in rows]
     return _places("blame", places, root)
 

@@ -6,7 +6,17 @@ import zlib
 from html.parser import HTMLParser
 
 import pytest
-from support.scripted import AUDITED, blamed, breach, disabled, measured, raw, sampled, totals
+from support.scripted import (
+    AUDITED,
+    blamed,
+    breach,
+    disabled,
+    locks,
+    measured,
+    raw,
+    sampled,
+    totals,
+)
 from support.traces import MAIN, trace
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
@@ -19,6 +29,9 @@ from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.run_lines import doubts
 
 WORST = "app/pool.py:31 burn"
+NO_WAITS = dict.fromkeys(
+    ("objects", "stop_the_world", "interpreter", "program", "unproven"), (0, 0.0, 0.0)
+)
 CALM = "No test kept a thread waiting for the GIL for a millisecond or more."
 HOSTILE = "t.py::test[</script><img src=x onerror=alert(1)>'\"&\u2028]"
 
@@ -133,6 +146,16 @@ def test_the_page_loads_nothing():
         ([raw(blame=[])], "1 test kept threads waiting 250 ms."),
         ([disabled(), disabled()], "The GIL was off in all tests: no thread waits for it."),
         (
+            [disabled(), disabled(locks=locks(kinds=NO_WAITS))],
+            "The GIL was off in all tests, and none kept a thread waiting for a millisecond or"
+            " more.",
+        ),
+        (
+            [disabled(locks=locks()), disabled(locks=locks(kinds=NO_WAITS))],
+            "The GIL was off in all tests; 1 test kept threads waiting 261 ms for what is there in"
+            " its place, mostly for objects.",
+        ),
+        (
             [sampled(20, 9, 0.0051), sampled(20, 9, None)],
             "How long threads waited for the GIL was not measured; of the knocks of this plugin the"
             " longest waited 5.10 ms.",
@@ -160,6 +183,37 @@ def test_without_a_gil_the_page_says_so():
     one = page(("t", measured(disabled())), run=disabled())
     assert "The GIL was disabled" in one.text
     assert one.run["rows"][0][1:4] == [None, None, None]
+
+
+def test_without_a_gil_the_page_tells_what_was_waited_for_and_who_let_it_go():
+    waited = disabled(locks=locks())
+    one = page(("t", measured(waited)), run=waited)
+    columns = {
+        column["head"]: cell
+        for column, cell in zip(one.run["columns"], one.run["rows"][0], strict=True)
+    }
+    assert columns["held by"] == "app/cache.py:15 get"
+    assert columns["wait"] == pytest.approx(0.261)
+    assert columns["threads"] == 2
+    assert "wait261 ms" in one.text
+    assert "mostly forobjects" in one.text
+    (details,) = one.details(0)
+    figures = dict(details["figures"])
+    assert (figures["wait"], figures["mostly for"]) == ("261 ms", "objects (dict)")
+    assert details["longest"].startswith("MainThread waited 30.0 ms")
+    assert details["waited_for"] == "objects"
+    assert details["blame"] == [[["app/cache.py:15 get"], 0.2]]
+    assert details["victims"] == [[["app/cache.py:12 put"], 0.2]]
+    assert details["locks"][0].startswith("objects: 200 ms in 40 waits")
+    assert "  let go app/cache.py:15 get in worker: 200 ms" in details["locks"]
+
+
+def test_with_a_gil_waits_for_locks_stand_beside_those_for_it():
+    (details,) = page(("t", measured(raw(locks=locks())))).details(0)
+    assert details["waited_for"] is None
+    assert "locks of the program: 500 ms in 5 waits, the longest 200 ms" in details["locks"]
+    (without,) = page(("t", measured(raw()))).details(0)
+    assert without["locks"] == []
 
 
 def test_the_format_is_found_and_says_what_it_lacks(monkeypatch):

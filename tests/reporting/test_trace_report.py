@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from support.scripted import raw, totals
+from support.scripted import disabled, locks, raw, totals
 from support.traces import BY_KNOCKER, FORCED, KNOCKER, LENT, MAIN, UNFINISHED, WAIT, WORKER, trace
 
 from pytest_gilknock.model.wire import ProcessTrace, RawSpan
@@ -137,6 +137,18 @@ def test_tests_and_phases_are_nested_spans_with_their_readings():
     (blame,) = call["blame"]
     assert "burn" in blame["place"]
     assert "pool.py:31 burn" in blame["stack"][0]
+
+
+def test_without_a_gil_a_test_has_what_was_waited_for_in_its_place():
+    made = results(trace([], [("t.py::a", "call", 1200, 1800)]))
+    made.add("t.py::a", "passed", {"phase": "call", "raw": disabled(locks=locks())})
+    file = written(made=made)
+    (call,) = (event["args"] for event in file["traceEvents"] if event["name"] == "call")
+    assert call["wait (s)"] == pytest.approx(0.261)
+    assert call["longest wait (s)"] == 0.04
+    (blame,) = call["blame"]
+    assert (blame["thread"], blame["knocks waited (s)"]) == ("worker", None)
+    assert "cache.py:15 get" in blame["place"]
 
 
 def test_each_run_of_a_test_has_its_own_reading():

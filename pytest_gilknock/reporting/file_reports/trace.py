@@ -20,6 +20,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model import units
+from pytest_gilknock.model.blame import Blame
+from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.reading import worst_places
 from pytest_gilknock.model.trace import Interval, Trace, ends_forced
 from pytest_gilknock.render.places import frame_text, place_text
 from pytest_gilknock.reporting.file_report import FileReport
@@ -100,17 +103,19 @@ def _blamed(entries: Iterable[PhaseResult]) -> Blamed:
                 "outcome": entry.outcome,
                 "contention": reading.contention,
                 "held (s)": reading.held,
-                "wait (s)": reading.wait,
-                "longest wait (s)": reading.max_wait,
+                "wait (s)": METRICS["wait"].of(reading),
+                "longest wait (s)": METRICS["max_wait"].of(reading),
                 "blame": [
                     {
                         "place": place_text(blame.place, ""),
                         "thread": blame.thread_label,
                         "threads waited (s)": blame.waited,
-                        "knocks waited (s)": blame.knock_waited,
+                        "knocks waited (s)": (
+                            blame.knock_waited if isinstance(blame, Blame) else None
+                        ),
                         "stack": [frame_text(frame, "") for frame in blame.stacks[0].frames],
                     }
-                    for blame in reading.blame[:MOST_BLAMED]
+                    for blame in worst_places(reading)[:MOST_BLAMED]
                 ],
             }
         )

@@ -84,13 +84,15 @@ function chartsOf(details) {
     charts.push(section("Timeline", lacks.join(" "), new Timeline(threads, length, unknown).node));
   }
   if (details.blame.length) {
-    const graph = new FlameGraph(details.blame, details.own, "all waiting", "the wait whose holder was seen, by who it was");
+    const isGil = !details.waited_for;
+    const graph = new FlameGraph(details.blame, details.own, "all waiting", isGil ? "the wait whose holder was seen, by who it was" : "the wait, by who ended it");
     const others = details.by_knocks ? "knocks waited; no thread of the program did, as far as is known" : "others waited";
-    charts.push(section("Who held it", `Where the thread that held the GIL stood while ${others}.`, graph.node));
+    const where = isGil ? `Where the thread that held the GIL stood while ${others}.` : `Where the threads stood that let go what was mostly waited for: ${details.waited_for}.`;
+    charts.push(section(isGil ? "Who held it" : "Who let go", where, graph.node));
   }
   if (details.victims.length) {
     const graph = new FlameGraph(details.victims, details.own, "all waiting", "the wait, by who waited");
-    charts.push(section("Who waited", "Where the threads stood that waited for the GIL.", graph.node));
+    charts.push(section("Who waited", `Where the threads stood that waited${details.waited_for ? `: ${details.waited_for}` : " for the GIL"}.`, graph.node));
   }
   if (details.waits.length) {
     const explains = "Waits for the GIL by their length, each bar from the length below it to twice that.";
@@ -114,6 +116,7 @@ async function open(index) {
     details.convoy ? element("p", { class: "convoy" }, `Convoy: ${details.convoy}.`) : null,
     limitsOf(details),
     details.holds.length ? holdsOf("Kept the GIL", details.holds, []) : null,
+    details.locks.length ? section("Waits for locks", null, element("pre", {}, details.locks.join("\n"))) : null,
     chartsOf(details),
     details.threads.length
       ? section(
