@@ -690,10 +690,9 @@ static void test_reading_and_opening_in_a_storm(void) {
     uint64_t before = 0;
     for (int i = 0; i < 60; i++) {
         struct parking_window window = open_window(true);
-        uint64_t opened = clock_ticks();
         nap(MS / 5);
         struct parking_reading reading = read_window(&window);
-        uint64_t lasted = clock_ticks() - opened, count = 0;
+        uint64_t lasted = clock_ticks() - window.opened, count = 0;
         for (int kind = 0; kind < PARKING_KINDS; kind++) {
             CHECK(reading.kinds[kind].total <= (lasted + lasted / 10 + 1000000) * STORM_THREADS);
             CHECK(reading.kinds[kind].longest <= reading.kinds[kind].total);
