@@ -11,6 +11,7 @@
 #include "cpython/thread_names.h"
 #include "native/accounting.h"
 #include "native/clock.h"
+#include "native/parking.h"
 #include "native/places.h"
 
 #define KNOWN_FRAMES 256 /* a power of two */
@@ -196,6 +197,9 @@ static PyObject *name_as_object(const struct known_names *known,
         memcpy(name, known->names[found - known->serials], sizeof name);
     } else if (thread->native_id != 0) {
         names_find_native(thread->native_id, name, sizeof name);
+        if (name[0] == '\0') {
+            parking_thread_name(thread->native_id, name, sizeof name);
+        }
     }
     return names_as_object(name);
 }

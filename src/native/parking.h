@@ -157,6 +157,10 @@ void parking_free(struct parking_reading *reading);
 
 void parking_close(struct parking_window *window);
 
+/* Copy the name of a thread that waited or ended a wait, "" if it is not known. Sure while a window is open
+ * that tells threads apart and was so when the thread ended. */
+void parking_thread_name(uint64_t native_id, char *name, size_t size);
+
 /* The number of a type by its name, 0 if there is no room for another. Takes no lock. */
 uint32_t parking_type(const char *name);
 

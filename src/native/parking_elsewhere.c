@@ -41,6 +41,11 @@ int parking_read(const struct parking_window *window, uint64_t now,
 
 void parking_close(struct parking_window *window) { (void)window; }
 
+void parking_thread_name(uint64_t native_id, char *name, size_t size) {
+    (void)native_id;
+    snprintf(name, size, "%s", "");
+}
+
 uint32_t parking_type(const char *name) {
     (void)name;
     return 0;

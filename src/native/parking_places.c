@@ -97,6 +97,9 @@ void let_go(struct slot *slot) {
             own.place = look();
             own.looked_at = stopped ? now : 0;
         }
+        if (own.slot == NULL && !own.left_out) {
+            enroll(); /* for its name */
+        }
         STORE(slot->release.place, (uint64_t)own.place);
         STORE(slot->release.native_id, own_native_id());
     }

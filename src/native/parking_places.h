@@ -18,7 +18,7 @@ struct slot *waiter_of(uint64_t semaphore);
 /* In a forked child: nobody waits. */
 void forget_parked(void);
 
-/* The calling thread is about to end the wait of the thread of a slot. */
+/* The calling thread is about to end the wait of the thread of a slot. May take the lock. */
 void let_go(struct slot *slot);
 
 /* What is to be charged for the wait of the calling thread that ends now. */

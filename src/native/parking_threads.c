@@ -123,6 +123,20 @@ struct slot *enroll(void) {
     return slot;
 }
 
+/* The kernel may have given the number to several, one after the other. */
+void parking_thread_name(uint64_t native_id, char *name, size_t size) {
+    const struct slot *found = NULL;
+    pthread_mutex_lock(&lot.lock);
+    for (size_t i = 0; i < lot.used; i++) {
+        bool fits = slots[i].native_id == native_id && slots[i].state != SLOT_FREE;
+        if (fits && (found == NULL || slots[i].state == SLOT_ALIVE)) {
+            found = &slots[i];
+        }
+    }
+    snprintf(name, size, "%s", found != NULL ? found->name : "");
+    pthread_mutex_unlock(&lot.lock);
+}
+
 void end_other_threads(void) {
     for (size_t i = 0; i < lot.used; i++) {
         struct slot *slot = &slots[i];

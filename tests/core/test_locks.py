@@ -474,6 +474,28 @@ def test_who_waited_for_a_lock_and_who_let_it_go_are_told_with_their_lines() -> 
 
 
 @measured_only
+def test_who_lets_go_without_ever_waiting_and_ends_has_a_name() -> None:
+    lock, is_taken = threading.Lock(), threading.Event()
+
+    def give() -> None:
+        lock.acquire()
+        is_taken.set()
+        time.sleep(0.05)
+        lock.release()
+
+    with Measured() as m:
+        giver = threading.Thread(target=give, name="giver")
+        giver.start()
+        is_taken.wait()
+        lock.acquire()
+        giver.join()
+    line = give.__code__.co_firstlineno + 4
+    blamed = row_of(m.locks["blame"]["program"], (__file__, line, give.__qualname__))
+    assert (blamed[1], blamed[2]) == (giver.native_id, "giver")
+    assert m.locks["longest"]["program"][7:] == (giver.native_id, "giver")
+
+
+@measured_only
 def test_a_wait_that_goes_on_as_the_window_ends_is_charged_to_no_place() -> None:
     over, open_still = threading.Lock(), threading.Lock()
     over.acquire()
