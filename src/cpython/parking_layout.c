@@ -145,6 +145,9 @@ static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, 
     const void *before = is_of_runtime(address) ? NULL : word_before(address);
     if (before != NULL && (before == layout.lock_type || before == layout.rlock_type)) {
         purpose.kind = sleeps_in_condition(state, address) ? PARKING_SLEEP : PARKING_PROGRAM;
+    } else if (state->interp != PyInterpreterState_Main() && !is_of_runtime(address)) {
+        purpose.kind =
+            PARKING_UNPROVEN; /* another interpreter has types of its own for its locks */
     }
     return purpose;
 }

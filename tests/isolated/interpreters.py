@@ -105,6 +105,45 @@ def the_core_is_refused_where_the_gil_is_not_shared(count: int) -> None:
     refused(own_gil=True, count=count)
 
 
+LOCKS = """
+import gc, threading, time
+lock, table = threading.Lock(), {}
+def wait():
+    with lock:
+        pass
+def share():
+    for number in range(2000):
+        table[number % 20] = table.get(number % 20, 0) + 1
+lock.acquire()
+threads = [threading.Thread(target=wait), *(threading.Thread(target=share) for _ in range(3))]
+for thread in threads:
+    thread.start()
+gc.collect()
+time.sleep(0.05)
+lock.release()
+for thread in threads:
+    thread.join()
+"""
+
+
+@case(usual=6, nightly=300)
+def waits_for_locks_of_another_interpreter_are_counted(count: int) -> None:
+    """What kind of lock it is cannot always be proved there; then it is said to be unproven."""
+    if sys.version_info < (3, 13):
+        not_here("locks do not park before Python 3.13")
+    for number in range(count):
+        with interpreter(own_gil=number % 2 == 1) as run:
+            window = opened(locks=True)
+            run(LOCKS)
+            raw = window.end()
+        assert isinstance(raw["locks"], dict), raw["locks"]
+        kinds = raw["locks"]["kinds"]
+        longest = max(kinds["program"][2], kinds["unproven"][2])
+        assert 0.045 <= longest <= raw["wall"], (kinds, raw["wall"])
+        for _, total, one in kinds.values():
+            assert one <= total + 1e-9, kinds
+
+
 @case(usual=5, nightly=300)
 def work_under_the_same_gil_counts(count: int) -> None:
     with interpreter(own_gil=False) as run:
