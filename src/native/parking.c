@@ -155,9 +155,8 @@ static void after_fork_in_child(void) {
     lot.waiting = own.slot != NULL && own.slot->wait.goes_on != 0; /* forked in a handler */
     own.native_id = 0;
     for (int i = 0; i < PARKING_WINDOWS; i++) {
-        if (is_open(i)) {
-            windows[i].has_lengths = 1; /* another thread may have been about to say so */
-        }
+        /* Another thread may have been about to say so, or to wipe them. */
+        windows[i].has_lengths = 1;
     }
     end_other_threads();
 }

@@ -19,6 +19,7 @@ static void fold(struct slot *slot, int index) {
     if (part->generation != window->generation || window->generation == 0) {
         return;
     }
+    STORE(part->generation, 0); /* a child that is forked meanwhile does not count it twice */
     for (int i = 0; i < PARKING_KINDS; i++) {
         add_sums(&window->folded.kinds[i], &part->kinds[i]);
         note_longest(&window->folded.longest[i], &part->longest[i]);

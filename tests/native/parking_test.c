@@ -646,9 +646,46 @@ static void test_a_thread_late_at_closing_leaves_no_length(void) {
     CHECK(empty && steps > 100 && wrong == 0);
 }
 
+/* A child opens a window at every so many of the instructions by which another thread opens one. */
+static void fork_and_open(int number, siginfo_t *info, void *context) {
+    (void)number, (void)info;
+    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+    pid_t child = steps++ % 16 == 0 ? fork() : -1;
+    if (child == 0) {
+        struct parking_window window = open_window(true);
+        struct parking_reading reading;
+        CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
+        _exit(histogram_count(&reading.details->lengths[PARKING_OBJECT]) == 0 ? 0 : 1);
+    }
+    if (child > 0) {
+        int status;
+        wrong += waitpid(child, &status, 0) != child || status != 0;
+    }
+    *flags = step_on ? *flags | TRAP_FLAG : *flags & ~TRAP_FLAG;
+}
+
+static void test_a_child_forked_as_a_window_opens_has_no_length_of_the_one_before(void) {
+    const struct sigaction action = {.sa_sigaction = fork_and_open, .sa_flags = SA_SIGINFO};
+    struct parking_window window = open_window(true);
+    sem_t semaphore;
+    CHECK(sigaction(SIGTRAP, &action, NULL) == 0 && sem_init(&semaphore, 0, 1) == 0);
+    purpose.kind = PARKING_OBJECT;
+    CHECK(target_wait(&semaphore) == 0);
+    purpose.kind = PARKING_SLEEP;
+    parking_close(&window);
+    steps = wrong = 0;
+    step_on = 1;
+    raise(SIGTRAP);
+    window = open_window(true);
+    step_on = 0;
+    parking_close(&window);
+    CHECK(steps > 1000 && wrong == 0);
+}
+
 #else
 
 static void test_a_thread_late_at_closing_leaves_no_length(void) {}
+static void test_a_child_forked_as_a_window_opens_has_no_length_of_the_one_before(void) {}
 
 #endif
 
@@ -739,6 +776,7 @@ int main(void) {
     test_lengths_are_of_attempts();
     test_lengths_are_of_waits_that_go_on_too();
     test_a_thread_late_at_closing_leaves_no_length();
+    test_a_child_forked_as_a_window_opens_has_no_length_of_the_one_before();
     test_spins_are_counted_and_other_yields_are_not();
     parking_look(where);
     test_long_waits_are_all_charged_to_both_places(PARKING_OBJECT);
