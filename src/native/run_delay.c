@@ -25,10 +25,11 @@ static struct {
     pthread_mutex_t guard; /* of all below, for a look at most */
     struct seen threads[MOST_THREADS];
     size_t count;
-    long own[RUN_DELAY_OWN_THREADS]; /* the threads that are left out; 0: none */
-    uint64_t sum;                    /* ns; atomic */
-    uint64_t looked;                 /* ticks; 0: never; atomic */
-    int unknown;                     /* atomic */
+    /* The threads that are left out, and those before them, which may not have ended yet; 0: none. */
+    long own[RUN_DELAY_OWN_THREADS], former[RUN_DELAY_OWN_THREADS];
+    uint64_t sum;    /* ns; atomic */
+    uint64_t looked; /* ticks; 0: never; atomic */
+    int unknown;     /* atomic */
 } state = {.guard = PTHREAD_MUTEX_INITIALIZER};
 
 /* The second number of a thread's schedstat. Returns false when the thread is gone or the system
@@ -63,7 +64,7 @@ bool run_delay_of(uint64_t tid, uint64_t *delay) {
 /* Whether it is one of ours. The guard is held. */
 static bool is_own(long tid) {
     for (size_t i = 0; i < RUN_DELAY_OWN_THREADS; i++) {
-        if (state.own[i] == tid) {
+        if (state.own[i] == tid || state.former[i] == tid) {
             return true;
         }
     }
@@ -153,6 +154,7 @@ void run_delay_count_self(void) {
 
 void run_delay_leave_out_self(enum run_delay_own_thread as) {
     pthread_mutex_lock(&state.guard);
+    state.former[as] = state.own[as];
     state.own[as] = syscall(SYS_gettid);
     pthread_mutex_unlock(&state.guard);
 }
@@ -168,6 +170,7 @@ void run_delay_after_fork(void) {
     pthread_mutex_init(&state.guard, NULL);
     state.count = 0;
     memset(state.own, 0, sizeof state.own);
+    memset(state.former, 0, sizeof state.former);
     state.looked = 0;
 }
 

@@ -20,7 +20,7 @@ void run_delay_count_self(void);
 /* The threads that are none of the program's, one of each. */
 enum run_delay_own_thread { RUN_DELAY_KNOCKER, RUN_DELAY_STALL_WATCH, RUN_DELAY_OWN_THREADS };
 
-/* Leave the calling thread out from now on, and no more the one that was it before. */
+/* Leave the calling thread out from now on, beside the one that was it before and ends. */
 void run_delay_leave_out_self(enum run_delay_own_thread as);
 
 /* How long one thread of this process has been ready without a processor since it began, in
