@@ -137,9 +137,11 @@ enum handler_end { THROUGH, CRASHED, NO_COPY /* errno says why */ };
  * is made by the bare system call, so it runs no fork handlers, sends no SIGCHLD and is found by no
  * waitpid() of the program but one with __WALL or __WCLONE. It ends with the watching thread. */
 #ifdef __linux__
-static _Noreturn void run_in_copy(void) {
+static _Noreturn void run_in_copy(pid_t original) {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != original) {
+        _exit(1); /* it has ended by now */
+    }
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) {
         signal(fatal[i], SIG_DFL);
     }
@@ -166,9 +168,9 @@ static enum handler_end wait_for_copy(pid_t copy) {
 }
 
 static enum handler_end run_handler(void) {
-    pid_t copy = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+    pid_t original = getpid(), copy = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
     if (copy == 0) {
-        run_in_copy();
+        run_in_copy(original);
     }
     return copy > 0 ? wait_for_copy(copy) : NO_COPY;
 }
