@@ -75,7 +75,7 @@ uint64_t charges_looks(bool knock);
 uint64_t charges_longest_known(void);
 
 /* A look at `now` saw that holder, in whose place it may be PLACE_UNKNOWN, and stands for so many
- * ticks. The GIL's mutex is not held. */
+ * ticks. The GIL's mutex may be held: nothing here waits for it. */
 void charges_look(const struct charges_thread *holder, uint64_t ticks, bool knock, uint64_t now);
 
 /* A wait that has ended. */
