@@ -17,8 +17,9 @@
 #include "internal/pycore_interp.h"
 #endif
 #include "internal/pycore_runtime.h"
-
-#define STATE_SIZE 8192 /* no smaller than any version's */
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+#include "internal/pycore_pystate.h"
+#endif
 
 /* Where the list begins; NULL where that is not known. */
 static PyThreadState **find_head(void) {
@@ -112,10 +113,22 @@ void hidden_tstate_after_fork_in_parent(void) { __atomic_sub_fetch(&forking, 1, 
 
 void hidden_tstate_after_fork_in_child(void) { making = forking = 0; }
 
+/* A new state for the calling thread; NULL without memory, at which PyThreadState_New of 3.11 crashes
+ * (Python/pystate.c): it has the two steps, too, but no look at what the first one returns. */
+static PyThreadState *new_state(PyInterpreterState *interpreter) {
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+    PyThreadState *state = _PyThreadState_Prealloc(interpreter);
+    if (state != NULL) {
+        _PyThreadState_SetCurrent(state);
+    }
+    return state;
+#else
+    return PyThreadState_New(interpreter);
+#endif
+}
+
 static PyThreadState *make_state(void) {
-    void *room = PyMem_RawMalloc(STATE_SIZE); /* 3.11 crashes where there is none */
-    PyMem_RawFree(room);
-    PyThreadState *state = room != NULL ? PyThreadState_New(PyInterpreterState_Main()) : NULL;
+    PyThreadState *state = new_state(PyInterpreterState_Main());
     PyThreadState **head = state != NULL ? find_head() : NULL;
     if (head != NULL) {
         lock_list();

@@ -48,6 +48,13 @@ static size_t encode(uint32_t character, char *to) {
     return size;
 }
 
+/* Returns false. */
+static bool discard(struct text_copy *copy) {
+    free(copy->bytes);
+    *copy = (struct text_copy){NULL, 0};
+    return false;
+}
+
 bool text_reader_copy(const void *text, struct text_copy *copy) {
     union head head;
     const char *from = find_characters(text, &head);
@@ -68,10 +75,7 @@ bool text_reader_copy(const void *text, struct text_copy *copy) {
         copy->size += good ? encode(one, copy->bytes + copy->size) : 0;
     }
     free(characters);
-    if (!good) {
-        free(copy->bytes);
-    }
-    return good;
+    return good || discard(copy);
 }
 
 uint64_t text_reader_mix(uint64_t first, uint64_t second) {
@@ -133,8 +137,7 @@ bool text_reader_copy_bytes(const void *bytes, size_t most, struct text_copy *co
     if (copy->size != 0 &&
         !own_memory_read(copy->bytes, (const char *)bytes + offsetof(PyBytesObject, ob_sval),
                          copy->size)) {
-        free(copy->bytes);
-        return false;
+        return discard(copy);
     }
     return true;
 }
