@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 import sysconfig
 from functools import lru_cache
+from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_gilknock.model.wire import RawFrame, RawStack
+    from pytest_gilknock.model.wire import RawStack
 
 _SEPARATORS = re.compile(r"[\\/]")
 _INSTALLED = ("site-packages", "dist-packages")
@@ -99,13 +100,11 @@ class Place(NamedTuple):
 
 
 def stack_of(raw: RawStack) -> Stack:
-    """Return the frames of a stack as it travels."""
-    return tuple(map(_frame, raw))
+    """Return the frames of a stack as it travels; what came as JSON has lists for tuples."""
+    return tuple(starmap(_frame, raw))
 
 
-@lru_cache(maxsize=4096)
-def _frame(raw: RawFrame) -> Frame:
-    return Frame(*raw)
+_frame = lru_cache(maxsize=4096)(Frame)
 
 
 def place_of(stack: Stack) -> Place:

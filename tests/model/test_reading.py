@@ -3,7 +3,7 @@ import pickle
 from dataclasses import fields
 
 import pytest
-from support.scripted import disabled, raw, reading, sampled
+from support.scripted import disabled, locks, raw, reading, sampled
 
 from pytest_gilknock.model.reading import SCHEMA_VERSION, GilReading, lazy_reading
 from pytest_gilknock.model.wire import RawReading
@@ -39,6 +39,18 @@ def test_as_dict_is_json_with_a_schema_and_every_field():
 
 def test_reading_survives_pickle():
     assert pickle.loads(pickle.dumps(reading())) == reading()
+
+
+def test_a_reading_that_came_as_json_reads_the_same():
+    stack = (("/src/app/pool.py", 31, "burn", "zlib.compress"),)
+    longest = (0.2, 0.1, False, 11, "MainThread", stack, stack, 12, "worker")
+    holds = [(stack, 12, "worker", 0.2, 0.1, 3)]
+    whole = raw(longest_wait=longest, holds=holds, locks=locks())
+    assert whole["blame"]
+    assert whole["victims"]
+    again = json.loads(json.dumps(whole))
+    texts = [json.dumps(GilReading.from_raw(one).as_dict()) for one in (again, whole)]
+    assert texts[0] == texts[1]
 
 
 def test_worst_first():
