@@ -110,10 +110,10 @@ def test_json_of_no_tests_and_of_many(pytester, count):
 
 @exact
 def test_json_tells_limits_and_their_verdicts(two_tests):
-    inner.run(two_tests, "--gil-json=out.json", "--gil-max-wait=1ms")
+    inner.run(two_tests, "--gil-json=out.json", "--gil-max-wait=20ms")
     written = json.loads(two_tests.path.joinpath("out.json").read_text())
     calm, wait = (test["limits"] for test in written["tests"])
-    limit = {"kind": "max_wait", "bound": 0.001, "source": "--gil-max-wait", "thread": None}
+    limit = {"kind": "max_wait", "bound": 0.02, "source": "--gil-max-wait", "thread": None}
     limit["lock_kind"] = None
     assert calm == [{**limit, "verdict": "kept", "fact": None}]
     assert wait[0]["verdict"] == "breached"
