@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.convoy import Convoy
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stalls import Stall
-    from pytest_gilknock.model.wire import LockKind, RawReading
+    from pytest_gilknock.model.wire import LockKind, RawLockWaits, RawReading
     from pytest_gilknock.reporting.results import PhaseResult, Results, RunSummary
     from pytest_gilknock.reporting.top_holders import (
         Placeless,
@@ -124,11 +124,12 @@ def _who_waited(waiting: list[float], top: TopHolders, root: str) -> str:
 
 def _without_gil(raws: Iterable[RawReading]) -> str:
     head = "The GIL was off in all tests"
-    measured = [raw["locks"]["kinds"] for raw in raws if not isinstance(raw["locks"], str)]
+    measured = [
+        _in_place_of_gil(raw["locks"]["kinds"]) for raw in raws if not isinstance(raw["locks"], str)
+    ]
     if not measured:
         return f"{head}: no thread waits for it."
-    waits = [{kind: kinds[kind][1] for kind in INTERPRETER_KINDS} for kinds in measured]
-    waits = [one for one in waits if sum(one.values()) >= WORTH_A_ROW]
+    waits = [one for one in measured if sum(one.values()) >= WORTH_A_ROW]
     if not waits:
         return f"{head}, and none kept a thread waiting for a millisecond or more."
     total = {kind: sum(one[kind] for one in waits) for kind in INTERPRETER_KINDS}
@@ -137,6 +138,11 @@ def _without_gil(raws: Iterable[RawReading]) -> str:
         f" {units.seconds(sum(total.values()))} for what is there in its place, mostly for"
         f" {_mostly(total)}."
     )
+
+
+def _in_place_of_gil(kinds: dict[str, RawLockWaits]) -> dict[LockKind, float]:
+    """Return how long (s) was waited for each kind that is there in the GIL's place."""
+    return {kind: kinds[kind][1] for kind in INTERPRETER_KINDS}
 
 
 def _mostly(waits: dict[LockKind, float]) -> str:
@@ -169,7 +175,7 @@ def _waits(whole: RunSummary) -> Iterator[tuple[str, str]]:
     if not whole.disabled or whole.locks is None:
         yield "wait", units.seconds(whole.wait)
         return
-    waits = {kind: whole.locks[kind][1] for kind in INTERPRETER_KINDS}
+    waits = _in_place_of_gil(whole.locks)
     yield "wait", units.seconds(sum(waits.values()))
     if any(waits.values()):
         yield "mostly for", _mostly(waits)
