@@ -139,7 +139,8 @@ enum handler_end { THROUGH, CRASHED, NO_COPY /* errno says why */ };
 #ifdef __linux__
 static _Noreturn void run_in_copy(pid_t original) {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != original) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != original) {
         _exit(1); /* it has ended by now */
     }
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) {
