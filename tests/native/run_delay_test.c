@@ -71,12 +71,15 @@ int main(void) {
     pthread_barrier_init(&all_run, NULL, THREADS + 1);
     pthread_barrier_init(&looked, NULL, THREADS + 1);
     long self = syscall(SYS_gettid);
-    uint64_t own_before, before;
+    /* Whoever runs beside this may take the processor at any moment: what this thread was kept waiting
+     * between two readings belongs to the span of one sum and not to that of the other. */
+    uint64_t own_before, own_after, before;
     if (!run_delay_of((uint64_t)self, &own_before)) {
         puts("this system does not tell how long a thread was ready");
         return 0;
     }
     before = sum();
+    own_after = delay_of(self);
     for (long i = 0; i < THREADS; i++) {
         CHECK(pthread_create(&threads[i].thread, NULL, keep_busy, (void *)i) == 0);
     }
@@ -90,7 +93,7 @@ int main(void) {
     for (int i = FORMER_KNOCKER; i <= STALL_WATCH; i++) {
         left_out += delay_of(threads[i].tid);
     }
-    uint64_t least = delay_of(threads[OF_THE_PROGRAM].tid) + delay_of(self) - own_before;
+    uint64_t least = delay_of(threads[OF_THE_PROGRAM].tid) + delay_of(self) - own_after;
     uint64_t counted = sum() - before;
     uint64_t most = delay_of(threads[OF_THE_PROGRAM].tid) + delay_of(self) - own_before;
     CHECK(left_out > most / 4); /* else it would not be seen whether they are in the sum */
