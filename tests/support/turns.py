@@ -10,11 +10,16 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-JUDGED_BY_THE_CLOCK = tuple(TESTS / name for name in ("core", "isolated", "docs/test_recorded.py"))
+JUDGED_BY_THE_CLOCK = tuple(TESTS / name for name in ("core", "docs/test_recorded.py"))
+# Of the isolated scripts those that ask how long something took, or what an idle machine is told.
+ISOLATED = TESTS / "isolated" / "test_isolated.py"
+ISOLATED_BY_THE_CLOCK = ("test_case[verdicts-", "test_case[stalls-", "test_case[audit-")
 
 
 def is_judged_by_the_clock(item: pytest.Item) -> bool:
     """Return whether a test needs the machine for itself."""
+    if item.path == ISOLATED:
+        return item.name.startswith(ISOLATED_BY_THE_CLOCK)
     return any(item.path.is_relative_to(path) for path in JUDGED_BY_THE_CLOCK)
 
 
