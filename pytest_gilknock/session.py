@@ -15,10 +15,11 @@ from pytest_gilknock.measurement.meter import Meter, OuterPhases
 from pytest_gilknock.measurement.settings import no_audit
 from pytest_gilknock.measurement.transport import (
     Controller,
-    ReportWriter,
     WorkerSink,
     fail_worker,
     is_worker,
+    read_reports,
+    write_on_reports,
 )
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting import github
@@ -70,7 +71,8 @@ def start(config: pytest.Config) -> None:
         if settings.reporting.html_columns and not is_worker(config):
             from pytest_gilknock.reporting.html_columns import HtmlColumns
 
-            # After the reporter, which takes the readings off the reports.
+            # Its hook is to run before the one that takes the readings off, so it comes after it.
+            write_on_reports(config, _reporter(config))
             config.pluginmanager.register(HtmlColumns(config))
 
 
@@ -78,6 +80,7 @@ def listen_to_workers(config: pytest.Config) -> None:
     """Have the reports of other processes reach the reporter of this one."""
     if not config.pluginmanager.has_plugin(_CONTROLLER):
         config.pluginmanager.register(Controller(_reporter(config)), _CONTROLLER)
+        read_reports(config, _reporter(config))
 
 
 def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
@@ -131,9 +134,9 @@ def _meter(config: pytest.Config) -> Meter:
             settings.default_limits,
             shortest=settings.shortest_reading,
             properties=settings.reporting.properties,
+            needs_reports=is_worker(config) or settings.needs_reports,
         )
         config.pluginmanager.register(meter, _METER)
-        config.pluginmanager.register(ReportWriter())
         _watch_for_stalls(config, meter)
         _record_trace(config, meter)
     return meter

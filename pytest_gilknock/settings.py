@@ -41,6 +41,13 @@ class Settings(NamedTuple):
         return asked or reporting.html_columns or reporting.verbosity >= 2
 
     @property
+    def needs_reports(self) -> bool:
+        """Whether something is shown or decided that a reading alone does not say."""
+        reporting = self.reporting
+        asked = bool(reporting.exports) or reporting.html_columns or self.gate is not None
+        return asked or bool(self.measurement.limits)
+
+    @property
     def shortest_reading(self) -> float:
         """Seconds that a test without limits must last to be more than counted."""
         return 0.0 if self.reports_every_test else WORTH_A_ROW

@@ -17,6 +17,7 @@ import pytest
 from _pytest.runner import call_and_report
 
 from pytest_gilknock.gate.result import GATE_RESULT
+from pytest_gilknock.measurement.other_plugins import implementing
 from pytest_gilknock.model.statistics import majority
 from pytest_gilknock.render.format import printable
 
@@ -176,13 +177,8 @@ def _foreign_protocols(hooks: Any) -> list[str]:
     Those of :data:`_REPEATING` do so only with the tests they are asked to run again, or change
     nothing by it.
     """
-    known = {package for package, _ in _REPEATING.values()} | {"_pytest", "pytest_gilknock"}
-    return [
-        implementation.plugin_name
-        for implementation in hooks.pytest_runtest_protocol.get_hookimpls()
-        if not (implementation.wrapper or implementation.hookwrapper)
-        and implementation.function.__module__.partition(".")[0] not in {*known, _FORKED}
-    ]
+    packages = {package for package, _ in _REPEATING.values()}
+    return implementing(hooks.pytest_runtest_protocol, besides={*packages, _FORKED})
 
 
 def reason_against(config: pytest.Config) -> str | None:

@@ -9,8 +9,14 @@ import pytest
 
 from pytest_gilknock import _core
 from pytest_gilknock.measurement.gil_watch import gil_enabled
+from pytest_gilknock.measurement.other_plugins import run_tests
 from pytest_gilknock.measurement.tracebacks import at_test
-from pytest_gilknock.measurement.transport import PENDING, Pending, has_workers
+from pytest_gilknock.measurement.transport import (
+    PENDING,
+    Pending,
+    has_workers,
+    write_on_reports,
+)
 from pytest_gilknock.model.limits import Limit, judge
 from pytest_gilknock.model.reading import GilReading, lazy_reading
 from pytest_gilknock.render import junit
@@ -27,7 +33,8 @@ if TYPE_CHECKING:
 class Meter:
     """Measures the tests that ask for it and judges them by their limits.
 
-    Leaves each reading in the stash of its item, and the totals of this process in ``sink``.
+    Leaves each reading with its item for its report, or at once in ``sink`` where nothing else of
+    the test is shown and ``needs_reports`` is false; the totals of this process in ``sink``.
     ``default_limits`` are those of tests without markers, by phase. Tests without limits that last
     less than ``shortest`` (s) are only counted. ``properties`` says which tests get some.
     """
@@ -40,11 +47,13 @@ class Meter:
         *,
         shortest: float,
         properties: str,
+        needs_reports: bool,
     ) -> None:
         self._settings = settings
         self._shortest = shortest
         self._properties = properties
         self._sink = sink
+        self._by_report = needs_reports
         self._default = default_limits
         self.limits: dict[pytest.Item, PhaseLimits] = {}  # of the tests with markers
         self._gil_enabled = gil_enabled()
@@ -59,6 +68,9 @@ class Meter:
             return (yield)  # the tests run in other processes
         if self._settings.knock_interval is not None:
             _core.set_knock_interval(self._settings.knock_interval)
+        self._by_report |= bool(self.limits or run_tests(session.config))
+        if self._by_report:
+            write_on_reports(session.config, self._sink)
         had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
         turned_on = self._gil_enabled and not had_gil
         windows_cost, knocks_held = _core.cost()
@@ -96,7 +108,7 @@ class Meter:
             limits = phases.get(phase)
             if limits is None:
                 return (yield)
-            item.__dict__.pop(PENDING, None)  # of a run that nobody reported
+            raised = item.__dict__.pop(PENDING, None)  # by an earlier run that nobody reported
             if limits and any(limit.kind in NEED_MORE for limit in limits):
                 window = _core.Window(**_options_for(self._settings, limits))
             else:
@@ -105,35 +117,38 @@ class Meter:
             try:
                 result = yield
             except BaseException:
-                self._note(item, phase, window.end(), ())
+                write_on_reports(item.config, self._sink)
+                item.__dict__[PENDING] = self._pending(item, phase, window.end(), ())
                 raise
             raw = window.end(0.0 if limits else self._shortest)
-            if raw is None:
-                item.__dict__[PENDING] = too_short
-            elif (failure := self._note(item, phase, raw, limits)) is not None:
-                raise failure
+            pending = too_short if raw is None else self._pending(item, phase, raw, limits)
+            if self._by_report or raised is not None:
+                item.__dict__[PENDING] = pending
+                if pending.failure is not None:
+                    raise pending.failure
+            else:
+                self._sink.add_phase(item.nodeid, "passed", pending.record)
             return result
 
         options = _window_options(self._settings, audit=self._settings.audit)
         too_short = Pending(phase, None)
         return measure
 
-    def _note(
+    def _pending(
         self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
-    ) -> BaseException | None:
-        """Keep a reading for its report; return the failure if it breaks one of ``limits``."""
+    ) -> Pending:
+        """Return what is known of a phase, with the failure if it breaks one of ``limits``."""
         record: PhaseRecord = {"phase": phase, "raw": raw}
         if raw["gil_enabled"] != self._gil_enabled:
             self._gil_enabled = record["gil_turned_on"] = raw["gil_enabled"]
         failure = _judge(item, record, limits) if limits else None
-        item.__dict__[PENDING] = Pending(phase, record, failure)
         wanted = self._properties
         if phase == "call" and (limits if wanted == "limited" else wanted != "none"):
             reading = lazy_reading(raw)
             blame = worst_place(reading, str(item.config.rootpath))
             properties = junit.reading_properties(reading, blame)
             junit.set_properties(item.user_properties, properties)
-        return failure
+        return Pending(phase, record, failure)
 
 
 class OuterPhases:

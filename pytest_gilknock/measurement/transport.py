@@ -5,6 +5,11 @@ phase, the reading moves on to the report, as an attribute of plain data. So it 
 report goes: to the controller of pytest-xdist, out of a process that pytest-forked made for one
 test, or nowhere at all, because a plugin drops the report and runs the test again. What a process
 measured as a whole goes out with the last message of an xdist worker.
+
+Hooks that are called for every report are most of what the plugin costs a short test. Where nothing
+but the reading of a test is shown, and the process that prints runs the tests as pytest itself
+does, a test that raises nothing needs no report to say so: its reading is printed by the process
+that has it (:class:`Meter`), and these hooks are registered by the first test that raises.
 """
 
 from __future__ import annotations
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 _TOTALS = "gilknock_totals"  # in the last message of an xdist worker, as is the next
 _USAGE_ERROR = "gilknock_usage_error"
+_WRITER = "gilknock-report-writer"
+_READER = "gilknock-report-reader"
 
 
 @dataclass(slots=True)
@@ -55,13 +62,57 @@ def pending_of(item: pytest.Item) -> Pending | None:
 
 
 class Sink(Protocol):
-    """Where measuring processes leave what they measured as a whole."""
+    """Where measuring processes leave what they measured."""
+
+    def add_phase(
+        self, nodeid: str, outcome: str, record: PhaseRecord | None, *, forked: bool = False
+    ) -> None:
+        """Take a measured phase of a test that is over.
+
+        ``record`` is None where it was too short for one. ``forked`` says that a process was
+        forked for this test alone.
+        """
 
     def add_run(self, totals: RunTotals) -> None:
         """Take the totals of a process whose last test has run."""
 
     def add_crash(self) -> None:
         """Take note of a process that crashed, and its totals with it."""
+
+
+def write_on_reports(config: pytest.Config, sink: Sink) -> None:
+    """Have readings travel on reports from now on, to ``sink`` if this is the process to print."""
+    if not config.pluginmanager.has_plugin(_WRITER):
+        config.pluginmanager.register(ReportWriter(), _WRITER)
+        if not is_worker(config):
+            read_reports(config, sink)
+
+
+def read_reports(config: pytest.Config, sink: Sink) -> None:
+    """Take the readings off all reports from now on, for ``sink``."""
+    if not config.pluginmanager.has_plugin(_READER):
+        config.pluginmanager.register(ReportReader(sink), _READER)
+
+
+class ReportReader:
+    """Plugin object that takes readings off reports, in the process that prints."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take a phase's reading off its report, and count it unless the test is run again.
+
+        First, as others may keep the report until the end, or write down all that it has.
+        """
+        attributes = report.__dict__
+        if wire.RECORD not in attributes:
+            return
+        record: PhaseRecord | None = attributes.pop(wire.RECORD)
+        forked: bool = attributes.pop(wire.FORKED, False)
+        if report.outcome in wire.OUTCOMES:
+            self._sink.add_phase(report.nodeid, report.outcome, record, forked=forked)
 
 
 class ReportWriter:
@@ -171,10 +222,15 @@ def fail_worker(config: pytest.Config, text: str) -> NoReturn:
 
 
 class WorkerSink:
-    """Sends a worker's totals to the controller."""
+    """Sends a worker's totals to the controller; the readings of its tests go on their reports."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._last_message = _last_message(config)
+
+    def add_phase(
+        self, nodeid: str, outcome: str, record: PhaseRecord | None, *, forked: bool = False
+    ) -> None:
+        raise AssertionError("a worker prints nothing")
 
     def add_run(self, totals: RunTotals) -> None:
         self._last_message[_TOTALS] = totals

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gilknock.model import wire
 from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line, write_lines
@@ -35,21 +34,12 @@ class Reporter:
             root=str(config.rootpath),
         )
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take a phase's reading off its report, and count it unless the test is run again.
-
-        First, as others may keep the report until the end, or write down all that it has.
-        """
-        attributes = report.__dict__
-        if wire.RECORD not in attributes:
-            return
-        record: PhaseRecord | None = attributes.pop(wire.RECORD)
-        forked = attributes.pop(wire.FORKED, False)
-        if report.outcome not in wire.OUTCOMES:
-            return
+    def add_phase(
+        self, nodeid: str, outcome: str, record: PhaseRecord | None, *, forked: bool = False
+    ) -> None:
+        """Count a measured phase of a test."""
         if record is not None:
-            self.results.add(report.nodeid, report.outcome, record)
+            self.results.add(nodeid, outcome, record)
         else:
             self.results.add_short()
         self.results.forked += forked

@@ -65,6 +65,45 @@ def test_pytest_retry_of_a_test_over_its_limit(pytester):
 
 
 @exact
+def test_a_test_that_pytest_retry_runs_again_is_counted_once_with_its_last_properties(pytester):
+    pytest.importorskip("pytest_retry")
+    pytester.makepyfile(
+        """
+        import pytest
+        import time
+
+        tried = []
+
+        @pytest.mark.flaky(retries=2)
+        def test_at_last():
+            tried.append(1)
+            if len(tried) == 1:
+                end = time.perf_counter() + 0.05
+                while time.perf_counter() < end:
+                    pass
+                assert 0
+            time.sleep(0.5)
+
+        def test_other():
+            pass
+        """
+    )
+    pytester.makeconftest(
+        """
+        def pytest_runtest_logreport(report):
+            if report.when == "call" and report.outcome == "passed":
+                print("\\ncontention:", dict(report.user_properties).get("gil_contention"))
+        """
+    )
+    args = ["--gil-report", "-s"]
+    result = run(pytester, *args, company=["pytest_retry.retry_plugin"])
+    result.assert_outcomes(passed=2)
+    assert any(line.startswith("2 tests measured, ") for line in section(result))
+    found = [line.partition(": ")[2] for line in result.outlines if line.startswith("contention:")]
+    assert float(found[0]) < 0.5
+
+
+@exact
 def test_flaky(pytester):
     pytest.importorskip("flaky")
     mark = "from flaky import flaky\n@flaky(max_runs=3)"

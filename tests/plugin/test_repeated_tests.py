@@ -77,3 +77,42 @@ def test_short_tests_are_counted_once_however_often_they_run(pytester, workers):
     result = pytester.runpytest_subprocess("--gil-report", *workers)
     result.assert_outcomes(passed=2)
     assert any(line.startswith("2 tests measured, ") for line in section(result))
+
+
+@exact
+@pytest.mark.parametrize("options", [(), ("-vv",)], ids=["terse", "verbose"])
+def test_every_call_is_counted_once_whatever_becomes_of_it(pytester, options):
+    pytester.makepyfile(
+        """
+        import pytest
+        import time
+        import unittest
+
+        def test_passes():
+            time.sleep(0.01)
+
+        def test_fails():
+            time.sleep(0.01)
+            assert 0
+
+        def test_skips():
+            pytest.skip()
+
+        @pytest.mark.xfail
+        def test_fails_as_expected():
+            assert 0
+
+        def test_passes_after_a_failure():
+            time.sleep(0.01)
+
+        class Test(unittest.TestCase):
+            def test_fails(self):
+                assert 0
+
+        def test_interrupts():
+            raise KeyboardInterrupt
+        """
+    )
+    result = pytester.runpytest_subprocess("--gil-report", *options)
+    result.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
+    assert any(line.startswith("6 tests measured, ") for line in section(result))

@@ -123,3 +123,42 @@ def test_nothing_of_the_plugin_is_imported_while_a_test_has_its_way(pytester, op
         """
     )
     inner.run(pytester, option).assert_outcomes(passed=1)
+
+
+HOOKS_OF_TESTS = """
+import pytest
+
+NAMES = ["logstart", "setup", "call", "teardown", "protocol", "makereport", "logreport"]
+NAMES += ["logfinish"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    for name in NAMES:
+        hook = getattr(session.config.hook, f"pytest_runtest_{name}")
+        for implementation in hook.get_hookimpls():
+            if implementation.function.__module__.startswith("pytest_gilknock."):
+                print("\\nhook:", name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "options", "hooks"),
+    [
+        ("pass", [], []),
+        ("pass", ["--gil-report"], ["logstart", "call"]),
+        ("assert 0", ["--gil-report"], ["logstart", "call", "makereport", "logreport"]),
+        ("pass", ["--gil-json=o.json"], ["logstart", "call", "makereport", "logreport"]),
+    ],
+    ids=["unused", "passed", "failed", "json"],
+)
+def test_hooks_that_run_for_every_test_are_registered_only_where_they_are_needed(
+    pytester, test, options, hooks
+):
+    """Their calls are most of what a short test costs."""
+    pytester.makeconftest(HOOKS_OF_TESTS)
+    pytester.makepyfile(f"def test_a(): {test}\n")
+    result = inner.run(pytester, "-s", *options)
+    found = [line.partition(" ")[2] for line in result.outlines if line.startswith("hook:")]
+    without_gil = pytest.importorskip("pytest_gilknock._core").status()[0] == "disabled"
+    assert found == [name for name in hooks if not (without_gil and name == "logstart")]

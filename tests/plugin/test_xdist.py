@@ -7,24 +7,25 @@ import pytest
 from support import inner, scripted
 from support.inner import exact
 
-from pytest_gilknock.measurement.transport import Controller, blamed_line
-from pytest_gilknock.reporting.reporter import Reporter
-from pytest_gilknock.reporting.settings import ReportingSettings
+from pytest_gilknock.measurement.transport import Controller, ReportReader, blamed_line
 
 
-def test_readings_are_taken_off_the_reports_that_others_keep(pytestconfig):
+def test_readings_are_taken_off_the_reports_that_others_keep():
     class Report:
         pass
+
+    class Sink:
+        def add_phase(self, *args, forked):
+            taken.append((*args, forked))
 
     report, taken = Report(), []
     report.nodeid, report.outcome = "test_a", "passed"
     left = dict(vars(report))
     report.gilknock = "reading"
-    reporter = Reporter(pytestconfig, ReportingSettings(report=True))
-    reporter.results.add = lambda *args: taken.append(args)
-    reporter.pytest_runtest_logreport(report)
-    reporter.pytest_runtest_logreport(report)
-    assert taken == [("test_a", "passed", "reading")]
+    reader = ReportReader(Sink())
+    reader.pytest_runtest_logreport(report)
+    reader.pytest_runtest_logreport(report)
+    assert taken == [("test_a", "passed", "reading", False)]
     assert vars(report) == left
 
 
