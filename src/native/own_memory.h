@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 enum own_memory_way {
-    OWN_MEMORY_BY_SYSTEM_CALL, /* process_vm_readv: below 1 us */
+    OWN_MEMORY_BY_SYSTEM_CALL, /* process_vm_writev: some 1 us */
     OWN_MEMORY_BY_PIPE,        /* where that is denied: some us */
     OWN_MEMORY_CLOSED,         /* neither works */
 };

@@ -111,7 +111,7 @@ static void in_a_child(void (*test)(void)) {
 }
 
 static void test_where_the_call_is_denied_a_pipe_does_it(void) {
-    deny(SYS_process_vm_readv);
+    deny(SYS_process_vm_writev);
     CHECK(own_memory_init() == OWN_MEMORY_BY_PIPE);
     size_t files = open_files();
     test_what_is_there_is_read_and_what_is_not_is_told();
@@ -125,7 +125,7 @@ static void test_where_the_call_is_denied_a_pipe_does_it(void) {
 }
 
 static void test_where_both_are_denied_nothing_is_read(void) {
-    deny(SYS_process_vm_readv);
+    deny(SYS_process_vm_writev);
     deny(SYS_pipe2);
     CHECK(own_memory_init() == OWN_MEMORY_CLOSED);
     char copy;
