@@ -45,10 +45,12 @@ static bool look_at_holder(pthread_mutex_t *mutex, struct charges_thread *holder
     struct stack_aim aim;
     *holder = somebody(ledger.holder);
     bool collecting = collects(ledger.holder);
+    uint64_t begun = clock_ticks();
     looks.reader.aim(&aim);
     hooks.unlock(mutex);
     holder->place = looks.reader.look(&aim, collecting);
     hooks.lock(mutex);
+    look_cost_note(&looks.pacing, &looks.cost, clock_elapsed(begun, clock_ticks()));
     struct lookout *lookout = &self.lookout;
     bool same = holder->place == lookout->holder.place && holder->serial == lookout->holder.serial;
     if (lookout->votes == 0) {
@@ -66,9 +68,10 @@ uint64_t ticks_of(uint64_t nanoseconds) {
 
 uint64_t ns_of(uint64_t ticks) { return ticks * 1000000 / looks.pacing.ticks_per_ms; }
 
-/* The mean time between looks, in ticks. */
+/* The mean time between looks, in ticks. For each of the program's threads, a wait is told, too. */
 static uint64_t mean_between_looks(bool knock) {
-    return ticks_of(look_pacing_mean_ns(charges_looks(knock)));
+    uint64_t cost = looks.cost.ticks + (knock ? 0 : looks.telling_cost.ticks);
+    return ticks_of(look_pacing_mean_ns(charges_looks(knock), ns_of(cost)));
 }
 
 /* The same between those of the calling thread: all that wait share the looks. */
@@ -263,11 +266,21 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     if ((looks.at_release & AT_RELEASE_LOOK) != 0 && lookout->stage == LOOKOUT_NEW) {
         lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }
-    if (slot->internal || lookout->chosen.beginning != 0 || lookout->stage == LOOKOUT_LATER ||
-        waited > charges_longest_known()) {
+    bool looked = lookout->chosen.beginning != 0 || lookout->stage == LOOKOUT_LATER;
+    self.wait.may_be_longest = waited > charges_longest_known();
+    self.wait.weight =
+        looked && !slot->internal
+            ? look_pacing_choose(&looks.telling, mean_between_looks(false), now).beginning
+            : 0;
+    if (slot->internal || lookout->chosen.beginning != 0 || self.wait.weight != 0 ||
+        self.wait.may_be_longest) {
         self.wait.since = now - waited;
         self.wait.now = now;
         self.errands |= ERRAND_TELL_WAIT;
+    }
+    if (self.wait.told_in != 0) {
+        look_cost_note(&looks.pacing, &looks.telling_cost, self.wait.told_in);
+        self.wait.told_in = 0;
     }
 }
 
@@ -282,6 +295,7 @@ static void tell_wait(void) {
         .first_holder = lookout->first_holder,
         .first_stands_for = lookout->first_stands_for,
         .weight = lookout->chosen.beginning,
+        .waiter_weight = self.wait.weight,
         .chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : self.wait.now,
         .waiter = somebody(slot),
         .holder = lookout->holder,
@@ -290,8 +304,11 @@ static void tell_wait(void) {
     wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
                        : blind < wait.chosen_until   ? blind
                                                      : wait.chosen_until;
-    if (!slot->internal && looks.reader.here != NULL) {
+    bool place_counts = self.wait.weight != 0 || self.wait.may_be_longest;
+    if (!slot->internal && place_counts && looks.reader.here != NULL) {
+        uint64_t begun = clock_ticks();
         wait.waiter.place = looks.reader.here();
+        self.wait.told_in = clock_elapsed(begun, clock_ticks());
     }
     charges_waited(&wait);
 }
@@ -391,6 +408,11 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
     looks.reader = *reader;
     looks.pacing.ticks_per_ms = seconds > 0.0 ? (uint64_t)(1e3 / seconds) : 1000000;
     looks.pacing.random = clock_ticks() | 1;
+    looks.telling = looks.pacing;
+    look_pacing_draw(&looks.telling, 1); /* another series of random numbers */
+    if (looks.cost.ticks == 0) {
+        looks.cost.ticks = looks.telling_cost.ticks = ticks_of(LOOK_COST_NS / 2);
+    }
     for (int knock = 0; knock < 2 && looks.lateness[knock].ticks == 0; knock++) {
         looks.lateness[knock].ticks = ticks_of(LOOK_LATE_NS);
     }

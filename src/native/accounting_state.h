@@ -88,7 +88,10 @@ struct self {
     unsigned errands; /* of enum errand */
     struct {
         uint64_t since, now;
-    } wait; /* that is over and to be told */
+        uint32_t weight; /* of where it was waited; 0: it was not chosen for that */
+        bool may_be_longest;
+        uint64_t told_in; /* ticks that telling took the last time; 0: they are noted */
+    } wait;               /* that is over and to be told */
     struct {
         struct stack_aim aim;
         struct charges_thread thread;
@@ -132,6 +135,8 @@ extern struct accounting_looks {
     unsigned at_release; /* of enum at_release */
     struct accounting_reader reader;
     struct look_pacing pacing;
+    struct look_pacing telling; /* which waits are told with where they were waited */
+    struct look_cost cost, telling_cost;
     struct look_lateness lateness[2];    /* of the program's threads, of the knockers */
     const struct ledger_slot *collector; /* the thread that collects garbage, if it let the GIL go
                                             since it began */

@@ -231,8 +231,9 @@ static void note_longest(struct charges_window *window, const struct charges_wai
 
 static void enter_victim(struct charges_window *window, const struct charges_wait *wait,
                          uint64_t waited) {
-    uint64_t ticks = inside(window, wait->since, wait->chosen_until) * wait->weight +
-                     inside(window, wait->chosen_until, wait->now);
+    uint64_t ticks = (inside(window, wait->since, wait->chosen_until) * wait->weight +
+                      inside(window, wait->chosen_until, wait->now)) *
+                     wait->waiter_weight;
     if (ticks == 0) {
         return;
     }

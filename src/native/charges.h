@@ -90,6 +90,7 @@ struct charges_wait {
     /* Up to here the wait was chosen (`weight` times over) or not (0); from here on it counts once. */
     uint64_t chosen_until;
     struct charges_thread waiter;
+    uint32_t waiter_weight;       /* it stands for so many with where it was waited, may be 0 */
     struct charges_thread holder; /* seen most often */
 };
 void charges_waited(const struct charges_wait *wait);

@@ -87,10 +87,21 @@ void look_lateness_note(const struct look_pacing *pacing, struct look_lateness *
     }
 }
 
-uint64_t look_pacing_mean_ns(uint64_t looks) {
-    uint64_t mean = LOOK_FIRST_MEAN_NS;
-    for (; looks >= LOOK_DOUBLING && mean < LOOK_LAST_MEAN_NS; looks -= LOOK_DOUBLING) {
-        mean *= 2;
-    }
-    return mean < LOOK_LAST_MEAN_NS ? mean : LOOK_LAST_MEAN_NS;
+static uint64_t between(uint64_t least, uint64_t value, uint64_t most) {
+    return value < least ? least : value > most ? most : value;
+}
+
+/* By parts of itself, as it may be anything. */
+void look_cost_note(const struct look_pacing *pacing, struct look_cost *cost, uint64_t took) {
+    uint64_t step = cost->ticks / 16, per_ms = pacing->ticks_per_ms;
+    cost->ticks = between(LOOK_COST_LEAST_NS * per_ms / 1000000,
+                          took > cost->ticks ? cost->ticks + step : cost->ticks - step,
+                          LOOK_COST_MOST_NS * per_ms / 1000000);
+}
+
+uint64_t look_pacing_mean_ns(uint64_t looks, uint64_t cost) {
+    uint64_t last = LOOK_SHARE * cost;
+    last = last > LOOK_LAST_MEAN_NS ? last : LOOK_LAST_MEAN_NS;
+    uint64_t spent = looks < last / (cost + 1) ? looks * cost : last;
+    return between(LOOK_FIRST_MEAN_NS, 2 * spent, last);
 }

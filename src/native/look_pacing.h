@@ -17,6 +17,11 @@
  *   - For the rest, looks are due at moments that are `mean` / k apart in the mean, exponentially
  *     distributed. Each stands for `mean` of waiting.
  *
+ * How far looks are apart depends on what a look costs, which differs tenfold between machines: they are
+ * close at first, so that a short window gets some, then as far apart as twice what the window's looks
+ * have cost so far, and in the end so far that they take 1/LOOK_SHARE of the time. So a window of length T
+ * spends the square root of T times the cost of a look on them, until that is the smaller part.
+ *
  * What the next look stands for depends on nothing but the past. So the charges are right in the
  * mean, however the pace changes meanwhile.
  *
@@ -38,10 +43,15 @@
 #define LOOK_LATE_STEP_NS 2000u /* by which what is known of the lateness of timers moves */
 #define LOOK_LATEST_NS 200000u
 
-/* The mean time between two looks, at first and after many. */
+/* The mean time between two looks: at first; and, after many, no less than that. */
 #define LOOK_FIRST_MEAN_NS 200000u
 #define LOOK_LAST_MEAN_NS 4000000u
-#define LOOK_DOUBLING 8 /* looks after which it doubles */
+#define LOOK_SHARE 200u
+
+/* What a look is taken to cost as long as that is not known, and what it is taken to cost at most. */
+#define LOOK_COST_NS 40000u
+#define LOOK_COST_LEAST_NS 4000u
+#define LOOK_COST_MOST_NS 400000u
 
 /* All zero is ready, but for ticks_per_ms. Guarded by the caller. */
 struct look_pacing {
@@ -71,6 +81,14 @@ struct look_series look_series_from(struct look_pacing *pacing, uint64_t from,
 uint64_t look_series_take(struct look_pacing *pacing, struct look_series *series, uint64_t until,
                           struct look_rate rate);
 
+/* What a look costs: its running median. */
+struct look_cost {
+    uint64_t ticks;
+};
+
+/* A look took so long. */
+void look_cost_note(const struct look_pacing *pacing, struct look_cost *cost, uint64_t took);
+
 /* How late timers wake: their running median. */
 struct look_lateness {
     uint64_t ticks;
@@ -92,7 +110,7 @@ uint64_t look_pacing_below(struct look_pacing *pacing, uint64_t bound);
 /* A random time until the next look, exponentially distributed, in the unit of `mean`. */
 uint64_t look_pacing_draw(struct look_pacing *pacing, uint64_t mean);
 
-/* The mean time between looks in a window that has seen so many, in ns. */
-uint64_t look_pacing_mean_ns(uint64_t looks);
+/* The mean time between looks in a window that has seen so many, of that cost. All in ns. */
+uint64_t look_pacing_mean_ns(uint64_t looks, uint64_t cost);
 
 #endif

@@ -62,8 +62,8 @@ static uint64_t random_below(uint64_t bound) {
  * want changes hands as quickly as it does without looks. */
 static uint64_t draw(uint64_t waited) {
     uint64_t waiting = __atomic_load_n(&lot.waiting, __ATOMIC_RELAXED);
-    double mean_ns =
-        (double)look_pacing_mean_ns(LOAD(lot.looks)) * (double)(waiting + (waiting == 0));
+    double mean_ns = (double)look_pacing_mean_ns(LOAD(lot.looks), LOOK_COST_NS) *
+                     (double)(waiting + (waiting == 0));
     uint64_t mean = (uint64_t)(mean_ns * lot.ticks_per_ns);
     if (waited >= mean) {
         return waited;

@@ -64,6 +64,7 @@ static void wait(void) {
         .weight = (uint32_t)pick(4),
         .chosen_until = now - pick(length + 1),
         .waiter = somebody(),
+        .waiter_weight = (uint32_t)pick(3),
         .holder = somebody(),
     };
     charges_waited(one);
@@ -152,6 +153,21 @@ static void check_longest(const struct open *open, const struct charges_longest 
     }
 }
 
+/* What somebody (NULL: all) should have been charged as a victim. */
+static uint64_t waited_by(const struct open *open, const struct charges_thread *waiter) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < wait_count; i++) {
+        const struct charges_wait *one = &waits[i];
+        if (wait_rounds[i] > open->round && !one->knock &&
+            (waiter == NULL || is_same(waiter, &one->waiter))) {
+            sum += (inside(open, one->since, one->chosen_until) * one->weight +
+                    inside(open, one->chosen_until, one->now)) *
+                   one->waiter_weight;
+        }
+    }
+    return sum;
+}
+
 static void check_window(const struct open *open) {
     uint64_t wait = pick(2) == 0 ? pick(100000) : pick(UINT64_C(1) << 50);
     uint64_t hand_over = pick(wait + 1), knock_wait = pick(100000), sum = 0;
@@ -162,7 +178,11 @@ static void check_window(const struct open *open) {
     check_longest(open, &reading.longest, false);
     check_longest(open, &reading.longest_knock, true);
     for (size_t i = 0; i < reading.victims.count; i++) {
-        sum += reading.victims.rows[i].waited;
+        const struct charges_row *row = &reading.victims.rows[i];
+        double share = (double)waited_by(open, &row->thread) / (double)waited_by(open, NULL);
+        double off = (double)row->waited - share * (double)(wait - known.pending);
+        CHECK(off > -2.0 && off < 2.0);
+        sum += row->waited;
     }
     CHECK(sum + reading.victims.omitted_waited <= wait - known.pending);
     charges_free(&reading);

@@ -64,12 +64,46 @@ static void test_times_are_exponentially_distributed(void) {
     CHECK(look_pacing_draw(&pacing, 0) == 0);
 }
 
-static void test_the_mean_doubles_up_to_a_bound(void) {
-    CHECK(look_pacing_mean_ns(0) == LOOK_FIRST_MEAN_NS);
-    CHECK(look_pacing_mean_ns(LOOK_DOUBLING - 1) == LOOK_FIRST_MEAN_NS);
-    CHECK(look_pacing_mean_ns(LOOK_DOUBLING) == 2 * LOOK_FIRST_MEAN_NS);
-    CHECK(look_pacing_mean_ns(1000) == LOOK_LAST_MEAN_NS);
-    CHECK(look_pacing_mean_ns(UINT64_MAX) == LOOK_LAST_MEAN_NS);
+/* However dear a look is: after a time of T looks have taken no more than the square root of T times a
+ * look, or their share of T. */
+static void test_looks_are_made_as_far_apart_as_they_cost(void) {
+    const uint64_t costs[] = {5000, 40000, 300000};
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
+        CHECK(look_pacing_mean_ns(0, costs[i]) == LOOK_FIRST_MEAN_NS);
+        uint64_t now = 0, looks = 0, before = 0;
+        for (; now < (uint64_t)10000 * MILLISECOND; looks++) {
+            uint64_t mean = look_pacing_mean_ns(looks, costs[i]);
+            uint64_t spent = looks > 0 ? (looks - 1) * costs[i] : 0;
+            CHECK(mean >= before && mean >= LOOK_FIRST_MEAN_NS);
+            CHECK((double)spent * (double)spent <= 1.1 * (double)now * (double)costs[i] ||
+                  (double)spent <= 1.1 * (double)now * 2.0 / LOOK_SHARE);
+            before = mean;
+            now += mean;
+        }
+        CHECK(before == (LOOK_SHARE * costs[i] > LOOK_LAST_MEAN_NS ? LOOK_SHARE * costs[i]
+                                                                   : LOOK_LAST_MEAN_NS));
+    }
+    CHECK(look_pacing_mean_ns(UINT64_MAX, 0) == LOOK_LAST_MEAN_NS);
+    CHECK(look_pacing_mean_ns(UINT64_MAX, 1000) == LOOK_LAST_MEAN_NS);
+    CHECK(look_pacing_mean_ns(UINT64_MAX, 100000) == 100000 * LOOK_SHARE);
+}
+
+/* A few that were interrupted for long do not count. */
+static void test_the_cost_is_the_median(void) {
+    struct look_pacing pacing = fresh();
+    struct look_cost cost = {LOOK_COST_NS};
+    for (unsigned i = 0; i < 1000; i++) {
+        look_cost_note(&pacing, &cost, i % 5 == 0 ? 9 * MILLISECOND : 20000 + i % 7);
+    }
+    CHECK(cost.ticks > 18000 && cost.ticks < 24000);
+    for (unsigned i = 0; i < 1000; i++) {
+        look_cost_note(&pacing, &cost, 0);
+    }
+    CHECK(cost.ticks == LOOK_COST_LEAST_NS);
+    for (unsigned i = 0; i < 1000; i++) {
+        look_cost_note(&pacing, &cost, UINT64_MAX);
+    }
+    CHECK(cost.ticks == LOOK_COST_MOST_NS);
 }
 
 /* However long it takes until a look is made: those due by then stand for the time that has passed. */
@@ -148,6 +182,7 @@ int main(void) {
     test_the_chosen_ones_stand_for_all();
     test_no_pattern_is_preferred();
     test_times_are_exponentially_distributed();
-    test_the_mean_doubles_up_to_a_bound();
+    test_looks_are_made_as_far_apart_as_they_cost();
+    test_the_cost_is_the_median();
     return 0;
 }
