@@ -46,7 +46,7 @@
 /* The mean time between two looks: at first; and, after many, no less than that. */
 #define LOOK_FIRST_MEAN_NS 200000u
 #define LOOK_LAST_MEAN_NS 4000000u
-#define LOOK_SHARE 200u
+#define LOOK_SHARE 100u
 
 /* What a look is taken to cost as long as that is not known, and what it is taken to cost at most. */
 #define LOOK_COST_NS 40000u
