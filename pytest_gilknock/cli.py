@@ -15,9 +15,10 @@ from pytest_gilknock.baseline import checks, codec, environment, storage
 from pytest_gilknock.baseline.model import Baseline, BaselineError, differences
 from pytest_gilknock.baseline.table import as_markdown as baseline_markdown
 from pytest_gilknock.baseline.table import as_text as baseline_text
-from pytest_gilknock.gate.compare import BaselineRuns, Comparison, compare_runs
+from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import FORM, parse_gates
+from pytest_gilknock.gate.runs import Comparison, compare_runs
 from pytest_gilknock.gate.suggest import as_json as suggestion_json
 from pytest_gilknock.gate.suggest import as_text as suggestion_text
 from pytest_gilknock.gate.suggest import suggest

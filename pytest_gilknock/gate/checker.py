@@ -9,13 +9,8 @@ import pytest
 
 from pytest_gilknock import _core
 from pytest_gilknock.baseline.model import BaselineEntry
-from pytest_gilknock.gate.compare import (
-    BaselineRuns,
-    Change,
-    compare_test,
-    gil_was_turned_on,
-    ran_without_gil,
-)
+from pytest_gilknock.gate.baseline_runs import BaselineRuns
+from pytest_gilknock.gate.compare import Change, compare_test, gil_was_turned_on, ran_without_gil
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.result import GATE_RESULT, GateResult
 from pytest_gilknock.gate.text import breach_text, gil_text, runs

@@ -1,4 +1,4 @@
-"""Runs compared: what a metric was before, what it is now, and whether that counts. Pure.
+"""A test beside saved runs: what a metric was, what it is now, and whether that counts. Pure.
 
 **The rule.** Several saved runs of the same name make a spread, with its *usual* value: their
 median, of an even number the worse of the two in the middle. A test is worse in a metric when what
@@ -20,20 +20,18 @@ but not surely, is inconclusive: it has a row, and fails no test.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from statistics import median, median_high, median_low
 from typing import Literal, NamedTuple
 
-from pytest_gilknock.baseline.model import Baseline, BaselineEntry
+from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.model.statistics import NOISE_RUNS, outlier_distance, wilson_interval
 
 ChangeVerdict = Literal["over the gate", "inconclusive", "worse", "better", "steady"]
-"""Unsure: over the gate, but by no more than a busy machine or too few knocks may account for."""
+"""Inconclusive: over the gate, but no further than a busy machine or too few knocks account for."""
 
 RANK: dict[ChangeVerdict, int] = {
     "over the gate": 0,
@@ -46,51 +44,6 @@ RANK: dict[ChangeVerdict, int] = {
 
 DELAY_MARGIN = 1.25
 """So many times what others seem to have caused now counts as theirs: it is an estimate."""
-
-TELLING = 0.2
-"""Of windows so long (s) it is known what others used, where it can be known at all."""
-
-BUSY_SHARE = 0.2
-"""A machine is too busy to save a run on from this share of its processor time up."""
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineRuns:
-    """The saved runs a run is compared with: their names, and each test's entries in them."""
-
-    names: tuple[str, ...]
-    entries: Mapping[str, tuple[BaselineEntry, ...]]
-
-    @classmethod
-    def of(cls, runs: Sequence[tuple[str, Baseline]]) -> BaselineRuns:
-        """Gather runs, each with the name it is shown by."""
-        entries: dict[str, list[BaselineEntry]] = {}
-        for _, baseline in runs:
-            for nodeid, entry in baseline.tests.items():
-                entries.setdefault(nodeid, []).append(entry)
-        return cls(
-            names=tuple(name for name, _ in runs),
-            entries={nodeid: tuple(found) for nodeid, found in entries.items()},
-        )
-
-    def dumps(self) -> str:
-        """Return this as a text, for a worker process, which may run on another machine."""
-        entries = {
-            nodeid: [one.as_list() for one in found] for nodeid, found in self.entries.items()
-        }
-        return json.dumps([self.names, entries], separators=(",", ":"))
-
-    @classmethod
-    def loads(cls, dumped: str) -> BaselineRuns:
-        """Read what :meth:`dumps` returned."""
-        names, entries = json.loads(dumped)
-        return cls(
-            names=tuple(names),
-            entries={
-                nodeid: tuple(BaselineEntry(*one) for one in found)
-                for nodeid, found in entries.items()
-            },
-        )
 
 
 class Spread(NamedTuple):
@@ -347,99 +300,3 @@ def _confidence(entries: Iterable[BaselineEntry]) -> tuple[float, float]:
         for entry in entries
     ]
     return min(low for low, _ in intervals), max(high for _, high in intervals)
-
-
-def _others_unknown(entries: Iterable[BaselineEntry]) -> bool:
-    """Return whether the tests that are long enough to tell have nothing of what others used."""
-    long = [entry for entry in entries if entry.wall >= TELLING and entry.method != "disabled"]
-    return bool(long) and all(entry.used is None for entry in long)
-
-
-def share_of_others(entries: Iterable[BaselineEntry]) -> float | None:
-    """Return the share of the processor time that tests were ready to use that others had; None
-    where it is not known, or the tests are too short to tell.
-    """
-    known = [entry for entry in entries if entry.wall >= TELLING and entry.lost is not None]
-    ready = sum(entry.ready for entry in known)
-    return sum(entry.lost or 0.0 for entry in known) / ready if ready else None
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A run beside its baseline. ``changes`` are worst first, the other lists sorted by node id."""
-
-    before: tuple[str, ...]
-    after: str
-    gates: tuple[Gate, ...]
-    changes: tuple[Change, ...]
-    incomparable: tuple[Incomparable, ...]
-    new: tuple[str, ...]
-    gone: tuple[str, ...]
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-    gil_turned_on: tuple[str, ...] = ()
-    """The tests that ran without the GIL in all saved runs, and with it now."""
-    others_unknown: bool = False
-    """Whether it is not known of any test what others used of the processors."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether a gate is breached. One on any metric forbids that the GIL is turned on, too."""
-        return bool(self.breaches) or bool(self.gates and self.gil_turned_on)
-
-    @property
-    def breaches(self) -> tuple[Change, ...]:
-        """What is over its gate."""
-        return tuple(change for change in self.changes if change.breached)
-
-    @property
-    def inconclusive(self) -> tuple[Change, ...]:
-        """What is over its gate, but not surely."""
-        return tuple(change for change in self.changes if change.verdict == "inconclusive")
-
-    @property
-    def notable(self) -> tuple[Change, ...]:
-        """What is worth a row."""
-        return tuple(change for change in self.changes if change.verdict != "steady")
-
-
-def compare_runs(
-    before: BaselineRuns,
-    after: Mapping[str, BaselineEntry],
-    gates: Sequence[Gate],
-    *,
-    name: str,
-    warnings: Iterable[str] = (),
-    notes: Iterable[str] = (),
-    attempts: int = 1,
-) -> Comparison:
-    """Compare every test of a run, called ``name`` where it is shown.
-
-    ``attempts``: how often a test over its gate was run at most; the majority decided.
-    """
-    changes: list[Change] = []
-    incomparable: list[Incomparable] = []
-    for nodeid in sorted(after.keys() & before.entries.keys()):
-        some, others = compare_test(
-            nodeid, before.entries[nodeid], after[nodeid], gates, attempts=attempts
-        )
-        changes += some
-        incomparable += others
-    changes.sort(key=lambda change: (RANK[change.verdict], -change.severity, change.nodeid))
-    return Comparison(
-        before=before.names,
-        after=name,
-        gates=tuple(gates),
-        changes=tuple(changes),
-        incomparable=tuple(incomparable),
-        new=tuple(sorted(after.keys() - before.entries.keys())),
-        gone=tuple(sorted(before.entries.keys() - after.keys())),
-        warnings=tuple(warnings),
-        notes=tuple(notes),
-        gil_turned_on=tuple(
-            nodeid
-            for nodeid in sorted(after.keys() & before.entries.keys())
-            if gil_was_turned_on(before.entries[nodeid], after[nodeid])
-        ),
-        others_unknown=_others_unknown(after.values()),
-    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pytest_gilknock.gate.compare import Change, Comparison
+from pytest_gilknock.gate.compare import Change
+from pytest_gilknock.gate.runs import Comparison
 
 SCHEMA_VERSION = 1
 KIND = "pytest-gilknock comparison"

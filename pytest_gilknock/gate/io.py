@@ -12,7 +12,7 @@ from pytest_gilknock import atomic_file
 from pytest_gilknock.baseline import codec
 from pytest_gilknock.baseline.model import Baseline, BaselineError, differences, merged
 from pytest_gilknock.baseline.storage import LATEST, Storage, is_path
-from pytest_gilknock.gate.compare import BaselineRuns
+from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.model import units
 from pytest_gilknock.render.format import shown_path
 

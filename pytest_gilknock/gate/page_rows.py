@@ -11,7 +11,8 @@ from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting.changes import ChangeRow, Changes
 
 if TYPE_CHECKING:
-    from pytest_gilknock.gate.compare import Change, Comparison
+    from pytest_gilknock.gate.compare import Change
+    from pytest_gilknock.gate.runs import Comparison
 
 MOST_STEADY = 2_000
 """Rows of metrics that did not change; those that changed are all there."""

@@ -12,15 +12,10 @@ from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.model import Baseline, BaselineEntry, BaselineError
 from pytest_gilknock.baseline.storage import is_path
 from pytest_gilknock.gate import io as gate_io
-from pytest_gilknock.gate.compare import (
-    BUSY_SHARE,
-    BaselineRuns,
-    Comparison,
-    compare_runs,
-    share_of_others,
-)
+from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.result import GATE_RESULT
 from pytest_gilknock.gate.retries import reason_against
+from pytest_gilknock.gate.runs import BUSY_SHARE, Comparison, compare_runs, share_of_others
 from pytest_gilknock.gate.text import as_markdown, busy_text, doubt, runs, section
 from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import printable

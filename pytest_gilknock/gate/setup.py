@@ -10,8 +10,8 @@ import pytest
 from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.model import Baseline, BaselineError
 from pytest_gilknock.gate import io as gate_io
+from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.checker import GateChecker
-from pytest_gilknock.gate.compare import BaselineRuns
 from pytest_gilknock.gate.page_rows import changes_of
 from pytest_gilknock.gate.reporter import BEFORE, GateReporter
 from pytest_gilknock.measurement.transport import is_worker

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from pytest_gilknock.gate.compare import RANK, Change, ChangeVerdict, Comparison
+from pytest_gilknock.gate.compare import RANK, Change, ChangeVerdict
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.model.reading import GilReading
@@ -15,6 +16,9 @@ from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.markdown import code, markdown_table, prose
 from pytest_gilknock.render.reading_text import reading_lines
 from pytest_gilknock.render.tables import Column, cut_test, text_table
+
+if TYPE_CHECKING:
+    from pytest_gilknock.gate.runs import Comparison
 
 SIGNS: dict[ChangeVerdict, str] = {
     "over the gate": "!",

@@ -8,15 +8,11 @@ from hypothesis import strategies as st
 from support.gate_samples import BASELINE, ENTRY, FUZZ, changed
 
 from pytest_gilknock.baseline.model import BaselineEntry
-from pytest_gilknock.gate.compare import (
-    BaselineRuns,
-    Change,
-    Incomparable,
-    compare_runs,
-    compare_test,
-)
+from pytest_gilknock.gate.baseline_runs import BaselineRuns
+from pytest_gilknock.gate.compare import Change, Incomparable, compare_test
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import Gate, parse_gate, parse_gates
+from pytest_gilknock.gate.runs import compare_runs
 from pytest_gilknock.gate.text import as_markdown, section
 from pytest_gilknock.model.metrics import METRICS
 

@@ -8,15 +8,11 @@ from support.gate_samples import BASELINE, ENTRY, changed, reading
 from support.scripted import blamed
 
 from pytest_gilknock.baseline.model import BaselineEntry
-from pytest_gilknock.gate.compare import (
-    BaselineRuns,
-    Comparison,
-    compare_runs,
-    compare_test,
-    share_of_others,
-)
+from pytest_gilknock.gate.baseline_runs import BaselineRuns
+from pytest_gilknock.gate.compare import compare_test
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import parse_gates
+from pytest_gilknock.gate.runs import Comparison, compare_runs, share_of_others
 from pytest_gilknock.gate.text import as_markdown, breach_text, busy_text, needed_table, section
 from pytest_gilknock.model.blame import blame_of
 from pytest_gilknock.model.wire import Method

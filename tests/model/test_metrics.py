@@ -10,14 +10,10 @@ from support.scripted import AUDITED, locks, raw, reading
 from pytest_gilknock.baseline import codec
 from pytest_gilknock.baseline.codec import dumps, loads
 from pytest_gilknock.baseline.model import BaselineEntry, BaselineError
-from pytest_gilknock.gate.compare import (
-    BaselineRuns,
-    Change,
-    Comparison,
-    compare_runs,
-    compare_test,
-)
+from pytest_gilknock.gate.baseline_runs import BaselineRuns
+from pytest_gilknock.gate.compare import Change, compare_test
 from pytest_gilknock.gate.expression import parse_gate, parse_gates
+from pytest_gilknock.gate.runs import Comparison, compare_runs
 from pytest_gilknock.gate.text import as_markdown, section
 from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.model.units import COUNT
