@@ -3,6 +3,8 @@
 #define Py_BUILD_CORE 1
 #include "cpython/frame.h"
 
+#include <string.h>
+
 #if PY_VERSION_HEX >= 0x030E0000
 #include "internal/pycore_interpframe.h"
 #elif PY_VERSION_HEX >= 0x030B0000
@@ -38,6 +40,16 @@ static PyCodeObject *code_of(_PyInterpreterFrame *frame) {
 #endif
 }
 
+static PyObject *local_of(const _PyInterpreterFrame *frame, Py_ssize_t local) {
+#if PY_VERSION_HEX >= 0x030E0000
+    return PyStackRef_IsNull(frame->localsplus[local])
+               ? NULL
+               : PyStackRef_AsPyObjectBorrow(frame->localsplus[local]);
+#else
+    return frame->localsplus[local];
+#endif
+}
+
 PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject **code) {
     _PyInterpreterFrame *frame = running_frame(state);
     while (frame != NULL && calls_up-- > 0) {
@@ -50,34 +62,55 @@ PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject 
     if ((*code)->co_argcount == 0) {
         return NULL;
     }
-#if PY_VERSION_HEX >= 0x030E0000
-    return PyStackRef_IsNull(frame->localsplus[0])
-               ? NULL
-               : PyStackRef_AsPyObjectBorrow(frame->localsplus[0]);
-#else
-    return frame->localsplus[0];
-#endif
+    return local_of(frame, 0);
 }
 
-bool frame_has_local(PyThreadState *state, const PyCodeObject *code, int local,
+static const char *characters_of(PyObject *text, size_t *length) {
+    if (!PyUnicode_CheckExact(text) || !PyUnicode_IS_COMPACT_ASCII(text)) {
+        return NULL;
+    }
+    *length = (size_t)PyUnicode_GET_LENGTH(text);
+    return (const char *)PyUnicode_1BYTE_DATA(text);
+}
+
+static bool ends_with(PyObject *text, const char *end) {
+    size_t length, wanted = strlen(end);
+    const char *characters = characters_of(text, &length);
+    return characters != NULL && length >= wanted &&
+           memcmp(characters + (length - wanted), end, wanted) == 0;
+}
+
+static bool equals(PyObject *text, const char *wanted) {
+    size_t length;
+    return characters_of(text, &length) != NULL && length == strlen(wanted) &&
+           ends_with(text, wanted);
+}
+
+bool frame_has_local(PyThreadState *state, const struct frame_variable *variable,
                      const void *object) {
     _PyInterpreterFrame *frame = running_frame(state);
-    if (frame == NULL || !frame_layout_is_known() || code_of(frame) != code) {
+    if (frame == NULL || !frame_layout_is_known()) {
         return false;
     }
-#if PY_VERSION_HEX >= 0x030E0000
-    return !PyStackRef_IsNull(frame->localsplus[local]) &&
-           PyStackRef_AsPyObjectBorrow(frame->localsplus[local]) == object;
-#else
-    return frame->localsplus[local] == object;
-#endif
+    const PyCodeObject *code = code_of(frame);
+    if (!equals(code->co_qualname, variable->function) ||
+        !ends_with(code->co_filename, variable->file)) {
+        return false;
+    }
+    PyObject *names = code->co_localsplusnames;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        if (equals(PyTuple_GET_ITEM(names, i), variable->name)) {
+            return local_of(frame, i) == object;
+        }
+    }
+    return false;
 }
 
 #else
 
-bool frame_has_local(PyThreadState *state, const PyCodeObject *code, int local,
+bool frame_has_local(PyThreadState *state, const struct frame_variable *variable,
                      const void *object) {
-    (void)state, (void)code, (void)local, (void)object;
+    (void)state, (void)variable, (void)object;
     return false;
 }
 

@@ -10,9 +10,15 @@
  * current. Runs nothing and makes nothing. */
 PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject **code);
 
-/* Whether the calling thread runs that code, not what it has called, and has that object as its local
- * variable of that number. `state` is its own, current or not. False where frames are not known. Runs
- * nothing and makes nothing. */
-bool frame_has_local(PyThreadState *state, const PyCodeObject *code, int local, const void *object);
+/* A Python function by the end of its file's name and by its qualified name, and a local variable of it. */
+struct frame_variable {
+    const char *file, *function, *name;
+};
+
+/* Whether the calling thread runs such a function, not what it has called, and has that object as that
+ * variable. `state` is its own, current or not. False where frames are not known. Runs nothing and makes
+ * nothing. */
+bool frame_has_local(PyThreadState *state, const struct frame_variable *variable,
+                     const void *object);
 
 #endif

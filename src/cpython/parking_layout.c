@@ -20,7 +20,13 @@
  * from another site.
  *
  * threading.Condition.wait() sleeps until somebody releases a lock that it has locked itself: nobody is
- * kept from anything by that. What its local variable `waiter` holds is that lock. */
+ * kept from anything by that. What its local variable `waiter` holds is that lock. The function is known
+ * by its names, as the module may be imported at any time.
+ *
+ * This runs as a thread is about to wait, often for a few microseconds: it reads the mutex, its object and
+ * its own frame directly, as all of them live while it waits. A system call is made only for memory that may
+ * be gone: the page before a mutex that lies at the beginning of its own, and the type of an object, unless
+ * it is one that is known never to go. */
 #define Py_BUILD_CORE 1
 #include "cpython/parking_layout.h"
 
@@ -38,8 +44,11 @@
 #define STACK_REACH 8192       /* from the hook to the caller's semaphore */
 #define ENTRY_REACH 8192       /* from the semaphore to the caller's caller's entry */
 #define HANDED_OVER_NS 1000000 /* after so long a wait a mutex is handed over */
+#define PAGE ((uintptr_t)4096) /* pages are as large, or a multiple of it */
 
 static struct parking_layout layout;
+
+static const struct frame_variable condition_waiter = {"threading.py", "Condition.wait", "waiter"};
 
 void parking_layout_set(const struct parking_layout *learned) { layout = *learned; }
 
@@ -62,13 +71,18 @@ bool parking_layout_add_site(uintptr_t *sites, uintptr_t site) {
     return false;
 }
 
-int64_t parking_layout_deadline(uintptr_t semaphore, uintptr_t argument) {
+/* As parking_layout_deadline, `now` being what the clock says. */
+static int64_t deadline_at(uintptr_t semaphore, uintptr_t argument, int64_t now) {
     if (argument % sizeof(int64_t) != 0 || argument <= semaphore ||
         argument - semaphore > ENTRY_REACH) {
         return 0;
     }
     int64_t deadline = *(const volatile int64_t *)argument;
-    return deadline > 0 && deadline <= (int64_t)clock_system_ns() + HANDED_OVER_NS ? deadline : 0;
+    return deadline > 0 && deadline <= now + HANDED_OVER_NS ? deadline : 0;
+}
+
+int64_t parking_layout_deadline(uintptr_t semaphore, uintptr_t argument) {
+    return deadline_at(semaphore, argument, (int64_t)clock_system_ns());
 }
 
 static bool is_of_runtime(uintptr_t address) {
@@ -77,10 +91,34 @@ static bool is_of_runtime(uintptr_t address) {
 
 #ifdef Py_GIL_DISABLED
 
+/* Types that are no heap types: they are there until the process ends. Each is its address and, in the
+ * lowest 16 bits, the number of its name. Atomic; one takes the place of another. */
+#define LASTING_TYPES 64
+static uint64_t lasting_types[LASTING_TYPES];
+
+static uint64_t *lasting_place(uint64_t type) {
+    return &lasting_types[(type * UINT64_C(0x9E3779B97F4A7C15)) >> 58 & (LASTING_TYPES - 1)];
+}
+
+static uint32_t lasting_number(uint64_t type) {
+    uint64_t entry = __atomic_load_n(lasting_place(type), __ATOMIC_RELAXED);
+    return entry >> 16 == type ? (uint32_t)(entry & 0xFFFF) : 0;
+}
+
+static void remember_lasting(uint64_t type, uint32_t number) {
+    if (type >> 48 == 0) {
+        __atomic_store_n(lasting_place(type), type << 16 | number, __ATOMIC_RELAXED);
+    }
+}
+
 /* The number of a type's name; 0 if that is no type. The object of that type is alive, but may be given
  * another type meanwhile, so nothing is taken on trust. */
 static uint32_t type_of(const PyObject *object) {
     const PyTypeObject *type = *(PyTypeObject *const volatile *)&object->ob_type;
+    uint32_t number = lasting_number((uintptr_t)type);
+    if (number != 0) {
+        return number;
+    }
     union {
         PyTypeObject type;
         char bytes[offsetof(PyTypeObject, tp_flags) + sizeof(unsigned long)];
@@ -97,7 +135,11 @@ static uint32_t type_of(const PyObject *object) {
         text_reader_copy_c_string(copy.type.tp_name, name, sizeof name) == 0) {
         return 0;
     }
-    return parking_type(name);
+    number = parking_type(name);
+    if ((flags & Py_TPFLAGS_HEAPTYPE) == 0) {
+        remember_lasting((uintptr_t)type, number);
+    }
+    return number;
 }
 
 /* Whether the thread is entering a critical section, whose mutex that is. */
@@ -111,24 +153,29 @@ static bool enters_critical_section(const PyThreadState *state, uintptr_t addres
 
 #endif
 
-/* What lies in front of an address that is a mutex: the type, if it is a lock object's. */
-static const void *word_before(uintptr_t address) {
+/* What lies in front of an address that is a mutex: the type, if it is a lock object's. The mutex may be
+ * the first thing in its memory; what is before it is looked at, whatever it is. */
+__attribute__((no_sanitize("address", "thread"))) static const void *
+word_before(uintptr_t address) {
     const void *word = NULL;
-    return address % sizeof word == 0 &&
-                   own_memory_read(&word, (const void *)(address - sizeof word), sizeof word)
-               ? word
-               : NULL;
+    if (address % sizeof word != 0) {
+        return NULL;
+    }
+    if (address % PAGE != 0) {
+        return *(const void *const volatile *)(address - sizeof word);
+    }
+    return own_memory_read(&word, (const void *)(address - sizeof word), sizeof word) ? word : NULL;
 }
 
 static bool sleeps_in_condition(PyThreadState *state, uintptr_t address) {
-    return layout.condition_wait != NULL &&
-           frame_has_local(state, layout.condition_wait, layout.waiter,
+    return frame_has_local(state, &condition_waiter,
                            (const void *)(address - PARKING_MUTEX_OFFSET));
 }
 
 /* `deadline`: of handing the mutex over, which tells when the thread began to ask for it. */
-static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, int64_t deadline) {
-    int64_t ago = (int64_t)clock_system_ns() - (deadline - HANDED_OVER_NS);
+static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, int64_t deadline,
+                                       int64_t now) {
+    int64_t ago = now - (deadline - HANDED_OVER_NS);
     struct parking_purpose purpose = {.kind = PARKING_INTERPRETER,
                                       .identity = (uint64_t)deadline ^ (address << 20),
                                       .began_ago_ns = ago > 0 ? (uint64_t)ago : 0,
@@ -183,9 +230,10 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
         return purpose;
     }
 #endif
-    int64_t deadline = parking_layout_deadline(call->semaphore, argument);
+    int64_t now = (int64_t)clock_system_ns(),
+            deadline = deadline_at(call->semaphore, argument, now);
     if (deadline != 0) {
-        return of_mutex(state, address, deadline);
+        return of_mutex(state, address, deadline, now);
     }
     if (is_of_runtime(address)) {
         /* Who stops the world waits until all have stopped, and looks after them each time that a

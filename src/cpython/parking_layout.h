@@ -17,8 +17,6 @@ struct parking_layout {
     uintptr_t sites[PARKING_SITES];             /* where the parking lot calls a semaphore */
     uintptr_t thread_sites[PARKING_SITES];      /* where PyThread_acquire_lock does; 0: none */
     const PyTypeObject *lock_type, *rlock_type; /* kept; NULL where their mutex is not in them */
-    PyCodeObject *condition_wait;               /* kept; NULL where it is not what it should be */
-    int waiter;                                 /* its local variable of that name */
     bool critical_sections;                     /* objects have locks, and threads may be stopped */
 };
 

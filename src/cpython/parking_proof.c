@@ -200,25 +200,6 @@ static void learn_thread_locks(void) {
     }
 }
 
-/* Find the local variable of threading.Condition.wait() that holds what it sleeps on. */
-static void learn_condition(void) {
-    PyObject *condition = of_module("threading", "Condition");
-    PyObject *wait = condition != NULL ? PyObject_GetAttrString(condition, "wait") : NULL;
-    PyObject *code = wait != NULL ? PyObject_GetAttrString(wait, "__code__") : NULL;
-    PyObject *names = code != NULL ? PyObject_GetAttrString(code, "co_varnames") : NULL;
-    for (Py_ssize_t i = 0; names != NULL && PyCode_Check(code) && i < PyTuple_Size(names); i++) {
-        if (PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, i), "waiter") == 0) {
-            proof.layout.condition_wait = (PyCodeObject *)Py_NewRef(code);
-            proof.layout.waiter = (int)i;
-        }
-    }
-    PyErr_Clear();
-    Py_XDECREF(names);
-    Py_XDECREF(code);
-    Py_XDECREF(wait);
-    Py_XDECREF(condition);
-}
-
 #ifdef Py_GIL_DISABLED
 
 /* Enter a critical section, and be detached: the thread state must tell so where it is looked for. */
@@ -295,7 +276,6 @@ int parking_proof_run(char *reason, size_t reason_size) {
     }
     learn_rlock();
     learn_thread_locks();
-    learn_condition();
     parking_count_spins((const void *)PyEval_SaveThread, yield);
     parking_layout_set(&proof.layout);
     parking_start(parking_layout_classify);

@@ -11,6 +11,7 @@ import functools
 import gc
 import platform
 import queue
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -244,6 +245,43 @@ def test_intended_sleep_is_no_wait_for_a_lock() -> None:
         future.result()
     for kind in KINDS:
         assert_short(m.waits(kind))
+
+
+@measured_only
+def test_a_module_that_is_imported_in_the_window_sleeps_as_any_other() -> None:
+    """Windows import nothing that a program would find imported, nor need it to be."""
+    code = """if True:
+        import sys, _thread
+        from pytest_gilknock._core import Window
+
+        assert "threading" not in sys.modules
+        window = Window(locks=True)
+        window.begin()
+        assert "threading" not in sys.modules
+        import threading, time
+
+        condition, lock = threading.Condition(), _thread.allocate_lock()
+
+        def sleep():
+            with condition:
+                condition.wait(0.2)
+
+        class Other:
+            def wait(self):
+                waiter = lock
+                waiter.acquire(True, 0.1)
+
+        sleep()
+        program = window.peek()["locks"]["kinds"]["program"]
+        assert program == (0, 0.0, 0.0), program
+        lock.acquire()
+        Other().wait()
+        count, waited, longest = window.end()["locks"]["kinds"]["program"]
+        assert count == 1 and longest > 0.09, (count, waited, longest)
+    """
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @measured_only
