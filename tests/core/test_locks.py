@@ -249,7 +249,7 @@ def test_intended_sleep_is_no_wait_for_a_lock() -> None:
 
 @measured_only
 def test_a_module_that_is_imported_in_the_window_sleeps_as_any_other() -> None:
-    """Windows import nothing that a program would find imported, nor need it to be."""
+    """Windows do not import `threading`, nor need it to be imported before."""
     code = """if True:
         import sys, _thread
         from pytest_gilknock._core import Window
