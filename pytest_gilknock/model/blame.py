@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 LEAST_SHARE = 0.01
 """A place below this share of the wait is counted, not listed."""
 
-_TELLING = 4  # letters that the names of threads share, at the least
-
 LEAST_LOOKS = 3
 """A place that fewer looks fell on is counted, not listed: its time is a guess."""
+
+_LEAST_PREFIX = 4
+"""Threads are called by what their names begin with if that has so many letters."""
 
 
 def group_label(labels: Iterable[str]) -> str:
@@ -37,7 +38,7 @@ def group_label(labels: Iterable[str]) -> str:
         return first
     columns = zip(first, *others, strict=False)
     shared = "".join(letters[0] for letters in takewhile(lambda one: len(set(one)) == 1, columns))
-    if len(shared) >= _TELLING:
+    if len(shared) >= _LEAST_PREFIX:
         return f"{shared}* ({1 + len(others)})"
     return f"{first} and {len(others)} more"
 
@@ -77,7 +78,7 @@ class StackPart(NamedTuple):
 
 
 class _AtPlace:
-    """What a row of blame and a victim have in common."""
+    """What rows of blame, victims and holds have in common."""
 
     __slots__ = ()
     place: Place

@@ -137,6 +137,18 @@ def worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
     return listed(reading.blame, reading.wait)
 
 
+def shows_locks(reading: GilReading) -> bool:
+    """Return whether waits for locks are shown: the GIL is off, and they were measured."""
+    return reading.method == "disabled" and reading.locks.reason is None
+
+
+def thread_count(reading: GilReading) -> int | None:
+    """Return how many threads took part, with the GIL or in waits for locks; None if unknown."""
+    if shows_locks(reading):
+        return len(reading.locks.threads)
+    return len(reading.threads) if reading.method == "exact" else None
+
+
 def _of_kinds(kinds: dict[str, RawLockWaits]) -> dict[LockKind, LockWaits]:
     return {kind: LockWaits(*kinds[kind]) for kind in LOCK_KINDS}
 

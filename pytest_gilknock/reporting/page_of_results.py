@@ -11,7 +11,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.locks import INTERPRETER_KINDS, KIND_NAMES
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import WORTH_A_ROW, worst_places
+from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count, worst_places
 from pytest_gilknock.model.stack import Frame, Stack
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
@@ -235,22 +235,12 @@ def _row(test: PhaseResult, reading: GilReading, convoy: Convoy | None, root: st
     ]
     return Row(
         metrics=[metric.of(reading) for metric in METRICS.values() if metric.shown],
-        threads=_threads(reading),
+        threads=thread_count(reading),
         wall=reading.wall,
         held_by=place_text(rows[0].place, root) if rows else "",
         test=printable(test.name),
         flags=" ".join(filter(None, flags)),
     )
-
-
-def _threads(reading: GilReading) -> int | None:
-    if reading.method == "exact":
-        return len(reading.threads)
-    return len(reading.locks.threads) if _shows_locks(reading) else None
-
-
-def _shows_locks(reading: GilReading) -> bool:
-    return reading.method == "disabled" and reading.locks.reason is None
 
 
 def _places(places: TopPlaces, wait: float, root: str) -> list[dict[str, Any]]:
@@ -376,7 +366,7 @@ def _test_figures(test: PhaseResult, reading: GilReading) -> Iterator[tuple[str,
     yield "contention", units.share(reading.contention)
     yield "wait", units.seconds(METRICS["wait"].of(reading))
     yield "longest wait", units.seconds(METRICS["max_wait"].of(reading))
-    if _shows_locks(reading):
+    if shows_locks(reading):
         yield "mostly for", worst_text(reading.locks)
     if reading.hand_over:
         yield "hand-over", units.seconds(reading.hand_over)

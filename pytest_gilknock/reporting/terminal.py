@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import WORTH_A_ROW, worst_places
+from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count, worst_places
 from pytest_gilknock.render.format import keep_start, printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
@@ -116,16 +116,12 @@ def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) 
     columns.append(Column("threads", [_threads(reading) for reading in readings]))
     if any(entry.limits for entry in entries):
         columns.append(Column("limit", [_limits(entry) for entry in entries]))
-    if any(_shows_locks(reading) for reading in readings):
+    if any(shows_locks(reading) for reading in readings):
         columns.append(Column("mostly for", list(map(_waited_for, readings)), right=False))
     columns.append(_blames(readings, root))
     names = [printable(entry.name) for entry in entries]
     columns.append(Column("test", names, right=False, cut=cut_test))
     return columns
-
-
-def _shows_locks(reading: GilReading) -> bool:
-    return reading.method == "disabled" and reading.locks.reason is None
 
 
 def _waited_for(reading: GilReading) -> str:
@@ -179,9 +175,8 @@ def _cut_threads(row: int, label: str, width: int) -> str:
 
 
 def _threads(reading: GilReading) -> str:
-    if _shows_locks(reading):
-        return str(len(reading.locks.threads))
-    return str(len(reading.threads)) if reading.method == "exact" else units.NOT_MEASURED
+    count = thread_count(reading)
+    return units.NOT_MEASURED if count is None else str(count)
 
 
 def _limits(entry: PhaseResult) -> str:
