@@ -47,6 +47,9 @@ UNDER_QEMU = {
     "test_native[stall_watch]": NO_BARE_CLONE,
     "test_native[machine_load]": f"looks at the machine are {DEAR}",
     "test_native[thread_birth]": f"hundreds of threads are {DEAR}",
+    "test_a_server_beside_a_thread_that_computes_is_a_convoy": (
+        "the client starts for twenty seconds and talks for one: no tenth of the window is waited"
+    ),
 }
 
 MUSL_GCC = "musl-gcc -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu"
