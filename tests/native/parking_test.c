@@ -738,9 +738,11 @@ static void test_reading_and_opening_in_a_storm(void) {
         nap(MS / 5);
         struct parking_reading reading = read_window(&window);
         uint64_t lasted = clock_ticks() - window.opened, count = 0;
+        uint64_t bound = lasted + lasted / 10 + 1000000;
         for (int kind = 0; kind < PARKING_KINDS; kind++) {
-            CHECK(reading.kinds[kind].total <= (lasted + lasted / 10 + 1000000) * STORM_THREADS);
-            CHECK(reading.kinds[kind].longest <= reading.kinds[kind].total);
+            CHECK(reading.kinds[kind].total <= bound * STORM_THREADS);
+            /* Not the total: a sleep that ends just as the window opens is in no sum, but in its attempt. */
+            CHECK(reading.kinds[kind].longest <= bound);
         }
         parking_close(&window);
         reading = read_window(&whole);
