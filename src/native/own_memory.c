@@ -28,7 +28,10 @@ struct own_memory_piece own_memory_beginning(void *to, const void *from, size_t 
 #include <unistd.h>
 
 #define PIPE_ROOM 4096 /* a pipe takes so much at once */
-#define GATHERED 4096  /* bytes of pieces that are copied by way of one buffer */
+#define FEW 4          /* pieces that are copied where they belong */
+#define GATHERED                                                                                   \
+    3200 /* bytes of more pieces, which are copied by way of one buffer; a thread may have
+                          a stack of 32 KiB */
 
 static enum own_memory_way way = OWN_MEMORY_CLOSED;
 
@@ -58,16 +61,16 @@ static ssize_t read_by_pipe(char *to, const char *from, size_t size) {
     return done > 0 ? (ssize_t)done : -1;
 }
 
-/* Copy pieces to one place, one after the other. */
-static ssize_t gather(const struct iovec *pieces, size_t count, void *to, size_t size) {
-    const struct iovec whole = {to, size};
-    return syscall(SYS_process_vm_writev, getpid(), pieces, count, &whole, 1ul, 0ul);
+/* Copy what lies in some places to some others. */
+static ssize_t copy(const struct iovec *from, size_t count, const struct iovec *to,
+                    size_t to_count) {
+    return syscall(SYS_process_vm_writev, (long)getpid(), from, count, to, to_count, 0ul);
 }
 
 static ssize_t read_by(enum own_memory_way how, void *to, const void *from, size_t size) {
     if (how == OWN_MEMORY_BY_SYSTEM_CALL) {
-        const struct iovec piece = {(void *)from, size};
-        return gather(&piece, 1, to, size);
+        const struct iovec there = {(void *)from, size}, here = {to, size};
+        return copy(&there, 1, &here, 1);
     }
     return how == OWN_MEMORY_BY_PIPE ? read_by_pipe(to, from, size) : -1;
 }
@@ -100,24 +103,49 @@ static size_t read_singly(const struct own_memory_piece *pieces, size_t count) {
     return done;
 }
 
+/* How many pieces are whole in so many bytes. */
+static size_t whole_pieces(const struct own_memory_piece *pieces, size_t count, ssize_t bytes) {
+    size_t done = 0;
+    for (size_t left = bytes > 0 ? (size_t)bytes : 0; done < count && pieces[done].size <= left;
+         done++) {
+        left -= pieces[done].size;
+    }
+    return done;
+}
+
+static size_t read_few(const struct own_memory_piece *pieces, size_t count,
+                       const struct iovec *from) {
+    struct iovec to[FEW];
+    for (size_t i = 0; i < count; i++) {
+        to[i] = (struct iovec){pieces[i].to, pieces[i].size};
+    }
+    return whole_pieces(pieces, count, copy(from, count, to, count));
+}
+
+static size_t read_gathered(const struct own_memory_piece *pieces, size_t count,
+                            const struct iovec *from, size_t size) {
+    char gathered[GATHERED];
+    const struct iovec to = {gathered, size};
+    size_t done = whole_pieces(pieces, count, copy(from, count, &to, 1));
+    const char *at = gathered;
+    for (size_t i = 0; i < done; i++) {
+        memcpy(pieces[i].to, at, pieces[i].size);
+        at += pieces[i].size;
+    }
+    return done;
+}
+
 size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count) {
     struct iovec from[OWN_MEMORY_PIECES];
-    char gathered[GATHERED];
     size_t size = 0;
     for (size_t i = 0; i < count; i++) {
         from[i] = (struct iovec){(void *)pieces[i].from, pieces[i].size};
         size += pieces[i].size;
     }
-    if (way != OWN_MEMORY_BY_SYSTEM_CALL || size > sizeof gathered) {
+    if (way != OWN_MEMORY_BY_SYSTEM_CALL || (count > FEW && size > GATHERED)) {
         return read_singly(pieces, count);
     }
-    ssize_t got = gather(from, count, gathered, size);
-    size_t done = 0, at = 0;
-    for (; done < count && at + pieces[done].size <= (size_t)(got > 0 ? got : 0); done++) {
-        memcpy(pieces[done].to, gathered + at, pieces[done].size);
-        at += pieces[done].size;
-    }
-    return done;
+    return count <= FEW ? read_few(pieces, count, from) : read_gathered(pieces, count, from, size);
 }
 
 #else

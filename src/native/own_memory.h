@@ -38,7 +38,7 @@ bool own_memory_read(void *to, const void *from, size_t size);
 
 /* Read up to OWN_MEMORY_PIECES pieces, and return how many could be read whole before the first that
  * could not. */
-#define OWN_MEMORY_PIECES 128
+#define OWN_MEMORY_PIECES 32
 size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count);
 
 #endif

@@ -60,6 +60,32 @@ static void test_pieces_are_read_up_to_the_first_that_is_not_there(void) {
     CHECK(munmap(pages, page) == 0);
 }
 
+/* Few or many, from places that are apart to places that are apart. */
+static void test_pieces_of_any_size_are_read_in_their_order(void) {
+    enum { MOST = 8, ROOM = 3 * 4096 };
+    static char from[MOST][ROOM], to[MOST][ROOM];
+    const size_t sizes[] = {1, 100, 400, 401, ROOM};
+    for (size_t i = 0; i < MOST; i++) {
+        memset(from[i], (int)('a' + i), ROOM);
+    }
+    for (size_t count = 1; count <= MOST; count++) {
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+            struct own_memory_piece pieces[MOST];
+            memset(to, '.', sizeof to);
+            for (size_t i = 0; i < count; i++) {
+                pieces[i] = (struct own_memory_piece){to[i], from[MOST - 1 - i], sizes[s]};
+            }
+            CHECK(own_memory_read_pieces(pieces, count) == count);
+            for (size_t i = 0; i < count; i++) {
+                CHECK(memcmp(to[i], from[MOST - 1 - i], sizes[s]) == 0);
+                CHECK(sizes[s] == ROOM || to[i][sizes[s]] == '.');
+            }
+            pieces[count - 1].from = (const void *)8;
+            CHECK(own_memory_read_pieces(pieces, count) == count - 1);
+        }
+    }
+}
+
 static void test_a_beginning_ends_with_its_page_but_not_before_what_is_sure(void) {
     char *pages = half_there(), copy[64];
     struct own_memory_piece piece = own_memory_beginning(copy, pages + 100, 16, sizeof copy);
@@ -116,6 +142,7 @@ static void test_where_the_call_is_denied_a_pipe_does_it(void) {
     size_t files = open_files();
     test_what_is_there_is_read_and_what_is_not_is_told();
     test_pieces_are_read_up_to_the_first_that_is_not_there();
+    test_pieces_of_any_size_are_read_in_their_order();
     test_a_beginning_ends_with_its_page_but_not_before_what_is_sure();
     CHECK(open_files() == files);
     static char large[3 * 4096 + 5], copy[sizeof large];
@@ -145,6 +172,7 @@ int main(void) {
     CHECK(own_memory_init() == OWN_MEMORY_BY_SYSTEM_CALL);
     test_what_is_there_is_read_and_what_is_not_is_told();
     test_pieces_are_read_up_to_the_first_that_is_not_there();
+    test_pieces_of_any_size_are_read_in_their_order();
     test_a_beginning_ends_with_its_page_but_not_before_what_is_sure();
     in_a_child(test_a_child_reads_its_own_memory);
     in_a_child(test_where_the_call_is_denied_a_pipe_does_it);
