@@ -37,13 +37,13 @@ from typing import NamedTuple
 
 from environments import ROOT, run_limited
 
-NO_PROCESS_VM_READV = "qemu has no process_vm_readv"
+NO_PROCESS_VM_WRITEV = "qemu has no process_vm_writev"
 NO_BARE_CLONE = "qemu has no clone without a signal, which a stall's reader is made by"
 DEAR = "too dear or too late under emulation"
 
 # Tests that fail under qemu 7.2, each by the end of its id.
 UNDER_QEMU = {
-    "test_native[own_memory]": NO_PROCESS_VM_READV,
+    "test_native[own_memory]": NO_PROCESS_VM_WRITEV,
     "test_native[stall_watch]": NO_BARE_CLONE,
     "test_native[machine_load]": f"looks at the machine are {DEAR}",
     "test_native[thread_birth]": f"hundreds of threads are {DEAR}",
