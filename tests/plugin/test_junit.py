@@ -32,7 +32,8 @@ def test_junit_modes(pytester, args, mode, limited, other):
     assert ["gil_contention" in case for case in cases] == [limited, other]
 
 
-def test_without_a_junit_file_a_report_adds_no_properties(pytester):
+def test_without_a_junit_file_a_report_adds_no_properties_to_a_short_test(pytester, monkeypatch):
+    monkeypatch.setattr("pytest_gilknock.settings.WORTH_A_ROW", 60.0)  # on a busy machine, too
     pytester.makeconftest(
         "def pytest_runtest_logreport(report): assert report.user_properties == []"
     )
