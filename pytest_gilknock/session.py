@@ -92,6 +92,7 @@ def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
     if limits:
         meter = _meter(config)
         meter.limits.update(limits)
+        meter.use_reports(config)
         if any(phase != "call" for phases in limits.values() for phase in phases):
             config.pluginmanager.register(OuterPhases(meter))
     if settings_of(config).measurement.method == "exact" and config.pluginmanager.has_plugin(
@@ -134,9 +135,10 @@ def _meter(config: pytest.Config) -> Meter:
             settings.default_limits,
             shortest=settings.shortest_reading,
             properties=settings.reporting.properties,
-            needs_reports=is_worker(config) or settings.needs_reports,
         )
         config.pluginmanager.register(meter, _METER)
+        if is_worker(config) or settings.needs_reports:
+            meter.use_reports(config)
         _watch_for_stalls(config, meter)
         _record_trace(config, meter)
     return meter

@@ -34,7 +34,7 @@ class Meter:
     """Measures the tests that ask for it and judges them by their limits.
 
     Leaves each reading with its item for its report, or at once in ``sink`` where nothing else of
-    the test is shown and ``needs_reports`` is false; the totals of this process in ``sink``.
+    the test is shown (see :meth:`use_reports`); the totals of this process in ``sink``.
     ``default_limits`` are those of tests without markers, by phase. Tests without limits that last
     less than ``shortest`` (s) are only counted. ``properties`` says which tests get some.
     """
@@ -47,13 +47,12 @@ class Meter:
         *,
         shortest: float,
         properties: str,
-        needs_reports: bool,
     ) -> None:
         self._settings = settings
         self._shortest = shortest
         self._properties = properties
         self._sink = sink
-        self._by_report = needs_reports
+        self._by_report = False
         self._default = default_limits
         self.limits: dict[pytest.Item, PhaseLimits] = {}  # of the tests with markers
         self._gil_enabled = gil_enabled()
@@ -68,9 +67,8 @@ class Meter:
             return (yield)  # the tests run in other processes
         if self._settings.knock_interval is not None:
             _core.set_knock_interval(self._settings.knock_interval)
-        self._by_report |= bool(self.limits or run_tests(session.config))
-        if self._by_report:
-            write_on_reports(session.config, self._sink)
+        if run_tests(session.config):
+            self.use_reports(session.config)
         had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
         turned_on = self._gil_enabled and not had_gil
         windows_cost, knocks_held = _core.cost()
@@ -92,6 +90,11 @@ class Meter:
                     **self.extras,
                 }
             )
+
+    def use_reports(self, config: pytest.Config) -> None:
+        """Hand all readings to the reports of their tests from now on."""
+        self._by_report = True
+        write_on_reports(config, self._sink)
 
     def measuring(self, phase: str) -> Callable[[pytest.Item], Generator[None, object, object]]:
         """Return the hook that measures a phase of each test.

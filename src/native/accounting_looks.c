@@ -329,7 +329,7 @@ NEVER_INLINE static void consider_release(const struct ledger_slot *slot) {
         }
         uint64_t mean = mean_between_looks(knock);
         bool chosen =
-            waited[knock] >= mean || look_pacing_draw(&looks.pacing, mean) < waited[knock];
+            waited[knock] >= mean || look_pacing_below(&looks.pacing, mean) < waited[knock];
         *stands_for[knock] = !chosen || waited[knock] == 0 ? 0
                              : waited[knock] > mean        ? waited[knock]
                                                            : mean;
@@ -409,7 +409,7 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
     looks.pacing.ticks_per_ms = seconds > 0.0 ? (uint64_t)(1e3 / seconds) : 1000000;
     looks.pacing.random = clock_ticks() | 1;
     looks.telling = looks.pacing;
-    look_pacing_draw(&looks.telling, 1); /* another series of random numbers */
+    looks.telling.random = ~looks.pacing.random | 1; /* another series of random numbers */
     if (looks.cost.ticks == 0) {
         looks.cost.ticks = looks.telling_cost.ticks = ticks_of(LOOK_COST_NS / 2);
     }

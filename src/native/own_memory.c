@@ -29,9 +29,7 @@ struct own_memory_piece own_memory_beginning(void *to, const void *from, size_t 
 
 #define PIPE_ROOM 4096 /* a pipe takes so much at once */
 #define FEW 4          /* pieces that are copied where they belong */
-#define GATHERED                                                                                   \
-    3200 /* bytes of more pieces, which are copied by way of one buffer; a thread may have
-                          a stack of 32 KiB */
+#define GATHERED 3200  /* bytes of more pieces, copied by way of a buffer; a stack may be 32 KiB */
 
 static enum own_memory_way way = OWN_MEMORY_CLOSED;
 

@@ -36,8 +36,8 @@ ssize_t own_memory_read_some(void *to, const void *from, size_t size);
 /* Read a piece whole, or return false. */
 bool own_memory_read(void *to, const void *from, size_t size);
 
-/* Read up to OWN_MEMORY_PIECES pieces, and return how many could be read whole before the first that
- * could not. */
+/* Read up to OWN_MEMORY_PIECES pieces, and return of how many, from the first on, it is certain that
+ * they were read whole: none where an address is one that no memory can have. */
 #define OWN_MEMORY_PIECES 32
 size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count);
 

@@ -1,6 +1,7 @@
 """Tests that run more than once, or that nobody reports."""
 
 import json
+import textwrap
 
 import pytest
 from support import inner
@@ -116,3 +117,92 @@ def test_every_call_is_counted_once_whatever_becomes_of_it(pytester, options):
     result = pytester.runpytest_subprocess("--gil-report", *options)
     result.assert_outcomes(passed=2, failed=2, skipped=1, xfailed=1)
     assert any(line.startswith("6 tests measured, ") for line in section(result))
+
+
+RUN_AGAIN = {
+    "around the protocol": """
+        from _pytest.runner import runtestprotocol
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_protocol(item, nextitem):
+            runtestprotocol(item, log=False, nextitem=nextitem)
+            return (yield)
+        """,
+    "around the report": """
+        from _pytest.runner import CallInfo
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            if call.when == "call":
+                CallInfo.from_call(lambda: item.ihook.pytest_runtest_call(item=item), "call")
+            return (yield)
+        """,
+    "dropped": """
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            if call.when == "call" and item.name == "test_other":
+                report.outcome = "rerun"
+            return report
+        """,
+    "of no module": """
+        def pytest_runtest_protocol(item, nextitem):
+            pass
+
+        pytest_runtest_protocol.__module__ = None
+        """,
+}
+
+
+@exact
+@pytest.mark.parametrize(
+    ("way", "measured"),
+    [
+        ("around the protocol", 2),
+        ("around the report", 2),
+        ("dropped", 1),
+        ("of no module", 2),
+    ],
+)
+def test_a_test_that_passes_each_time_is_counted_once(pytester, way, measured):
+    pytester.makeconftest("import pytest\n" + textwrap.dedent(RUN_AGAIN[way]))
+    pytester.makepyfile("def test_a():\n    pass\n\n\ndef test_other():\n    pass\n")
+    result = pytester.runpytest_subprocess("--gil-report")
+    assert any(
+        line.startswith((f"{measured} tests measured, ", f"{measured} test measured, "))
+        for line in section(result)
+    )
+
+
+@exact
+def test_a_limit_holds_where_the_loop_over_the_tests_is_replaced(pytester):
+    pytester.makeconftest(
+        """
+        import _pytest.main
+
+        def main(config, session):
+            config.hook.pytest_collection(session=session)
+            for item, following in zip(session.items, [*session.items[1:], None]):
+                config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+        _pytest.main._main = main
+        """
+    )
+    pytester.makepyfile(
+        """
+        import time
+
+        import pytest
+
+        def test_a():
+            time.sleep(0.01)
+
+        @pytest.mark.max_gil_contention(0.1)
+        def test_over():
+            end = time.perf_counter() + 0.2
+            while time.perf_counter() < end:
+                pass
+        """
+    )
+    result = pytester.runpytest_subprocess("--gil-report")
+    result.assert_outcomes(passed=1, failed=1)
