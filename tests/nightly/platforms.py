@@ -38,6 +38,7 @@ from typing import NamedTuple
 from environments import ROOT, run_limited
 
 NO_PROCESS_VM_WRITEV = "qemu has no process_vm_writev"
+OWN_THREAD = "it counts the process' threads, and qemu has one of its own"
 NO_BARE_CLONE = "qemu has no clone without a signal, which a stall's reader is made by"
 DEAR = "too dear or too late under emulation"
 
@@ -47,6 +48,7 @@ UNDER_QEMU = {
     "test_native[stall_watch]": NO_BARE_CLONE,
     "test_native[machine_load]": f"looks at the machine are {DEAR}",
     "test_native[thread_birth]": f"hundreds of threads are {DEAR}",
+    "test_without_knocks_there_is_no_knocking_thread_and_the_sums_stay_exact": OWN_THREAD,
     "test_a_server_beside_a_thread_that_computes_is_a_convoy": (
         "the client starts for twenty seconds and talks for one: no tenth of the window is waited"
     ),
