@@ -140,7 +140,7 @@ size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t coun
         from[i] = (struct iovec){(void *)pieces[i].from, pieces[i].size};
         size += pieces[i].size;
     }
-    if (way != OWN_MEMORY_BY_SYSTEM_CALL || (count > FEW && size > GATHERED)) {
+    if (way != OWN_MEMORY_BY_SYSTEM_CALL || count == 0 || (count > FEW && size > GATHERED)) {
         return read_singly(pieces, count);
     }
     return count <= FEW ? read_few(pieces, count, from) : read_gathered(pieces, count, from, size);
