@@ -312,10 +312,9 @@ static void rouse_knocker(void) {
 
 /* --- forks --- */
 
-/* From 3.12 on, os.fork() warns of a fork beside another thread. Where the knocker is the only one,
- * that is none of the program's doing. */
+/* Where the knocker is the only other thread, a warning of it is none of the program's doing. */
 static bool python_warns_of_knocker(void) {
-    return PY_VERSION_HEX >= 0x030C0000 && knocker_threads_of_process() <= 2;
+    return gil_fork_warns_of_threads() && knocker_threads_of_process() <= 2;
 }
 
 /* A knocker whom the warning is not about stays: to end it takes a turn at the GIL, for which the

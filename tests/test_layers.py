@@ -1,6 +1,7 @@
 """Imports go one way: from the plugin down through the wings, and no wing knows one beside it."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import pytest_gilknock
 
 PACKAGE = Path(pytest_gilknock.__file__).parent
+SRC = Path(__file__).parents[1] / "src"
 
 # From the bottom up. A module imports from its own folder and from steps below its own.
 STEPS = [
@@ -95,3 +97,15 @@ def test_what_is_pure_knows_neither_pytest_nor_the_core(folder):
             roots = {name.partition(".")[0] for name in imports(module)}
             assert not roots & {"pytest", "_pytest"}, module
             assert "_core" not in own_imports(module), module
+
+
+INTERNALS = re.compile(r"\b(PY_VERSION_HEX|Py_BUILD_CORE|Py_GIL_DISABLED|pycore_\w+)\b")
+
+
+@pytest.mark.parametrize("path", sorted(SRC.rglob("*.[ch]")), ids=lambda path: path.name)
+def test_versions_of_cpython_are_known_in_their_folder_alone(path):
+    text = path.read_text(encoding="utf-8")
+    if path.parent.name != "cpython":
+        assert not INTERNALS.search(text)
+    if path.parent.name == "native":
+        assert "Python.h" not in text

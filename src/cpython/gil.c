@@ -180,3 +180,5 @@ bool gil_admits_new_thread(void) {
     /* Of what is not tracked this only tells whether anything could be: -2 if not. */
     return PY_VERSION_HEX >= 0x030E0000 || PyTraceMalloc_Untrack(NO_DOMAIN, 0) == -2;
 }
+
+bool gil_fork_warns_of_threads(void) { return PY_VERSION_HEX >= 0x030C0000; }

@@ -47,4 +47,7 @@ double gil_switch_interval_by_call(void);
  * (https://github.com/python/cpython/issues/128679). Any thread; makes no object. */
 bool gil_admits_new_thread(void);
 
+/* Whether os.fork() warns of a fork beside another thread: from 3.12 on. Any thread. */
+bool gil_fork_warns_of_threads(void);
+
 #endif
