@@ -216,7 +216,7 @@ static PyObject *blame_row(const struct charges_row *row, PyObject *stack, PyObj
 
 static PyObject *victim_row(const struct charges_row *row, PyObject *stack, PyObject *name) {
     return Py_BuildValue("OKOddK", stack, (unsigned long long)row->thread.native_id, name,
-                         clock_seconds(row->waited), clock_seconds(row->knock_waited),
+                         clock_seconds(row->waited), clock_seconds(row->longest),
                          (unsigned long long)row->looks);
 }
 

@@ -221,7 +221,7 @@ static PyObject *places_as_list(const struct lock_charges_reading *charges, enum
             rows[told.count++] = (struct charges_row){
                 .thread = {.native_id = charge->native_id, .place = charge->place},
                 .waited = charge->waited,
-                .knock_waited = charge->longest,
+                .longest = charge->longest,
                 .looks = charge->waits,
             };
         }

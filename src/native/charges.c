@@ -243,8 +243,8 @@ static void enter_victim(struct charges_window *window, const struct charges_wai
     if (row != NULL) {
         row->waited += ticks;
         row->looks++;
-        if (waited > row->knock_waited) {
-            row->knock_waited = waited;
+        if (waited > row->longest) {
+            row->longest = waited;
         }
     }
 }
@@ -292,8 +292,8 @@ void charges_held(const struct charges_hold *hold) {
         }
         row->waited += ticks;
         row->looks++;
-        if (ticks > row->knock_waited) {
-            row->knock_waited = ticks;
+        if (ticks > row->longest) {
+            row->longest = ticks;
         }
     }
     unlock();
@@ -326,7 +326,7 @@ static int most_waited_first(const void *left, const void *right) {
 
 static int longest_first(const void *left, const void *right) {
     const struct charges_row *a = left, *b = right;
-    return (a->knock_waited < b->knock_waited) - (a->knock_waited > b->knock_waited);
+    return (a->longest < b->longest) - (a->longest > b->longest);
 }
 
 static int victims_first(const void *left, const void *right) {

@@ -106,8 +106,13 @@ void charges_held(const struct charges_hold *hold);
 /* A row of a reading, scaled. */
 struct charges_row {
     struct charges_thread thread;
-    uint64_t waited, knock_waited; /* ticks; as a victim: waited, longest; of holds: all, longest */
-    uint64_t looks, knock_looks;   /* as a victim: waits seen, unused; of holds: how many, unused */
+    uint64_t waited; /* ticks; of holds: held */
+    union {
+        uint64_t knock_waited; /* ticks; of a holder */
+        uint64_t longest;      /* ticks; of a victim: its longest wait; of holds: the longest one */
+    };
+    uint64_t looks;       /* of a victim: waits seen; of holds: how many */
+    uint64_t knock_looks; /* of a holder */
 };
 
 struct charges_rows {

@@ -295,8 +295,8 @@ static void test_a_hold_counts_in_the_windows_that_were_open_as_its_thread_was_a
     CHECK(reading.blame.count == 0 && reading.victims.count == 0 && reading.held.count == 2);
     CHECK(reading.holds.count == 5 && reading.holds.unseen == 1 && reading.holds.longest == 680);
     const struct charges_row *rows = reading.held.rows;
-    CHECK(rows[0].thread.place == 6 && rows[0].looks == 1 && rows[0].knock_waited == 350);
-    CHECK(rows[1].thread.place == 5 && rows[1].looks == 3 && rows[1].knock_waited == 112);
+    CHECK(rows[0].thread.place == 6 && rows[0].looks == 1 && rows[0].longest == 350);
+    CHECK(rows[1].thread.place == 5 && rows[1].looks == 3 && rows[1].longest == 112);
     CHECK(rows[1].waited == 110 + 111 + 112);
     charges_free(&reading);
     CHECK(charges_read(&inner, &known, &reading) == 0);
