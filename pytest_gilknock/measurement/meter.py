@@ -102,6 +102,8 @@ class Meter:
         It is innermost, so that the window holds the test and nothing of other plugins, and one
         generator: what delegates to another takes a fifth of the hook's time.
         """
+        options = _window_options(self._settings, audit=self._settings.audit)
+        too_short = Pending(phase, None)
 
         @pytest.hookimpl(wrapper=True, trylast=True)
         def measure(item: pytest.Item) -> Generator[None, object, object]:
@@ -133,8 +135,6 @@ class Meter:
                 self._sink.add_phase(item.nodeid, "passed", pending.record)
             return result
 
-        options = _window_options(self._settings, audit=self._settings.audit)
-        too_short = Pending(phase, None)
         return measure
 
     def _pending(

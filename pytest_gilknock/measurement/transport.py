@@ -193,7 +193,7 @@ def _shorten_summary(report: pytest.TestReport, failure: BaseException) -> None:
     """
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None:
-        head, _, fact = str(failure).partition(chr(10))[0].partition(": ")
+        head, _, fact = str(failure).partition("\n")[0].partition(": ")
         crash.message = f"{head.partition(' ')[0]} {fact}"
 
 

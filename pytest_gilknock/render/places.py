@@ -25,7 +25,7 @@ WIDE = 1_000
 """Room for any line: nothing is shortened."""
 
 _THREAD_WIDTH = 32
-_NOTABLE = 0.2  # of the wait: the part of hand-overs from which on they are told
+_NOTABLE = 0.2  # hand-overs from this share of the wait up are shown
 
 
 @lru_cache(maxsize=4096)
@@ -93,7 +93,7 @@ def blame_lines(
 ) -> Iterator[str]:
     """Yield the worst ``most`` places that kept others waiting, then how many more there are.
 
-    What passed between a release and the next thread's start is told last, where it is much.
+    The hand-over comes last, where it is much of the wait.
 
     Each has its source line below it, or with ``stacks`` its whole stack. The first line of each is
     at most ``width`` long; its line number and its time are never cut off.

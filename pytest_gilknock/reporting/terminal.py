@@ -209,8 +209,8 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
         yield Line(f"({units.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
     if below and (summary.locks is not None or not summary.disabled):
         least = units.exact_seconds(results.threshold)
-        told = summary.held is not None or summary.disabled
-        measure = results.row_measure if told else "max_wait"
+        has_waits = summary.held is not None or summary.disabled
+        measure = results.row_measure if has_waits else "max_wait"
         measure = measure.replace("_", " ")
         yield Line(
             f"({units.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
@@ -254,9 +254,9 @@ def _top_table(
     if more:
         left = max(0.0, wait - sum(part.waited for part in parts))
         held = places is results.places.holders
-        told = f"{units.seconds(left)}, {_percent(left, wait)}, at " if held else ""
+        share = f"{units.seconds(left)}, {_percent(left, wait)}, at " if held else ""
         yield Line(
-            f"({told}{units.count(more, 'more place')} with less, or seen fewer than 3 times)"
+            f"({share}{units.count(more, 'more place')} with less, or seen fewer than 3 times)"
         )
 
 

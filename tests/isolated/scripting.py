@@ -65,8 +65,8 @@ def main() -> None:
     """Run the case that the command line names."""
     cases = CASES["__main__"]
     if len(sys.argv) != 3 or sys.argv[1] not in cases:
-        told = "".join(f"  {c.name} {c.usual}  (nightly: {c.nightly})\n" for c in cases.values())
-        sys.exit(f"usage: {sys.argv[0]} CASE COUNT\n{told}")
+        usage = "".join(f"  {c.name} {c.usual}  (nightly: {c.nightly})\n" for c in cases.values())
+        sys.exit(f"usage: {sys.argv[0]} CASE COUNT\n{usage}")
     cases[sys.argv[1]].run(int(sys.argv[2]))
 
 

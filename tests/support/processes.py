@@ -37,15 +37,15 @@ def run(
         start_new_session=True,
     )
     try:
-        told, _ = process.communicate(timeout=patience)
+        output, _ = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGABRT)  # faulthandler tells where it is
         try:
-            told, _ = process.communicate(timeout=10)
+            output, _ = process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
-            told = "not even SIGABRT ends it"
-        pytest.fail(f"no end after {patience} s\n{told}")
+            output = "not even SIGABRT ends it"
+        pytest.fail(f"no end after {patience} s\n{output}")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, told
+    return process.returncode, output
