@@ -11,7 +11,7 @@ version = release = version_of("pytest-gilknock")
 copyright = "the authors of pytest-gilknock"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "gilknock_reference"]
-exclude_patterns = ["_build", "examples/README.md"]
+exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"pytest-gilknock {release}"
