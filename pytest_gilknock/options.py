@@ -181,7 +181,7 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
     ),
     "gil_stall_timeout": (
         _TEXT_OR_NUMBER,
-        "when no thread can get the GIL for so long, print all stacks to stderr and tell of it: "
+        "when no thread can get the GIL for so long, print all stacks to stderr and report it: "
         "10ms to 60min, or 0 for never (default: 1s)",
     ),
     "gil_junit": (
