@@ -168,6 +168,27 @@ class LockReading:
     places_reason: str | None
     """Why nobody looked where threads waited; None if they did."""
 
+    @classmethod
+    def not_measured(cls, reason: str) -> LockReading:
+        """Return a reading without numbers."""
+        return cls(
+            reason,
+            objects=None,
+            stop_the_world=None,
+            interpreter=None,
+            program=None,
+            unproven=None,
+            types=(),
+            threads=(),
+            threads_omitted=0,
+            victims={},
+            blame={},
+            longest_waits={},
+            latencies={},
+            spins=None,
+            places_reason=None,
+        )
+
     def of(self, kind: LockKind) -> LockWaits | None:
         """Return the waits of one kind; None where they were not measured."""
         waits: LockWaits | None = getattr(self, kind)

@@ -98,7 +98,7 @@ class ThreadReading:
 def locks_of(raw: RawLocks | str) -> LockReading:
     """Make a reading of what the C core returned: the waits, or why there are none."""
     if isinstance(raw, str):
-        return LockReading(raw, None, None, None, None, None, (), (), 0, {}, {}, {}, {}, None, None)
+        return LockReading.not_measured(raw)
     names = {native_id: name for native_id, name, _ in raw["threads"]}
 
     def places(rows: dict[str, list[RawVictim]]) -> dict[str, tuple[Victim, ...]]:
