@@ -36,7 +36,8 @@ static void set_state(enum state state) {
     __atomic_store_n(&capability.state, state, __ATOMIC_RELEASE);
 }
 
-/* In a child that another thread has forked while one examined, nobody does any more. */
+/* In a child that another thread has forked while one examined, nobody does any more. os.fork() waits
+ * until that is over, but the fork() of C code does not. */
 static void after_fork_in_child(void) {
     if (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident()) {
         set_state(NOT_EXAMINED);
@@ -56,6 +57,14 @@ static void examine(void) {
     set_state(error == 0 ? MEASURED : NOT_MEASURED);
 }
 
+void locks_await_examination(void) {
+    const struct timespec moment = {0, 200000};
+    while (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident()) {
+        Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
+        Py_END_ALLOW_THREADS
+    }
+}
+
 void locks_prepare(enum locks_wish wish) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     int expected = NOT_EXAMINED;
@@ -66,12 +75,8 @@ void locks_prepare(enum locks_wish wish) {
     if (__atomic_compare_exchange_n(&capability.state, &expected, EXAMINING, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         examine();
-        return;
-    }
-    const struct timespec moment = {0, 200000};
-    while (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident()) {
-        Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
-        Py_END_ALLOW_THREADS
+    } else {
+        locks_await_examination();
     }
 }
 
