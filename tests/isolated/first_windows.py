@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import scripting
-from scripting import METHOD, case, not_here
+from scripting import METHOD, case, not_here, require_locks
 
 HERE = Path(__file__).parent
 PATIENCE = 60  # s, for one attempt
@@ -121,8 +121,7 @@ def children_forked_while_a_thread_finds_out_about_locks(count: int) -> None:
 
     Nor is there half of what it was importing, as the forks wait for it.
     """
-    if sys.version_info < (3, 13):
-        not_here("locks do not park before Python 3.13")
+    require_locks()
     for _ in range(count):
         ends_well("""
 import os, signal, warnings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import scripting
 from loads import in_threads, mix, spin
-from scripting import case, checked, measured, not_here, opened, true_share
+from scripting import case, checked, measured, not_here, opened, require_locks, true_share
 
 from pytest_gilknock import _core
 
@@ -129,8 +129,7 @@ for thread in threads:
 @case(usual=6, nightly=300)
 def waits_for_locks_of_another_interpreter_are_counted(count: int) -> None:
     """What kind of lock it is cannot always be proved there; then it is said to be unproven."""
-    if sys.version_info < (3, 13):
-        not_here("locks do not park before Python 3.13")
+    require_locks()
     for number in range(count):
         with interpreter(own_gil=number % 2 == 1) as run:
             window = opened(locks=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import scripting
-from scripting import case, not_here, repeated
+from scripting import case, repeated, require_locks
 
 from pytest_gilknock._core import Window
 
@@ -82,7 +82,5 @@ def children_measure_on(count: int) -> None:
 
 
 if __name__ == "__main__":
-    reason = open_window().end()["locks"]
-    if isinstance(reason, str):
-        not_here(reason)
+    require_locks()
     scripting.main()

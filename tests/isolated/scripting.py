@@ -77,6 +77,13 @@ def opened(**options: Any) -> _core.Window:
     return window
 
 
+def require_locks() -> None:
+    """End the script where waits for locks are not measured."""
+    locks = opened(locks=True).end()["locks"]
+    if isinstance(locks, str):
+        not_here(locks)
+
+
 def checked(raw: Reading) -> Reading:
     """Return the reading, if nothing in it contradicts anything else."""
     wall = raw["wall"]
