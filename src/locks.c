@@ -57,9 +57,14 @@ static void examine(void) {
     set_state(error == 0 ? MEASURED : NOT_MEASURED);
 }
 
+/* What the examining thread needs may be kept by this one, as the lock of a module that it imports. */
+#define MOST_MOMENTS 10000
+
 void locks_await_examination(void) {
     const struct timespec moment = {0, 200000};
-    while (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident()) {
+    for (int i = 0; i < MOST_MOMENTS && current_state() == EXAMINING &&
+                    capability.examiner != PyThread_get_thread_ident();
+         i++) {
         Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
         Py_END_ALLOW_THREADS
     }

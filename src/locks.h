@@ -30,9 +30,9 @@ struct locks_findings {
  * state is current; it is detached for moments. */
 void locks_prepare(enum locks_wish wish);
 
-/* Wait until no other thread finds that out. It may import a module meanwhile, whose lock a child that is
- * forked in the middle of it would wait for in vain. A thread state is current; it is detached for
- * moments. */
+/* Wait until no other thread finds that out, for some seconds at most. It may import a module meanwhile,
+ * whose lock a child that is forked in the middle of it would wait for in vain. A thread state is current;
+ * it is detached for moments. */
 void locks_await_examination(void);
 
 /* Open, read and close; a thread state is current. locks_read makes no Python object and returns -1
