@@ -130,7 +130,7 @@ class assert_releases_gil(measure):
     native one, which hold it, would decide and not the native one. If the GIL was held for more
     than half of so short a block, it warns with GilNotMeasuredWarning. It also warns, and does not
     fail, where the system may have made the difference by taking the thread off its processor while
-    it held the GIL (Linux tells).
+    it held the GIL (known on Linux).
 
     Passes where the GIL is disabled. Where only knocks measure, the share is that of the knocks
     that were answered at once, whichever thread held the GIL, and it fails if their 95 % confidence
@@ -173,7 +173,7 @@ def judge_release(
     """Raise AssertionError unless a thread released the GIL for ``min_share`` of a reading.
 
     ``delayed`` says how long (s) that thread was ready to run without a processor. Warns with
-    GilNotMeasuredWarning where the reading cannot tell.
+    GilNotMeasuredWarning where the reading does not show it.
     """
     __tracebackhide__ = True
     if reading.method == "disabled":

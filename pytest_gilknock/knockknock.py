@@ -11,7 +11,7 @@ _DEFAULT_POLLING_US = 1_000
 
 
 class KnockKnock:
-    """Knock on the GIL for a while, sleep for a while, and tell the share of time spent waiting.
+    """Knock on the GIL for a while, sleep for a while, and sum up the share of time spent waiting.
 
     A drop-in for ``gilknocker.KnockKnock``, with its defaults: polls every 1,000 microseconds, for
     10 polling intervals, then sleeps for 100. Takes the names of gilknocker 0.4 (positional in that

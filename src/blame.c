@@ -171,8 +171,8 @@ static int by_serial(const void *left, const void *right) {
 /* The names of the threads of a reading. */
 struct known_names {
     size_t count;
-    uint64_t serials[CHARGES_TOLD];
-    char names[CHARGES_TOLD][LEDGER_NAME_SIZE];
+    uint64_t serials[CHARGES_LISTED];
+    char names[CHARGES_LISTED][LEDGER_NAME_SIZE];
 };
 
 static void learn_names(struct known_names *known, const struct charges_rows *rows) {

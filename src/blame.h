@@ -22,7 +22,7 @@ bool blame_set_up(const struct gil *gil, bool accounted);
  * `reason`. */
 bool blame_stacks_are_read(const char **reason);
 
-/* How a window is told whom to blame, and why not by looks, NULL when it is. */
+/* How a window learns whom to blame, and why not by looks, NULL when it is. */
 enum blame_method blame_method(bool exact, const char **reason);
 
 /* Look at the holder, or no more: for who measures what looking costs, while no window is open. Returns

@@ -223,9 +223,9 @@ static PyObject *longest_as_tuple(const struct parking_longest *longest, uint64_
 /* A new list of the RawVictims of one kind, in one role. */
 static PyObject *places_as_list(const struct lock_charges_reading *charges, enum lock_role role,
                                 int kind) {
-    struct charges_row rows[CHARGES_TOLD];
+    struct charges_row rows[CHARGES_LISTED];
     struct charges_rows told = {.rows = rows};
-    for (size_t i = 0; i < charges->count && told.count < CHARGES_TOLD; i++) {
+    for (size_t i = 0; i < charges->count && told.count < CHARGES_LISTED; i++) {
         const struct lock_charge *charge = &charges->rows[i];
         if (charge->role == role && charge->kind == kind) {
             rows[told.count++] = (struct charges_row){

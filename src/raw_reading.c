@@ -154,12 +154,12 @@ static PyObject *seconds_unless_negative(double seconds) {
     return seconds < 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(seconds);
 }
 
-/* Whether two states of the counters tell something of a window that lasted so long. */
+/* Whether two states of the counters say something of a window that lasted so long. */
 static bool fits(const struct machine_load *load, double lasted) {
     return load->time >= 0.75 * lasted && load->time <= 1.5 * lasted;
 }
 
-/* Tell what others took of the machine while a window was open, which lasted so long; of a window too
+/* Write what others took of the machine while a window was open, which lasted so long; of a window too
  * short for that, what they took just before and in it. Returns false where neither is known. */
 static bool find_load(const Window *window, double lasted, struct machine_load *load) {
     bool is_short = lasted < LOOK_AGE_NS * 1e-9;

@@ -15,7 +15,7 @@
 #include "window_knocks.h"
 
 /* How old the looks at the run delay and at the machine may be when a window opens, and for how long
- * it must be open to tell of them: looks that often cost 0.3 % of the time. */
+ * it must be open to show them: looks that often cost 0.3 % of the time. */
 #define LOOK_AGE_NS 50000000u
 
 enum window_state { WINDOW_NEW, WINDOW_OPENING, WINDOW_OPEN, WINDOW_CLOSED };

@@ -57,7 +57,7 @@ class Spread(NamedTuple):
     measured: float
     """The worst value as it was measured."""
     noise: float
-    """How far from the usual a value may lie by chance; 0 where too few runs tell."""
+    """How far from the usual a value may lie by chance; 0 where there are too few runs."""
 
 
 class Change(NamedTuple):

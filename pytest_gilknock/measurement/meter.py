@@ -175,7 +175,7 @@ def _options_for(settings: MeasurementSettings, limits: tuple[Limit, ...]) -> di
 
 
 def _window_options(settings: MeasurementSettings, *, audit: bool) -> dict[str, Any]:
-    """Return what a window is to be told; each option that it need not read makes it cheaper."""
+    """Return the options of a window; each that it need not read makes it cheaper."""
     options: dict[str, Any] = {}
     if settings.method != "auto":
         options["method"] = settings.method

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class StallWatch:
-    """Has knocks watched that nobody answers, and adds the stalls to what the run tells."""
+    """Has knocks watched that nobody answers, and adds the stalls to the run's report."""
 
     def __init__(self, config: pytest.Config, timeout: float, extras: RunExtras) -> None:
         self._timeout = timeout

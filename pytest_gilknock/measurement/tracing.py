@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TraceRecorder:
-    """Adds the trace of its process to what the run tells; keeps the latest ``events``."""
+    """Adds the trace of its process to the run's report; keeps the latest ``events``."""
 
     def __init__(
         self, config: pytest.Config, method: AskedMethod, events: int, extras: RunExtras

@@ -63,7 +63,7 @@ class TypeWaits:
 
     type_name: str | None
     """The type's name as its module wrote it (``dict``, ``collections.deque``); None for those that
-    could not be told or had no room (each thread has it for 8 types in a window)."""
+    is not known or had no room (each thread has it for 8 types in a window)."""
 
     waits: LockWaits
 

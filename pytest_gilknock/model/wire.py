@@ -157,7 +157,7 @@ class ProcessTrace(TypedDict):
 
 
 class RunExtras(TypedDict, total=False):
-    """What else a measuring process tells at its end, if it was asked for."""
+    """What else a measuring process reports at its end, if it was asked for."""
 
     trace: ProcessTrace
 

@@ -2,7 +2,7 @@
  * the semaphore), Python/lock.c (`struct mutex_entry`), Python/critical_section.c, Python/pystate.c
  * (tstate_wait_attach), Modules/_threadmodule.c and Modules/_queuemodule.c of CPython 3.13 to 3.15.
  *
- * What parks, and how it is told:
+ * What parks, and how it is known:
  *
  *     on its own thread state's `state`        the world is stopped. Nothing else parks there.
  *     a critical section's mutex               the thread's innermost critical section has no mutex
@@ -172,7 +172,7 @@ static bool sleeps_in_condition(PyThreadState *state, uintptr_t address) {
                            (const void *)(address - PARKING_MUTEX_OFFSET));
 }
 
-/* `deadline`: of handing the mutex over, which tells when the thread began to ask for it. */
+/* `deadline`: of handing the mutex over, which shows when the thread began to ask for it. */
 static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, int64_t deadline,
                                        int64_t now) {
     int64_t ago = now - (deadline - HANDED_OVER_NS);

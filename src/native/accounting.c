@@ -46,7 +46,7 @@
  *
  * A waiter whose own deadline has passed asks the holder to let the GIL go, which bytecode does at once.
  * While somebody audits holds, it leaves a note of that, and looks where the holder stands that has not
- * let go soon after; the holder finds the note as it releases, and tells of the hold if it went on for
+ * let go soon after; the holder finds the note as it releases, and reports the hold if it went on for
  * long. Nothing is paid for that where nobody was asked: the note is one bit of a word that is tested at
  * a release anyway.
  *

@@ -107,11 +107,11 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
 /* Nobody looks any more. The GIL is held. */
 void accounting_look_no_more(void);
 
-/* Tell of holds of the GIL that go on for more than ACCOUNTING_GRACE_NS after a thread that has waited for
+/* Report holds of the GIL that go on for more than ACCOUNTING_GRACE_NS after a thread that has waited for
  * a whole switch interval, all of it in that hold, has asked the holder to let the GIL go: see
  * charges_held. Bytecode lets it go at once; a native function that keeps it does not. Time that the
- * holder stood ready without a processor does not count, where the system tells it. Calls with true and
- * with false pair up; the GIL is held. Holds are told of only where waiters look. */
+ * holder stood ready without a processor does not count, where the system counts it. Calls with true and
+ * with false pair up; the GIL is held. Holds are reported only where waiters look. */
 #define ACCOUNTING_GRACE_NS 1000000u
 void accounting_audit(bool on);
 
@@ -130,8 +130,8 @@ struct accounting_thread *accounting_nameless(size_t *count);
 /* Note the name of a thread, if it is still known. The GIL is held. */
 void accounting_name(const struct accounting_thread *thread, const char *name);
 
-/* Tell the names of threads that are alive but have not come here yet; `serial` and `slot` mean
- * nothing. Their names are noted when they do. Replaces what was told before. The GIL is held. */
+/* Give the names of threads that are alive but have not come here yet; `serial` and `slot` mean
+ * nothing. Their names are noted when they do. Replaces what was given before. The GIL is held. */
 void accounting_introduce(const struct accounting_thread *threads, size_t count);
 
 #endif

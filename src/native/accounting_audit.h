@@ -22,7 +22,7 @@ int ask_audited_hold(pthread_mutex_t *mutex, uint64_t turn);
 /* The hold that some thread asked to end is over. The mutex is held. */
 void end_audited_hold(void);
 
-/* Tell the windows of the calling thread's hold that is over. No lock is held. */
+/* Hand the calling thread's hold that is over to the windows. No lock is held. */
 void tell_hold(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* Looks at who holds the GIL and who waited for it: when a waiter looks (look_pacing.h), how it does
- * that within its own wait, and what the windows are told of it (charges.h). */
+ * that within its own wait, and what the windows get of it (charges.h). */
 #define _POSIX_C_SOURCE 200809L
 #include "native/accounting_looks.h"
 
@@ -87,7 +87,7 @@ static int64_t distance(clockid_t clock, const struct timespec *moment) {
     return (int64_t)(moment->tv_sec - now.tv_sec) * 1000000000 + (moment->tv_nsec - now.tv_nsec);
 }
 
-/* How long it is until a deadline, which is not far, by a clock that is not told. */
+/* How long it is until a deadline, which is not far, by a clock that is not known. */
 static int64_t time_left(const struct timespec *deadline) {
     int64_t left = distance(CLOCK_MONOTONIC, deadline);
     if (left > -FAR_NS && left < FAR_NS) {
@@ -284,7 +284,7 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     }
 }
 
-/* Tell the windows of the wait that is over. The calling thread has the GIL, and no lock. */
+/* Hand the wait that is over to the windows. The calling thread has the GIL, and no lock. */
 static void tell_wait(void) {
     struct lookout *lookout = &self.lookout;
     const struct ledger_slot *slot = self.slot;

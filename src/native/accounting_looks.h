@@ -19,7 +19,7 @@ struct charges_thread somebody(const struct ledger_slot *slot);
 uint64_t ticks_of(uint64_t nanoseconds);
 uint64_t ns_of(uint64_t ticks);
 
-/* The calling thread waited and has the GIL now: see whether the windows are to be told. The mutex is
+/* The calling thread waited and has the GIL now: see whether the windows are to get it. The mutex is
  * held. */
 void end_lookout(const struct ledger_slot *slot, uint64_t now);
 

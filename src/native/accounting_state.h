@@ -91,7 +91,7 @@ struct self {
         uint32_t weight; /* of where it was waited; 0: it was not chosen for that */
         bool may_be_longest;
         uint64_t told_in; /* ticks that telling took the last time; 0: they are noted */
-    } wait;               /* that is over and to be told */
+    } wait;               /* that is over and is to go to the windows */
     struct {
         struct stack_aim aim;
         struct charges_thread thread;

@@ -1,6 +1,6 @@
 /* The threads that the accounting knows: each has a slot of the ledger from the first time that it asks
- * for the GIL until it ends, and a name, which is known from its birth, was told of it, or is asked for
- * later. */
+ * for the GIL until it ends, and a name, which is known from its birth, was given by
+ * accounting_introduce, or is asked for later. */
 #define _GNU_SOURCE
 #include "native/accounting_threads.h"
 
@@ -38,7 +38,7 @@ static int compare_native_ids(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-/* What accounting_introduce told of the thread of a slot; NULL: nothing. */
+/* What accounting_introduce said of the thread of a slot; NULL: nothing. */
 static const struct accounting_thread *find_introduced(const struct ledger_slot *slot) {
     const struct accounting_thread key = {.native_id = slot->native_id};
     const struct accounting_thread *found =

@@ -13,7 +13,7 @@ struct ledger_slot *own_slot(void);
 /* Destructor of `hooks.key`. */
 void thread_ends(void *slot);
 
-/* Forget what accounting_introduce told: those threads are not there. */
+/* Forget what accounting_introduce said: those threads are not there. */
 void forget_introduced(void);
 
 #endif

@@ -32,7 +32,7 @@ static struct {
 static void lock(void) { pthread_mutex_lock(&pool.guard); }
 static void unlock(void) { pthread_mutex_unlock(&pool.guard); }
 
-/* Tell the words that are read without the lock. */
+/* Bring the words up to date that are read without the lock. */
 static void publish(void) {
     const struct charges_window *newest = pool.newest;
     __atomic_store_n(&pool.looks[false], newest != NULL ? newest->threads.looks : 0,
@@ -354,7 +354,7 @@ static int copy_rows(const struct charges_window *window, enum kind kind,
 }
 
 static void omit_least(struct charges_rows *rows, bool knocks) {
-    for (; rows->count > CHARGES_TOLD; rows->count--) {
+    for (; rows->count > CHARGES_LISTED; rows->count--) {
         const struct charges_row *row = &rows->rows[rows->count - 1];
         rows->omitted++;
         rows->omitted_waited += row->waited;
@@ -363,7 +363,7 @@ static void omit_least(struct charges_rows *rows, bool knocks) {
 }
 
 /* Scale the charges to what is to be explained; return what they leave of the wait. Rows that explain
- * nothing are left out: those of waits that this window does not tell of. */
+ * nothing are left out: those of waits that this window leaves out. */
 static uint64_t scale_blame(struct charges_rows *rows, struct split threads, struct split knocks) {
     size_t kept = 0;
     for (size_t i = 0; i < rows->count; i++) {
@@ -400,7 +400,7 @@ static uint64_t sort_holds(struct charges_rows *rows) {
     if (rows->count != 0) {
         qsort(rows->rows, rows->count, sizeof *rows->rows, longest_first);
     }
-    for (size_t i = CHARGES_TOLD; i < rows->count; i++) {
+    for (size_t i = CHARGES_LISTED; i < rows->count; i++) {
         omitted += rows->rows[i].looks;
     }
     omit_least(rows, false);

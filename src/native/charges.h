@@ -3,7 +3,7 @@
  *
  * A look at the holder charges a place with the waiting that the look stands for. These charges are
  * an estimate; the wait itself is known exactly (see ledger.h). So at reading they are scaled: what is
- * charged, what looks could not tell, and the hand-over make up the wait to the tick. A window that
+ * charged, what looks did not see, and the hand-over make up the wait to the tick. A window that
  * no look fell into says that nobody looked.
  *
  * Knocks wait and look like threads, and are charged apart. So are holds that went on although their
@@ -22,7 +22,7 @@
 
 #define CHARGES_ROWS 65536u
 #define CHARGES_WINDOW_ROWS 16384u
-#define CHARGES_TOLD 128 /* rows that a reading tells one by one */
+#define CHARGES_LISTED 128 /* rows that a reading lists one by one */
 
 /* Somebody at a place. */
 struct charges_thread {
@@ -42,7 +42,7 @@ struct charges_longest {
 /* Sums of one kind of waiting. */
 struct charges_sums {
     uint64_t charged; /* ticks, over all rows */
-    uint64_t unseen;  /* ticks: looks that could not tell, and rows there was no room for */
+    uint64_t unseen;  /* ticks: looks that saw nothing, and rows there was no room for */
     uint64_t looks;
 };
 
@@ -71,7 +71,7 @@ void charges_close(struct charges_window *window);
  * thread; takes no lock. */
 uint64_t charges_looks(bool knock);
 
-/* A thread's wait that no window would count as its longest need not be told for that. Likewise. */
+/* A thread's wait that no window would count as its longest need not be handed over for that. Likewise. */
 uint64_t charges_longest_known(void);
 
 /* A look at `now` saw that holder, in whose place it may be PLACE_UNKNOWN, and stands for so many

@@ -313,7 +313,7 @@ static struct ledger_thread part_in(const struct ledger *ledger, const struct le
     return thread;
 }
 
-/* What a reading tells of a wait that goes on, beside its length. */
+/* What a reading says of a wait that goes on, beside its length. */
 static void add_pending(const struct ledger *ledger, const struct ledger_window *window,
                         const struct ledger_slot *slot, uint64_t now,
                         struct ledger_reading *reading) {

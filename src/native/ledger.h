@@ -110,7 +110,7 @@ struct ledger {
     struct ledger_slot *internal; /* the knockers', linked by next */
     struct ledger_slot *free;     /* linked by next */
     struct ledger_slot *oldest,
-        *latest; /* the live list, ended ones that a window may still tell of included */
+        *latest; /* the live list, ended ones included that a window may still show */
     size_t live;
     struct ledger_slot *nameless; /* those of the live list whose name may still be found */
     size_t nameless_count;
@@ -236,7 +236,7 @@ void ledger_abandon(struct ledger *ledger, struct ledger_slot *slot);
 int ledger_open(struct ledger *ledger, struct ledger_window *window, struct ledger_slot *holder,
                 bool by_thread, uint64_t now);
 
-/* Tell what an open window has seen up to `now`. The caller has the GIL. Returns 0, or -1 without
+/* Read what an open window has seen up to `now`. The caller has the GIL. Returns 0, or -1 without
  * memory. */
 int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint64_t now,
                 struct ledger_reading *reading);

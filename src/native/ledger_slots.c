@@ -60,7 +60,7 @@ void reclaim(struct ledger *ledger) {
     }
 }
 
-/* Put the slots of ended knockers back, of which no window tells. */
+/* Put the slots of ended knockers back, which no window shows. */
 static void reclaim_internal(struct ledger *ledger) {
     for (struct ledger_slot **link = &ledger->internal; *link != NULL;) {
         struct ledger_slot *slot = *link;

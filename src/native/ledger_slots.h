@@ -5,7 +5,7 @@
 
 #include "native/ledger.h"
 
-/* Put the slots of the program's ended threads back, when no window is left that has to tell of
+/* Put the slots of the program's ended threads back, when no window is left that has to show
  * them. */
 void reclaim(struct ledger *ledger);
 

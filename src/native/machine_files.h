@@ -1,4 +1,4 @@
-/* What the kernel's files tell of the machine: idle and stolen time of each processor (/proc/stat),
+/* What the kernel's files say of the machine: idle and stolen time of each processor (/proc/stat),
  * the throttled time of the control groups this process is in (cpu.stat, versions 1 and 2), and the
  * pressure on the processors (/proc/pressure/cpu).
  *

@@ -1,14 +1,14 @@
 /* How much of the machine others took: other programs, the kernel, the host of a virtual machine,
  * and the quota of a control group.
  *
- * run_delay.h tells how long threads of this process stood ready without a processor. Whose doing
+ * run_delay.h counts how long threads of this process stood ready without a processor. Whose doing
  * that was it cannot tell: five threads on two idle processors wait for each other. What others took
  * of the processors this process may run on is
  *
  *     others = processors * time - idle - own
  *
  * with `idle` from /proc/stat and `own` the processor time of this process and its children. Busy
- * time is told by what is missing from idle, as the kernel takes idle time exactly, and the parts of
+ * time is known from what is missing from idle, as the kernel takes idle time exactly, and the parts of
  * busy time only by what it meets at a clock tick. On a virtual machine it has stolen time in it.
  * Stolen time may also lie in `own`, where the kernel does not know better: others took no less than
  * that.
@@ -46,7 +46,7 @@ struct machine_counters {
     uint64_t throttled, stalled;
 };
 
-/* What the time between two looks tells; seconds. `throttled` and `stalled` are negative where they
+/* What is known of the time between two looks; seconds. `throttled` and `stalled` are negative where they
  * are not known. */
 struct machine_load {
     double time;       /* between the looks */

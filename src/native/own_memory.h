@@ -1,5 +1,5 @@
 /* Reads memory of this process that another thread may be giving back at this moment: a page that is
- * not there is told, not a crash. What is read may still be torn or stale, and is for the caller to
+ * not there is an error, not a crash. What is read may still be torn or stale, and is for the caller to
  * check. */
 #ifndef GILKNOCK_OWN_MEMORY_H
 #define GILKNOCK_OWN_MEMORY_H

@@ -55,7 +55,7 @@ struct parking_purpose {
 /* For how long at most a thread that sleeps again after a timeout is awake between. */
 #define PARKING_GAP_NS 5000000
 
-/* Tells what the calling thread is about to wait for. It may be anywhere in the interpreter: nothing
+/* Finds out what the calling thread is about to wait for. It may be anywhere in the interpreter: nothing
  * is allocated, no lock is taken, no object is touched whose life is not sure. */
 typedef struct parking_purpose (*parking_classifier)(const struct parking_call *call);
 

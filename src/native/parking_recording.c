@@ -24,7 +24,7 @@ static struct part *part_of(struct slot *slot, int window, uint64_t generation) 
     return &slot->parts[window];
 }
 
-/* Whether the latest sleep was not the last one of its attempt, as far as its end tells: a thread that finds
+/* Whether the latest sleep was not the last one of its attempt, as far as its end shows: a thread that finds
  * what it wants just as its sleep times out does not sleep again. */
 static bool may_go_on(const struct wait *wait, uint64_t now) {
     double since = (double)clock_elapsed(wait->since, now);

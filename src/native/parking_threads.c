@@ -44,7 +44,7 @@ static bool is_needed(const struct slot *slot) {
     return false;
 }
 
-/* Free the slot of a thread that has ended, though windows may still tell of it. */
+/* Free the slot of a thread that has ended, though windows may still show it. */
 static void give_up(struct slot *slot) {
     for (int i = 0; i < PARKING_WINDOWS; i++) {
         if (is_open(i) && slot->parts[i].generation == windows[i].generation) {

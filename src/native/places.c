@@ -74,7 +74,7 @@ static void put_into_index(uint32_t *index, uint32_t size, uint64_t hash, uint32
     index[slot] = number + 1;
 }
 
-/* Room for one more entry, or false. `hash_of` tells where the old ones go in a new index. The old
+/* Room for one more entry, or false. `hash_of` says where the old ones go in a new index. The old
  * arrays are freed only when the new ones are in place: a fork may come at any point. */
 static bool make_room(struct table *table, uint64_t (*hash_of)(const void *entry)) {
     if (table->count < table->room) {

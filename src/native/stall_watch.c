@@ -346,7 +346,7 @@ void stall_watch_resume(void) {
     }
 }
 
-/* --- what the program tells and asks --- */
+/* --- what the program says and asks --- */
 
 void stall_watch_label(const char *label, size_t size) {
     size = size < STALL_LABEL_SIZE ? size : STALL_LABEL_SIZE - 1;

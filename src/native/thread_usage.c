@@ -11,7 +11,7 @@
 
 #define PROOF_TRIES 12
 
-/* The processor time that getrusage tells is only brought up to date now and then. */
+/* The processor time that getrusage gives is only brought up to date now and then. */
 struct usage usage_now(void) {
     struct timespec used = {0, 0};
     struct rusage usage = {.ru_nvcsw = 0}; /* a sandbox may answer without a word */

@@ -1,4 +1,4 @@
-/* What a thread has used of the processor, which tells whether it has done anything since. */
+/* What a thread has used of the processor, which shows whether it has done anything since. */
 #ifndef GILKNOCK_THREAD_USAGE_H
 #define GILKNOCK_THREAD_USAGE_H
 
@@ -16,7 +16,7 @@ struct usage {
 /* Of the calling thread. */
 struct usage usage_now(void);
 
-/* Try whether the system tells this rightly here. Takes some hundred microseconds, in which the calling
+/* Try whether the system counts this rightly here. Takes some hundred microseconds, in which the calling
  * thread sleeps and computes. NULL if it does, else what it does not tell. */
 const char *why_usage_is_unknown(void);
 

@@ -129,7 +129,7 @@ static void check_shares(const struct open *open, const struct charges_reading *
     }
     CHECK(sum + reading->blame.omitted_waited == to_explain);
     CHECK(knock_sum + reading->blame.omitted_knock_waited <= knock_wait);
-    CHECK((reading->blame.omitted != 0) <= (reading->blame.count == CHARGES_TOLD));
+    CHECK((reading->blame.omitted != 0) <= (reading->blame.count == CHARGES_LISTED));
 }
 
 static void check_longest(const struct open *open, const struct charges_longest *longest,
@@ -304,12 +304,12 @@ static void test_a_hold_counts_in_the_windows_that_were_open_as_its_thread_was_a
     CHECK(reading.holds.count == 2 && reading.holds.unseen == 1);
     charges_free(&reading);
     charges_close(&inner);
-    const uint64_t places = CHARGES_TOLD + 10;
+    const uint64_t places = CHARGES_LISTED + 10;
     for (uint32_t i = 0; i < places; i++) {
         charges_held(&(struct charges_hold){1000, 1001, 2000 + i, {1, 1, 100 + i}});
     }
     CHECK(charges_read(&outer, &known, &reading) == 0);
-    CHECK(reading.held.count == CHARGES_TOLD && reading.holds.unseen == 1 + 10 + 3 + 1);
+    CHECK(reading.held.count == CHARGES_LISTED && reading.holds.unseen == 1 + 10 + 3 + 1);
     charges_free(&reading);
     charges_close(&outer);
 }

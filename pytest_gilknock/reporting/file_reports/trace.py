@@ -38,7 +38,7 @@ MOST_BLAMED = 5
 """Places that a test's slice names."""
 
 Blamed = dict[tuple[str, str], list[dict[str, Any]]]
-"""What is told of each measured phase of a test, by (test id, phase); a rerun adds to it."""
+"""What is known of each measured phase of a test, by (test id, phase); a rerun adds to it."""
 
 
 class TraceReport(FileReport):
