@@ -19,7 +19,6 @@ from pytest_gilknock.measurement.transport import (
     fail_worker,
     is_worker,
     read_reports,
-    write_on_reports,
 )
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting import github
@@ -71,8 +70,7 @@ def start(config: pytest.Config) -> None:
         if settings.reporting.html_columns and not is_worker(config):
             from pytest_gilknock.reporting.html_columns import HtmlColumns
 
-            # Its hook is to run before the one that takes the readings off, so it comes after it.
-            write_on_reports(config, _reporter(config))
+            # Its hook is to run before the meter's, which takes the readings off the reports.
             config.pluginmanager.register(HtmlColumns(config))
 
 

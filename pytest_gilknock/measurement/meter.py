@@ -113,7 +113,7 @@ class Meter:
             limits = phases.get(phase)
             if limits is None:
                 return (yield)
-            raised = item.__dict__.pop(PENDING, None)  # by an earlier run that nobody reported
+            item.__dict__.pop(PENDING, None)  # of a run that nobody reported
             if limits and any(limit.kind in NEED_MORE for limit in limits):
                 window = _core.Window(**_options_for(self._settings, limits))
             else:
@@ -122,12 +122,12 @@ class Meter:
             try:
                 result = yield
             except BaseException:
-                write_on_reports(item.config, self._sink)
+                self.use_reports(item.config)
                 item.__dict__[PENDING] = self._pending(item, phase, window.end(), ())
                 raise
             raw = window.end(0.0 if limits else self._shortest)
             pending = too_short if raw is None else self._pending(item, phase, raw, limits)
-            if self._by_report or raised is not None:
+            if self._by_report:
                 item.__dict__[PENDING] = pending
                 if pending.failure is not None:
                     raise pending.failure

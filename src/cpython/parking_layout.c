@@ -44,7 +44,6 @@
 #define STACK_REACH 8192       /* from the hook to the caller's semaphore */
 #define ENTRY_REACH 8192       /* from the semaphore to the caller's caller's entry */
 #define HANDED_OVER_NS 1000000 /* after so long a wait a mutex is handed over */
-#define PAGE ((uintptr_t)4096) /* pages are as large, or a multiple of it */
 
 static struct parking_layout layout;
 
@@ -161,7 +160,7 @@ word_before(uintptr_t address) {
     if (address % sizeof word != 0) {
         return NULL;
     }
-    if (address % PAGE != 0) {
+    if (address % OWN_MEMORY_PAGE != 0) {
         return *(const void *const volatile *)(address - sizeof word);
     }
     return own_memory_read(&word, (const void *)(address - sizeof word), sizeof word) ? word : NULL;

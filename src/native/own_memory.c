@@ -9,14 +9,12 @@
 #define _GNU_SOURCE
 #include "native/own_memory.h"
 
-#include <stdint.h>
 #include <string.h>
-
-#define PAGE ((uintptr_t)4096) /* pages are as large, or a multiple of it */
 
 struct own_memory_piece own_memory_beginning(void *to, const void *from, size_t least,
                                              size_t wanted) {
-    size_t here = PAGE - ((uintptr_t)from & (PAGE - 1)), size = wanted < here ? wanted : here;
+    size_t here = OWN_MEMORY_PAGE - ((uintptr_t)from & (OWN_MEMORY_PAGE - 1)),
+           size = wanted < here ? wanted : here;
     return (struct own_memory_piece){to, from, size > least ? size : least};
 }
 

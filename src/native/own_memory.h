@@ -6,7 +6,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
+
+#define OWN_MEMORY_PAGE ((uintptr_t)4096) /* pages are as large, or a multiple of it */
 
 enum own_memory_way {
     OWN_MEMORY_BY_SYSTEM_CALL, /* process_vm_writev: some 1 us */
