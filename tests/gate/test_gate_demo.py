@@ -63,11 +63,33 @@ def test_each_change_changes_its_service(project: demo.Project, tmp_path: Path) 
 def test_rounds_are_kept_by_cell_and_conditions(tmp_path: Path) -> None:
     path = tmp_path / "rounds"
     first = demo.Results(path, "wait:50ms")
-    first.add(CELL, wrong=True)
-    first.add(CELL._replace(hogs=2), wrong=False)
-    first.add(CELL._replace(project=PROJECT._replace(small=PROJECT.large)), wrong=False)
+    first.add(CELL, wrong=True, output="")
+    first.add(CELL._replace(hogs=2), wrong=False, output="")
+    changed = CELL._replace(project=PROJECT._replace(small=PROJECT.large))
+    first.add(changed, wrong=False, output="")
     assert demo.Results(path, "wait:50ms").of(CELL) == [True]
     assert demo.Results(path, "wait:20ms").of(CELL) == []
+
+
+def test_a_project_s_cells_share_a_baseline_for_ten_rounds_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    baselines, runs = [], []
+    monkeypatch.setattr(demo, "save_baseline", lambda *arguments: baselines.append(arguments))
+
+    def run_tests(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        runs.append((folder, (folder / "service.py").read_text()))
+        return subprocess.CompletedProcess(arguments, 0, "")
+
+    monkeypatch.setattr(demo, "run_tests", run_tests)
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--rounds=4", "--calm-rounds=25"])
+    options = demo.parse_arguments()
+    cells = [demo.Cell(PROJECT, size, 0) for size in ("none", "large")]
+    demo.run_table(cells, options, demo.Results(None, ""))
+    assert len(baselines) == 3
+    sources = [source for _, source in runs]
+    assert [sources.count(source) for source in dict.fromkeys(sources)] == [25, 4]
+    assert len({folder for folder, _ in runs[:14]}) == 1
 
 
 def test_time_may_run_out_and_the_next_call_goes_on(tmp_path: Path) -> None:

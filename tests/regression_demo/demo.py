@@ -8,9 +8,10 @@ without naming the test and the service's file, is a miss. A small regression ma
 
     python tests/regression_demo/demo.py --rounds 40 --hogs 0 1 2 --results rounds.jsonl
 
-prints each cell (a project, a change, a number of hogs) as it finishes, writes each round down in
-the file, and goes on where it was broken off, by --seconds or by hand. Beside the hogs the machine
-should have nothing else to do: what other work does to a round counts as the gate's own fault.
+writes each round down in the file, prints the table of all cells (a project, a change, a number of
+hogs), and goes on where it was broken off, by --seconds or by hand. Ten rounds of each of a
+project's cells share a baseline. Beside the hogs the machine should have nothing else to do: what
+other work does to a round counts as the gate's own fault.
 """
 
 import argparse
@@ -125,6 +126,11 @@ class Cell(NamedTuple):
     hogs: int
 
     @property
+    def is_calm(self) -> bool:
+        """Whether unchanged code runs on a machine that has nothing else to do."""
+        return self.size == "none" and self.hogs == 0
+
+    @property
     def key(self) -> str:
         return f"{self.project.name} {self.size} {self.hogs}"
 
@@ -203,8 +209,8 @@ class Results:
     def _key(cell: str, sources: str) -> str:
         return f"{cell} {sources}"
 
-    def add(self, cell: Cell, wrong: bool, output: str = "") -> None:
-        """Note a round; ``output`` is what pytest printed, kept of a wrong one."""
+    def add(self, cell: Cell, wrong: bool, output: str) -> None:
+        """Note a round; ``output`` is what pytest printed."""
         sources = cell.project.fingerprint
         self._rounds.setdefault(self._key(cell.key, sources), []).append(wrong)
         if self._path is not None:
@@ -213,7 +219,7 @@ class Results:
                 "sources": sources,
                 "conditions": self._conditions,
                 "wrong": wrong,
-                "output": output if wrong else "",
+                "output": output,
             }
             with self._path.open("a") as file:
                 file.write(json.dumps(one) + "\n")
@@ -222,26 +228,24 @@ class Results:
         return self._rounds.get(self._key(cell.key, cell.project.fingerprint), [])
 
 
-def wanted_rounds(cell: Cell, options: argparse.Namespace) -> int:
-    """Return how many rounds a cell is to have."""
-    calm = cell.size == "none" and cell.hogs == 0
-    return options.calm_rounds if calm and options.calm_rounds else options.rounds
+def missing_rounds(cell: Cell, options: argparse.Namespace, results: Results) -> int:
+    rounds: int = options.calm_rounds if cell.is_calm and options.calm_rounds else options.rounds
+    return max(0, rounds - len(results.of(cell)))
 
 
-def run_cell(cell: Cell, options: argparse.Namespace, results: Results, end: float) -> None:
-    """Run the rounds that a cell lacks until it is time, with a new baseline for every few."""
+def run_cells(cells: list[Cell], options: argparse.Namespace, results: Results, end: float) -> None:
+    """Run the next rounds of one project's cells, against one baseline, until it is time."""
+    project = cells[0].project
     gate = [f"--gil-compare-fail={one}" for one in options.gate]
     gate += ["--gil-compare=main", f"--gil-compare-retries={options.retries}"]
-    while (missing := wanted_rounds(cell, options) - len(results.of(cell))) > 0:
-        if time.monotonic() > end:
-            return
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            write_project(cell.project, folder)
-            save_baseline(folder, "main", options.saved_runs)
-            apply(cell.project, folder, cell.project.change(cell.size))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_project(project, folder)
+        save_baseline(folder, "main", options.saved_runs)
+        for cell in cells:
+            apply(project, folder, project.change(cell.size))
             with machine.hogs(cell.hogs):
-                for _ in range(min(missing, ROUNDS_OF_A_BASELINE)):
+                for _ in range(min(missing_rounds(cell, options, results), ROUNDS_OF_A_BASELINE)):
                     if time.monotonic() > end:
                         return
                     done = run_tests(folder, *gate)
@@ -250,6 +254,28 @@ def run_cell(cell: Cell, options: argparse.Namespace, results: Results, end: flo
                     if wrong and options.verbose:
                         print(f"--- {cell.key}: exit code {done.returncode}")
                         print(done.stdout, flush=True)
+
+
+def run_table(cells: list[Cell], options: argparse.Namespace, results: Results) -> None:
+    """Run the rounds that the cells lack, some of each project in turn, until it is time."""
+    end = time.monotonic() + options.seconds
+    while time.monotonic() < end:
+        lacking = [cell for cell in cells if missing_rounds(cell, options, results)]
+        if not lacking:
+            return
+        for project in PROJECTS:
+            of_project = [cell for cell in lacking if cell.project is project]
+            if of_project and time.monotonic() < end:
+                run_cells(of_project, options, results, end)
+
+
+def print_table(cells: list[Cell], results: Results) -> None:
+    print(f"{'project':10}{'change':8}{'hogs':>6}{'runs':>6}{'false alarms':>14}{'misses':>8}")
+    for cell in cells:
+        rounds = results.of(cell)
+        false_alarms, misses = (sum(rounds), "-") if cell.size == "none" else ("-", sum(rounds))
+        row = f"{cell.project.name:10}{cell.size:8}{cell.hogs:6}{len(rounds):6}"
+        print(f"{row}{false_alarms:>14}{misses:>8}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -297,23 +323,17 @@ def main() -> int:
         f" {platform.release()}, {len(os.sched_getaffinity(0))} CPUs"
     )
     print(f"gate: {conditions}")
-    print(f"{'project':10}{'change':8}{'hogs':>6}{'runs':>6}{'false alarms':>14}{'misses':>8}")
-    end = time.monotonic() + options.seconds
-    failed = missing = 0
-    for project in PROJECTS:
-        for hogs in options.hogs:
-            for size in SIZES:
-                if project.name not in options.projects or size not in options.changes:
-                    continue
-                cell = Cell(project, size, hogs)
-                run_cell(cell, options, results, end)
-                rounds = results.of(cell)
-                wrong = sum(rounds)
-                failed += wrong
-                missing += max(0, wanted_rounds(cell, options) - len(rounds))
-                false_alarms, misses = (wrong, "-") if size == "none" else ("-", wrong)
-                row = f"{project.name:10}{size:8}{hogs:6}{len(rounds):6}"
-                print(f"{row}{false_alarms:>14}{misses:>8}", flush=True)
+    cells = [
+        Cell(project, size, hogs)
+        for project in PROJECTS
+        for hogs in options.hogs
+        for size in SIZES
+        if project.name in options.projects and size in options.changes
+    ]
+    run_table(cells, options, results)
+    print_table(cells, results)
+    failed = sum(sum(results.of(cell)) for cell in cells)
+    missing = sum(missing_rounds(cell, options, results) for cell in cells)
     if missing:
         print(f"{missing} rounds are missing: run it again with the same --results")
     return 1 if failed or missing else 0
