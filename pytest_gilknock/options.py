@@ -1,4 +1,4 @@
-"""Options and ini keys of every wing: their declaration, and what of them someone has set.
+"""Options and ini keys of every subpackage: their declaration, and what of them someone has set.
 
 Imported with the plugin in every run, so it imports nothing that is not needed for that.
 """

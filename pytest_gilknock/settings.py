@@ -1,4 +1,4 @@
-"""What a run is asked for, of all wings, read once."""
+"""What a run is asked for, of all subpackages, read once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Settings(NamedTuple):
-    """The settings of each wing, and what follows from them together."""
+    """The settings of each subpackage, and what follows from them together."""
 
     measurement: MeasurementSettings = MeasurementSettings()
     reporting: ReportingSettings = ReportingSettings()

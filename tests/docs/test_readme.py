@@ -13,7 +13,7 @@ from pytest_gilknock.gate.expression import parse_gate
 ROOT = Path(__file__).parents[2]
 README = ROOT.joinpath("README.md").read_text("utf-8")
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-PRINTED = [text for language, text in FENCED if not language]
+EXCERPT, *PRINTED = [text for language, text in FENCED if not language]
 
 
 def demo(*options):
@@ -56,6 +56,7 @@ def test_the_files_it_names_are_there():
 @exact
 def test_its_table_is_what_the_demonstration_prints():
     table, printed = PRINTED[0], demo("--gil-report", "-vv")  # with tests that hardly wait
+    assert EXCERPT in table
     head, limited = (
         re.search(r"^contention .*$", text, re.MULTILINE)[0].split() for text in (table, printed)
     )

@@ -185,12 +185,13 @@ def names(rounds: list[tuple[Outcomes, Outcomes]]) -> list[str]:
     return sorted({name for pair in rounds for outcomes in pair for name in outcomes})
 
 
-def existing(modules: list[str]) -> list[str]:
+def modules_there() -> set[str]:
+    """The test modules of this interpreter, and the packages they lie in: ``test_asyncio``, too."""
     listed = subprocess.run(
         [sys.executable, "-m", "test", "--list-tests"], capture_output=True, text=True, check=True
     ).stdout.split()
-    tops = {name.removeprefix("test.").split(".")[0] for name in listed}
-    return [module for module in modules if module in tops]
+    parts = [name.removeprefix("test.").split(".") for name in listed]
+    return {".".join(part[:length]) for part in parts for length in range(1, len(part) + 1)}
 
 
 def describe(name: str, rounds: list[tuple[Outcomes, Outcomes]]) -> str:
@@ -217,18 +218,26 @@ def main() -> int:
         "--logs", type=Path, help="keep the output of differing modules in this folder"
     )
     options = parser.parse_args()
+    there = modules_there()
+    if absent := [module for module in options.modules if module not in there]:
+        parser.error(f"no such test modules: {' '.join(absent)}")
+    for folder in filter(None, (options.logs, options.json and options.json.parent)):
+        folder.mkdir(parents=True, exist_ok=True)
 
     # A shell starts its background jobs with this signal ignored, and so would the tests be.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     told: dict[str, object] = {}
     tests = different = 0
     print(f"Python {sys.version}\ncore: {_core.status()}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="suite-") as folder:
-        bare = Environment(Path(folder, "bare"), window=False)
+    with tempfile.TemporaryDirectory(prefix="suite-") as environments:
+        bare = Environment(Path(environments, "bare"), window=False)
         window = Environment(
-            Path(folder, "window"), window=True, knocks=not options.no_knocks, locks=options.locks
+            Path(environments, "window"),
+            window=True,
+            knocks=not options.no_knocks,
+            locks=options.locks,
         )
-        for module in existing(options.modules or MODULES):
+        for module in options.modules or filter(there.__contains__, MODULES):
             start = time.monotonic()
             rounds: list[tuple[Outcomes, Outcomes]] = []
             while not rounds or (len(rounds) < options.rounds and any(differing(rounds))):
@@ -237,7 +246,6 @@ def main() -> int:
                     outcomes, text = environment.run(module, options.timeout)
                     pair.append(outcomes)
                     if options.logs is not None:
-                        options.logs.mkdir(parents=True, exist_ok=True)
                         log = options.logs / f"{module}-{environment.name}-{len(rounds) + 1}.log"
                         log.write_text(text, encoding="utf-8")
                 rounds.append((pair[0], pair[1]))

@@ -90,7 +90,7 @@ PROJECTS = (
         "test_requests_are_answered_beside_the_reports",
         small=Change(
             old="return json.dumps(ROWS) + checksum(BLOCK)",
-            new="return json.dumps(ROWS + ROWS[:320]) + checksum(BLOCK)",
+            new="return json.dumps(ROWS + ROWS[:480]) + checksum(BLOCK)",
         ),
         large=Change(
             old="return hashlib.sha256(block).hexdigest()",

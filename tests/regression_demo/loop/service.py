@@ -30,8 +30,8 @@ async def serve(requests: int) -> None:
         while not done:
             await loop.run_in_executor(pool, report)
 
-    with ThreadPoolExecutor(2, thread_name_prefix="reports") as pool:
-        makers = [loop.create_task(make_reports()) for _ in range(2)]
+    with ThreadPoolExecutor(3, thread_name_prefix="reports") as pool:
+        makers = [loop.create_task(make_reports()) for _ in range(3)]
         for _ in range(requests):
             await answer()
         done = True
