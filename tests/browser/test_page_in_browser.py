@@ -3,11 +3,13 @@
 import shutil
 
 import pytest
+from support.gate_samples import BASELINE
 from support.scripted import AUDITED, blamed, breach, measured, raw, totals
 from support.traces import FORCED, MAIN, WAIT, WORKER, trace
 
 from pytest_gilknock.reporting.changes import ChangeRow, Changes
 from pytest_gilknock.reporting.page import page_text
+from pytest_gilknock.reporting.page_of_baseline import page_of_baseline
 from pytest_gilknock.reporting.page_of_results import page_of
 from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.run_lines import doubts
@@ -41,8 +43,22 @@ def browser():
 
 
 @pytest.fixture
-def show(browser, tmp_path):
-    """Opens the page of some tests; fails if the browser complained about anything."""
+def show_page(browser, tmp_path):
+    """Opens a page; fails if the browser complained about anything."""
+
+    def open_page(page):
+        path = tmp_path / "gil.html"
+        path.write_text("".join(page_text(page)), encoding="utf-8")
+        browser.get(path.as_uri())
+        return browser
+
+    yield open_page
+    assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def show(show_page):
+    """Opens the page of some tests."""
 
     def open_page(*tests, changes=None, stalls=(), spans=None, events=()):
         results = Results(top=10, sort="wait", keep_all=True, root="/src")
@@ -53,16 +69,9 @@ def show(browser, tmp_path):
         if spans:
             extras["trace"] = trace(list(events), spans)
         results.add_process({**totals(raw()), **extras})
-        path = tmp_path / "gil.html"
-        path.write_text(
-            "".join(page_text(page_of(results, [line.text for line in doubts(results)]))),
-            encoding="utf-8",
-        )
-        browser.get(path.as_uri())
-        return browser
+        return show_page(page_of(results, [line.text for line in doubts(results)]))
 
-    yield open_page
-    assert browser.get_log("browser") == []
+    return open_page
 
 
 def many(number):
@@ -137,6 +146,15 @@ def test_a_test_opens_with_its_flame_graph_and_closes(show):
     assert "worker" in page.find_element("css selector", "dialog table").text
     click(page, "dialog > button")
     assert not page.find_element("css selector", "dialog").is_displayed()
+
+
+def test_a_test_of_a_saved_run_opens_with_its_numbers(show_page):
+    page = show_page(page_of_baseline(BASELINE))
+    click(page, "table.tests tbody a")
+    assert page.find_element("css selector", "dialog h1").text in BASELINE.tests
+    names, values = (texts(page, f"dialog .figures {one}") for one in ("dt", "dd"))
+    figures = dict(zip(names, values, strict=True))
+    assert (figures["wait"], figures["knocks"]) == ("250 ms", "25 of 50 waited")
 
 
 def test_a_frame_zooms_and_the_root_shows_all_again(show):

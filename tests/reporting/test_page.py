@@ -6,6 +6,7 @@ import zlib
 from html.parser import HTMLParser
 
 import pytest
+from support.gate_samples import BASELINE
 from support.scripted import (
     AUDITED,
     blamed,
@@ -24,6 +25,7 @@ pytest.importorskip("jinja2", reason="the page needs Jinja2")
 from pytest_gilknock.reporting.changes import ChangeRow, Changes
 from pytest_gilknock.reporting.file_report import find
 from pytest_gilknock.reporting.page import BATCH, page_text
+from pytest_gilknock.reporting.page_of_baseline import page_of_baseline
 from pytest_gilknock.reporting.page_of_results import page_of, sentence
 from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.run_lines import doubts
@@ -111,6 +113,12 @@ def test_a_test_has_its_threads_stacks_and_verdicts():
     assert details["blame"] == [[frames, 0.1]]
     assert details["victims"] == [[["app/loop.py:7 run"], 0.2]]
     assert details["own"] == ["app/loop.py:7 run", "app/pool.py:31 burn", "t.py:3 test"]
+
+
+def test_a_saved_run_has_the_same_details_of_a_test():
+    saved = Page("".join(page_text(page_of_baseline(BASELINE)))).details(0)
+    (details,) = page(("t.py::test", measured(raw()))).details(0)
+    assert [one.keys() for one in saved] == [details.keys()] * len(BASELINE.tests)
 
 
 def test_details_are_packed_in_batches():
