@@ -60,14 +60,17 @@ class Reporter:
             path = printable(export.path)
             try:
                 export.write(self.results)
+                caveats = [*export.report.caveats(self.results)]
             except OSError as error:
-                news = Line(f"{export.source}: {path}: {error.strerror}", red=True)
-                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+                reason = str(error.strerror or error)
+            except Exception as error:  # it would cost the summary of all tests
+                reason = f"{type(error).__name__}: {error}"
             else:
-                news = Line(f"GIL readings written to {path}")
-            self._file_news.append(news)
-            for caveat in export.report.caveats(self.results):
-                self._file_news.append(Line(printable(caveat), yellow=True))
+                self._file_news.append(Line(f"GIL readings written to {path}"))
+                self._file_news += (Line(printable(caveat), yellow=True) for caveat in caveats)
+                continue
+            self._file_news.append(Line(f"{export.source}: {path}: {printable(reason)}", red=True))
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""

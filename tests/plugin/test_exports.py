@@ -6,6 +6,8 @@ import pytest
 from support import inner
 from support.inner import exact, section
 
+from pytest_gilknock.reporting.file_reports.json import JsonReport
+
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_json(two_tests, workers):
@@ -72,6 +74,27 @@ def test_an_export_that_cannot_be_written_keeps_no_other_back(pytester):
         ["--gil-export: *No such file or directory*", "GIL readings written to *b"]
     )
     assert json.loads(pytester.path.joinpath("b").read_text())["schema"] == 2
+
+
+def test_an_export_that_raises_keeps_back_neither_the_summary_nor_others(pytester, monkeypatch):
+    def write(self, results):
+        yield "half"
+        raise RuntimeError("no\x1b[2J")
+
+    monkeypatch.setattr(JsonReport, "write", write)
+    pytester.makepyfile("def test_a(): assert 0")
+    result = inner.run(pytester, "--gil-export=json:a", "--gil-export=bencher:b")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*def test_a(): assert 0",
+            "--gil-export: *a: RuntimeError: no\\x1b[[]2J",
+            "GIL readings written to *b",
+            "FAILED *::test_a*",
+        ]
+    )
+    assert not pytester.path.joinpath("a").exists()
 
 
 def test_a_run_that_exports_nothing_imports_no_export(pytester):
