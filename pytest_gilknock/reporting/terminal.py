@@ -134,6 +134,8 @@ def as_markdown(results: Results, *, root: str = "") -> str:
     lines = ["### GIL contention", ""]
     if entries:
         *numbers, blame, tests = _columns(entries, [entry.reading for entry in entries], root)
+        # Names of threads and of types stand among the numbers.
+        numbers = [column._replace(cells=list(map(prose, column.cells))) for column in numbers]
         cells = [code(cell) if cell != "-" else "" for cell in blame.cells]
         tests = tests._replace(cells=list(map(code, tests.cells)))
         lines += [*markdown_table([*numbers, blame._replace(cells=cells), tests]), ""]

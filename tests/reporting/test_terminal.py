@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from support.scripted import (
     AUDITED,
@@ -137,6 +139,20 @@ def test_verbose_shows_threads_and_blame_of_each_row():
         "    thread MainThread: held 100 ms, waited 200 ms",
         "    blame /src/app/pool.py:31 burn in worker: threads waited 100 ms (25 looks)",
     ]
+
+
+def test_names_from_outside_break_no_markdown():
+    limit = ("max_wait", 0.02, "x", "a|b*_c\\", None)
+    waits = disabled(locks=locks(types=[("A|B<b>", (40, 0.2, 0.03))]))
+    tests = [("a|b", measured(raw(), limits=[limit])), ("c", measured(waits))]
+    heads, _, *rows = terminal.as_markdown(results_of(*tests)).splitlines()[2:6]
+    columns = re.findall(r"[^|]+", heads)
+    cells = [re.findall(r"((?:\\.|[^|\\])+)", row) for row in rows]
+    assert [len(row) for row in cells] == [len(columns)] * 2
+    at = {head.strip(): place for place, head in enumerate(columns)}
+    first, second = sorted(cells, key=lambda row: row[-1])
+    assert first[at["limit"]].strip() == r"20 ms@a\|b\*\_c\\"
+    assert second[at["mostly for"]].strip() == r"objects (A\|B\<b\>)"
 
 
 def test_rows_left_out_are_counted():
