@@ -333,7 +333,7 @@ def audit_of(*readings, width=90, top=10):
 
 
 AUDIT_END = (
-    "Audit: 50 knocks held the GIL for 1.20 ms; each makes a thread that computes let go once"
+    "Audit: the knocks held the GIL for 1.20 ms; each makes a thread that computes let go once"
 )
 
 
