@@ -233,7 +233,8 @@ def _top_table(
 ) -> Iterator[Line]:
     """Yield the places worth a line, what has no place, and how many more places there are.
 
-    With what is left of the wait at these, the shares of holders sum up to all of it.
+    With the wait for these, the shares of holders sum up to all of it, less what has no place and is
+    below 1 %.
     """
     wait = results.places.wait
     most, more = places.listed(results.top, wait)
@@ -254,7 +255,7 @@ def _top_table(
     yield Line(heads, bold=True)
     yield from map(Line, rows)
     if more:
-        left = max(0.0, wait - sum(part.waited for part in parts))
+        left = results.places.waited_elsewhere(most)
         held = places is results.places.holders
         share = f"{units.seconds(left)}, {_percent(left, wait)}, at " if held else ""
         yield Line(

@@ -230,20 +230,31 @@ class TopHolders:
         """Time (s) threads waited in these tests."""
         self.hand_over = Placeless("(hand-over: nobody held it)")
         self.unlooked = Placeless("(nobody looked)")
+        self.omitted = Placeless("(places for which there was no room)")
 
     def placeless(self) -> list[Placeless]:
         """Return what has no holder's place, and is 1 % of the wait."""
         return [
             part
-            for part in (self.hand_over, self.unlooked)
+            for part in self._all_placeless
             if part.waited and part.waited >= LEAST_SHARE * self.wait
         ]
+
+    def waited_elsewhere(self, listed: Iterable[TopPlace]) -> float:
+        """Return the time (s) that was waited for holders at other places than those ``listed``."""
+        parts = [*listed, *self._all_placeless]
+        return max(0.0, self.wait - sum(part.waited for part in parts))
+
+    @property
+    def _all_placeless(self) -> tuple[Placeless, ...]:
+        return self.hand_over, self.unlooked, self.omitted
 
     def add(self, raw: RawReading) -> None:
         """Add the reading of one measured phase of a test."""
         self.wait += raw["wait"] or 0.0
         self.hand_over.add(raw["hand_over"])
         self.unlooked.add(raw["unlooked"])
+        self.omitted.add(raw["blame_omitted"][1])
         self.holds.add(raw)
         if raw["blame"]:
             self.holders.add(row[:5] for row in raw["blame"])

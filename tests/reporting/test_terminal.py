@@ -315,7 +315,7 @@ def test_the_places_most_waited_for_over_all_tests():
     assert lines[at + 1 : at + 6] == [
         " 400 ms   67 %      2  app/slow.py:3 slow           worker",
         "99.0 ms   16 %      1  (hand-over: nobody held it)  -",
-        "(102 ms, 17 %, at 1 more place with less, or seen fewer than 3 times)",
+        "(100 ms, 17 %, at 1 more place with less, or seen fewer than 3 times)",
         "  wait  share  tests  waited in, over all tests  thread",
         "400 ms   67 %      2  app/loop.py:7 run          MainThread",
     ]

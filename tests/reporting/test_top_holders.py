@@ -1,3 +1,4 @@
+import pytest
 from support.scripted import AUDITED, blamed, disabled, raw, sampled
 
 from pytest_gilknock.reporting import top_holders
@@ -41,6 +42,18 @@ def test_what_has_no_place_is_summed_where_it_is_a_percent_of_the_wait():
     top.add(sampled(9, 3))
     top.add(raw(wait=0.0, unlooked=0.01, hand_over=0.0))
     assert [part.what for part in top.placeless()][1:] == ["(nobody looked)"]
+
+
+def test_the_wait_is_that_for_places_and_that_without_any():
+    omitted = {"blame_omitted": (7, 0.25, 0.0), "hand_over": 0.25, "unlooked": 0.005}
+    top = run(raw(blame=[SLOW, OTHER], wait=0.755, **omitted))
+    assert [(part.what, part.waited) for part in top.placeless()] == [
+        ("(hand-over: nobody held it)", 0.25),
+        ("(places for which there was no room)", 0.25),
+    ]
+    (slow, other), _ = top.holders.listed(0, top.wait)
+    assert top.waited_elsewhere([slow]) == pytest.approx(other.waited)
+    assert top.waited_elsewhere([slow, other]) == pytest.approx(0.0)
 
 
 def test_without_a_gil_there_is_nothing():
