@@ -114,7 +114,7 @@ def _who_waited(waiting: list[float], top: TopHolders, root: str) -> str:
     if not waiting:
         return "No test kept a thread waiting for the GIL for a millisecond or more."
     text = f"{units.count(len(waiting), 'test')} kept threads waiting {units.seconds(sum(waiting))}"
-    holders = top.holders.most(1)
+    holders, _ = top.holders.listed(1, top.wait)
     if not holders or top.wait <= 0.0:
         return f"{text}."
     share = round(100 * holders[0].waited / top.wait)

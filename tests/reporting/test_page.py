@@ -152,6 +152,10 @@ def test_the_page_loads_nothing():
         ([raw(), raw()], f"2 tests kept threads waiting 500 ms; {WORST} did 40 % of it."),
         ([raw(wait=9.0)], "1 test kept threads waiting 9.00 s."),
         ([raw(blame=[])], "1 test kept threads waiting 250 ms."),
+        (
+            [raw(blame=[blamed("/src/app/pool.py", 31, "burn", 12, "worker", 0.2, 2)])],
+            "1 test kept threads waiting 250 ms.",
+        ),
         ([disabled(), disabled()], "The GIL was off in all tests: no thread waits for it."),
         (
             [disabled(), disabled(locks=locks(kinds=NO_WAITS))],
