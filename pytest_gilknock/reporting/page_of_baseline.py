@@ -11,6 +11,8 @@ from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting.page import Page, Row, pack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_gilknock.baseline.model import Baseline, BaselineEntry
 
 _LACKS = (
@@ -22,13 +24,14 @@ _LACKS = (
 def page_of_baseline(baseline: Baseline) -> Page:
     """Return the page of a saved run."""
     tests = sorted(baseline.tests.items())
+    waits = _waits(entry for _, entry in tests)
     interpreter, machine = baseline.interpreter, baseline.machine
     return Page(
-        sentence=_sentence([entry for _, entry in tests]),
+        sentence=_sentence(waits, len(tests)),
         figures=[
             ("tests measured", f"{len(tests):,}"),
-            ("wait", units.seconds(_sum([entry.metrics.get("wait") for _, entry in tests]))),
-            ("time", units.seconds(_sum([entry.wall for _, entry in tests]))),
+            ("wait", _sum(waits, len(tests))),
+            ("time", units.seconds(sum(entry.wall for _, entry in tests))),
             ("method", "/".join(baseline.methods) or units.NOT_MEASURED),
             ("GIL", "enabled" if interpreter.gil_enabled else "disabled"),
             ("saved", baseline.created),
@@ -51,17 +54,31 @@ def page_of_baseline(baseline: Baseline) -> Page:
     )
 
 
-def _sentence(entries: list[BaselineEntry]) -> str:
-    if not entries:
+def _waits(entries: Iterable[BaselineEntry]) -> list[float]:
+    """Return the waits (s) of the tests of which they were measured."""
+    return [wait for entry in entries if (wait := entry.metrics.get("wait")) is not None]
+
+
+def _sum(waits: list[float], tests: int) -> str:
+    """Return the sum, and of how many of the ``tests`` it is if not of all."""
+    if not waits:
+        return units.NOT_MEASURED
+    part = f" in {len(waits):,} of {tests:,} tests" if len(waits) < tests else ""
+    return f"{units.seconds(sum(waits))}{part}"
+
+
+def _sentence(waits: list[float], tests: int) -> str:
+    if not tests:
         return "No test was measured."
-    waits = [wait for entry in entries if (wait := entry.metrics.get("wait")) is not None]
-    waiting = [wait for wait in waits if wait >= WORTH_A_ROW]
     if not waits:
         return "How long threads waited for the GIL was not measured."
-    if not waiting:
-        return "No test kept a thread waiting for the GIL for a millisecond or more."
-    tests, waited = units.count(len(waiting), "test"), units.seconds(sum(waiting))
-    return f"{tests} kept threads waiting {waited}."
+    text = "No test kept a thread waiting for the GIL for a millisecond or more."
+    if waiting := [wait for wait in waits if wait >= WORTH_A_ROW]:
+        waited = units.seconds(sum(waiting))
+        text = f"{units.count(len(waiting), 'test')} kept threads waiting {waited}."
+    if unknown := tests - len(waits):
+        text += f" In {units.count(unknown, 'more test')} the waits were not measured."
+    return text
 
 
 def _row(nodeid: str, entry: BaselineEntry) -> Row:
@@ -103,8 +120,3 @@ def _details(entry: BaselineEntry) -> dict[str, Any]:
         "waits": [],
         "timeline": None,
     }
-
-
-def _sum(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

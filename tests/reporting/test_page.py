@@ -3,10 +3,11 @@
 import base64
 import json
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from support.gate_samples import BASELINE
+from support.gate_samples import BASELINE, ENTRY, changed
 from support.scripted import (
     AUDITED,
     blamed,
@@ -119,6 +120,26 @@ def test_a_saved_run_has_the_same_details_of_a_test():
     saved = Page("".join(page_text(page_of_baseline(BASELINE)))).details(0)
     (details,) = page(("t.py::test", measured(raw()))).details(0)
     assert [one.keys() for one in saved] == [details.keys()] * len(BASELINE.tests)
+
+
+@pytest.mark.parametrize(
+    ("waits", "figure", "said"),
+    [
+        ([], "n/a", "No test was measured."),
+        ([None], "n/a", "How long threads waited for the GIL was not measured."),
+        ([0.2, 0.1], "300 ms", "2 tests kept threads waiting 300 ms."),
+        (
+            [0.2, 0.0, None],
+            "200 ms in 2 of 3 tests",
+            "1 test kept threads waiting 200 ms. In 1 more test the waits were not measured.",
+        ),
+        ([0.0, None], "0 s in 1 of 2 tests", f"{CALM} In 1 more test the waits were not measured."),
+    ],
+)
+def test_a_saved_run_says_of_how_many_tests_its_wait_is(waits, figure, said):
+    tests = {str(number): changed(ENTRY, wait=wait) for number, wait in enumerate(waits)}
+    one = page_of_baseline(replace(BASELINE, tests=tests))
+    assert (dict(one.figures)["wait"], one.sentence) == (figure, said)
 
 
 def test_details_are_packed_in_batches():
