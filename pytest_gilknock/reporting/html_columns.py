@@ -9,10 +9,14 @@ from weakref import ref
 import pytest
 
 from pytest_gilknock.model import units, wire
+from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading
 from pytest_gilknock.render.reading_text import reading_lines
 
-_COLUMNS = (("gil_wait", "GIL wait"), ("gil_contention", "contention"))
+_COLUMNS = (
+    ("gil_wait", "GIL wait", METRICS["wait"]),
+    ("gil_contention", "contention", METRICS["contention"]),
+)
 _LAST = "-"
 """What sorts before all digits."""
 
@@ -33,17 +37,10 @@ class HtmlColumns:
         if record is None or record["phase"] != "call":
             return
         reading = GilReading.from_raw(record["raw"])
-        cells = [
-            _cell(name, value, shown)
-            for (name, _), value, shown in zip(
-                _COLUMNS,
-                (reading.wait, reading.contention),
-                (units.seconds(reading.wait), units.share(reading.contention)),
-                strict=True,
-            )
-        ]
+        values = [(name, metric, metric.of(reading)) for name, _, metric in _COLUMNS]
+        cells = [_cell(name, value, metric.unit.printed(value)) for name, metric, value in values]
         self._cells[id(report)] = (ref(report), cells)
-        if (reading.wait or 0.0) >= WORTH_A_ROW or record.get("verdicts"):
+        if (METRICS["wait"].of(reading) or 0.0) >= WORTH_A_ROW or record.get("verdicts"):
             lines = "\n".join(reading_lines(reading, self._root))
             extra = import_module("pytest_html.extras").html(f"<pre>GIL\n{escape(lines)}</pre>")
             report.extras = [*getattr(report, "extras", []), extra]  # type: ignore[attr-defined]
@@ -52,7 +49,8 @@ class HtmlColumns:
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
         """Add the heads, before the links."""
         cells[-1:-1] = [
-            f'<th class="sortable" data-column-type="{name}">{head}</th>' for name, head in _COLUMNS
+            f'<th class="sortable" data-column-type="{name}">{head}</th>'
+            for name, head, _ in _COLUMNS
         ]
 
     @pytest.hookimpl(optionalhook=True)
@@ -60,7 +58,7 @@ class HtmlColumns:
         """Add the cells of a test; of one that was not measured they say so."""
         kept, found = self._cells.pop(id(report), (None, []))
         if kept is None or kept() is not report:
-            found = [_cell(name, None, units.NOT_MEASURED) for name, _ in _COLUMNS]
+            found = [_cell(name, None, units.NOT_MEASURED) for name, *_ in _COLUMNS]
         if cells:  # without any, somebody leaves the row out
             cells[-1:-1] = found
 

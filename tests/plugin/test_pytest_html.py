@@ -7,6 +7,10 @@ from html import unescape
 import pytest
 from support import inner
 from support.inner import exact
+from support.scripted import disabled, locks, measured
+
+from pytest_gilknock.model import wire
+from pytest_gilknock.reporting.html_columns import HtmlColumns
 
 pytest.importorskip("pytest_html", reason="pytest-html is not installed")
 
@@ -90,6 +94,21 @@ def test_a_test_that_kept_threads_waiting_has_its_blame_below(pytester):
     assert "<b>" not in extra["content"]
     assert found["test_alone"]["extras"] == []
     assert found["test_alone"]["gil_wait"].endswith("0 s")
+
+
+def test_without_a_gil_the_wait_is_that_for_what_took_its_place(pytestconfig):
+    columns = HtmlColumns(pytestconfig)
+    report = pytest.TestReport("t.py::test", ("t.py", 1, "test"), {}, "passed", None, "call")
+    report.__dict__[wire.RECORD] = measured(disabled(locks=locks()))
+    columns.pytest_runtest_logreport(report)
+    cells = ["result", "links"]
+    columns.pytest_html_results_table_row(report, cells)
+    assert [re.sub("<.*?>", " ", cell).split() for cell in cells[1:3]] == [
+        ["000000000.261000", "261", "ms"],
+        ["-", "n/a"],
+    ]
+    (extra,) = report.extras
+    assert "GIL         off; threads waited 261 ms for the interpreter" in extra["content"]
 
 
 def test_parts_of_tests_have_rows_of_their_own(pytester):
