@@ -33,8 +33,9 @@ def seconds(value: float | None) -> str:
         return "0 s"
     if value < 1e-6:
         return "<1 us"
-    scaled, unit = _scaled(value)
-    digits = 2 if scaled < 10 else 1 if scaled < 100 else 0
+    # Rounded first: 999.6 us are 1.00 ms.
+    scaled, unit = _scaled(float(f"{value:.3g}") if value < 1000.0 else value)
+    digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
     return f"{scaled:.{digits}f} {unit}"
 
 

@@ -7,6 +7,7 @@ from support.gate_samples import BASELINE
 from support.scripted import AUDITED, blamed, breach, measured, raw, totals
 from support.traces import FORCED, MAIN, WAIT, WORKER, trace
 
+from pytest_gilknock.model import units
 from pytest_gilknock.reporting.changes import ChangeRow, Changes
 from pytest_gilknock.reporting.page import page_text
 from pytest_gilknock.reporting.page_of_baseline import page_of_baseline
@@ -175,6 +176,12 @@ def test_a_frame_zooms_and_the_root_shows_all_again(show):
     assert "app/other.py" not in widths()
     click(page, "dialog .flame .frame[aria-label^='all waiting'] rect")
     assert widths()["app/other.py"] == "50%"
+
+
+def test_the_page_writes_times_as_the_terminal_does(show):
+    values = [1e-6, 9.996e-6, 310e-6, 999.6e-6, 9.996e-3, 48.23e-3, 0.9999, 12.44, 999.9, 12345.6]
+    written = show().execute_script("return arguments[0].map(seconds)", values)
+    assert written == [units.seconds(value) for value in values]
 
 
 def test_names_from_outside_stay_text(show):

@@ -15,12 +15,20 @@ from pytest_gilknock.model.units import parse_duration, parse_share
         (0.0, "0 s"),
         (4e-7, "<1 us"),
         (1e-6, "1.00 us"),
+        (9.996e-6, "10.0 us"),
         (310e-6, "310 us"),
+        (999.4e-6, "999 us"),
+        (999.6e-6, "1.00 ms"),
         (5.02e-3, "5.02 ms"),
+        (9.996e-3, "10.0 ms"),
         (48.23e-3, "48.2 ms"),
+        (99.96e-3, "100 ms"),
+        (0.9999, "1.00 s"),
         (1.0, "1.00 s"),
         (12.44, "12.4 s"),
+        (999.9, "1000 s"),
         (3600.0, "3600 s"),
+        (12345.6, "12346 s"),
     ],
 )
 def test_seconds(value, shown):
@@ -33,6 +41,14 @@ def test_seconds_tells_the_value_within_one_percent(value):
     assert float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[unit] == pytest.approx(
         value, rel=0.01
     )
+
+
+@given(st.floats(min_value=1.0, max_value=9.9999), st.integers(min_value=-6, max_value=2))
+def test_seconds_has_three_digits_before_and_after_each_unit(digits, magnitude):
+    value = digits * 10.0**magnitude
+    number, unit = units.seconds(value).split()
+    assert len(number.replace(".", "")) == 3 or value >= 999.5
+    assert 1.0 <= float(number) < 1000.0 or unit == "s"
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,10 @@ function seconds(value) {
   if (value == null) return NOT_MEASURED;
   if (value === 0) return "0 s";
   if (value < 1e-6) return "<1 us";
+  const rounded = value < 1000 ? Number(value.toPrecision(3)) : value; // first: 999.6 us are 1.00 ms
   const [scaled, unit] =
-    value < 1e-3 ? [value * 1e6, "us"] : value < 1 ? [value * 1e3, "ms"] : [value, "s"];
-  return `${scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${unit}`;
+    rounded < 1e-3 ? [rounded * 1e6, "us"] : rounded < 1 ? [rounded * 1e3, "ms"] : [rounded, "s"];
+  return `${scaled.toFixed(scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0)} ${unit}`;
 }
 
 // As little as a label needs: 512 us, 4.1 ms.
