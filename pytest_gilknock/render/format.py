@@ -1,8 +1,14 @@
-"""How names from outside are printed, and how text is cut to a width. Plain ASCII. Pure."""
+"""How names from outside are printed, and how text is cut to a width. Pure.
+
+A width is in columns of a terminal. What is added to a text is plain ASCII.
+"""
 
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections.abc import Iterable
+from itertools import accumulate, takewhile
 
 
 def printable(text: str) -> str:
@@ -15,19 +21,42 @@ def printable(text: str) -> str:
     )
 
 
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal a printable text takes: Chinese characters, for
+    example, take two, and marks that combine with the one before them none.
+    """
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
 def keep_end(text: str, width: int) -> str:
-    """Return ``text`` in at most ``width`` characters; what is cut off stands at its start."""
-    return text if len(text) <= width else "..." + text[len(text) - max(width - 3, 0) :]
+    """Return ``text`` in at most ``width`` columns; what is cut off stands at its start."""
+    if display_width(text) <= width:
+        return text
+    return "..." + text[len(text) - _fitting(reversed(text), width - 3) :]
 
 
 def keep_start(text: str, width: int) -> str:
-    """Return ``text`` in at most ``width`` characters; what is cut off stands at its end."""
-    return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
+    """Return ``text`` in at most ``width`` columns; what is cut off stands at its end."""
+    if display_width(text) <= width:
+        return text
+    return text[: _fitting(text, width - 3)] + "..."
+
+
+def _fitting(chars: Iterable[str], width: int) -> int:
+    """Return how many of these characters, from the first on, take ``width`` columns or less."""
+    ends = accumulate(map(_columns, chars))
+    return sum(1 for _ in takewhile(lambda end: end <= width, ends))
 
 
 def fit_test(nodeid: str, width: int) -> str:
-    """Return a test's id in at most ``width`` characters: its folders go first, then its start."""
-    if len(nodeid) > width:
+    """Return a test's id in at most ``width`` columns: its folders go first, then its start."""
+    if display_width(nodeid) > width:
         file = nodeid.partition("[")[0].partition("::")[0]
         nodeid = nodeid[file.rfind("/") + 1 :]
     return keep_end(nodeid, width)

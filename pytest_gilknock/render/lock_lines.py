@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.locks import KIND_NAMES, LOCK_KINDS
-from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.format import display_width, printable
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits
@@ -77,7 +77,7 @@ def _places(
         for row in rows.get(kind, ())[:PLACES_SHOWN]:
             start = f"  {head} "
             end = f" in {printable(row.thread_label)}: {units.seconds(row.waited)}"
-            yield start + fit_place(row.place, max(20, width - len(start + end))) + end
+            yield start + fit_place(row.place, max(20, width - display_width(start + end))) + end
 
 
 def _waited(thread: ThreadLockWaits) -> float:

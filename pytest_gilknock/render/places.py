@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.stack import COLLECTING, Frame, Place, Stack, place_of, shorten
-from pytest_gilknock.render.format import keep_end, keep_start, printable
+from pytest_gilknock.render.format import display_width, keep_end, keep_start, printable
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Blame, Victim
@@ -49,13 +49,13 @@ def place_text(place: Place, root: str) -> str:
 
 
 def fit_place(place: Place, root: str, width: int) -> str:
-    """Return a place in at most ``width`` characters, from some 20 up; the line number stays.
+    """Return a place in at most ``width`` columns, from some 20 up; the line number stays.
 
     What it calls goes first, then folders, then the end of the function's name, then the start of
     the file's. That garbage is collected there stays: it is not what the line says.
     """
     text = place_text(place, root)
-    if len(text) <= width or place.frame is None:
+    if display_width(text) <= width or place.frame is None:
         return keep_start(text, width)
     if place.inside == COLLECTING:
         collecting = f" > {COLLECTING}"
@@ -71,10 +71,10 @@ def fit_place(place: Place, root: str, width: int) -> str:
         (name, None, 0),
     ):
         short = place_text(Place(frame._replace(file=file), inside, more), "")
-        if len(short) <= width:
+        if display_width(short) <= width:
             return short
     where = keep_end(printable(f"{name}:{frame.line}"), width)
-    room = width - len(where) - 1
+    room = width - display_width(where) - 1
     return f"{where} {keep_start(printable(function_text(frame)), room)}" if room > 5 else where
 
 
@@ -101,7 +101,7 @@ def blame_lines(
     rows = listed(reading.blame, reading.wait)
     for blame in rows[:most]:
         known = f" in {_label(blame.thread_label)}: {_weight(blame)}"
-        yield fit_place(blame.place, root, width - len(known)) + known
+        yield fit_place(blame.place, root, width - display_width(known)) + known
         if stacks:
             yield from _stack_lines(blame.stacks[0].frames, root)
         elif blame.frame is not None:
@@ -123,7 +123,8 @@ def victim_lines(
     for victim in reading.victims[:most]:
         who = f"{_label(victim.thread_label)} in "
         times = f": waited {units.seconds(victim.waited)}, longest {units.seconds(victim.longest)}"
-        yield who + fit_place(victim.place, root, width - len(who) - len(times)) + times
+        room = width - display_width(who) - len(times)
+        yield who + fit_place(victim.place, root, room) + times
         if stacks:
             yield from _stack_lines(victim.stacks[0].frames, root)
 
@@ -140,7 +141,7 @@ def hold_lines(
             f" in {_label(hold.thread_label)}: longest {units.seconds(hold.longest)}"
             f" ({units.count(hold.count, 'hold')}, {units.seconds(hold.held)})"
         )
-        yield fit_place(hold.place, root, width - len(known)) + known
+        yield fit_place(hold.place, root, width - display_width(known)) + known
         if stacks:
             yield from _stack_lines(hold.stacks[0].frames, root)
     left = len(reading.holds[most:])

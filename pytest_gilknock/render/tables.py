@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pytest_gilknock.render.format import fit_test
+from pytest_gilknock.render.format import display_width, fit_test
 
 MIN_WIDTH = 20
 """The least that is left of a column that is cut."""
@@ -24,7 +24,7 @@ class Column(NamedTuple):
     @property
     def width(self) -> int:
         """The width of the widest cell, or of the head."""
-        return max(map(len, (self.head, *self.cells)))
+        return max(map(display_width, (self.head, *self.cells)))
 
     def fitted(self, width: int) -> Column:
         """Return the column with its cells cut to ``width``."""
@@ -66,8 +66,8 @@ def text_table(columns: Sequence[Column], width: int | None = None) -> list[str]
 
 
 def _line(row: tuple[str, ...], columns: Sequence[Column]) -> str:
-    cells = (
-        cell.rjust(column.width) if column.right else cell.ljust(column.width)
-        for cell, column in zip(row, columns, strict=True)
-    )
+    cells = []
+    for cell, column in zip(row, columns, strict=True):
+        pad = " " * (column.width - display_width(cell))
+        cells.append(pad + cell if column.right else cell + pad)
     return (" " * _GAP).join(cells).rstrip()

@@ -9,7 +9,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count, worst_places
-from pytest_gilknock.render.format import keep_start, printable
+from pytest_gilknock.render.format import display_width, keep_start, printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
 from pytest_gilknock.render.markdown import code, markdown_table, prose
@@ -103,8 +103,9 @@ def _held_by(reading: GilReading, root: str, width: int) -> Iterator[str]:
             share = f" ({_percent(blame.waited, reading.wait)})"
         threads = f" in {printable(blame.thread_label)}"
         room = width - len(head) - len(share)
-        place = fit_place(blame.place, root, room - min(len(threads), _LEAST_OF_THREADS))
-        yield f"{head}{place}{keep_start(threads, room - len(place))}{share}"
+        of_threads = min(display_width(threads), _LEAST_OF_THREADS)
+        place = fit_place(blame.place, root, room - of_threads)
+        yield f"{head}{place}{keep_start(threads, room - display_width(place))}{share}"
 
 
 def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) -> list[Column]:
@@ -233,8 +234,8 @@ def _top_table(
 ) -> Iterator[Line]:
     """Yield the places worth a line, what has no place, and how many more places there are.
 
-    With the wait for these, the shares of holders sum up to all of it, less what has no place and is
-    below 1 %.
+    With the wait for these, the shares of holders sum up to all of it, less what has no place and
+    is below 1 %.
     """
     wait = results.places.wait
     most, more = places.listed(results.top, wait)

@@ -28,15 +28,29 @@ def test_printable_is_printable(outside):
 @given(st.text(), st.integers(min_value=3, max_value=50))
 def test_shortened_text_fits_and_keeps_its_side(long, width):
     end, start = text.keep_end(long, width), text.keep_start(long, width)
-    assert len(end) <= width
-    assert len(start) <= width
-    if len(long) > width:
+    assert text.display_width(end) <= width
+    assert text.display_width(start) <= width
+    if text.display_width(long) > width:
         assert end.startswith("...")
         assert start.endswith("...")
         assert long.endswith(end[3:])
         assert long.startswith(start[:-3])
     else:
         assert start == end == long
+
+
+@pytest.mark.parametrize(
+    ("shown", "columns"),
+    [("plain", 5), ("naïve", 5), ("nai\u0308ve", 5), ("日本", 4), ("ไทย\u0e31", 3), ("", 0)],
+)
+def test_wide_characters_take_two_columns_and_combining_marks_none(shown, columns):
+    assert text.display_width(shown) == columns
+
+
+def test_wide_text_is_cut_by_its_columns():
+    assert text.keep_start("日本語のテスト", 10) == "日本語..."
+    assert text.keep_end("日本語のテスト", 10) == "...テスト"
+    assert text.fit_test("日本/語.py::テスト[1]", 17) == "語.py::テスト[1]"
 
 
 def test_keep_end_of_nothing():

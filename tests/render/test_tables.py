@@ -45,6 +45,21 @@ def test_two_columns_share_what_is_left(width: int) -> None:
     assert len({line.index("test") for line in lines[:1]} | {lines[2].index("b" * 3)}) == 1
 
 
+def test_wide_characters_keep_the_columns_aligned() -> None:
+    long = f"テスト[{'日本語' * 3}]"
+    names = Column("test", [long, "abc"], right=False, cut=cut_test)
+    after = Column("wait", ["1 ms", "2 ms"])
+    assert text_table([names, after]) == [
+        f"test{' ' * 24}wait",
+        f"{long}  1 ms",
+        f"abc{' ' * 25}2 ms",
+    ]
+    assert text_table([names, after], 30)[1:] == [
+        f"...[{'日本語' * 3}]  1 ms",
+        f"abc{' ' * 22}2 ms",
+    ]
+
+
 def test_markdown_has_the_same_columns() -> None:
     empty = Column("", ["", "x"])
     assert list(markdown_table([NUMBERS, empty, NAMES._replace(cells=["a", "b"])])) == [
