@@ -113,7 +113,8 @@ class Meter:
             limits = phases.get(phase)
             if limits is None:
                 return (yield)
-            item.__dict__.pop(PENDING, None)  # of a run that nobody reported
+            if hasattr(item, PENDING):  # of a run that nobody reported
+                delattr(item, PENDING)
             if limits and any(limit.kind in NEED_MORE for limit in limits):
                 window = _core.Window(**_options_for(self._settings, limits))
             else:
@@ -123,12 +124,12 @@ class Meter:
                 result = yield
             except BaseException:
                 self.use_reports(item.config)
-                item.__dict__[PENDING] = self._pending(item, phase, window.end(), ())
+                setattr(item, PENDING, self._pending(item, phase, window.end(), ()))
                 raise
             raw = window.end(0.0 if limits else self._shortest)
             pending = too_short if raw is None else self._pending(item, phase, raw, limits)
             if self._by_report:
-                item.__dict__[PENDING] = pending
+                setattr(item, PENDING, pending)
                 if pending.failure is not None:
                     raise pending.failure
             else:

@@ -52,13 +52,14 @@ class Pending:
 
 
 PENDING = "_gilknock_pending"
-"""The attribute of an item that has its :class:`Pending`: every test asks for it several times, and
-a stash answers by calls of Python functions, which take four times as long."""
+"""The attribute of an item that has its :class:`Pending`. Not a key of its stash: every test asks
+for it several times, and a stash answers by calls of Python functions, which take four times as
+long."""
 
 
 def pending_of(item: pytest.Item) -> Pending | None:
     """Return the measured phase of a test whose report is still to be made, if there is one."""
-    return item.__dict__.get(PENDING)
+    return getattr(item, PENDING, None)
 
 
 class Sink(Protocol):
@@ -131,12 +132,11 @@ class ReportWriter:
         """
         if call.excinfo is not None:
             remove_own_frames(call.excinfo)
-        of_item = item.__dict__
-        before: Pending | None = of_item.get(PENDING)
+        before: Pending | None = getattr(item, PENDING, None)
         report = yield
-        pending: Pending | None = of_item.get(PENDING)
+        pending: Pending | None = getattr(item, PENDING, None)
         if pending is not None and pending.phase == call.when:
-            del of_item[PENDING]
+            delattr(item, PENDING)
             again = pending is not before
             if again:
                 report.user_properties[:] = item.user_properties
