@@ -5,7 +5,6 @@ Imported with the plugin in every run, so it imports nothing that is not needed 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -109,7 +108,6 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         (name, "store", "PATH", f"short for --gil-export={form}:PATH")
         for name, form in SHORT_FORMS.items()
     ),
-    ("gil_json_format", "store", None, argparse.SUPPRESS),
     (
         "gil_save",
         "store",

@@ -6,7 +6,6 @@ arguments. They ask the plugin's own declarations, so that the site says what ``
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import re
@@ -44,8 +43,7 @@ class Declared:
         return self
 
     def addoption(self, flag: str, *, help: str, metavar: str | None = None, **_: Any) -> None:
-        if help != argparse.SUPPRESS:
-            self.options.append(Option(flag, metavar, help.replace("%%", "%")))
+        self.options.append(Option(flag, metavar, help.replace("%%", "%")))
 
     def addini(self, name: str, help: str, *, type: Any, default: Any) -> None:
         kinds = {"bool": "true or false", "linelist": "lines"}

@@ -94,11 +94,6 @@ def _parse_count(value: Any) -> int:
 
 def _exports(config: pytest.Config, asked: Asked) -> tuple[Export, ...]:
     """Return the files to write. Those of the command line replace those of the ini file."""
-    if "gil_json_format" in asked:
-        raise pytest.UsageError(
-            "--gil-json-format: write --gil-export=FORMAT:PATH instead, such as"
-            " --gil-export=github-action-benchmark:gil.json"
-        )
     short_forms = [name for name in SHORT_FORMS if name in asked]
     if "gil_export" not in asked and not short_forms:
         return ()

@@ -312,12 +312,6 @@ def test_json_path(pytester, path, message, workers):
             ["--gil-json=x", "--gil-export=github-action-benchmark:sub/../x"],
             "asked for twice, as github-action-benchmark by --gil-export and as json by --gil-json",
         ),
-        (
-            ["--gil-json=x", "--gil-json-format=customSmallerIsBetter"],
-            "--gil-json-format: write --gil-export=FORMAT:PATH instead, such as"
-            " --gil-export=github-action-benchmark:gil.json",
-        ),
-        (["--gil-json-format=readings"], "--gil-json-format: write --gil-export=FORMAT:PATH"),
     ],
 )
 @pytest.mark.parametrize("workers", [0, 2])
