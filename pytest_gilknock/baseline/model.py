@@ -59,8 +59,9 @@ class BaselineEntry:
 
     @property
     def lost_share(self) -> float:
-        """The share of the processor time the process was ready to use that others took; 0 where
-        that is not known.
+        """The share that others took of the processor time that the process was ready to use.
+
+        0 where that is not known.
         """
         return (self.lost or 0.0) / self.ready if self.ready else 0.0
 

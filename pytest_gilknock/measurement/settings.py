@@ -39,7 +39,7 @@ class MeasurementSettings(NamedTuple):
 
 
 def no_audit(place: str) -> pytest.UsageError:
-    """Return the error of who asks at ``place`` for an audit of holds where nobody knocks."""
+    """Return the error for an audit of holds that ``place`` asks for where nobody knocks."""
     return pytest.UsageError(
         f"{place}: holds are audited by knocks, and gil_knock_interval is 'off'; set a time such as"
         " '50ms', or leave it out"

@@ -19,12 +19,12 @@ MOST_NAMES = 10
 
 
 class Limit(NamedTuple):
-    """A bound on contention, or on the longest wait, hold, wait for a lock or stopped world. A
-    reading equal to the bound keeps it.
+    """A bound on contention, or on the longest wait, hold, wait for a lock or stopped world.
 
-    ``bound`` is a share (contention) or seconds; ``source`` names where the user wrote
-    it. With ``thread``, the name of a thread or a glob that matches names, it is for those threads'
-    own waits alone; with ``lock_kind`` for locks of that kind alone.
+    A reading equal to the bound keeps it. ``bound`` is a share (contention) or seconds; ``source``
+    names where the user wrote it. With ``thread``, the name of a thread or a glob that matches
+    names, it is for those threads' own waits alone; with ``lock_kind`` for locks of that kind
+    alone.
     """
 
     kind: Kind
@@ -61,7 +61,7 @@ class Limit(NamedTuple):
 
 
 def parse_thread(value: object) -> str:
-    """Return the name of a thread, or a glob; raises ValueError for what is none."""
+    """Return the name of a thread, or a glob; raises ValueError for anything else."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(
             f"thread {value!r} is not a thread's name such as 'MainThread', or a glob such as"
@@ -82,7 +82,7 @@ def parse_wait(value: object) -> tuple[float, str | None]:
 
 
 def parse_lock_kind(value: object) -> LockKind:
-    """Return the kind of locks that a limit is for; raises ValueError for what is none."""
+    """Return the kind of locks that a limit is for; raises ValueError for anything else."""
     for kind in LIMITED_KINDS:
         if value == kind:
             return kind

@@ -33,8 +33,9 @@ class MachineLoad:
     without a processor; None where the kernel does not keep pressure information."""
 
     def used(self, wall: float) -> float:
-        """Return the processor time (s) of this process and its children in a window of ``wall``
-        seconds, as far as it is neither idle time nor that of others.
+        """Return the processor time (s) of this process and its children in a window.
+
+        It lasted ``wall`` seconds; what was neither idle time nor that of others is theirs.
         """
         return max(0.0, self.processors * wall - self.idle - self.others)
 

@@ -130,8 +130,10 @@ def locks_of(raw: RawLocks | str) -> LockReading:
 
 
 def worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
-    """Return what is blamed, the worst first; where the GIL is off, for what is waited for in its
-    place."""
+    """Return what is blamed, the worst first.
+
+    Where the GIL is off, that is for what is waited for in its place.
+    """
     if reading.method == "disabled":
         return reading.locks.blamed
     return listed(reading.blame, reading.wait)
@@ -229,7 +231,7 @@ class GilReading:
     unless exact. ``blame``, ``blame_omitted``, this and ``unlooked`` sum up to ``wait``."""
 
     unlooked: float | None
-    """Wait (s) whose holder nobody saw; None unless exact."""
+    """Wait (s) during which nobody saw who held the GIL; None unless exact."""
 
     victims: tuple[Victim, ...]
     """The places whose threads waited, the one where most was waited first; empty unless exact."""
@@ -354,7 +356,7 @@ class GilReading:
 def lazy_reading(raw: RawReading) -> GilReading:
     """Return what reads as ``GilReading.from_raw(raw)``, each field made when it is asked for.
 
-    For who needs a few numbers of every test: a whole reading takes some ten times as long.
+    For those who need a few numbers of every test: a whole reading takes some ten times as long.
     """
     return cast("GilReading", _LazyReading(raw))
 

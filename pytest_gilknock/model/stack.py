@@ -141,8 +141,10 @@ def _inner_name(frame: Frame) -> str:
 
 
 def shorten(file: str, root: str) -> str:
-    """Return a path as it is printed: from ``site-packages`` on, relative to ``root``, or as the
-    standard library's modules are found; else whole.
+    """Return a path as it is printed.
+
+    It begins at ``site-packages``, or is relative to ``root`` or to the folder of the standard
+    library; else it is whole.
     """
     parts = _SEPARATORS.split(file)
     for folder in _INSTALLED:

@@ -1,5 +1,6 @@
-"""Plain data that may travel to another process: what the C core returns for a window, what a test
-report carries, and a process' totals. Times in seconds.
+"""Plain data that may travel to another process; times in seconds.
+
+It is what the C core returns for a window, what a test report carries, and a process' totals.
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ def printable(text: str) -> str:
 
 
 def display_width(text: str) -> int:
-    """Return how many columns of a terminal a printable text takes: Chinese characters, for
-    example, take two, and marks that combine with the one before them none.
+    """Return how many columns of a terminal a printable text takes.
+
+    Chinese characters, for example, take two, and marks that combine with the one before them none.
     """
     return len(text) if text.isascii() else sum(map(_columns, text))
 

@@ -47,9 +47,10 @@ def kind_texts(kinds: dict[LockKind, LockWaits]) -> list[str]:
 def lock_lines(
     locks: LockReading, fit_place: Callable[[Place, int], str], width: int
 ) -> Iterator[str]:
-    """Yield what was waited for in a line for each kind, with the places where most of it was, then
-    the threads that waited longest. ``fit_place`` writes a place in at most so many characters, so
-    that its line has ``width`` of them.
+    """Yield what was waited for, a line for each kind, and who waited longest.
+
+    Below each kind stand the places where most of it was. ``fit_place`` writes a place in at most
+    so many columns, so that its line has ``width`` of them.
     """
     for kind in LOCK_KINDS:
         waits = locks.of(kind)

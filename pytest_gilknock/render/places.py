@@ -79,8 +79,9 @@ def fit_place(place: Place, root: str, width: int) -> str:
 
 
 def worst_place(reading: GilReading, root: str) -> str | None:
-    """Return the place that kept others waiting longest, in at most :data:`WIDE` characters; None
-    where nobody had to wait.
+    """Return the place that kept others waiting longest; None where nobody had to wait.
+
+    It has at most :data:`WIDE` columns.
     """
     rows: Sequence[Blame | Victim] = listed(reading.blame, reading.wait)
     if not rows and reading.method == "disabled":
@@ -163,8 +164,9 @@ def longest_hold_text(reading: GilReading, root: str) -> str:
 def longest_wait_text(
     longest: LongestWait, root: str, *, what: str = "", kept: str = "kept"
 ) -> str:
-    """Return who waited longest (``what`` for), where, and who kept it: one sentence without its
-    full stop.
+    """Return who waited longest (``what`` for), where, and who kept it.
+
+    It is one sentence without its full stop.
     """
     text = f"{printable(longest.thread_label)} waited {units.seconds(longest.waited)}{what}"
     if longest.stack:

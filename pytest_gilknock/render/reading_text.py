@@ -98,9 +98,10 @@ def _thread_waited(reading: GilReading, thread: ThreadReading, root: str) -> str
 
 
 def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) -> Iterator[str]:
-    """Yield what was measured in indented lines: times, who waited longest (unless ``longest`` is
-    false), the busiest threads, and the places that kept others waiting, with paths relative to
-    ``root``.
+    """Yield what was measured, in indented lines with paths relative to ``root``.
+
+    These are times, who waited longest (unless ``longest`` is false), the busiest threads, and the
+    places that kept others waiting.
     """
     yield from _times(reading)
     if reading.locks.reason is None:

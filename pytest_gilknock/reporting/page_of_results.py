@@ -56,8 +56,9 @@ MOST_CONVOYS = 3
 
 
 def page_of(results: Results, doubts: Iterable[str]) -> Page:
-    """Return the page of a run that kept all of its tests; ``doubts`` are lines that say what makes
-    its numbers less than they seem.
+    """Return the page of a run that kept all of its tests.
+
+    ``doubts`` are lines that say what makes its numbers less than they seem.
     """
     tests = list(results.everything())
     whole = results.summary()

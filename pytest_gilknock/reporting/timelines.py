@@ -46,14 +46,13 @@ def timelines(
         if raw is None:
             continue
         trace = Trace(raw)
+        per_tick = raw["clock"][2] * 1e-3  # us
         tracks = _tracks(trace)
         forced = trace.forced_out()
         recorded = trace.recorded_from
         for nodeid, phase, start, end in process["spans"]:
             if phase == "call" and nodeid in wanted:
-                found = _cut(tracks, forced, start, end, raw["clock"][2] * 1e-3)
-                if found:
-                    per_tick = raw["clock"][2] * 1e-3
+                if found := _cut(tracks, forced, start, end, per_tick):
                     unknown = max(0.0, (recorded - start) * per_tick)
                     yield nodeid, _timeline(trace, found, (end - start) * per_tick, unknown)
 
@@ -99,8 +98,10 @@ def _timeline(
 ) -> dict[str, Any]:
     busiest = sorted(found.items(), key=lambda item: -sum(map(_lasted, item[1])))[:MOST_THREADS]
     lasted = sorted((_lasted(one) for _, slices in busiest for one in slices), reverse=True)
+    # Of the slices that last as long as the shortest one for which there is room, the first ones
+    # take what the longer ones leave of it.
     shortest = lasted[MOST_SLICES - 1] if len(lasted) > MOST_SLICES else 0.0
-    room = MOST_SLICES - sum(one > shortest for one in lasted)  # for those just as short
+    room = MOST_SLICES - sum(one > shortest for one in lasted)
     threads = []
     for serial, slices in sorted(busiest):
         flat: list[float] = []
