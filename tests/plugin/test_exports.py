@@ -76,10 +76,19 @@ def test_an_export_that_cannot_be_written_keeps_no_other_back(pytester):
     assert json.loads(pytester.path.joinpath("b").read_text())["schema"] == 2
 
 
-def test_an_export_that_raises_keeps_back_neither_the_summary_nor_others(pytester, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("no\x1b[2J"), "RuntimeError: no\\x1b[[]2J"),
+        (OSError("without a number"), "without a number"),
+    ],
+)
+def test_an_export_that_raises_keeps_back_neither_the_summary_nor_others(
+    pytester, monkeypatch, error, said
+):
     def write(self, results):
         yield "half"
-        raise RuntimeError("no\x1b[2J")
+        raise error
 
     monkeypatch.setattr(JsonReport, "write", write)
     pytester.makepyfile("def test_a(): assert 0")
@@ -89,7 +98,7 @@ def test_an_export_that_raises_keeps_back_neither_the_summary_nor_others(pyteste
     result.stdout.fnmatch_lines(
         [
             "*def test_a(): assert 0",
-            "--gil-export: *a: RuntimeError: no\\x1b[[]2J",
+            f"--gil-export: *a: {said}",
             "GIL readings written to *b",
             "FAILED *::test_a*",
         ]
