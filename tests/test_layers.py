@@ -1,4 +1,4 @@
-"""Imports go one way: from the plugin down through the subpackages, and none knows one beside it."""
+"""Imports go one way, from the plugin down through the subpackages; none knows one beside it."""
 
 import ast
 import re

@@ -51,10 +51,11 @@ def timelines(
         forced = trace.forced_out()
         recorded = trace.recorded_from
         for nodeid, phase, start, end in process["spans"]:
-            if phase == "call" and nodeid in wanted:
-                if found := _cut(tracks, forced, start, end, per_tick):
-                    unknown = max(0.0, (recorded - start) * per_tick)
-                    yield nodeid, _timeline(trace, found, (end - start) * per_tick, unknown)
+            if phase != "call" or nodeid not in wanted:
+                continue
+            if found := _cut(tracks, forced, start, end, per_tick):
+                unknown = max(0.0, (recorded - start) * per_tick)
+                yield nodeid, _timeline(trace, found, (end - start) * per_tick, unknown)
 
 
 def _tracks(trace: Trace) -> dict[int, list[Interval]]:

@@ -242,8 +242,8 @@ class TopHolders:
 
     def waited_elsewhere(self, listed: Iterable[TopPlace]) -> float:
         """Return the time (s) that was waited for holders at other places than those ``listed``."""
-        parts = [*listed, *self._all_placeless]
-        return max(0.0, self.wait - sum(part.waited for part in parts))
+        without_place = sum(part.waited for part in self._all_placeless)
+        return max(0.0, self.wait - without_place - sum(place.waited for place in listed))
 
     @property
     def _all_placeless(self) -> tuple[Placeless, ...]:
