@@ -72,6 +72,7 @@ class BaselineEntry:
         ``blame`` is its worst place, as reports print it.
         """
         machine, wall, run_delay = reading.machine, reading.wall, reading.run_delay
+        threads = reading.locks.threads if reading.method == "disabled" else reading.threads
         return cls(
             method=reading.method,
             metrics={
@@ -81,7 +82,7 @@ class BaselineEntry:
             wall=round(reading.wall, SECONDS.digits),
             knocks=reading.knocks,
             knocks_waited=reading.knocks_waited,
-            threads=len(reading.threads),
+            threads=len(threads),
             run_delay=SECONDS.rounded(reading.run_delay),
             used=SECONDS.rounded(machine.used(wall) if machine else None),
             others=SECONDS.rounded(machine.others if machine else None),

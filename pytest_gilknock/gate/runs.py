@@ -106,7 +106,7 @@ def compare_runs(
 
 def _others_unknown(entries: Iterable[BaselineEntry]) -> bool:
     """Return whether the tests that are long enough to tell have nothing of what others used."""
-    long = [entry for entry in entries if entry.wall >= TELLING and entry.method != "disabled"]
+    long = [entry for entry in entries if entry.wall >= TELLING]
     return bool(long) and all(entry.used is None for entry in long)
 
 

@@ -33,7 +33,7 @@ class Conditions(Protocol):
 
     @property
     def threads(self) -> int:
-        """How many threads took the GIL."""
+        """How many threads took the GIL, or, where it is off, waited for what is in its place."""
 
 
 Delay = Callable[[float, Conditions, float], float]
@@ -88,6 +88,8 @@ class Metric:
     """Whether reports show it without being asked; otherwise it is compared where it is gated."""
     asked_for: bool = False
     """Whether it is measured only where someone asks for it: a test's properties have it there."""
+    without_gil: bool = False
+    """Whether it is measured where the GIL is off, too: there as what threads wait for instead."""
     delay: Delay = _no_delay
     """How much of a value is due to others that used the processors."""
     slack: float = 0.0
@@ -134,6 +136,7 @@ _ROWS = (
         of=lambda reading: reading.interpreter_wait,
         floor=1e-3,
         noticeable=(5e-3, 0.25),
+        without_gil=True,
         delay=_delay_in_wait,
     ),
     Metric(
@@ -142,6 +145,7 @@ _ROWS = (
         of=lambda reading: reading.longest_interpreter_wait,
         floor=1e-3,
         noticeable=(5e-3, 0.5),
+        without_gil=True,
         delay=_delay_at_once,
     ),
     Metric(
@@ -171,6 +175,7 @@ _ROWS = (
         noticeable=(5e-3, 0.25),
         shown=False,
         asked_for=True,
+        without_gil=True,
         delay=_delay_in_wait,
         since=4,
     ),
@@ -184,6 +189,7 @@ _ROWS = (
         noticeable=(5e-3, 0.25),
         shown=False,
         asked_for=True,
+        without_gil=True,
         delay=_delay_in_wait,
         since=4,
     ),

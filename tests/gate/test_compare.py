@@ -144,8 +144,8 @@ def test_contended_is_compared_only_when_it_has_a_gate() -> None:
         (ENTRY, changed(ENTRY, wait=None), "not measured now"),
         (
             changed(ENTRY, method="disabled"),
-            changed(ENTRY, method="disabled"),
-            "the GIL is disabled",
+            changed(ENTRY, method="disabled", wait=None),
+            "not measured now",
         ),
     ],
 )
@@ -155,6 +155,27 @@ def test_unlike_and_unmeasured_are_told_and_not_judged(
     changes, incomparable = compare_test("x", [before], after, [parse_gate("wait:0ms")])
     assert [change for change in changes if change.metric == "wait"] == []
     assert Incomparable("x", "wait", reason, gated=True) in incomparable
+
+
+@pytest.mark.parametrize("metric", ["wait", "max_wait", "lock_wait", "stop_the_world"])
+def test_what_threads_wait_for_without_a_gil_is_judged(metric: str) -> None:
+    before = changed(ENTRY, method="disabled", **{metric: 0.01})
+    after = changed(ENTRY, method="disabled", **{metric: 0.5})
+    assert verdict_of(metric, before, after) == "over the gate"
+    assert verdict_of(metric, before, before) == "steady"
+
+
+@pytest.mark.parametrize("metric", ["contention", "contended", "max_hold"])
+def test_what_only_a_gil_has_is_not_judged_without_one(metric: str) -> None:
+    off = changed(ENTRY, method="disabled", **{metric: None})
+    gate = parse_gate(f"{metric}:10%")
+    _, incomparable = compare_test("x", [off], off, [gate])
+    assert Incomparable("x", metric, "the GIL is disabled", gated=True) in incomparable
+
+
+def verdict_of(metric: str, before: BaselineEntry, after: BaselineEntry) -> str:
+    changes, _ = compare_test("x", [before], after, [parse_gate(f"{metric}:100ms")])
+    return next(change.verdict for change in changes if change.metric == metric)
 
 
 def test_of_several_runs_those_by_the_same_method_are_the_spread() -> None:

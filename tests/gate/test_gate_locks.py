@@ -60,6 +60,52 @@ def test_what_grew_over_its_gate_fails_and_what_did_not_passes(
     )
 
 
+@pytest.mark.parametrize(
+    ("gate", "broken"),
+    [
+        ("lock_wait:50%", "lock_wait 701 ms, was 10.0 ms (+691 ms, 70x)"),
+        ("stop_the_world:10ms", "stop_the_world 60.0 ms, was 2.00 ms (+58.0 ms, 30x)"),
+        ("wait:50%", "wait 261 ms, was 20.0 ms (+241 ms, 13x)"),
+        ("max_wait:50%", "max_wait 40.0 ms, was 4.00 ms (+36.0 ms, 10x)"),
+        ("wait:1s", None),
+    ],
+)
+def test_gates_hold_where_the_gil_is_off(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, gate: str, broken: str | None
+) -> None:
+    """As the readings of a free-threaded Python are."""
+    read: Callable[..., reading.GilReading] = reading.GilReading.from_raw
+    off = scripted.disabled(locks=scripted.locks())
+    monkeypatch.setattr(reading.GilReading, "from_raw", lambda _: read(off))
+    pytester.makepyfile(test_a="def test_one(): pass\n")
+    less = replace(ENTRY, method="disabled", held=None, metrics=dict.fromkeys(ENTRY.metrics))
+    less = changed(less, wait=0.02, max_wait=0.004, lock_wait=0.01, stop_the_world=0.002)
+    write(pytester.path / "base.json", test_one=less)
+    result = pytester.runpytest("--gil-compare=base.json", f"--gil-compare-fail={gate}")
+    if broken is None:
+        result.assert_outcomes(passed=1)
+        return
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"GIL contention regression: {broken}"])
+    result.stdout.no_fnmatch_line("*judged by the gate*")
+
+
+def test_a_gate_on_contention_says_that_there_is_no_gil_to_judge(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: Callable[..., reading.GilReading] = reading.GilReading.from_raw
+    off = scripted.disabled(locks=scripted.locks())
+    monkeypatch.setattr(reading.GilReading, "from_raw", lambda _: read(off))
+    pytester.makepyfile(test_a="def test_one(): pass\n")
+    less = replace(ENTRY, method="disabled", held=None, metrics=dict.fromkeys(ENTRY.metrics))
+    write(pytester.path / "base.json", test_one=less)
+    result = pytester.runpytest("--gil-compare=base.json", "--gil-compare-fail=contention:0.1")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["Warning: contention of 1 test not judged by the gate: the GIL is disabled"]
+    )
+
+
 def test_saved_runs_have_the_waits_that_a_gate_is_on(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_a="def test_one(): pass\n")
     pytester.runpytest("--gil-save=first").assert_outcomes(passed=1)
