@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from support.gate_samples import BASELINE, ENTRY, INTERPRETER, MACHINE, changed, reading
+from support.scripted import disabled, locks
 
 from pytest_gilknock.baseline.model import (
     Baseline,
@@ -12,6 +13,7 @@ from pytest_gilknock.baseline.model import (
     differences,
     merged,
 )
+from pytest_gilknock.model.reading import GilReading
 
 
 def test_an_entry_keeps_a_reading_rounded_to_microseconds_and_four_digits_of_a_share() -> None:
@@ -36,6 +38,11 @@ def test_what_a_sampled_reading_did_not_measure_stays_unmeasured() -> None:
     )
     assert (entry.metrics["wait"], entry.metrics["contended"], entry.held) == (None, None, None)
     assert entry.metrics["contention"] == 0.3333
+
+
+def test_without_a_gil_the_threads_are_those_that_waited_for_what_is_in_its_place() -> None:
+    off = GilReading.from_raw(disabled(locks=locks()))
+    assert BaselineEntry.from_reading(off).threads == 2
 
 
 def test_a_partial_run_keeps_the_entries_of_the_tests_it_did_not_measure() -> None:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_gilknock.measurement import gil_watch
+from pytest_gilknock.measurement import gil_forbid, gil_watch
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 COMPILER = (sysconfig.get_config_var("CC") or "cc").split()
@@ -132,6 +132,102 @@ def test_with_the_gil_on_nothing_is_watched(switch: Switch) -> None:
     assert _imp.create_dynamic is original
 
 
+SCRIPT = """
+import os
+from pytest_gilknock.measurement import gil_forbid, gil_watch
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    gil_forbid.check_interpreter = lambda source: None
+    gil_watch.gil_enabled = lambda: "SCRIPTED_GIL" in os.environ
+    gil_watch._Watch.found = gil_watch.GilEnabler("needs.gil", "needs 1.0", ("app.py:3",))
+"""
+
+# What a test does that imports a module, with a GIL that this import turns on.
+IMPORTS = "__import__('os').environ['SCRIPTED_GIL'] = '1'"
+
+
+@pytest.fixture
+def scripted_gil(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the inner run have a GIL that is off until a test sets a variable."""
+    monkeypatch.setenv("SCRIPTED_GIL", "")
+    monkeypatch.delenv("SCRIPTED_GIL")
+    enabler = gil_watch.GilEnabler("needs.gil", "needs 1.0", ("app.py:3",))
+    monkeypatch.setattr(gil_forbid, "check_interpreter", lambda source: None)
+    monkeypatch.setattr(gil_watch, "gil_enabled", lambda: "SCRIPTED_GIL" in os.environ)
+    monkeypatch.setattr(gil_watch._Watch, "found", enabler)
+    pytester.makeconftest(SCRIPT)
+
+
+FORBIDDEN = (
+    "GIL forbidden: the GIL is enabled by module 'needs.gil' of needs 1.0, imported by app.py:3;"
+    " set by --gil-forbid"
+)
+
+
+@pytest.mark.usefixtures("scripted_gil")
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("tests", "outcomes"),
+    [
+        (f"def test_a():\n    {IMPORTS}\n", {"failed": 1, "passed": 1}),
+        (f"def test_a():\n    {IMPORTS}\n    pytest.skip('x')\n", {"skipped": 1, "passed": 1}),
+        (
+            f"@pytest.mark.xfail\ndef test_a():\n    {IMPORTS}\n    assert False\n",
+            {"xfailed": 1, "passed": 1},
+        ),
+        (f"@pytest.mark.xfail\ndef test_a():\n    {IMPORTS}\n", {"xpassed": 1, "passed": 1}),
+        (
+            "class TestA(unittest.TestCase):\n    def test_a(self):\n"
+            f"        {IMPORTS}\n        self.skipTest('x')\n",
+            {"skipped": 1, "passed": 1},
+        ),
+        (
+            f"@pytest.fixture\ndef late():\n    yield\n    {IMPORTS}\n\ndef test_a(late): pass\n",
+            {"passed": 2, "errors": 1},
+        ),
+        (
+            "@pytest.fixture(scope='session')\ndef late():\n    yield\n"
+            f"    {IMPORTS}\n\ndef test_a(late): pass\n",
+            {"passed": 2, "errors": 1},
+        ),
+        (
+            f"@pytest.fixture(autouse=True)\ndef early(request):\n    {IMPORTS}\n"
+            "    pytest.skip('x')\n\ndef test_a(): pass\n",
+            {"skipped": 2},
+        ),
+    ],
+    ids=["test", "skip", "xfail", "xpass", "unittest", "teardown", "session", "setup"],
+)
+def test_a_run_that_turns_the_gil_on_fails_whatever_becomes_of_the_test(
+    pytester: pytest.Pytester, tests: str, outcomes: dict[str, int], workers: int
+) -> None:
+    pytester.makepyfile(test_x=f"import pytest, unittest\n{tests}\ndef test_z(): pass\n")
+    result = pytester.runpytest("--gil-forbid", f"-n{workers}")
+    result.assert_outcomes(**outcomes)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([FORBIDDEN])
+
+
+@pytest.mark.usefixtures("scripted_gil")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_whose_gil_stays_off_passes(pytester: pytest.Pytester, workers: int) -> None:
+    pytester.makepyfile(test_x="def test_a(): pass\n")
+    result = pytester.runpytest("--gil-forbid", f"-n{workers}")
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*GIL forbidden*")
+
+
+@pytest.mark.usefixtures("scripted_gil")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_that_is_refused_says_so_once(pytester: pytest.Pytester, workers: int) -> None:
+    pytester.makepyfile(test_x=f"{IMPORTS}\ndef test_a(): pass\n")
+    result = pytester.runpytest("--gil-forbid", f"-n{workers}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --gil-forbid: the GIL is enabled by module 'needs.gil'*"])
+    result.stdout.no_fnmatch_line("*GIL forbidden*")
+
+
 class TestFreeThreaded:
     pytestmark = free_threaded
 
@@ -147,6 +243,25 @@ class TestFreeThreaded:
                 "GIL forbidden: the GIL is enabled by module 'needs_the_gil', imported by"
                 " *facade.py:1, imported by *.py:4*",
                 "  set by --gil-forbid",
+            ]
+        )
+
+    @pytest.mark.usefixtures("needs_the_gil")
+    @pytest.mark.parametrize("workers", ["-n0", "-n2"])
+    def test_a_test_that_skips_after_it_fails_the_run(
+        self, pytester: pytest.Pytester, workers: str
+    ) -> None:
+        pytester.makepyfile(
+            "import pytest\n\ndef test_a():\n    import facade\n    pytest.skip('no')\n\n"
+            "def test_b(): pass\n"
+        )
+        result = pytester.runpytest_subprocess("--gil-forbid", workers)
+        result.assert_outcomes(passed=1, skipped=1)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(
+            [
+                "GIL forbidden: the GIL is enabled by module 'needs_the_gil', imported by"
+                " *facade.py:1, imported by *.py:4*; set by --gil-forbid"
             ]
         )
 
