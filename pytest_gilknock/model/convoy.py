@@ -86,6 +86,8 @@ def _is_held_up(thread: ThreadReading, reading: GilReading, computing: int) -> b
     interval = reading.switch_interval
     if thread.contended < FEWEST_WAITS or thread.wait < WORTH_TELLING * reading.wall:
         return False
+    if not thread.acquisitions:  # no measurement has that, but a file may
+        return False
     elsewhere = max(0.0, reading.wall - thread.held - thread.wait) / thread.acquisitions
     return (
         thread.held / thread.acquisitions <= SHORT_HOLD * interval

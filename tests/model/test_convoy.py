@@ -38,6 +38,10 @@ def test_two_servers_are_one_convoy():
     assert convoy.wait == pytest.approx(1.5)
 
 
+def test_a_thread_that_waited_and_never_had_the_gil_is_none():
+    assert convoy_of(of(("odd", 0.0, 0.8, 0, 10), HOG)) is None
+
+
 @pytest.mark.parametrize("interval", [0.0001, 0.001, 0.02, 0.1])
 def test_whatever_the_switch_interval(interval):
     waits = int(0.8 / interval)
