@@ -33,6 +33,7 @@ T = TypeVar("T")
 OK, BREACHED, UNUSABLE = 0, 1, 2
 
 DEFAULT_STORAGE = ".gilknock"
+"""As in :mod:`.options`, which imports pytest: these commands do not need it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,9 +114,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _find(reference: str, options: argparse.Namespace) -> list[str]:
+    """Return the paths of the saved runs that a reference means, the latest one last."""
+    return storage.Storage(options.storage, environment.machine_kind()).find(reference)
+
+
 def _load(reference: str, options: argparse.Namespace) -> list[tuple[str, Baseline]]:
-    saved = storage.Storage(options.storage, environment.machine_kind())
-    return [(path, codec.load(path)) for path in saved.find(reference)]
+    return [(path, codec.load(path)) for path in _find(reference, options)]
+
+
+def _load_latest(reference: str, options: argparse.Namespace) -> tuple[str, Baseline]:
+    path = _find(reference, options)[-1]
+    return path, codec.load(path)
 
 
 def _compare(options: argparse.Namespace) -> tuple[str, int]:
@@ -124,14 +134,14 @@ def _compare(options: argparse.Namespace) -> tuple[str, int]:
     except ValueError as error:
         raise ValueError(f"--fail: {error}") from None
     before = _load(options.a, options)
-    path, after = _load(options.b, options)[-1]
+    path, after = _load_latest(options.b, options)
     comparison = compare_runs(
         BaselineRuns.of(before),
         after.tests,
         gates,
         name=path,
         warnings=[
-            f"{name} and {path}: {difference}"
+            f"{shown_path(name)} and {shown_path(path)}: {difference}"
             for name, baseline in before
             for difference in differences(baseline, after)
         ],
@@ -151,7 +161,7 @@ def _form(options: argparse.Namespace, comparison: Comparison) -> str:
 
 
 def _show(options: argparse.Namespace) -> tuple[str, int]:
-    path, baseline = _load(options.file, options)[-1]
+    path, baseline = _load_latest(options.file, options)
     if options.json:
         return codec.dumps(baseline), OK
     form: Callable[[str, Baseline], str] = baseline_markdown if options.markdown else baseline_text
@@ -191,8 +201,7 @@ def _source(options: argparse.Namespace) -> str:
     """Return the path of the file that a page is made of."""
     if os.path.isfile(options.file):
         return str(options.file)
-    saved = storage.Storage(options.storage, environment.machine_kind())
-    path = saved.find(options.file)[-1]
+    path = _find(options.file, options)[-1]
     if not os.path.exists(path):
         raise ValueError(f"{shown_path(path)}: No such file")
     return path

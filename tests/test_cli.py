@@ -212,6 +212,32 @@ def test_gates_are_suggested_from_the_saved_runs_of_a_name(
     assert "no saved run 'other'" in capsys.readouterr().err
 
 
+def test_nothing_of_a_file_or_its_name_begins_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = replace(MACHINE, kind="x\n::error file=a\x1b[2J")
+    a, b = tmp_path / "a\n::error ::b.json", tmp_path / "b\n::error ::c.json"
+    a.write_text(dumps(replace(BASELINE, machine=machine)))
+    b.write_text(dumps(BASELINE))
+    for form in [], ["--markdown"]:
+        assert main(["compare", str(a), str(b), *form]) == 0
+        out = capsys.readouterr().out
+        assert "machine kind was" in out
+        assert not any(line.startswith("::") for line in out.splitlines())
+        assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("command", ["show", "compare"])
+def test_only_the_run_that_is_meant_is_read(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage(str(tmp_path), environment.machine_kind())
+    Path(storage.save("main", dumps(BASELINE))).write_text("damaged")
+    latest = storage.save("main", dumps(BASELINE))
+    arguments = {"show": ["main"], "compare": [latest, "main"]}[command]
+    assert main([command, *arguments, "--storage", str(tmp_path)]) == 0, capsys.readouterr().err
+
+
 def test_a_gil_that_was_turned_on_breaks_any_gate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

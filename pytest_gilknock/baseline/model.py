@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.units import SECONDS
+from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
@@ -141,7 +142,7 @@ class Baseline:
 
 
 def differences(before: Baseline, now: Baseline) -> list[str]:
-    """Return the conditions in which two runs differ, a line for each.
+    """Return the conditions in which two runs differ, a printable line for each.
 
     The machine kind names the interpreter too, up to its minor version. The methods are left out:
     they belong to the entries, and may differ from test to test.
@@ -157,7 +158,11 @@ def differences(before: Baseline, now: Baseline) -> list[str]:
             f"{now.interpreter.switch_interval:g} s",
         ),
     ]
-    return [f"{what} was {was}, is {is_now}" for what, was, is_now in pairs if was != is_now]
+    return [
+        f"{what} was {printable(str(was))}, is {printable(str(is_now))}"
+        for what, was, is_now in pairs
+        if was != is_now
+    ]
 
 
 def _on_or_off(baseline: Baseline) -> str:

@@ -45,6 +45,15 @@ def test_without_a_gil_the_threads_are_those_that_waited_for_what_is_in_its_plac
     assert BaselineEntry.from_reading(off).threads == 2
 
 
+@pytest.mark.parametrize("field", ["kind", "arch"])
+def test_what_a_file_says_of_its_machine_moves_no_cursor_and_begins_no_line(field: str) -> None:
+    forged = replace(BASELINE, machine=replace(MACHINE, **{field: "x\n::error file=a\x1b[2J"}))
+    for before, now in (forged, BASELINE), (BASELINE, forged):
+        (line,) = differences(before, now)
+        assert line.isprintable()
+        assert r"x\n::error file=a\x1b[2J" in line
+
+
 def test_a_partial_run_keeps_the_entries_of_the_tests_it_did_not_measure() -> None:
     better = changed(ENTRY, wait=0.0)
     partial = replace(
