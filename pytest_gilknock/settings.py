@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ from pytest_gilknock.reporting.settings import ReportingSettings
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.limits import Limit
+    from pytest_gilknock.options import Asked
 
 
 class Settings(NamedTuple):
@@ -74,9 +76,26 @@ def read(config: pytest.Config) -> Settings:
         gate.metric in ("lock_wait", "stop_the_world") for gate in settings.gate.gates
     ):
         settings = settings._replace(measurement=settings.measurement._replace(locks=True))
+    _check_files(asked, settings)
     reporting_settings.check_table_options(
         asked,
         report=settings.reporting.report,
         compare=settings.gate is not None and settings.gate.compare is not None,
     )
     return settings
+
+
+def _check_files(asked: Asked, settings: Settings) -> None:
+    """Raise pytest.UsageError for an export to the file of a saved run, which it would replace."""
+    if settings.gate is None or not settings.reporting.exports:
+        return
+    from pytest_gilknock.baseline.storage import is_path
+
+    files = {"gil_compare": settings.gate.compare, "gil_save": settings.gate.save}
+    for export in settings.reporting.exports:
+        for name, path in files.items():
+            if path and is_path(path) and os.path.realpath(path) == os.path.realpath(export.path):
+                raise pytest.UsageError(
+                    f"{export.source}: {export.path!r} is the saved run of {asked.place(name)} as"
+                    " well; give each a path of its own"
+                )

@@ -38,6 +38,14 @@ pytestmark = SCRIPTED
         (["--gil-compare-fail=wait:1s"], "--gil-compare-fail has no effect without --gil-compare"),
         (["--gil-compare-strict"], "--gil-compare-strict has no effect without --gil-compare"),
         (["--gil-compare-retries=1"], "--gil-compare-retries has no effect without"),
+        (
+            ["--gil-compare=file.json", "--gil-json=folder.json/../file.json"],
+            "--gil-json: *file.json' is the saved run of --gil-compare as well",
+        ),
+        (
+            ["--gil-save=file.json", "--gil-export=html:file.json"],
+            "--gil-export: *file.json' is the saved run of --gil-save as well",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_told_before_a_test_runs(
@@ -47,6 +55,7 @@ def test_what_cannot_be_used_is_told_before_a_test_runs(
     files = {
         "file": "kept",
         "damaged.json": text[:200],
+        "file.json": text,
         "future.json": text.replace(f'"schema": {SCHEMA_VERSION}', '"schema": 99'),
         "foreign.json": '{"benchmarks": []}',
         "other.json": text.replace('"cpus": ', '"cpus": 99'),
