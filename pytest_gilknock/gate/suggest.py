@@ -87,11 +87,14 @@ def _growths(metric: Metric, entries: Mapping[str, Sequence[BaselineEntry]]) -> 
 
 
 def _rounded_up(amount: float, metric: Metric) -> float:
-    """Return the next number of 1, 2, 5, 10, ... times the metric's floor, at least that."""
+    """Return the next number of 1, 2, 5, 10, ... times the metric's floor, at least that.
+
+    But no more than the metric's highest value: a gate takes none above it.
+    """
     steps = max(amount / metric.floor, 1.0)
     power = 10.0 ** math.floor(math.log10(steps))
     digit = next(digit for digit in (1, 2, 5, 10) if digit * power >= steps * (1 - 1e-9))
-    return float(f"{digit * power * metric.floor:.6g}")
+    return min(float(f"{digit * power * metric.floor:.6g}"), metric.most)
 
 
 def as_text(suggestions: Sequence[Suggestion], names: Sequence[str]) -> str:

@@ -53,6 +53,13 @@ def test_the_saved_runs_keep_the_gates_that_are_suggested() -> None:
             assert not any(change.breached for change in changes)
 
 
+@pytest.mark.parametrize("worst", [0.3, 0.5, 0.85, 1.0])
+def test_a_gate_on_a_share_that_moves_far_can_be_copied(worst: float) -> None:
+    entries = [changed(ENTRY, contention=share) for share in (0.01, 0.01, worst)]
+    written = gates(t=entries)["contention"]
+    assert str(parse_gate(written)) == written
+
+
 def test_a_metric_that_three_runs_do_not_have_gets_no_gate() -> None:
     assert "wait" not in gates(t=runs(0.1, None, 0.1))
     assert gates(t=runs(0.1, None, 0.1)).keys() == {"contention", "max_wait"}
