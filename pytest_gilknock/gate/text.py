@@ -135,7 +135,7 @@ def closing(comparison: Comparison) -> Iterator[str]:
     if comparison.new:
         yield f"New, without a baseline: {_named(comparison.new)}"
     if comparison.gone:
-        yield f"In the baseline, not measured now: {_named(comparison.gone)}"
+        yield f"In the baseline, but did not run or pass: {_named(comparison.gone)}"
     yield from comparison.notes
 
 
