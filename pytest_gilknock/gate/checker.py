@@ -15,6 +15,7 @@ from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.result import GATE_RESULT, GateResult
 from pytest_gilknock.gate.text import breach_text, gil_text, runs
 from pytest_gilknock.measurement import gil_watch
+from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import fail_worker, is_worker, pending_of
 from pytest_gilknock.model.metrics import METRICS
@@ -102,13 +103,13 @@ class GateChecker:
             key=lambda change: -change.severity,
         )
         failure = None
-        if self._turned_gil_on(nodeid, entry, reading.gil_enabled):
+        if self._turned_gil_on(item, entry, reading.gil_enabled):
             enabler = gil_watch.found()
             words = "\n".join(
                 [gil_text(enabler.module if enabler else None), *_enabler_lines(enabler)]
             )
             failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
-        elif breaches:
+        elif breaches and not is_expected_to_fail(item):
             words = breach_text(breaches, self._before.names, reading, root)
             failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
         result: GateResult = {
@@ -125,18 +126,23 @@ class GateChecker:
             raise failure
         return returned
 
-    def _turned_gil_on(self, nodeid: str, entry: BaselineEntry, gil_enabled: bool) -> bool:
+    def _turned_gil_on(self, item: pytest.Item, entry: BaselineEntry, gil_enabled: bool) -> bool:
         """Return whether this test is the first of this process with a GIL that it did not have.
 
-        ``gil_enabled`` says whether there is one at its end: who turns it on begins without.
+        ``gil_enabled`` says whether there is one at its end: who turns it on begins without. A test
+        that is expected to fail leaves the failure to the next one.
         """
+        nodeid = id_of(item)
         before = self._before.entries.get(nodeid)
         if not self._gates or not before:
             return False
         turned_on = gil_enabled and entry.method == "disabled" and ran_without_gil(before)
         if not turned_on and not gil_was_turned_on(before, entry):
             return False
-        self._first_with_gil = self._first_with_gil or nodeid
+        if is_expected_to_fail(item):
+            return False
+        if self._first_with_gil is None:  # the first keeps the blame, also when it is run again
+            self._first_with_gil = nodeid
         return self._first_with_gil == nodeid
 
     def _changes(self, nodeid: str, entry: BaselineEntry) -> list[Change]:

@@ -319,6 +319,17 @@ class TestFreeThreaded:
         assert done.ret == 1
 
     @pytest.mark.usefixtures("needs_the_gil")
+    def test_a_gate_fails_the_next_test_where_the_first_is_expected_to_fail(
+        self, pytester: pytest.Pytester
+    ) -> None:
+        text = "import pytest\n\n@pytest.mark.xfail\ndef test_a():\n    {}\n\ndef test_b(): pass\n"
+        tests = pytester.makepyfile(text.format("pass"))
+        pytester.runpytest_subprocess("--gil-save=b.json").assert_outcomes(xpassed=1, passed=1)
+        tests.write_text(text.format("import facade"))
+        result = pytester.runpytest_subprocess("--gil-compare=b.json", "--gil-compare-fail=wait:1s")
+        result.assert_outcomes(xpassed=1, failed=1)
+
+    @pytest.mark.usefixtures("needs_the_gil")
     def test_a_gate_fails_the_test_that_turns_the_gil_on_even_if_it_is_the_last(
         self, pytester: pytest.Pytester
     ) -> None:

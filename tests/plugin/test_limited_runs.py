@@ -33,6 +33,50 @@ def test_without_a_report_only_limits_speak(two_tests):
     assert section(result) == []
 
 
+XFAILS = """
+import pytest
+
+@pytest.mark.xfail
+def test_lenient(): pass
+
+@pytest.mark.xfail(strict=True)
+def test_strict(): pass
+
+@pytest.mark.xfail(strict=True)
+def test_fails(): assert False
+
+@pytest.mark.xfail(False, reason="does not apply", strict=True)
+def test_elsewhere(): pass
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.max_gil_contention(0)
+def test_own_limit(): pass
+
+def test_marks_itself(request):
+    request.applymarker(pytest.mark.xfail(strict=True))
+"""
+
+
+@exact
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("arguments", "outcomes"),
+    [
+        ([], {"xpassed": 1, "failed": 2, "xfailed": 2, "passed": 1}),
+        (["--gil-max-contention=0"], {"xpassed": 1, "failed": 3, "xfailed": 2}),
+        (["--gil-max-contention=0", "--runxfail"], {"failed": 6}),
+        (
+            ["-o", "gil_max_wait=1us", "--gil-max-contention=0"],
+            {"xpassed": 1, "failed": 3, "xfailed": 2},
+        ),
+    ],
+)
+def test_a_limit_of_the_whole_run_turns_no_red_test_green(pytester, arguments, outcomes, workers):
+    """A test that is expected to fail, and passes, is red if its marker is strict."""
+    pytester.makepyfile(XFAILS)
+    inner.run(pytester, *arguments, f"-n{workers}").assert_outcomes(**outcomes)
+
+
 @exact
 def test_a_breach_names_the_line_to_blame(pytester):
     pytester.makepyfile(
