@@ -30,7 +30,8 @@ class GateChecker:
     """Fails the tests that are over a gate, and puts each test's entry on its report.
 
     With ``strict``, a baseline measured by another method, or of none of the tests, is a usage
-    error. ``attempts``: how often a test over its gate is run at most.
+    error. ``attempts``: how often a test over its gate is run at most. ``gates_set_by`` names the
+    option or ini key.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class GateChecker:
         strict: bool,
         junit: bool,
         attempts: int,
+        gates_set_by: str,
     ) -> None:
         self._before = before
         self._gates = gates
@@ -49,6 +51,7 @@ class GateChecker:
         self._strict = strict
         self._junit = junit
         self._attempts = attempts
+        self._gates_set_by = gates_set_by
         self._first_with_gil: str | None = None
 
     def knows(self, item: pytest.Item) -> bool:
@@ -106,11 +109,17 @@ class GateChecker:
         if self._turned_gil_on(item, entry, reading.gil_enabled):
             enabler = gil_watch.found()
             words = "\n".join(
-                [gil_text(enabler.module if enabler else None), *_enabler_lines(enabler)]
+                [
+                    gil_text(enabler.module if enabler else None),
+                    *_enabler_lines(enabler),
+                    f"  set by      {self._gates_set_by}: a gate on any metric forbids it",
+                ]
             )
             failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
         elif breaches and not is_expected_to_fail(item):
-            words = breach_text(breaches, self._before.names, reading, root)
+            words = breach_text(
+                breaches, self._before.names, reading, root, set_by=self._gates_set_by
+            )
             failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
         result: GateResult = {
             "nodeid": nodeid,
@@ -161,7 +170,6 @@ def _enabler_lines(enabler: gil_watch.GilEnabler | None) -> Iterator[str]:
     )
     for importer in enabler.importers:
         yield f"  imported by {printable(importer)}"
-    yield "  set by      --gil-compare-fail: a gate on any metric forbids it"
 
 
 def id_of(item: pytest.Item) -> str:

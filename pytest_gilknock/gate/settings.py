@@ -28,6 +28,8 @@ class GateSettings(NamedTuple):
     gates: tuple[Gate, ...]
     strict: bool
     retries: int
+    gates_set_by: str = "--gil-compare-fail"
+    """Where the gates stand: the option or its ini key."""
 
 
 def read(config: pytest.Config, asked: Asked) -> GateSettings | None:
@@ -46,6 +48,7 @@ def read(config: pytest.Config, asked: Asked) -> GateSettings | None:
         gates=asked.value("gil_compare_fail", parse_gates, ()),
         strict="gil_compare_strict" in asked,
         retries=asked.value("gil_compare_retries", _parse_retries, 0),
+        gates_set_by=asked.place("gil_compare_fail"),
     )
 
 

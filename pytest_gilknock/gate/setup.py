@@ -50,6 +50,7 @@ def install(
         strict=gate.strict,
         junit=reporting.properties != "none",
         attempts=1 + gate.retries,
+        gates_set_by=gate.gates_set_by,
     )
     config.pluginmanager.register(checker)
     if gate.retries and gate.gates:

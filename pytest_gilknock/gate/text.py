@@ -266,14 +266,23 @@ def busy_text(share: float) -> str:
 
 
 def breach_text(
-    changes: Iterable[Change], names: Sequence[str], reading: GilReading, root: str = ""
+    changes: Iterable[Change],
+    names: Sequence[str],
+    reading: GilReading,
+    root: str = "",
+    *,
+    set_by: str = "--gil-compare-fail",
 ) -> str:
-    """Return why a test fails: each metric over its gate, then what was measured now."""
+    """Return why a test fails: each metric over its gate, then what was measured now.
+
+    ``set_by`` is the option or the ini key that has the gates.
+    """
+    place = f"{set_by}=" if set_by.startswith("--") else f"{set_by}: "
     lines: list[str] = []
     for change in changes:
         lines += [
             f"GIL contention regression: {summary(change)}",
-            f"  allowed     {_allowance(change)}, set by --gil-compare-fail={change.gate}",
+            f"  allowed     {_allowance(change)}, set by {place}{change.gate}",
             f"  before      {_spread(change, names)}",
         ]
     return "\n".join([*lines, *reading_lines(reading, root)])

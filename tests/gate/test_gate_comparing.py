@@ -73,6 +73,10 @@ def test_saved_runs_of_a_name_make_a_spread(project: pytest.Pytester) -> None:
         (("schema", 99), "not compared with base.json: has schema 99*"),
         (("cpus", 99), "compared with base.json, but its CPUs was 99, is *"),
         (("kind", "Linux-CPython-3.9-64bit"), "compared with base.json, but its machine kind was*"),
+        (
+            ("kind", "x\n::error file=a\x1b[2J"),
+            r"compared with base.json, but its machine kind was x\n::error file=a\x1b?2J, is *",
+        ),
     ],
 )
 def test_a_baseline_that_is_missing_unreadable_or_unlike_is_a_warning_and_strictly_an_error(
@@ -94,6 +98,20 @@ def test_a_baseline_that_is_missing_unreadable_or_unlike_is_a_warning_and_strict
     result = run(project, f"--gil-compare={reference}", GATE, "--gil-compare-strict")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: --gil-compare-strict: {reason}"])
+
+
+@pytest.mark.parametrize("distributed", [[], ["-n2"]])
+def test_a_gate_of_the_ini_file_is_named_as_that(
+    project: pytest.Pytester, distributed: list[str]
+) -> None:
+    if distributed:
+        pytest.importorskip("xdist")
+    project.makeini("[pytest]\ngil_compare_fail = contention:0.5\n")
+    write(project.path / "base.json", test_one=FREE)
+    result = run(project, "--gil-compare=base.json", *distributed)
+    result.stdout.fnmatch_lines(
+        ["  allowed     +0.500, set by ini key gil_compare_fail: contention:0.5"]
+    )
 
 
 @pytest.mark.parametrize("distributed", [[], ["-n2"]])

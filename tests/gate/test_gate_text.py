@@ -271,6 +271,13 @@ def test_the_text_of_a_failing_test_needs_no_manual() -> None:
     ]
 
 
+def test_a_gate_of_the_ini_file_is_said_to_be_there() -> None:
+    changes, _ = compare_test("t", [ENTRY], changed(ENTRY, wait=2.0), parse_gates(["wait:20ms"]))
+    breached = [change for change in changes if change.breached]
+    text = breach_text(breached, ["b"], reading(), set_by="ini key gil_compare_fail")
+    assert "+20.0 ms, set by ini key gil_compare_fail: wait:20ms\n" in text
+
+
 def test_each_gated_test_has_the_growth_it_needs_to_fail() -> None:
     busy = replace(changed(ENTRY, wait=0.3), used=0.75, lost=0.25)
     compared = comparison(

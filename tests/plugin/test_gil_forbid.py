@@ -308,6 +308,7 @@ class TestFreeThreaded:
                 "GIL contention regression: enabled, was disabled, turned on by needs_the_gil",
                 "  module      needs_the_gil",
                 "  imported by *facade.py:1",
+                "  set by      --gil-compare-fail: a gate on any metric forbids it",
                 "The GIL is enabled, and was disabled before: 2 tests (*",
             ]
         )
