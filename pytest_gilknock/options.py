@@ -292,12 +292,16 @@ def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
+_FORMS = {"bool": "true or false", "linelist": "a list of texts"}
+"""How pytest's native TOML has the value of an ini key, by its type; others are a text."""
+
+
 def _ini_value(config: pytest.Config, name: str) -> Any:
     """Return an ini key's value, None if it is not set."""
     try:
         value = _typed_ini_value(config, name)
     except (ValueError, TypeError, pytest.UsageError) as error:
-        form = "true or false" if _INI_KEYS[name][0] == "bool" else "it as text, in quotes"
+        form = _FORMS.get(_INI_KEYS[name][0], "it as text, in quotes")
         raise pytest.UsageError(f"ini key {name}: {error}; write {form}") from None
     return None if value in ("", []) else value
 

@@ -345,6 +345,8 @@ typed_toml = pytest.mark.skipif(
 def test_a_toml_value_of_another_type(pytester):
     pytester.makepyprojecttoml("[tool.pytest]\ngil_top = true\n")
     assert_refused(pytester, "got bool: True; write it as text, in quotes")
+    pytester.makepyprojecttoml('[tool.pytest]\ngil_export = "json:x"\n')
+    assert_refused(pytester, "; write a list of texts")
 
 
 @typed_toml
