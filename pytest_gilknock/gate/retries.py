@@ -5,6 +5,10 @@ the attempts are over the gate only if the test is, as a rule.
 
 A repetition runs the whole of setup, call and teardown, as pytest-rerunfailures does. What a test
 shares with others (fixtures of a class, a module, the session) stays as it is in between.
+
+pytest has no public way to run one phase of a test: ``call_and_report``, ``_request``,
+``_initrequest``, ``_setupstate`` and ``teardown_exact`` are used as in
+``_pytest.runner.runtestprotocol``, which pytest-rerunfailures calls.
 """
 
 from __future__ import annotations
@@ -74,6 +78,16 @@ class Retries:
         if not getattr(item, "_request", True):
             item._initrequest()
             _discard_instance(item)
+        try:
+            return self._run_phases(item, nextitem, earlier)
+        finally:
+            if hasattr(item, "_request"):
+                item._request = False
+                item.funcargs = None
+
+    def _run_phases(
+        self, item: Any, nextitem: pytest.Item | None, earlier: list[_Attempt]
+    ) -> _Attempt:
         session = item.session
         reports = [call_and_report(item, "setup", log=False)]
         if reports[0].passed:
@@ -91,9 +105,6 @@ class Retries:
         if repeat and reports[-1].failed:
             repeat = False
             reports += _tear_down_rest(item, nextitem)
-        if hasattr(item, "_request"):
-            item._request = False
-            item.funcargs = None
         return _Attempt(reports, result, repeat)
 
     def _undecided(self, results: list[GateResult]) -> bool:
