@@ -207,7 +207,7 @@ def judge_release(
         f" asked for: this thread held it for {units.seconds(own.held)}"
         f" of {units.seconds(reading.wall)}, of which"
         f" {units.exact_seconds(CALLS_MAY_HOLD)} would be allowed in any block\n"
-        + "\n".join(reading_lines(reading, os.getcwd()))
+        + "\n".join(reading_lines(reading, _folder()))
     )
 
 
@@ -223,9 +223,17 @@ def _judge_knocks(reading: GilReading, min_share: float) -> str | None:
         raise AssertionError(
             f"the GIL was free for {answered / reading.knocks:.3f} of {reading.knocks} knocks,"
             f" at least {min_share:g} was asked for\n"
-            + "\n".join(reading_lines(reading, os.getcwd()))
+            + "\n".join(reading_lines(reading, _folder()))
         )
     return None
+
+
+def _folder() -> str:
+    """Return the folder that paths are shown relative to; none where a test has removed it."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _own_run_delay() -> float:

@@ -208,6 +208,20 @@ def test_the_debugger_stops_at_the_block(pytester):
 
 
 @pytest.mark.parametrize(
+    "judged",
+    [reading(threads=[(11, "own", 0.9, 0.0, 1, 0, 0.0)]), FROM_RAW(sampled(50, 50))],
+    ids=["exact", "sampled"],
+)
+def test_a_block_in_a_removed_folder_fails_as_elsewhere(judged, tmp_path, monkeypatch):
+    folder = tmp_path / "removed"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(AssertionError, match=r"the GIL was (released|free) for 0\.[01]00 of"):
+        judge_release(judged, 0.9, 11)
+
+
+@pytest.mark.parametrize(
     ("wall", "held", "outcome"),
     [
         (200e-6, 27e-6, "passes"),
