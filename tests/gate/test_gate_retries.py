@@ -54,6 +54,19 @@ def log(pytester: pytest.Pytester) -> str:
     return Path(pytester.path, "log.txt").read_text()
 
 
+def test_a_repetition_that_is_broken_off_leaves_no_fixtures_behind(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest(
+        "def pytest_sessionfinish(session):\n"
+        "    seen = session.items[0].funcargs\n"
+        "    session.config.rootpath.joinpath('seen.txt').write_text(repr(seen))\n"
+    )
+    test = "def test_one(own):\n    if 'run' in LOG:\n        pytest.exit('enough')\n    work(1)\n"
+    retried(pytester, test)
+    assert Path(pytester.path, "seen.txt").read_text() == "None"
+
+
 FLAKY = "def test_one(shared, own):\n    work(busy_runs=1)\n"
 
 
