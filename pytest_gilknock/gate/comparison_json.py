@@ -11,9 +11,6 @@ from pytest_gilknock.gate.runs import Comparison
 SCHEMA_VERSION = 1
 KIND = "pytest-gilknock comparison"
 
-_VERDICTS = {"inconclusive": "inconclusive"}
-"""Verdicts that schema 1 has another word for."""
-
 
 def as_json(comparison: Comparison) -> str:
     """Return the whole comparison; times are seconds."""
@@ -40,7 +37,7 @@ def _change(change: Change) -> dict[str, Any]:
     return {
         "nodeid": change.nodeid,
         "metric": change.metric,
-        "verdict": _VERDICTS.get(change.verdict, change.verdict),
+        "verdict": change.verdict,
         "before": change.before,
         "after": change.after,
         "difference": change.difference,

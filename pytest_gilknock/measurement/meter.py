@@ -10,7 +10,7 @@ import pytest
 from pytest_gilknock import _core
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.gil_watch import gil_enabled
-from pytest_gilknock.measurement.other_plugins import run_tests
+from pytest_gilknock.measurement.other_plugins import may_run_tests_otherwise
 from pytest_gilknock.measurement.tracebacks import at_test
 from pytest_gilknock.measurement.transport import (
     PENDING,
@@ -68,7 +68,7 @@ class Meter:
             return (yield)  # the tests run in other processes
         if self._settings.knock_interval is not None:
             _core.set_knock_interval(self._settings.knock_interval)
-        if run_tests(session.config):
+        if may_run_tests_otherwise(session.config):
             self.use_reports(session.config)
         had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
         turned_on = self._gil_enabled and not had_gil

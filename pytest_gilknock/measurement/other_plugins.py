@@ -29,8 +29,8 @@ def implementing(
     ]
 
 
-def run_tests(config: pytest.Config) -> bool:
-    """Return whether one may run tests otherwise than pytest: in other processes, or again.
+def may_run_tests_otherwise(config: pytest.Config) -> bool:
+    """Return whether a plugin may run tests otherwise than pytest: in other processes, or again.
 
     A plugin does so in place of pytest, around it, or, as pytest-retry, where the report is made.
     """
