@@ -7,10 +7,12 @@ absolute part and its relative part of the usual value) and exceeds every saved 
 falls as far below. The median and not the worst run is what it grows from, because one run that
 happened to wait long would hide a regression from then on. With one saved run the spread is that
 run alone. A contention counts only if the GIL was held longer by the metric's slack, too.
-With three saved runs or more, a value counts only if it is an outlier among them, too. What is due
-to others that used the processors, beyond what they used of the saved runs, is not counted as
-growth; and what is due to them in one of the saved runs, beyond what they used of most of these,
-is taken off that run.
+With three saved runs or more, a value counts only if it is an outlier among them, too.
+
+**Others on the machine.** A test waits longer while other programs use the processors. If they take
+a larger share of them now than in the median saved run, what the difference adds to the value is
+not counted as growth. If they took a larger share in one saved run than in the median one, what
+that added is subtracted from the value of that run.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
 measure, are listed and not judged. A sampled contention is a share of few knocks, so its 95 %
@@ -196,28 +198,22 @@ def _compare_metric(
     )
     sign = 1.0 if metric.worse == "higher" else -1.0
     beyond = sign * (now - spread.usual)
-    growth, gain = beyond - delay, -beyond
-    to_worst, to_best = abs(spread.worst - spread.usual), abs(spread.best - spread.usual)
     if metric.knocked and after.method == "sampled":
-        (low, high), (best, worst) = _confidence([after]), _confidence(alike)
-        growth, gain = low - worst, best - high
-        to_worst = to_best = 0.0  # the intervals are of all runs
-
+        sure = _sure_of_knocks(alike, after)
+    else:
+        sure = _Sure(
+            growth=beyond - delay,
+            gain=-beyond,
+            to_worst=abs(spread.worst - spread.usual),
+            to_best=abs(spread.best - spread.usual),
+        )
     absolute, relative = metric.noticeable
     slack = metric.slack / after.wall if after.wall else 0.0
     floor = max(slack, spread.noise)
     to_notice = max(absolute, relative * spread.usual, floor)
-    allowed = max(to_notice if gate is None else max(gate.allowance(spread.usual), floor), to_worst)
-    growth, gain = max(growth, 0.0), max(gain, 0.0)
-    verdict: ChangeVerdict = "steady"
-    if gate is not None and growth > allowed:
-        verdict = "over the gate"
-    elif gate is not None and beyond > allowed:
-        verdict = "inconclusive"
-    elif growth > max(to_notice, to_worst):
-        verdict = "worse"
-    elif gain > max(to_notice, to_best):
-        verdict = "better"
+    allowed = max(gate.allowance(spread.usual), floor) if gate is not None else to_notice
+    allowed = max(allowed, sure.to_worst)
+    verdict = _verdict(sure, beyond, to_notice, allowed if gate is not None else None)
     return Change(
         nodeid=nodeid,
         metric=metric.name,
@@ -227,10 +223,41 @@ def _compare_metric(
         gate=gate,
         allowed=allowed,
         delay=delay,
-        amount=growth or gain,
+        amount=max(sure.growth, 0.0) or max(sure.gain, 0.0),
         doubt=_doubt(metric, after) if verdict == "inconclusive" else "",
         blame=after.blame,
     )
+
+
+class _Sure(NamedTuple):
+    """How far a value is surely worse, and better, than usual; negative where it is not.
+
+    ``to_worst`` and ``to_best``: how far from the usual value the saved runs reach themselves.
+    """
+
+    growth: float
+    gain: float
+    to_worst: float
+    to_best: float
+
+
+def _sure_of_knocks(before: Sequence[BaselineEntry], after: BaselineEntry) -> _Sure:
+    """Return how far the confidence intervals of sampled contentions are apart."""
+    (low, high), (best, worst) = _confidence([after]), _confidence(before)
+    return _Sure(low - worst, best - high, 0.0, 0.0)  # the interval before is of all runs
+
+
+def _verdict(sure: _Sure, beyond: float, to_notice: float, allowed: float | None) -> ChangeVerdict:
+    """``beyond``: how far a value is worse than usual as measured; ``allowed`` by a gate."""
+    if allowed is not None and sure.growth > allowed:
+        return "over the gate"
+    if allowed is not None and beyond > allowed:
+        return "inconclusive"
+    if sure.growth > max(to_notice, sure.to_worst):
+        return "worse"
+    if sure.gain > max(to_notice, sure.to_best):
+        return "better"
+    return "steady"
 
 
 def _spread(metric: Metric, values: Sequence[float], attempts: int) -> Spread:
