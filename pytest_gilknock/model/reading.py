@@ -362,10 +362,11 @@ def lazy_reading(raw: RawReading) -> GilReading:
 
 
 class _LazyReading:
-    __slots__ = ("_raw",)
+    __slots__ = ("_locks", "_raw")
 
     def __init__(self, raw: RawReading) -> None:
         self._raw = raw
+        self._locks: LockReading | None = None
 
     @property
     def contention(self) -> float | None:
@@ -374,7 +375,9 @@ class _LazyReading:
 
     @property
     def locks(self) -> LockReading:
-        return locks_of(self._raw["locks"])
+        if self._locks is None:
+            self._locks = locks_of(self._raw["locks"])
+        return self._locks
 
     @property
     def interpreter_wait(self) -> float | None:

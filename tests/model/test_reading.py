@@ -68,5 +68,6 @@ def test_a_lazy_reading_reads_as_a_whole_one(raw_reading: RawReading):
     assert {name: getattr(lazy, name) for name in names} == {
         name: getattr(whole, name) for name in names
     }
+    assert lazy.locks is lazy.locks
     with pytest.raises(AttributeError):
         _ = lazy.of_no_such_name  # type: ignore[attr-defined]
