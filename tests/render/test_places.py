@@ -3,6 +3,7 @@ from support.scripted import blamed, reading
 
 from pytest_gilknock.model.longest_wait import longest_wait_of
 from pytest_gilknock.model.stack import place_of, stack_of
+from pytest_gilknock.render.format import display_width
 from pytest_gilknock.render.places import (
     blame_lines,
     fit_place,
@@ -64,6 +65,14 @@ def test_no_place_is_wider_than_its_room_or_without_its_line_number(width):
         assert len(text) <= width
         assert ":12345" in text
     assert "> <GC>" in text
+
+
+@pytest.mark.parametrize("width", range(24, 60))
+def test_a_place_in_wide_characters_has_its_columns(width):
+    place = place_of(stack_of(((f"{ROOT}/部品/語語語.py", 12345, "関数関数", "圧縮圧縮圧縮"),)))
+    text = fit_place(place, ROOT, width)
+    assert display_width(text) <= width
+    assert ":12345" in text
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -13,6 +13,7 @@ from support.scripted import (
     totals,
 )
 
+from pytest_gilknock.render.format import display_width
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.reporting import terminal
 from pytest_gilknock.reporting.results import Results
@@ -66,6 +67,24 @@ def test_lines_fit_the_terminal(width):
     for verbosity in (-1, 0, 1):
         for line in texts(results, width=width, verbosity=verbosity):
             assert len(line) <= width or line.startswith("Whole run")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_names_in_wide_characters_fit_the_terminal(width):
+    stack = (("/src/" + "語" * 40 + ".py", 12345, "関数" * 20, None),)
+    thread = "スレッド" * 3
+    waited = [(stack, 12, thread, 0.2, 0.005, 25)]
+    audited = {"max_hold": 0.03, "holds": [(stack, 12, thread, 0.08, 0.03, 4)]}
+    of_locks = locks(threads=[], victims={"objects": waited}, blame={"objects": waited})
+    seen = raw(blame=[(stack, 12, thread, 0.1, 25, 0.0, 0)], victims=waited, **audited)
+    results = results_of(
+        (f"t.py::test[{'値' * 60}]", measured({**seen, "locks": of_locks})),
+        ("u", measured(disabled(locks=of_locks))),
+    )
+    for verbosity in (0, 1):
+        lines = section(results, width=width, verbosity=verbosity, audit=True)
+        too_wide = [line.text for line in lines if display_width(line.text) > width]
+        assert [line for line in too_wide if not line.startswith(("Whole run", "Audit:"))] == []
 
 
 def test_a_wide_terminal_shows_whole_ids_and_the_blame_beside_them():
