@@ -73,6 +73,7 @@ def test_a_place_in_wide_characters_has_its_columns(width):
     text = fit_place(place, ROOT, width)
     assert display_width(text) <= width
     assert ":12345" in text
+    assert (text == "部品/語語語.py:12345 関数関数") is (29 <= width < 44)
 
 
 @pytest.mark.parametrize("width", [80, 160])
