@@ -16,7 +16,7 @@ from pytest_gilknock.gate.result import GATE_RESULT, GateResult
 from pytest_gilknock.gate.text import breach_text, gil_text, runs
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
-from pytest_gilknock.measurement.tracebacks import at_test
+from pytest_gilknock.measurement.tracebacks import raised_at_test
 from pytest_gilknock.measurement.transport import fail_worker, is_worker, pending_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import AskedMethod, GilReading
@@ -54,7 +54,7 @@ class GateChecker:
         self._gates_set_by = gates_set_by
         self._first_with_gil: str | None = None
 
-    def knows(self, item: pytest.Item) -> bool:
+    def can_fail(self, item: pytest.Item) -> bool:
         """Return whether a gate can fail this test."""
         return bool(self._gates) and id_of(item) in self._before.entries
 
@@ -115,12 +115,12 @@ class GateChecker:
                     f"  set by      {self._gates_set_by}: a gate on any metric forbids it",
                 ]
             )
-            failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
+            failure = raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
         elif breaches and not is_expected_to_fail(item):
             words = breach_text(
                 breaches, self._before.names, reading, root, set_by=self._gates_set_by
             )
-            failure = at_test(item, pytest.fail.Exception(words, pytrace=False))
+            failure = raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
         result: GateResult = {
             "nodeid": nodeid,
             "entry": entry.as_list(),

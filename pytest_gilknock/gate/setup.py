@@ -56,7 +56,7 @@ def install(
     if gate.retries and gate.gates:
         from pytest_gilknock.gate.retries import Retries
 
-        config.pluginmanager.register(Retries(gate.retries, checker.knows))
+        config.pluginmanager.register(Retries(gate.retries, checker.can_fail))
 
 
 def _report(

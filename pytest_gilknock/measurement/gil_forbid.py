@@ -10,7 +10,7 @@ import pytest
 
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
-from pytest_gilknock.measurement.tracebacks import at_test
+from pytest_gilknock.measurement.tracebacks import raised_at_test
 from pytest_gilknock.measurement.transport import fail_worker, has_workers, is_worker
 from pytest_gilknock.render.format import printable
 
@@ -106,5 +106,5 @@ class GilForbid:
         result = yield
         if gil_watch.gil_enabled() and not before and not is_expected_to_fail(item):
             words = f"GIL forbidden: {_words()}\n  set by {self._source}"
-            raise at_test(item, pytest.fail.Exception(words, pytrace=False))
+            raise raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
         return result

@@ -11,7 +11,7 @@ from pytest_gilknock import _core
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.gil_watch import gil_enabled
 from pytest_gilknock.measurement.other_plugins import may_run_tests_otherwise
-from pytest_gilknock.measurement.tracebacks import at_test
+from pytest_gilknock.measurement.tracebacks import raised_at_test
 from pytest_gilknock.measurement.transport import (
     PENDING,
     Pending,
@@ -206,7 +206,7 @@ def _judge(
     if not broken:
         return None
     words = breach_text(reading, verdicts, record["phase"], root=str(item.config.rootpath))
-    return at_test(item, pytest.fail.Exception(words, pytrace=False))
+    return raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
 
 
 def _plain(limit: Limit) -> PlainLimit:

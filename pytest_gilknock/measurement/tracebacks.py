@@ -45,7 +45,7 @@ def _is_pluggy_call(frame: FrameType) -> bool:
     return frame.f_code.co_name == "_multicall" and module.startswith("pluggy.")
 
 
-def at_test(item: pytest.Item, failure: BaseException) -> BaseException:
+def raised_at_test(item: pytest.Item, failure: BaseException) -> BaseException:
     """Return ``failure`` with a traceback that ends at the test, where its limits are written.
 
     ``--tb=line`` names that place and ``--pdb`` stops there; without it they would name the one
