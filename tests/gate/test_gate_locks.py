@@ -5,11 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support import scripted
-from support.gate_samples import ENTRY, changed, write
+from support import gate_samples, scripted
+from support.gate_samples import changed, write
 
+from pytest_gilknock import _core
 from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.model import reading
+
+ENTRY = replace(gate_samples.ENTRY, method=_core.status()[0])
+"""As measured here, so that it is compared."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Whole runs with limits on waits for locks and on a stopped world.
+"""Whole runs with limits on waits for locks and on a stopped world, and one with a gate on them.
 
 Scripted ones have the same waits on every interpreter. The others measure, where there is
 something to be measured.
@@ -211,3 +211,39 @@ def test_a_world_that_is_stopped_to_collect(pytester: pytest.Pytester) -> None:
         " MainThread; limit 1 ms"
     )
     assert_limited(inner.run(pytester), "@pytest.mark.max_stop_the_world", broken)
+
+
+KEPT = """
+import os
+import threading
+import time
+
+def test_it():
+    lock = threading.Lock()
+    begun = threading.Event()
+    def keep():
+        with lock:
+            begun.set()
+            time.sleep(float(os.environ["KEPT"]))
+    thread = threading.Thread(target=keep)
+    thread.start()
+    begun.wait()
+    with lock:
+        pass
+    thread.join()
+"""
+
+
+@measured_only
+def test_a_gate_judges_what_is_measured_here(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(KEPT)
+    monkeypatch.setenv("KEPT", "0")
+    inner.run(pytester, "--gil-save=base.json", "--gil-locks").assert_outcomes(passed=1)
+    gate = ("--gil-compare=base.json", "--gil-compare-fail=lock_wait:150ms")
+    inner.run(pytester, *gate).assert_outcomes(passed=1)
+    monkeypatch.setenv("KEPT", "0.5")
+    result = inner.run(pytester, *gate)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["GIL contention regression: lock_wait *"])
