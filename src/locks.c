@@ -10,7 +10,6 @@
 #include "cpython/stack_reader.h"
 #include "cpython/thread_names.h"
 #include "native/clock.h"
-#include "native/places.h"
 
 enum state { NOT_EXAMINED, EXAMINING, MEASURED, NOT_MEASURED, ENDED };
 
@@ -51,7 +50,6 @@ static void examine(void) {
     clock_init();
     int error = parking_proof_run(capability.reason, sizeof capability.reason);
     if (error == 0 && blame_stacks_are_read(&capability.why_no_places)) {
-        pthread_atfork(NULL, NULL, places_after_fork); /* a second time if the GIL is watched */
         parking_look(stack_reader_own);
     }
     set_state(error == 0 ? MEASURED : NOT_MEASURED);

@@ -356,14 +356,7 @@ void knocking_after_fork_in_parent(void) {
 
 void knocking_read_stacks(void) { STORE(knock_state.stacks_known, true); }
 
-void knocking_set_up(const struct gil *gil) {
-    knock_state.gil = gil;
-    static bool fork_handler;
-    if (!fork_handler) {
-        pthread_atfork(NULL, NULL, after_fork_in_child);
-        fork_handler = true;
-    }
-}
+void knocking_set_up(const struct gil *gil) { knock_state.gil = gil; }
 
 void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks,
                    bool audited) {
@@ -455,4 +448,10 @@ void knocking_end(void) {
     Py_END_ALLOW_THREADS
 }
 
-void knocking_begin(void) { knock_state.ended = false; }
+void knocking_begin(void) {
+    static bool handles_forks;
+    if (!handles_forks) {
+        handles_forks = pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
+    }
+    knock_state.ended = false;
+}

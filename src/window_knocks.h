@@ -70,7 +70,8 @@ void knocking_after_fork_in_parent(void);
 /* No knock any more; releases the GIL while one under way comes to its end. */
 void knocking_end(void);
 
-/* After knocking_end: an interpreter begins (again). */
+/* An interpreter begins, for the first time or again after knocking_end. From here on a forked child is
+ * made ready for knockers of its own. */
 void knocking_begin(void);
 
 #endif

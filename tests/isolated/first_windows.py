@@ -115,6 +115,38 @@ assert [thread[0] for thread in raw["threads"]] == [threading.get_native_id()], 
 """)
 
 
+@case(usual=3, nightly=200)
+def in_children_forked_before(count: int) -> None:
+    """Somebody knocks there, though nobody has opened a window or started a knocker before."""
+    if METHOD == "disabled":
+        not_here("the GIL is off: nobody waits for it")
+    for _ in range(count):
+        ends_well("""
+import os, signal
+
+def child():
+    signal.alarm(30)
+    sys.setswitchinterval(5e-3)
+    knocker = _core.Knocker(100, 10_000_000, 0)
+    knocker.start()
+    waited, sampled = 0, 1
+    while waited < 0.1 * sampled:
+        sum(range(100_000))
+        waited, sampled = knocker.times()
+    knocker.stop()
+    window = _core.Window()
+    window.begin()
+    while window.peek()["knocks"] == 0:
+        sum(range(100_000))
+
+pid = os.fork()
+if pid == 0:
+    child()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+""")
+
+
 @case(usual=2, nightly=200)
 def children_forked_while_a_thread_finds_out_about_locks(count: int) -> None:
     """The thread is not there in the child, where as many others find out for themselves.
