@@ -9,9 +9,10 @@
 
 #define CALLS_UP_TO_START 4 /* a debugger may have put a function of its own between */
 
-/* Some of this runs in the knocker's thread, where no code of the program may: nothing here asks an object of the program's for anything, raises an exception or
- * makes an object that the garbage collector knows, which could begin a collection. What is
- * looked up is a str or an int among such, in dicts. */
+/* Some of this runs in the knocker's thread, where no code of the program may: nothing here but
+ * names_find_native asks an object of the program's for anything, raises an exception or makes an
+ * object that the garbage collector knows, which could begin a collection. What is looked up is a str
+ * or an int among such, in dicts. */
 
 /* What a dict has under a name; borrowed, or NULL without an exception. */
 static PyObject *in_dict(PyObject *dict, const char *text) {
@@ -134,10 +135,13 @@ void names_find(uint64_t ident, char *name, size_t size) {
 }
 
 void names_find_native(uint64_t native_id, char *name, size_t size) {
-    PyObject *active = of_threading("_active"), *key, *object;
+    PyObject *active = of_threading("_active");
+    /* A list of its own: without a GIL other threads change the dict meanwhile. */
+    PyObject *threads = active != NULL && PyDict_Check(active) ? PyDict_Values(active) : NULL;
+    Py_ssize_t count = threads != NULL ? PyList_GET_SIZE(threads) : 0;
     name[0] = '\0';
-    for (Py_ssize_t at = 0; active != NULL && PyDict_Check(active) && name[0] == '\0' &&
-                            PyDict_Next(active, &at, &key, &object);) {
+    for (Py_ssize_t i = 0; i < count && name[0] == '\0'; i++) {
+        PyObject *object = PyList_GET_ITEM(threads, i);
         PyObject *native = of_thread(object, "_native_id"), *value = of_thread(object, "_name");
         if (native != NULL && PyLong_Check(native) && value != NULL && PyUnicode_Check(value) &&
             PyLong_AsUnsignedLongLongMask(native) == native_id) {
@@ -146,6 +150,8 @@ void names_find_native(uint64_t native_id, char *name, size_t size) {
         Py_XDECREF(value);
         Py_XDECREF(native);
     }
+    Py_XDECREF(threads);
+    PyErr_Clear();
 }
 
 uint64_t names_native_id(uint64_t ident) {

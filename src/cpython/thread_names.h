@@ -23,7 +23,8 @@ void names_learn(void);
  * The GIL is held. Sets no exception. */
 void names_find(uint64_t ident, char *name, size_t size);
 
-/* Likewise of the living thread with this `native_id` (threading.get_native_id()). */
+/* Likewise of the living thread with this `native_id` (threading.get_native_id()). Not for the knocker's
+ * thread: code of the program may run, and the GIL be let go meanwhile. */
 void names_find_native(uint64_t native_id, char *name, size_t size);
 
 /* The system's id of the living thread with this `ident`, 0 if threading does not know it. The GIL is

@@ -129,8 +129,8 @@ def child():
     sys.setswitchinterval(5e-3)
     knocker = _core.Knocker(100, 10_000_000, 0)
     knocker.start()
-    waited, sampled = 0, 1
-    while waited < 0.1 * sampled:
+    waited = sampled = 0.0
+    while sampled < 0.2 or waited < 0.1 * sampled:
         sum(range(100_000))
         waited, sampled = knocker.times()
     knocker.stop()

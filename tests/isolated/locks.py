@@ -66,6 +66,32 @@ def windows_open_and_close(count: int) -> None:
     beside_a_storm(count, act)
 
 
+@case(usual=300, nightly=20_000)
+def named_while_others_begin_and_end(count: int) -> None:
+    """Those that waited are looked up among the threads that are alive, which change meanwhile."""
+
+    def contend() -> None:
+        with lock:
+            time.sleep(1e-4)
+
+    def start_threads() -> None:
+        threads = [threading.Thread(target=int) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    lock = threading.Lock()
+    with repeated(contend, contend, start_threads, start_threads):
+        for _ in range(count):
+            window = open_window()
+            time.sleep(1e-3)
+            locks: Any = window.end()["locks"]
+            checked(locks)
+            for rows in (*locks["victims"].values(), *locks["blame"].values()):
+                assert all(row[2] is None or isinstance(row[2], str) for row in rows), rows
+
+
 @case(usual=20, nightly=5000)
 def children_measure_on(count: int) -> None:
     def act() -> None:
