@@ -334,21 +334,23 @@ void knocking_before_fork(void) {
 
 static int resume_knocking(void *unused) {
     (void)unused;
-    rouse_knocker();
+    if (LOAD(knock_state.open) != 0) {
+        rouse_knocker();
+    }
     stall_watch_resume();
     return 0;
 }
 
-/* 3.13.0 counts the threads after this, so ours wait until os.fork() is over. Only the main thread
- * makes pending calls (Py_AddPendingCall): it is the one that has forked, as there was none beside
- * it. */
+/* 3.13.0 counts the threads after this, so where there is no other, ours wait until os.fork() is over.
+ * Only the main thread makes pending calls (Py_AddPendingCall): it is the one that has forked, as there
+ * was none beside it. */
 void knocking_after_fork_in_parent(void) {
     hidden_tstate_after_fork_in_parent();
-    if (knock_state.knocker != NULL) {
-        stall_watch_resume();
-    }
-    if (LOAD(knock_state.open) != 0 && knock_state.knocker == NULL) {
+    if (knock_state.knocker == NULL) {
         Py_AddPendingCall(resume_knocking, NULL);
+    }
+    if (knock_state.knocker != NULL || knocker_threads_of_process() > 1) {
+        stall_watch_resume();
     }
 }
 

@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import scripting
 from loads import hold, in_threads
 from pytest_runs import PLUGIN, STUCK, Run, pytest
-from scripting import METHOD, case, checked, measured, not_here, one_of_many, opened
+from scripting import METHOD, case, checked, measured, not_here, one_of_many, opened, repeated
 
 from pytest_gilknock import _core
 
@@ -167,6 +169,35 @@ def stacks_are_read_of_threads_that_run_on(count: int) -> None:
     window.end()
     stalls, _ = _core.take_stalls()
     assert any("in nested" in stacks for *_, stacks in stalls), stalls
+
+
+@case(usual=2, nightly=100)
+def the_watch_goes_on_after_a_fork(count: int) -> None:
+    """Whether a window is open at the fork or not, and whether the program has other threads or none."""
+    if METHOD == "disabled":
+        not_here("there is no GIL to wait for")
+    warnings.simplefilter("ignore")  # of forks beside threads
+    _core.set_knock_interval(1e-3)
+    for i in range(4 * count):
+        told = os.memfd_create("report")
+        _core.watch_stalls(0.05, told, -1, 0)
+        before = opened() if i % 2 else None
+        with repeated(partial(time.sleep, 1e-3)) if i % 4 < 2 else nullcontext():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+        window = opened()
+        patience = time.monotonic() + 30
+        while b"the GIL was not to be had" not in os.pread(told, 1000, 0):
+            assert time.monotonic() < patience, "nobody watches any more"
+            hold(0.2)
+        for one in (before, window):
+            if one is not None:
+                one.end()
+        _core.unwatch_stalls()
+        _core.take_stalls()
+        os.close(told)
 
 
 @case(usual=5, nightly=200)
