@@ -79,11 +79,15 @@ static bool has_member(const char *list, const char *member) {
     return false;
 }
 
-/* Where the group is that limits this process' processor time. */
+/* Where the group is that limits this process' processor time, and room to find it: more than the stack
+ * of a thread may have. */
 struct group_place {
     bool unified;     /* version 2 */
     char group[PATH]; /* as /proc/self/cgroup has it */
     char mount[PATH]; /* the mount point, without `root` */
+    char mounted[PATH];
+    char line[3 * PATH];
+    char folder[3 * PATH];
 };
 
 /* Find the group in /proc/self/cgroup: lines of `number:controllers:path`. A hierarchy of version 1
@@ -94,8 +98,8 @@ static bool find_group(const char *root, struct group_place *place) {
         return false;
     }
     bool found = false;
-    char line[PATH];
-    while (fgets(line, sizeof line, file) != NULL) {
+    char *line = place->line;
+    while (fgets(line, PATH, file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         char *controllers = strchr(line, ':');
         char *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
@@ -137,10 +141,11 @@ static const char *below_mount(const char *group, const char *mounted) {
     return below && strcmp(group + length, "/") != 0 ? group + length : "";
 }
 
-/* Read one line of mountinfo: `36 35 98:0 ROOT MOUNT options optional... - type source options`.
- * Returns whether it is the mount of the group's hierarchy, and then completes the place. */
-static bool is_its_mount(char *line, struct group_place *place) {
-    char mounted[PATH], mount[PATH], type[32], options[LINE];
+/* Read the line of mountinfo: `36 35 98:0 ROOT MOUNT options optional... - type source options`.
+ * Returns whether it is the mount of the group's hierarchy, and then the place is complete. */
+static bool is_its_mount(struct group_place *place) {
+    char type[32], options[LINE];
+    char *line = place->line, *mounted = place->mounted, *mount = place->mount;
     char *rest = strstr(line, " - ");
     if (rest == NULL || sscanf(line, "%*s %*s %*s %4095s %4095s", mounted, mount) != 2 ||
         sscanf(rest, " - %31s %*s %1023s", type, options) != 2) {
@@ -154,7 +159,6 @@ static bool is_its_mount(char *line, struct group_place *place) {
     unescape(mount);
     const char *below = below_mount(place->group, mounted);
     memmove(place->group, below, strlen(below) + 1);
-    memcpy(place->mount, mount, sizeof mount);
     return true;
 }
 
@@ -164,9 +168,8 @@ static bool find_mount(const char *root, struct group_place *place) {
         return false;
     }
     bool found = false;
-    char line[3 * PATH];
-    while (!found && fgets(line, sizeof line, file) != NULL) {
-        found = is_its_mount(line, place);
+    while (!found && fgets(place->line, sizeof place->line, file) != NULL) {
+        found = is_its_mount(place);
     }
     fclose(file);
     return found;
@@ -183,33 +186,34 @@ static bool has_quota(const char *folder, bool unified) {
     return has;
 }
 
+/* Keep the path of a group's cpu.stat if the group has a quota. */
+static void keep_if_limited(const char *root, struct group_place *place,
+                            struct machine_groups *groups) {
+    snprintf(place->folder, sizeof place->folder, "%s%s%s", root, place->mount, place->group);
+    if (has_quota(place->folder, place->unified) && groups->count < MACHINE_GROUPS) {
+        strcat(place->folder, "/cpu.stat");
+        char *path = strdup(place->folder);
+        if (path != NULL) {
+            groups->stat[groups->count++] = path;
+        }
+    }
+}
+
 void machine_files_find_groups(const char *root, struct machine_groups *groups) {
     while (groups->count != 0) {
         free(groups->stat[--groups->count]);
     }
-    groups->known = false;
-    struct group_place place;
-    if (!find_group(root, &place) || strstr(place.group, "/..") != NULL ||
-        !find_mount(root, &place)) {
-        return;
-    }
-    groups->known = true;
-    for (;;) {
-        char folder[3 * PATH];
-        snprintf(folder, sizeof folder, "%s%s%s", root, place.mount, place.group);
-        if (has_quota(folder, place.unified) && groups->count < MACHINE_GROUPS) {
-            strcat(folder, "/cpu.stat");
-            char *path = strdup(folder);
-            if (path != NULL) {
-                groups->stat[groups->count++] = path;
-            }
+    struct group_place *place = malloc(sizeof *place);
+    groups->known = place != NULL && find_group(root, place) &&
+                    strstr(place->group, "/..") == NULL && find_mount(root, place);
+    if (groups->known) {
+        keep_if_limited(root, place, groups);
+        for (char *last; (last = strrchr(place->group, '/')) != NULL;) {
+            *last = '\0';
+            keep_if_limited(root, place, groups);
         }
-        char *last = strrchr(place.group, '/');
-        if (last == NULL) {
-            return;
-        }
-        *last = '\0';
     }
+    free(place);
 }
 
 static bool add_throttled(const char *path, uint64_t *nanoseconds) {

@@ -116,6 +116,24 @@ assert [thread[0] for thread in raw["threads"]] == [threading.get_native_id()], 
 
 
 @case(usual=3, nightly=200)
+def in_a_thread_with_the_smallest_stack(count: int) -> None:
+    for _ in range(count):
+        ends_well("""
+threading.stack_size(32 * 1024)
+readings = []
+
+def measure():
+    window = _core.Window()
+    window.begin()
+    sum(range(1000))
+    readings.append(window.end())
+
+in_threads(1, measure)
+assert readings[0]["method"] == METHOD, readings
+""")
+
+
+@case(usual=3, nightly=200)
 def in_children_forked_before(count: int) -> None:
     """Somebody knocks there, though nobody has opened a window or started a knocker before."""
     if METHOD == "disabled":

@@ -182,7 +182,7 @@ def the_watch_goes_on_after_a_fork(count: int) -> None:
         told = os.memfd_create("report")
         _core.watch_stalls(0.05, told, -1, 0)
         before = opened() if i % 2 else None
-        with repeated(partial(time.sleep, 1e-3)) if i % 4 < 2 else nullcontext():
+        with repeated(partial(time.sleep, 1e-3)) if i % 4 > 1 else nullcontext():
             pid = os.fork()
             if pid == 0:
                 os._exit(0)
