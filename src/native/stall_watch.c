@@ -32,6 +32,7 @@
 #define COPY_MS 5000
 
 static struct {
+    pthread_mutex_t turn; /* of who starts or stops the thread, and waits for it meanwhile */
     struct stall_watch_options options;
     uint64_t timeout; /* ticks */
     void (*handler)(int);
@@ -44,7 +45,7 @@ static struct {
     char label[STALL_LABEL_SIZE];
     struct stall stalls[STALLS];
     size_t count, omitted;
-} watch = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+} watch = {.turn = PTHREAD_MUTEX_INITIALIZER, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static uint64_t asked(void) { return __atomic_load_n(watch.options.asked, __ATOMIC_RELAXED); }
 
@@ -313,6 +314,7 @@ static void stop_thread(void) {
 static void after_fork_in_child(void) {
     watch.thread = NULL;
     watch.options.asked = NULL;
+    pthread_mutex_init(&watch.turn, NULL);
     pthread_mutex_init(&watch.mutex, NULL);
 }
 
@@ -322,6 +324,7 @@ int stall_watch_start(const struct stall_watch_options *options) {
         prepared = true;
         pthread_atfork(NULL, NULL, after_fork_in_child);
     }
+    pthread_mutex_lock(&watch.turn);
     stop_thread();
     watch.options = *options;
     watch.timeout = (uint64_t)((double)options->timeout / nanoseconds(1000000) * 1e6);
@@ -329,21 +332,31 @@ int stall_watch_start(const struct stall_watch_options *options) {
     watch.report = file_of(options->report);
     watch.scratch = file_of(options->scratch);
     watch.suspected = watch.reported = 0;
-    return start_thread();
+    int error = start_thread();
+    pthread_mutex_unlock(&watch.turn);
+    return error;
 }
 
 void stall_watch_stop(void) {
+    pthread_mutex_lock(&watch.turn);
     stop_thread();
     /* A knock may still be answered. */
     __atomic_store_n(&watch.options.asked, NULL, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&watch.turn);
 }
 
-void stall_watch_pause(void) { stop_thread(); }
+void stall_watch_pause(void) {
+    pthread_mutex_lock(&watch.turn);
+    stop_thread();
+    pthread_mutex_unlock(&watch.turn);
+}
 
 void stall_watch_resume(void) {
+    pthread_mutex_lock(&watch.turn);
     if (watch.options.asked != NULL && watch.thread == NULL) {
         start_thread();
     }
+    pthread_mutex_unlock(&watch.turn);
 }
 
 /* --- what the program says and asks --- */

@@ -46,7 +46,7 @@ struct stall_watch_options {
 int stall_watch_free_signal(void);
 
 /* Begin to watch. The handler of the signal is there. Call knocker_init before. Returns 0, or -1
- * when no thread can be had. */
+ * when no thread can be had. Any thread may call this and the three below. */
 int stall_watch_start(const struct stall_watch_options *options);
 
 /* Stop watching and wait for the thread to end. It needs no GIL. */

@@ -326,6 +326,33 @@ static void test_it_pauses_around_a_fork_and_the_child_is_not_watched(void) {
     stall_watch_stop();
 }
 
+static pthread_barrier_t together;
+
+static void *stop_together(void *unused) {
+    (void)unused;
+    pthread_barrier_wait(&together);
+    stall_watch_stop();
+    return NULL;
+}
+
+static void test_two_threads_may_end_it_at_once_and_a_third_fork_meanwhile(void) {
+    CHECK(pthread_barrier_init(&together, NULL, 3) == 0);
+    for (int i = 0; i < 100; i++) {
+        pthread_t threads[2];
+        start(find_nobody, 0);
+        for (int j = 0; j < 2; j++) {
+            CHECK(pthread_create(&threads[j], NULL, stop_together, NULL) == 0);
+        }
+        pthread_barrier_wait(&together);
+        stall_watch_pause();
+        stall_watch_resume();
+        for (int j = 0; j < 2; j++) {
+            CHECK(pthread_join(threads[j], NULL) == 0);
+        }
+    }
+    pthread_barrier_destroy(&together);
+}
+
 static void test_a_report_that_nobody_reads_keeps_nobody(void) {
     int ends[2];
     CHECK(pipe(ends) == 0);
@@ -374,6 +401,7 @@ int main(void) {
     test_where_the_process_cannot_be_copied_the_report_says_so();
     test_a_file_of_the_program_is_left_alone_that_has_the_number_of_a_closed_one();
     test_it_pauses_around_a_fork_and_the_child_is_not_watched();
+    test_two_threads_may_end_it_at_once_and_a_third_fork_meanwhile();
     test_a_report_that_nobody_reads_keeps_nobody();
     return 0;
 }
