@@ -205,7 +205,9 @@ static void look_as_due(pthread_mutex_t *mutex) {
         bool seen = look_at_holder(mutex, &holder);
         uint64_t stands_for = take_due_looks();
         if (seen) {
+            hooks.unlock(mutex); /* charges may be read or grow meanwhile, which takes its time */
             charges_look(&holder, stands_for, self.slot->internal, now);
+            hooks.lock(mutex);
         }
     }
 }

@@ -11,7 +11,8 @@
  *
  * Rows of all windows lie in one pool, which grows up to CHARGES_ROWS; behind that, and in a window
  * beyond CHARGES_WINDOW_ROWS, what comes new counts as not seen. Every function takes a lock of its
- * own for a moment, under which it may allocate; a caller may hold the GIL's mutex where that is said.
+ * own, under which it may allocate and copy many rows; but for the two that take none, the GIL's mutex
+ * is not held: who wants to release the GIL would wait for that, too.
  */
 #ifndef GILKNOCK_CHARGES_H
 #define GILKNOCK_CHARGES_H
@@ -75,7 +76,7 @@ uint64_t charges_looks(bool knock);
 uint64_t charges_longest_known(void);
 
 /* A look at `now` saw that holder, in whose place it may be PLACE_UNKNOWN, and stands for so many
- * ticks. The GIL's mutex may be held: nothing here waits for it. */
+ * ticks. */
 void charges_look(const struct charges_thread *holder, uint64_t ticks, bool knock, uint64_t now);
 
 /* A wait that has ended. */
@@ -95,8 +96,7 @@ struct charges_wait {
 };
 void charges_waited(const struct charges_wait *wait);
 
-/* Such a hold is over. It counts in the windows that were open as its thread was asked. The GIL's mutex is
- * not held. */
+/* Such a hold is over. It counts in the windows that were open as its thread was asked. */
 struct charges_hold {
     uint64_t since, asked, now;
     struct charges_thread holder; /* where it stood after it was asked, may be PLACE_UNKNOWN */
