@@ -12,10 +12,15 @@
 
 struct capability capability;
 
+/* What the examining thread needs may be kept by this one: it runs code of the program, which may wait. */
+#define MOST_MOMENTS 10000
+
 void await_examination(void) {
     const struct timespec moment = {0, 200000};
-    while (capability.state == EXAMINING && capability.examiner != PyThread_get_thread_ident() &&
-           capability.process == (long)getpid()) {
+    for (int i = 0; i < MOST_MOMENTS && capability.state == EXAMINING &&
+                    capability.examiner != PyThread_get_thread_ident() &&
+                    capability.process == (long)getpid();
+         i++) {
         Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
         Py_END_ALLOW_THREADS
     }
@@ -23,7 +28,8 @@ void await_examination(void) {
 
 /* Look for the GIL and try the accounting, once. The GIL is held and on; it is let go meanwhile, and
  * threads that come here then wait. Returns whether it is found out: not while this very thread is
- * about to, nor in a child that another thread than the examining one has forked. */
+ * about to, nor while another one takes too long, nor in a child that another thread than the examining
+ * one has forked. */
 static bool examine(void) {
     await_examination();
     if (capability.state == NOT_EXAMINED) {

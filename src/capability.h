@@ -29,7 +29,7 @@ extern struct capability {
 /* Why a window is not exact. */
 extern const char gil_is_off[], is_ending[], was_off[], was_redirected[];
 
-/* Wait while another thread examines. The GIL is held, and let go meanwhile. */
+/* Wait while another thread examines, for some seconds at most. The GIL is held, and let go meanwhile. */
 void await_examination(void);
 
 /* Choose how to measure, and say why not exactly. Returns 0, or -1 with RuntimeError when "exact" is

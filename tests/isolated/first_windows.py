@@ -90,6 +90,46 @@ another.end()
 """)
 
 
+@case(usual=1, nightly=50)
+def opened_by_whom_the_examining_thread_waits_for(count: int) -> None:
+    """It is measured by knocks and says so, and forks go on; later ones are measured as usual."""
+    if METHOD == "disabled":
+        not_here("the GIL is off: nothing is examined")
+    for _ in range(count):
+        ends_well("""
+import os, warnings
+warnings.simplefilter("ignore")  # of forks beside threads
+examining, go_on = threading.Event(), threading.Event()
+getswitchinterval = sys.getswitchinterval
+
+def wait():
+    sys.getswitchinterval = getswitchinterval
+    examining.set()
+    go_on.wait()
+    return getswitchinterval()
+
+def measure():
+    window = _core.Window()
+    window.begin()
+    raw = window.end()
+    return raw["method"], raw["reason"]
+
+sys.getswitchinterval = wait
+examiner = threading.Thread(target=measure, daemon=True)
+examiner.start()
+examining.wait()
+told = measure()
+assert told == ("sampled", "whether it can be is still being found out"), told
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+go_on.set()
+examiner.join()
+assert measure()[0] == METHOD, measure()
+""")
+
+
 @case(usual=3, nightly=200)
 def after_a_knocker_of_the_other_interface(count: int) -> None:
     """Its thread is not the program's, though it began before there was anything to tell that."""
