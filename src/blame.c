@@ -168,7 +168,7 @@ static int by_serial(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-/* The names of the threads of a reading. */
+/* The names of the threads of a reading that the accounting knows: their rows are CHARGES_LISTED at most. */
 struct known_names {
     size_t count;
     uint64_t serials[CHARGES_LISTED];
@@ -178,7 +178,7 @@ struct known_names {
 static void learn_names(struct known_names *known, const struct charges_rows *rows) {
     known->count = 0;
     for (size_t i = 0; i < rows->count; i++) {
-        if (rows->rows[i].thread.serial != 0) {
+        if (rows->rows[i].thread.serial != 0 && known->count < CHARGES_LISTED) {
             known->serials[known->count++] = rows->rows[i].thread.serial;
         }
     }

@@ -221,12 +221,14 @@ static PyObject *longest_as_tuple(const struct parking_longest *longest, uint64_
 /* A new list of the RawVictims of one kind, in one role. */
 static PyObject *places_as_list(const struct lock_charges_reading *charges, enum lock_role role,
                                 int kind) {
-    struct charges_row rows[CHARGES_LISTED];
-    struct charges_rows told = {.rows = rows};
-    for (size_t i = 0; i < charges->count && told.count < CHARGES_LISTED; i++) {
+    struct charges_rows found = {.rows = malloc(sizeof *found.rows * LOCK_CHARGES_ROWS)};
+    if (found.rows == NULL) {
+        return PyErr_NoMemory();
+    }
+    for (size_t i = 0; i < charges->count; i++) {
         const struct lock_charge *charge = &charges->rows[i];
         if (charge->role == role && charge->kind == kind) {
-            rows[told.count++] = (struct charges_row){
+            found.rows[found.count++] = (struct charges_row){
                 .thread = {.native_id = charge->native_id, .place = charge->place},
                 .waited = charge->waited,
                 .longest = charge->longest,
@@ -234,7 +236,9 @@ static PyObject *places_as_list(const struct lock_charges_reading *charges, enum
             };
         }
     }
-    return blame_victims_as_list(&told);
+    PyObject *list = blame_victims_as_list(&found);
+    free(found.rows);
+    return list;
 }
 
 /* {kind: what that is made to}, of the kinds that were waited for. */

@@ -556,6 +556,19 @@ def test_a_wait_that_goes_on_as_the_window_ends_is_charged_to_no_place() -> None
 
 
 @measured_only
+def test_all_places_that_a_window_knows_are_told() -> None:
+    count, lock = 140, threading.Lock()
+    source = "def take():\n" + count * "    lock.acquire(timeout=0.01)\n"
+    program: dict[str, Any] = {"lock": lock}
+    exec(compile(source, "many_lines.py", "exec"), program)
+    with lock, Measured() as m:
+        program["take"]()
+    places = [place(row[0]) for row in m.locks["victims"]["program"]]
+    told = {line for file, line, _ in places if file == "many_lines.py"}
+    assert told == set(range(2, count + 2))
+
+
+@measured_only
 @without_gil
 def test_the_line_that_collects_is_blamed_for_the_stopped_world() -> None:
     many = [[i] for i in range(200_000)]
