@@ -56,7 +56,9 @@
  * All state of the ledger is guarded by the GIL's mutex, and so is the word that says whether a
  * window is open. A hook may have read that word before it got the mutex, and enter a request into
  * a ledger at rest: it is wiped when the next window opens. A thread that has the GIL may lock that
- * mutex, as the interpreter itself does: it is never held for longer than a few instructions.
+ * mutex, as the interpreter itself does: nobody waits for the GIL under it. It is held for a few
+ * instructions in the hooks, and while a window opens or is read for as long as it takes to go through
+ * the threads.
  */
 #define _GNU_SOURCE
 #include "native/accounting_state.h"
@@ -389,10 +391,10 @@ int accounting_read(const struct ledger_window *window, uint64_t now,
 void accounting_close(struct ledger_window *window) {
     lock_ledger();
     ledger_close(&ledger, window);
-    watch(ledger.active);
+    if (!ledger.active) { /* else it goes on unless it was stopped */
+        watch(false);
+    }
     unlock_ledger();
 }
-
-/* --- looking; the caller has the GIL --- */
 
 #endif

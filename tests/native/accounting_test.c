@@ -888,7 +888,7 @@ static uint64_t takes_seen(const struct ledger_window *window) {
 }
 
 static void test_nothing_is_seen_once_it_is_undone_or_stopped(void) {
-    struct ledger_window window;
+    struct ledger_window window, inner;
     accounting_uninstall();
     CHECK(!accounting_intact());
     open_window(&window, true);
@@ -897,8 +897,11 @@ static void test_nothing_is_seen_once_it_is_undone_or_stopped(void) {
 
     install(true);
     open_window(&window, true);
+    open_window(&inner, false);
     CHECK(takes_seen(&window) == 1);
     accounting_stop();
+    CHECK(takes_seen(&window) == 1);
+    accounting_close(&inner);
     CHECK(takes_seen(&window) == 1);
     accounting_close(&window);
 }
