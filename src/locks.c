@@ -52,7 +52,12 @@ static void examine(void) {
     if (error == 0 && blame_stacks_are_read(&capability.why_no_places)) {
         parking_look(stack_reader_own);
     }
-    set_state(error == 0 ? MEASURED : NOT_MEASURED);
+    int expected = EXAMINING;
+    if (!__atomic_compare_exchange_n(&capability.state, &expected,
+                                     error == 0 ? MEASURED : NOT_MEASURED, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
+        parking_stop(); /* the interpreter has begun to end meanwhile */
+    }
 }
 
 /* What the examining thread needs may be kept by this one, as the lock of a module that it imports. */
@@ -116,11 +121,10 @@ int locks_read(const struct locks_window *window, uint64_t now, struct locks_fin
     findings->opened = window->opened;
     findings->reading.threads = NULL;
     findings->reading.details = NULL;
-    if (window->reason != NULL) {
-        return 0;
-    }
-    if (current_state() != MEASURED || !parking_intact()) {
+    if (window->reason == NULL) {
         findings->reason = why_not(LOCKS_ALWAYS);
+    }
+    if (findings->reason != NULL) {
         return 0;
     }
     return parking_read(&window->parking, now, &findings->reading);

@@ -206,6 +206,30 @@ assert os.waitpid(pid, 0)[1] == 0
 
 
 @case(usual=2, nightly=200)
+def whose_thread_finds_out_about_locks_as_the_interpreter_ends(count: int) -> None:
+    """Nothing is measured after that."""
+    require_locks()
+    for _ in range(count):
+        ends_well("""
+import os
+sched_yield = os.sched_yield
+
+def end():
+    os.sched_yield = sched_yield
+    _core._shutdown()
+
+os.sched_yield = end
+windows = [_core.Window(locks=True), _core.Window(locks=True)]
+for window in windows:
+    window.begin()
+assert os.sched_yield is sched_yield
+for window in windows:
+    told = window.end()["locks"]
+    assert told == "the interpreter is ending, or has ended before", told
+""")
+
+
+@case(usual=2, nightly=200)
 def children_forked_while_a_thread_finds_out_about_locks(count: int) -> None:
     """The thread is not there in the child, where as many others find out for themselves.
 
