@@ -22,7 +22,9 @@
  * draws, and reads its own stack before it does so: its lines and those of the woken one tell of the same
  * waits. It finds whose semaphore it posts in a table, from which a thread may push another one's out.
  *
- * A slot outlives its thread while a window is open that tells threads apart and may have met it. In the
+ * A thread has its slot from its first wait to its end, whether a window is open or not: where more are
+ * alive that have waited than there are slots, nothing is measured any more (parking_intact). A slot
+ * outlives its thread while a window is open that tells threads apart and may have met it. In the
  * others its sums are added up when it ends. The lock is for that, for the windows and for a thread's
  * first wait; no thread waits or computes while it has it. */
 #define _GNU_SOURCE

@@ -25,7 +25,7 @@ enum parking_kind {
     PARKING_SLEEP = PARKING_KINDS, /* meant to sleep, or none of ours: not counted */
 };
 
-#define PARKING_THREADS 512 /* that wait in windows that are open, at once */
+#define PARKING_THREADS 512 /* alive at once that have waited since parking_start, window or not */
 #define PARKING_WINDOWS 32  /* open at once */
 #define PARKING_TYPES 8     /* types of objects told apart for each thread in a window */
 #define PARKING_TYPE_NAMES 256

@@ -6,7 +6,8 @@
 
 #ifdef ELF_SUPPORTED
 
-/* Find a slot for the calling thread, which has none; NULL if there is no room. Takes the lock. */
+/* Find a slot for the calling thread, which has none and keeps it until it ends; NULL if there is no room,
+ * for which the measuring ends. Takes the lock. */
 struct slot *enroll(void);
 
 /* Destructor of the key: the thread of this slot ends. Takes the lock. */
