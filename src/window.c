@@ -364,17 +364,18 @@ PyObject *window_status(PyObject *module, PyObject *unused) {
 
 PyObject *window_set_knock_interval(PyObject *module, PyObject *argument) {
     (void)module;
-    double seconds = PyFloat_AsDouble(argument);
-    if (seconds == -1.0 && PyErr_Occurred()) {
+    bool usual = argument == Py_None;
+    double seconds = usual ? KNOCKING_USUAL_GAP : PyFloat_AsDouble(argument);
+    if (PyErr_Occurred()) {
         return NULL;
     }
-    if (!(seconds >= 1e-6 && seconds <= 3600.0) && seconds != 0.0) {
-        PyErr_SetString(PyExc_ValueError,
-                        "the knock interval must be from 1e-6 to 3600 seconds, or 0 for no knocks");
+    if (!(seconds >= 1e-6 && seconds <= 3600.0) && seconds != 0.0 && !usual) {
+        PyErr_SetString(PyExc_ValueError, "the knock interval must be from 1e-6 to 3600 seconds, 0 "
+                                          "for no knocks or None for the usual one");
         return NULL;
     }
-    knocking_set_gap(seconds);
-    Py_RETURN_NONE;
+    double before = knocking_set_gap(seconds);
+    return before == KNOCKING_USUAL_GAP ? Py_NewRef(Py_None) : PyFloat_FromDouble(before);
 }
 
 PyObject *window_cost(PyObject *module, PyObject *unused) {

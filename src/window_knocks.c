@@ -431,9 +431,18 @@ void knocking_close(struct knock_window *window) {
     STORE(knock_state.open, knock_state.open - 1);
 }
 
-void knocking_set_gap(double seconds) {
-    STORE(knock_state.asked_gap, (uint64_t)(seconds * 1e9));
-    STORE(knock_state.knocks_off, seconds == 0.0);
+double knocking_set_gap(double seconds) {
+    uint64_t asked_gap = LOAD(knock_state.asked_gap);
+    bool were_off = LOAD(knock_state.knocks_off), off = seconds == 0.0;
+    STORE(knock_state.asked_gap, seconds > 0.0 ? (uint64_t)(seconds * 1e9) : 0);
+    STORE(knock_state.knocks_off, off);
+    if (were_off && !off && LOAD(knock_state.open) != 0) { /* the knocker is asleep, or not there */
+        rouse_knocker();
+        if (knock_state.knocker != NULL) {
+            knocker_wake(knock_state.knocker);
+        }
+    }
+    return were_off ? 0.0 : asked_gap != 0 ? (double)asked_gap / 1e9 : KNOCKING_USUAL_GAP;
 }
 
 const uint64_t *knocking_asked(void) { return &knock_state.knock_asked; }

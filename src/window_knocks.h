@@ -52,8 +52,11 @@ void knocking_read(struct knock_window *window, uint64_t now, struct knock_readi
 /* Count a window out. */
 void knocking_close(struct knock_window *window);
 
-/* Set the mean time between two knocks, 0 for none. */
-void knocking_set_gap(double seconds);
+#define KNOCKING_USUAL_GAP (-1.0)
+
+/* Set the mean time between two knocks, in seconds: 0 for none, KNOCKING_USUAL_GAP for what the method
+ * needs. Returns what it was. The GIL may be let go for a moment. */
+double knocking_set_gap(double seconds);
 
 /* Where the moment stands (ticks, atomic) at which the knock under way asked for the GIL; 0 while none
  * is. Any thread. */

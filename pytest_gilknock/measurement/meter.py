@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,8 +67,6 @@ class Meter:
         __tracebackhide__ = True
         if has_workers(session.config):
             return (yield)  # the tests run in other processes
-        if self._settings.knock_interval is not None:
-            _core.set_knock_interval(self._settings.knock_interval)
         if may_run_tests_otherwise(session.config):
             self.use_reports(session.config)
         had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
@@ -76,21 +75,22 @@ class Meter:
         window = _core.Window(
             method=self._settings.method, threads=False, locks=self._settings.locks
         )
-        window.begin()
-        try:
-            return (yield)
-        finally:
-            raw = window.end()
-            now = _core.cost()
-            self._sink.add_run(
-                {
-                    "raw": raw,
-                    "windows_cost": now[0] - windows_cost,
-                    "knocks_held": now[1] - knocks_held,
-                    "gil_turned_on": turned_on,
-                    **self.extras,
-                }
-            )
+        with _knock_interval(self._settings.knock_interval):
+            window.begin()
+            try:
+                return (yield)
+            finally:
+                raw = window.end()
+                now = _core.cost()
+                self._sink.add_run(
+                    {
+                        "raw": raw,
+                        "windows_cost": now[0] - windows_cost,
+                        "knocks_held": now[1] - knocks_held,
+                        "gil_turned_on": turned_on,
+                        **self.extras,
+                    }
+                )
 
     def use_reports(self, config: pytest.Config) -> None:
         """Hand all readings to the reports of their tests from now on."""
@@ -162,6 +162,19 @@ class OuterPhases:
     def __init__(self, meter: Meter) -> None:
         self.pytest_runtest_setup = meter.measuring("setup")
         self.pytest_runtest_teardown = meter.measuring("teardown")
+
+
+@contextmanager
+def _knock_interval(seconds: float | None) -> Iterator[None]:
+    """Have that be the mean time between two knocks meanwhile, if it is not None."""
+    if seconds is None:
+        yield
+        return
+    before = _core.set_knock_interval(seconds)
+    try:
+        yield
+    finally:
+        _core.set_knock_interval(before)
 
 
 NEED_MORE = ("max_hold", "max_lock_wait", "max_stop_the_world")

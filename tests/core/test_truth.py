@@ -462,6 +462,35 @@ def test_bad_arguments_are_refused():
             _core.set_knock_interval(bad)
 
 
+@pytest.fixture
+def usual_knocks():
+    yield
+    _core.set_knock_interval(None)
+
+
+@pytest.mark.usefixtures("usual_knocks")
+def test_the_knock_interval_that_was_set_before_is_returned():
+    _core.set_knock_interval(None)
+    told = [_core.set_knock_interval(next) for next in (0.25, 0, 1, None, None)]
+    assert told == [None, 0.25, 0, 1, None]
+
+
+@with_gil
+@pytest.mark.usefixtures("usual_knocks")
+def test_a_window_that_is_open_is_knocked_for_again_when_knocks_are_no_longer_off():
+    window = _core.Window()
+    window.begin()
+    _core.set_knock_interval(0)
+    loads.let_go(0.2)
+    before = window.peek()["knocks"]
+    _core.set_knock_interval(1e-3)
+    patience = time.monotonic() + 30
+    while window.peek()["knocks"] == before:
+        assert time.monotonic() < patience, "nobody knocks"
+        loads.let_go(1e-3)
+    window.end()
+
+
 def test_a_window_that_is_dropped_open_closes_by_itself():
     for _ in range(100):
         _core.Window().begin()

@@ -5,6 +5,8 @@ import sys
 import pytest
 from support import inner
 
+from pytest_gilknock import _core
+
 
 @pytest.mark.parametrize("args", [("--gil-switch-interval=123us",), ("--gil-report",)])
 def test_switch_interval(pytester, args):
@@ -57,6 +59,17 @@ def test_markers_are_registered(pytester):
 def test_help_lists_the_options(pytester):
     result = inner.run(pytester, "--help")
     result.stdout.fnmatch_lines(["GIL contention:", "*--gil-report *", "*gil_knock_interval *"])
+
+
+@pytest.mark.parametrize("asked", [[], ["-ogil_knock_interval=7ms"]])
+def test_the_knock_interval_is_after_a_run_what_it_was_before(pytester, asked):
+    pytester.makepyfile("def test_it(): pass")
+    before = _core.set_knock_interval(0.125)
+    try:
+        inner.run(pytester, "--gil-report", *asked).assert_outcomes(passed=1)
+    finally:
+        after = _core.set_knock_interval(before)
+    assert after == 0.125
 
 
 def test_a_run_inside_a_measured_test(pytester):
