@@ -26,9 +26,23 @@ const char *const window_method_names[STATE_METHODS] = {"exact", "sampled", "dis
 
 /* --- opening and closing --- */
 
-/* Let go of everything an open window holds on to. The GIL is held (or off). */
+/* Have a window in that state be in the next one; with the GIL off other threads may try the same. Returns
+ * whether this thread has done so. */
+static bool change_state(Window *window, enum window_state from, enum window_state to) {
+    return __atomic_compare_exchange_n(&window->state, &from, to, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+static enum window_state current_state(const Window *window) {
+    return __atomic_load_n(&window->state, __ATOMIC_ACQUIRE);
+}
+
+static void set_state(Window *window, enum window_state state) {
+    __atomic_store_n(&window->state, state, __ATOMIC_RELEASE);
+}
+
+/* Let go of everything that a window holds on to which was open until now. The GIL is held (or off). */
 static void close_window(Window *window) {
-    window->state = WINDOW_CLOSED;
     locks_close(&window->locks);
     if (window->audited) {
         accounting_audit(false);
@@ -88,19 +102,19 @@ static int open_window(Window *window) {
 static PyObject *window_begin(PyObject *object, PyObject *unused) {
     (void)unused;
     Window *window = (Window *)object;
-    if (window->state != WINDOW_NEW) {
+    /* From here on other threads neither begin nor end it. */
+    if (!change_state(window, WINDOW_NEW, WINDOW_OPENING)) {
         PyErr_SetString(PyExc_RuntimeError, "a window opens once");
         return NULL;
     }
     clock_init();
     uint64_t entered = clock_ticks();
-    window->state = WINDOW_OPENING; /* other threads must neither begin nor end it */
     if (open_window(window) < 0) {
-        window->state = WINDOW_NEW;
+        set_state(window, WINDOW_NEW);
         return NULL;
     }
-    window->state = WINDOW_OPEN;
-    enum method method = window->method; /* others may end it from here on */
+    enum method method = window->method;
+    set_state(window, WINDOW_OPEN); /* others may end it from here on */
     if (method == METHOD_EXACT) {
         names_learn();
     }
@@ -112,22 +126,22 @@ static PyObject *window_begin(PyObject *object, PyObject *unused) {
 
 /* --- the reading --- */
 
-/* Make ready to read a window, unless it is not open: then return -1 with RuntimeError. Learning the
- * names may run Python code, by which another thread may close the window, so it comes first. */
-static int prepare_reading(Window *window) {
-    if (window->state == WINDOW_OPEN && window->method == METHOD_EXACT) {
+/* Make ready to read a window. Learning the names may run Python code, by which another thread may close
+ * the window, so it comes before it is known to be open. */
+static void prepare_reading(Window *window) {
+    if (current_state(window) == WINDOW_OPEN && window->method == METHOD_EXACT) {
         names_learn();
     }
-    if (window->state == WINDOW_OPEN) {
-        return 0;
-    }
-    PyErr_SetString(PyExc_RuntimeError, "the window is not open");
-    return -1;
 }
 
-/* Take what an open window has seen so far. No Python object is made nor dropped, which could run
- * Python code and let the GIL go: so nobody closes the window meanwhile. Returns 0, or -1 without
- * memory; sets no exception. */
+static PyObject *error_not_open(void) {
+    PyErr_SetString(PyExc_RuntimeError, "the window is not open");
+    return NULL;
+}
+
+/* Take what a window that is open, or was until now, has seen so far. No Python object is made nor dropped,
+ * which could run Python code and let the GIL go: so nobody closes the window meanwhile (with the GIL off
+ * somebody may; then there is less to be read). Returns 0, or -1 without memory; sets no exception. */
 static int read_window(Window *window, struct findings *findings) {
     uint64_t now = clock_ticks();
     clock_calibrate();
@@ -176,7 +190,8 @@ static int read_window(Window *window, struct findings *findings) {
 
 /* Whether a window needs no reading, as it was open for less than that many seconds. */
 static bool is_too_short(const Window *window, double at_least) {
-    return at_least > 0.0 && window->state == WINDOW_OPEN && window->method != METHOD_DISABLED &&
+    return at_least > 0.0 && current_state(window) == WINDOW_OPEN &&
+           window->method != METHOD_DISABLED &&
            clock_seconds(clock_elapsed(window->opened, clock_ticks())) < at_least;
 }
 
@@ -190,11 +205,18 @@ static PyObject *window_end(PyObject *object, PyObject *const *arguments, Py_ssi
         return NULL;
     }
     uint64_t entered = clock_ticks();
+    bool too_short = is_too_short(window, at_least);
+    if (!too_short) {
+        prepare_reading(window);
+    }
+    if (!change_state(window, WINDOW_OPEN, WINDOW_CLOSED)) {
+        return error_not_open();
+    }
     PyObject *raw;
-    if (is_too_short(window, at_least)) {
+    if (too_short) {
         close_window(window);
         raw = Py_NewRef(Py_None);
-    } else if (prepare_reading(window) == 0) {
+    } else {
         struct findings findings;
         int error = read_window(window, &findings);
         if (error == 0 && findings.method == METHOD_EXACT) {
@@ -202,8 +224,6 @@ static PyObject *window_end(PyObject *object, PyObject *const *arguments, Py_ssi
         }
         close_window(window);
         raw = error == 0 ? raw_reading(window, &findings) : PyErr_NoMemory();
-    } else {
-        return NULL;
     }
     if (window->method != METHOD_DISABLED) {
         capability.handling += clock_elapsed(entered, clock_ticks());
@@ -220,8 +240,9 @@ static PyObject *window_peek(PyObject *object, PyObject *unused) {
     (void)unused;
     Window *window = (Window *)object;
     struct findings findings;
-    if (prepare_reading(window) < 0) {
-        return NULL;
+    prepare_reading(window);
+    if (current_state(window) != WINDOW_OPEN) {
+        return error_not_open();
     }
     if (read_window(window, &findings) < 0) {
         return PyErr_NoMemory();
@@ -252,7 +273,7 @@ static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords
                      events);
         return -1;
     }
-    if (window->state != WINDOW_NEW) {
+    if (current_state(window) != WINDOW_NEW) {
         PyErr_SetString(PyExc_RuntimeError, "a window opens once");
         return -1;
     }

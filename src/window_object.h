@@ -22,8 +22,8 @@ enum window_state { WINDOW_NEW, WINDOW_OPENING, WINDOW_OPEN, WINDOW_CLOSED };
 
 typedef struct {
     PyObject head;
-    enum window_state state;
-    enum method method; /* from the opening on */
+    enum window_state state; /* atomic */
+    enum method method;      /* from the opening on */
     const char *asked_method;
     const char *reason; /* why not exact; static or of `capability` */
     bool by_thread;

@@ -90,6 +90,29 @@ another.end()
 """)
 
 
+@case(usual=10, nightly=1000)
+def one_window_ended_by_many_at_once(count: int) -> None:
+    """One of them gets its reading; the others are told that it is not open."""
+    for _ in range(count):
+        ends_well("""
+barrier = threading.Barrier(8)
+
+def end():
+    barrier.wait()
+    try:
+        told.append(window.end()["method"])
+    except RuntimeError as error:
+        told.append(str(error))
+
+for _ in range(20):
+    window, told = _core.Window(), []
+    window.begin()
+    in_threads(8, end)
+    assert told.count(METHOD) == 1, told
+    assert told.count("the window is not open") == 7, told
+""")
+
+
 @case(usual=1, nightly=50)
 def opened_by_whom_the_examining_thread_waits_for(count: int) -> None:
     """It is measured by knocks and says so, and forks go on; later ones are measured as usual."""
