@@ -44,6 +44,9 @@ static const struct gaps {
 #define LAST_KNOCK_NS 2000000000u
 /* Where the flag cannot be read, a knock that took longer has waited. */
 #define UNSEEN_WAIT_NS 20000u
+/* How many knocks that were due while one waited are counted with it: it is done with the GIL held. */
+#define MOST_DUE 10000u
+
 static struct {
     const struct gil *gil; /* NULL: not found */
     bool stacks_known;     /* they can be read, see blame.h */
@@ -115,11 +118,14 @@ static void keep_latency_base(void) {
 
 /* Add a knock to a histogram, and return how many it counts for. One that waits outlasts the moments
  * at which others were due: they would have waited, too, each for what was left. Without them a GIL
- * that is held for long would seem free. */
+ * that is held for long would seem free. Of more than MOST_DUE so many stand for all. */
 static uint64_t count_knock(struct histogram *histogram, bool waited, uint64_t latency) {
     uint64_t count = 1;
     histogram_add(histogram, latency);
     uint64_t gap = LOAD(knock_state.gap_ticks);
+    if (gap != 0 && gap < latency / MOST_DUE) {
+        gap = latency / MOST_DUE;
+    }
     for (uint64_t left = latency; waited && gap != 0 && left > gap; count++) {
         left -= gap;
         histogram_add(histogram, left);
@@ -387,7 +393,7 @@ void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, b
 static void add_knock_under_way(const struct knock_window *window, uint64_t now,
                                 struct knock_reading *reading) {
     uint64_t asked = LOAD(knock_state.knock_asked);
-    if (asked == 0) {
+    if (asked == 0 || asked >= now) {
         return;
     }
     if (reading->count == 0) {

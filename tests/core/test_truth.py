@@ -375,6 +375,19 @@ assert reading["held"] > 0.9 * reading["wall"] > 0.09, reading
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
+@with_gil
+def test_the_shortest_knock_interval_counts_no_millions_of_knocks_for_a_long_hold():
+    usual = _core.set_knock_interval(1e-6)
+    try:
+        window = _core.Window()
+        window.begin()
+        loads.hold(0.5)
+        raw = window.end()
+    finally:
+        _core.set_knock_interval(usual)
+    assert raw["knocks"] < 100_000
+
+
 def busy_machine():
     return hogs(3 * (os.cpu_count() or 1))
 
