@@ -1,5 +1,5 @@
-/* Registers the extension module pytest_gilknock._core. What it offers is in window.c and
- * gilknocker_compat.c. */
+/* Registers the extension module pytest_gilknock._core. What it offers is in window.c,
+ * gilknocker_compat.c, stalls.c, trace.c and blame.c. */
 #include <Python.h>
 
 #include "blame.h"

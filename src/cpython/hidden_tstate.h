@@ -9,8 +9,9 @@
 void hidden_tstate_prepare(void);
 
 /* A thread state of the main interpreter for the calling thread, which has none and no lock, or NULL
- * when there is no memory or the process is about to fork. It is listed where Python's list does not lie where it should, and on
- * free-threaded builds, which stop the world by it. The caller owns it until hidden_tstate_delete. */
+ * when there is no memory or the process is about to fork. It is listed where Python's list does not lie
+ * where it should, and on free-threaded builds, which stop the world by it. The caller owns it until
+ * hidden_tstate_delete. */
 PyThreadState *hidden_tstate_new(void);
 
 /* Around os.fork(): no thread is in the midst of making a state, which up to 3.11 would leave the

@@ -17,7 +17,6 @@ struct parking_layout {
     uintptr_t sites[PARKING_SITES];             /* where the parking lot calls a semaphore */
     uintptr_t thread_sites[PARKING_SITES];      /* where PyThread_acquire_lock does; 0: none */
     const PyTypeObject *lock_type, *rlock_type; /* kept; NULL where their mutex is not in them */
-    bool critical_sections;                     /* objects have locks, and threads may be stopped */
 };
 
 /* The place in front of an object's data at which a lock object's mutex is: behind its head. */

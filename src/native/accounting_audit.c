@@ -33,9 +33,7 @@ uint64_t audit_look_in(void) {
     return audit.asked.look_due > now ? ns_of(audit.asked.look_due - now) : 0;
 }
 
-/* The calling thread has waited for a whole switch interval, all of it in the hold `turn` if that goes on,
- * and is about to ask the holder to let the GIL go. Returns what its wait did. The mutex is held, and let
- * go meanwhile: what a thread does before it was asked is not held against it. */
+/* What a thread does before it was asked is not held against it. */
 int ask_audited_hold(pthread_mutex_t *mutex, uint64_t turn) {
     bool asked = (looks.at_release & AT_RELEASE_AUDIT) != 0 && audit.asked.turn == turn;
     if (!goes_on(turn) || asked) {
@@ -64,8 +62,7 @@ int ask_audited_hold(pthread_mutex_t *mutex, uint64_t turn) {
     return is_taken() ? ETIMEDOUT : 0;
 }
 
-/* See where the holder stands that does not let go. Bytecode would have by now. The mutex is held, and let
- * go meanwhile. */
+/* See where the holder stands that does not let go. Bytecode would have by now. */
 void look_at_audited_hold(pthread_mutex_t *mutex) {
     struct stack_aim aim;
     uint64_t turn = ledger.turns;

@@ -33,7 +33,7 @@ void clock_calibrate(void);
 /* A difference of ticks in seconds. Calibrates when nobody has yet. */
 double clock_seconds(uint64_t ticks);
 
-/* "tsc", "cntvct", "clock_gettime", "mach" or "QueryPerformanceCounter". */
+/* "tsc", "cntvct", "clock_gettime" or "mach". */
 const char *clock_name(void);
 
 /* Nanoseconds of the system's monotonic clock. */

@@ -1,9 +1,9 @@
 /* What each window holds against places: those at which threads waited for locks, and those at which
  * other threads let these locks go and so ended the waits.
  *
- * A charge is an estimate: who charges has drawn the wait by its length (native/parking.c). Each window has
- * LOCK_CHARGES_ROWS rows; what finds none counts as omitted. Every function takes a lock of its own
- * for a moment; no thread waits or allocates while it has it. */
+ * A charge is an estimate: who charges has drawn the wait by its length (native/parking_places.c). Each
+ * window has LOCK_CHARGES_ROWS rows; what finds none counts as omitted. Every function takes a lock of
+ * its own for a moment; no thread waits or allocates while it has it. */
 #ifndef GILKNOCK_LOCK_CHARGES_H
 #define GILKNOCK_LOCK_CHARGES_H
 

@@ -7,7 +7,8 @@
  *
  * Nothing of the interpreter's is kept. A code is its names, its first line and its table of lines,
  * all of them copied; it is the same one when the program makes another code object of the same text.
- * What a code object's header looked like is remembered for the latest ones, which saves copying. Lock and unlock around the calls; names and tables, once there, stay as they are. */
+ * What a code object's header looked like is remembered for the latest ones, which saves copying. Lock
+ * and unlock around the calls; names and tables, once there, stay as they are. */
 #ifndef GILKNOCK_PLACES_H
 #define GILKNOCK_PLACES_H
 
