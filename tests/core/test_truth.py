@@ -484,7 +484,7 @@ def usual_knocks():
 @pytest.mark.usefixtures("usual_knocks")
 def test_the_knock_interval_that_was_set_before_is_returned():
     _core.set_knock_interval(None)
-    told = [_core.set_knock_interval(next) for next in (0.25, 0, 1, None, None)]
+    told = [_core.set_knock_interval(seconds) for seconds in (0.25, 0, 1, None, None)]
     assert told == [None, 0.25, 0, 1, None]
 
 
