@@ -17,9 +17,9 @@ struct capability capability;
 
 void await_examination(void) {
     const struct timespec moment = {0, 200000};
-    for (int i = 0; i < MOST_MOMENTS && capability.state == EXAMINING &&
-                    capability.examiner != PyThread_get_thread_ident() &&
-                    capability.process == (long)getpid();
+    for (int i = 0;
+         i < MOST_MOMENTS && capability.state == EXAMINING &&
+         capability.examiner != PyThread_get_thread_ident() && capability.process == (long)getpid();
          i++) {
         Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
         Py_END_ALLOW_THREADS

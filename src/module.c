@@ -128,11 +128,11 @@ PyDoc_STRVAR(
     status_doc,
     "status($module, /)\n--\n\n"
     "Return how windows are measured here, and why not exactly: (method, reason or None).");
-PyDoc_STRVAR(
-    set_knock_interval_doc,
-    "set_knock_interval($module, seconds, /)\n--\n\n"
-    "Set the mean time between two knocks, in seconds (1e-6 to 3600), and return what it was: 0 for no "
-    "knocks, for which no knocking thread is started, None for the usual time.");
+PyDoc_STRVAR(set_knock_interval_doc,
+             "set_knock_interval($module, seconds, /)\n--\n\n"
+             "Set the mean time between two knocks, in seconds (1e-6 to 3600), and return what it "
+             "was: 0 for no knocks, for which no knocking thread is started, None for the usual "
+             "time.");
 PyDoc_STRVAR(
     cost_doc,
     "cost($module, /)\n--\n\n"

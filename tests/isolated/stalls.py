@@ -173,7 +173,7 @@ def stacks_are_read_of_threads_that_run_on(count: int) -> None:
 
 @case(usual=2, nightly=100)
 def the_watch_goes_on_after_a_fork(count: int) -> None:
-    """Whether a window is open at the fork or not, and whether the program has other threads or none."""
+    """Whether a window is open at the fork or not, and whether there are other threads or none."""
     if METHOD == "disabled":
         not_here("there is no GIL to wait for")
     warnings.simplefilter("ignore")  # of forks beside threads
