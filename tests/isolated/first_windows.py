@@ -19,7 +19,7 @@ START = """
 import sys, threading, time
 sys.path[:0] = sys.argv[2:]
 from pytest_gilknock import _core
-from loads import in_threads
+from loads import in_threads, use_smallest_stacks
 
 METHOD = sys.argv[1]
 sys.setswitchinterval(1e-6)
@@ -182,7 +182,7 @@ assert [thread[0] for thread in raw["threads"]] == [threading.get_native_id()], 
 def in_a_thread_with_the_smallest_stack(count: int) -> None:
     for _ in range(count):
         ends_well("""
-threading.stack_size(32 * 1024)
+use_smallest_stacks()
 readings = []
 
 def measure():

@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 from core.loads import hold, let_go, spin
 
-__all__ = ["forever", "hold", "in_background", "in_threads", "let_go", "mix", "spin"]
+__all__ = [
+    "forever",
+    "hold",
+    "in_background",
+    "in_threads",
+    "let_go",
+    "mix",
+    "spin",
+    "use_smallest_stacks",
+]
 
 
 def mix() -> None:
@@ -29,6 +38,16 @@ def in_background(count: int, work: Callable[[], object]) -> None:
     """Have that many daemon threads do something for ever."""
     for _ in range(count):
         threading.Thread(target=forever(work), daemon=True).start()
+
+
+def use_smallest_stacks() -> None:
+    """Have threads from here on the smallest stacks that Python gives: larger ones from 3.14 on."""
+    for size in range(32 * 1024, 256 * 1024, 4096):
+        try:
+            threading.stack_size(size)
+        except ValueError:
+            continue
+        return
 
 
 def in_threads(count: int, work: Callable[[], object]) -> None:

@@ -7,7 +7,6 @@ import ctypes
 import os
 import struct
 import sys
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -15,7 +14,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import scripting
-from loads import in_background, in_threads, let_go
+from loads import in_background, in_threads, let_go, use_smallest_stacks
 from scripting import METHOD, case, checked, not_here, opened
 
 from pytest_gilknock import _core
@@ -247,7 +246,7 @@ def arguments_being_dropped(count: int) -> None:
 @case(usual=2, nightly=100)
 def threads_with_the_smallest_stacks(count: int) -> None:
     """A look takes some of the stack of the thread that waits."""
-    threading.stack_size(32 * 1024)
+    use_smallest_stacks()
     for _ in range(count):
         window = opened()
         in_threads(4, lambda: [sum(range(50)) for _ in range(20_000)])
