@@ -63,6 +63,7 @@ class GateReporter:
         self._measured: dict[str, BaselineEntry] = {}
         self._passed: set[str] = set()
         self._repeated: list[GateResult] = []
+        self._let_pass: list[str] = []
         self._saved: str | None = None
         self._save_error: str | None = None
 
@@ -94,6 +95,8 @@ class GateReporter:
         self._measured[nodeid] = BaselineEntry(*result["entry"])
         if report.passed:
             self._passed.add(nodeid)
+        if result["severity"] and not result["breached"]:
+            self._let_pass.append(nodeid)
         if result["attempts"] > 1:
             self._repeated.append(result)
 
@@ -142,7 +145,7 @@ class GateReporter:
             self._settings.gates,
             name="this run",
             warnings=self._warnings,
-            notes=self._repetitions(),
+            notes=[*self._repetitions(), *self._let_passes()],
             attempts=1 + self._settings.retries,
         )
 
@@ -166,6 +169,12 @@ class GateReporter:
             f"{printable(result['nodeid'])} was measured {result['attempts']} times,"
             f" and was over the gate in {result['breaches']} of them"
             for result in self._repeated
+        ]
+
+    def _let_passes(self) -> list[str]:
+        return [
+            f"{printable(nodeid)} is over the gate, but is expected to fail, and no gate fails it"
+            for nodeid in self._let_pass
         ]
 
     def _annotate_doubts(

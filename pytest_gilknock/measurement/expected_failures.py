@@ -5,6 +5,8 @@ A test with a strict ``xfail`` that passes is red. A failure raised for it would
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 
@@ -18,8 +20,14 @@ def is_expected_to_fail(item: pytest.Item) -> bool:
         return False
     if getattr(item.config.option, "runxfail", True):  # there is none with -p no:skipping
         return False
-    # pytest has no public way to ask whether a marker's condition holds. This is what it asks
-    # itself after each phase, as a test may have added a marker.
-    from _pytest.skipping import evaluate_xfail_marks
+    # pytest has no public way to ask whether a marker's condition holds. It keeps what it found
+    # before the test, and asks once more after it, as a test may have added a marker.
+    from _pytest.skipping import evaluate_xfail_marks, xfailed_key
 
-    return evaluate_xfail_marks(item) is not None
+    found = item.stash.get(xfailed_key, None) or evaluate_xfail_marks(item)
+    if found is None:
+        return False
+    raises: Any = found.raises
+    if raises is None or isinstance(raises, (type, tuple)):
+        return raises is None or issubclass(pytest.fail.Exception, raises)
+    return bool(raises.matches(pytest.fail.Exception("", pytrace=False)))

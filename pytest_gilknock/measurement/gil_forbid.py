@@ -91,7 +91,7 @@ class GilForbid:
             return
         if is_worker(session.config):
             session.config.workeroutput[_TURNED_ON] = self._turned_on  # type: ignore[attr-defined]
-        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -62,7 +62,7 @@ class Reporter:
                 export.write(self.results)
                 caveats = [*export.report.caveats(self.results)]
             except OSError as error:
-                reason = str(error.strerror or error)
+                reason = error.strerror or str(error) or type(error).__name__
             except Exception as error:  # it would cost the summary of all tests
                 reason = f"{type(error).__name__}: {error}"
             else:

@@ -67,13 +67,16 @@ def test_each_kind_of_test_fails_as_itself_in_junit_too(
         pytest.importorskip(module)
     project.makepyfile(test_a=OUTCOMES)
     write(project.path / "base.json", **dict.fromkeys(EXPECTED, FREE))
-    project.runpytest(
+    result = project.runpytest(
         "--gil-compare=base.json",
         GATE,
         *arguments,
         "--junitxml=j.xml",
         "-o",
         f"junit_family={family}",
+    )
+    result.stdout.fnmatch_lines(
+        "test_a.py::test_xfail_strict is over the gate, but is expected to fail*"
     )
     cases: dict[str, list[ElementTree.Element]] = {}
     for case in ElementTree.parse(project.path / "j.xml").iter("testcase"):

@@ -81,6 +81,7 @@ def test_an_export_that_cannot_be_written_keeps_no_other_back(pytester):
     [
         (RuntimeError("no\x1b[2J"), "RuntimeError: no\\x1b[[]2J"),
         (OSError("without a number"), "without a number"),
+        (OSError(), "OSError"),
     ],
 )
 def test_an_export_that_raises_keeps_back_neither_the_summary_nor_others(

@@ -34,6 +34,8 @@ def test_without_a_report_only_limits_speak(two_tests):
 
 
 XFAILS = """
+import threading
+
 import pytest
 
 @pytest.mark.xfail
@@ -54,6 +56,23 @@ def test_own_limit(): pass
 
 def test_marks_itself(request):
     request.applymarker(pytest.mark.xfail(strict=True))
+
+STATE = []
+
+@pytest.mark.xfail("not STATE", reason="holds only before", strict=True)
+def test_ends_its_condition(): STATE.append(1)
+
+@pytest.mark.xfail(raises=ValueError)
+def test_expects_another_failure(): pass
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.max_gil_wait("1us")
+def test_own_limit_beside_that_of_the_run():
+    def compute():
+        for _ in range(20): sum(range(100_000))
+    threads = [threading.Thread(target=compute) for _ in range(2)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
 """
 
 
@@ -62,12 +81,12 @@ def test_marks_itself(request):
 @pytest.mark.parametrize(
     ("arguments", "outcomes"),
     [
-        ([], {"xpassed": 1, "failed": 2, "xfailed": 2, "passed": 1}),
-        (["--gil-max-contention=0"], {"xpassed": 1, "failed": 3, "xfailed": 2}),
-        (["--gil-max-contention=0", "--runxfail"], {"failed": 6}),
+        ([], {"xpassed": 2, "failed": 3, "xfailed": 3, "passed": 1}),
+        (["--gil-max-contention=0"], {"xpassed": 1, "failed": 5, "xfailed": 3}),
+        (["--gil-max-contention=0", "--runxfail"], {"failed": 9}),
         (
             ["-o", "gil_max_wait=1us", "--gil-max-contention=0"],
-            {"xpassed": 1, "failed": 3, "xfailed": 2},
+            {"xpassed": 1, "failed": 5, "xfailed": 3},
         ),
     ],
 )
