@@ -15,7 +15,10 @@ def test_report(two_tests, workers):
     head, row, *rest = section(result)
     assert head.split() == ["contention", "wait", "max", "wait", "threads", "blame", "test"]
     assert row.endswith("test_report.py::test_wait")
-    assert "(1 test below 1 ms wait hidden. Use -vv to show.)" in rest
+    hidden = "(1 test below 1 ms wait hidden. Use -vv to show.)" in rest
+    shown = any(line.endswith("test_report.py::test_calm") for line in rest)
+    assert hidden != shown
+    assert hidden or workers  # a worker has a thread of xdist's, which may wait on a busy machine
     assert any(line.startswith("2 tests measured, method exact, GIL enabled") for line in rest)
     processes = ", 2 processes" if workers else ""
     assert any(line.endswith(f"GIL enabled{processes}") for line in rest)
