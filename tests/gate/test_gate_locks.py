@@ -64,6 +64,22 @@ def test_what_grew_over_its_gate_fails_and_what_did_not_passes(
     )
 
 
+OFF = replace(ENTRY, method="disabled", held=None, metrics=dict.fromkeys(ENTRY.metrics))
+"""An entry of a test that ran without the GIL, and of which nothing else was measured."""
+
+
+def run_with_the_gil_off(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, before: BaselineEntry, gate: str
+) -> pytest.RunResult:
+    """Gate a test against this entry, with a reading as those of a free-threaded Python are."""
+    read: Callable[..., reading.GilReading] = reading.GilReading.from_raw
+    off = scripted.disabled(locks=scripted.locks())
+    monkeypatch.setattr(reading.GilReading, "from_raw", lambda _: read(off))
+    pytester.makepyfile(test_a="def test_one(): pass\n")
+    write(pytester.path / "base.json", test_one=before)
+    return pytester.runpytest("--gil-compare=base.json", f"--gil-compare-fail={gate}")
+
+
 @pytest.mark.parametrize(
     ("gate", "broken"),
     [
@@ -77,15 +93,8 @@ def test_what_grew_over_its_gate_fails_and_what_did_not_passes(
 def test_gates_hold_where_the_gil_is_off(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, gate: str, broken: str | None
 ) -> None:
-    """As the readings of a free-threaded Python are."""
-    read: Callable[..., reading.GilReading] = reading.GilReading.from_raw
-    off = scripted.disabled(locks=scripted.locks())
-    monkeypatch.setattr(reading.GilReading, "from_raw", lambda _: read(off))
-    pytester.makepyfile(test_a="def test_one(): pass\n")
-    less = replace(ENTRY, method="disabled", held=None, metrics=dict.fromkeys(ENTRY.metrics))
-    less = changed(less, wait=0.02, max_wait=0.004, lock_wait=0.01, stop_the_world=0.002)
-    write(pytester.path / "base.json", test_one=less)
-    result = pytester.runpytest("--gil-compare=base.json", f"--gil-compare-fail={gate}")
+    less = changed(OFF, wait=0.02, max_wait=0.004, lock_wait=0.01, stop_the_world=0.002)
+    result = run_with_the_gil_off(pytester, monkeypatch, less, gate)
     if broken is None:
         result.assert_outcomes(passed=1)
         return
@@ -97,13 +106,7 @@ def test_gates_hold_where_the_gil_is_off(
 def test_a_gate_on_contention_says_that_there_is_no_gil_to_judge(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: Callable[..., reading.GilReading] = reading.GilReading.from_raw
-    off = scripted.disabled(locks=scripted.locks())
-    monkeypatch.setattr(reading.GilReading, "from_raw", lambda _: read(off))
-    pytester.makepyfile(test_a="def test_one(): pass\n")
-    less = replace(ENTRY, method="disabled", held=None, metrics=dict.fromkeys(ENTRY.metrics))
-    write(pytester.path / "base.json", test_one=less)
-    result = pytester.runpytest("--gil-compare=base.json", "--gil-compare-fail=contention:0.1")
+    result = run_with_the_gil_off(pytester, monkeypatch, OFF, "contention:0.1")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         ["Warning: contention of 1 test not judged by the gate: the GIL is disabled"]
