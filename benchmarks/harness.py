@@ -14,7 +14,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from math import comb
 from pathlib import Path
+from statistics import median
 from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent
@@ -156,6 +158,20 @@ def show(*parts: object) -> None:
 def figure(value: float | None, digits: int = 3) -> str:
     """``value`` as a cell; a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def median_within(values: Sequence[float]) -> tuple[float, float, float]:
+    """The median, and from which to which value that of all possible ones lies with 95 %.
+
+    The sign test's interval, whatever the values are distributed like; of fewer than six values it
+    is from the least to the largest, and less certain.
+    """
+    ranked = sorted(values)
+    outside, rank = 0.0, 0
+    while 2 * (outside := outside + comb(len(ranked), rank) / 2 ** len(ranked)) <= 0.05:
+        rank += 1
+    least = max(rank - 1, 0)
+    return median(ranked), ranked[least], ranked[-1 - least]
 
 
 def span(seconds: float) -> str:

@@ -25,14 +25,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from math import comb
 from pathlib import Path
 from statistics import median
 from subprocess import DEVNULL
 
 import harness
 import per_test
-from harness import Table, figure
+from harness import Table, figure, median_within
 
 CHUNK = 20
 CHUNKS = 100
@@ -130,16 +129,6 @@ def measure(before: str, chunks: int, folder: Path) -> Round:
             for name in names[shift:] + names[:shift]:
                 took[name].append(processes[name].chunk())
     return took
-
-
-def median_within(values: Sequence[float]) -> tuple[float, float, float]:
-    """The median, and from which to which value that of all possible ones lies with 95 %."""
-    ranked = sorted(values)
-    outside, rank = 0.0, 0
-    while 2 * (outside := outside + comb(len(ranked), rank) / 2 ** len(ranked)) <= 0.05:
-        rank += 1
-    least = max(rank - 1, 0)
-    return median(ranked), ranked[least], ranked[-1 - least]
 
 
 def row(way: str, rounds: Sequence[Round]) -> list[str]:
