@@ -61,13 +61,6 @@ class Project(NamedTuple):
     def folder(self) -> Path:
         return HERE / self.name
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with the sources: rounds of one project do not count for another."""
-        sources = [path.read_bytes() for path in sorted(self.folder.glob("*.py"))]
-        changes = repr((self.small, self.large)).encode()
-        return hashlib.sha256(b"\0".join([*sources, changes])).hexdigest()[:12]
-
     def change(self, size: str) -> Change | None:
         return {"none": None, "small": self.small, "large": self.large}[size]
 
@@ -133,6 +126,13 @@ class Cell(NamedTuple):
     @property
     def key(self) -> str:
         return f"{self.project.name} {self.size} {self.hogs}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with what is run: rounds of other sources, or of another change, do not count."""
+        sources = [path.read_bytes() for path in sorted(self.project.folder.glob("*.py"))]
+        change = repr(self.project.change(self.size)).encode()
+        return hashlib.sha256(b"\0".join([*sources, change])).hexdigest()[:12]
 
 
 def environment() -> dict[str, str]:
@@ -211,7 +211,7 @@ class Results:
 
     def add(self, cell: Cell, wrong: bool, output: str) -> None:
         """Note a round; ``output`` is what pytest printed."""
-        sources = cell.project.fingerprint
+        sources = cell.fingerprint
         self._rounds.setdefault(self._key(cell.key, sources), []).append(wrong)
         if self._path is not None:
             one = {
@@ -225,7 +225,7 @@ class Results:
                 file.write(json.dumps(one) + "\n")
 
     def of(self, cell: Cell) -> list[bool]:
-        return self._rounds.get(self._key(cell.key, cell.project.fingerprint), [])
+        return self._rounds.get(self._key(cell.key, cell.fingerprint), [])
 
 
 def missing_rounds(cell: Cell, options: argparse.Namespace, results: Results) -> int:
