@@ -10,9 +10,9 @@ run alone. A contention counts only if the GIL was held longer by the metric's s
 With three saved runs or more, a value counts only if it is an outlier among them, too.
 
 **Others on the machine.** A test waits longer while other programs use the processors. If they take
-a larger share of them now than in the median saved run, what the difference adds to the value is
-not counted as growth. If they took a larger share in one saved run than in the median one, what
-that added is subtracted from the value of that run.
+a larger share of them now than in the median saved run, what the difference may have added to the
+value is not counted as growth. If they took a larger share in one saved run than in the median one,
+what that added is subtracted from the value of that run.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
 measure, are listed and not judged. A sampled contention is a share of few knocks, so its 95 %
@@ -42,10 +42,6 @@ RANK: dict[ChangeVerdict, int] = {
     "better": 3,
     "steady": 4,
 }
-
-
-DELAY_MARGIN = 1.25
-"""So many times what others seem to have caused now counts as theirs: it is an estimate."""
 
 
 class Spread(NamedTuple):
@@ -191,8 +187,7 @@ def _compare_metric(
         return "the GIL is disabled"
     if now is None or not values:
         return f"not measured {'now' if now is None else 'before'}"
-    share = min(1.0, DELAY_MARGIN * _excess_share(alike, after))
-    delay = metric.delay(now, after, share)
+    delay = metric.delay(now, after, _twice(_excess_share(alike, after)))
     spread = _spread(metric, values, attempts)._replace(
         measured=_ends(metric, [value for value, _ in measured])[1]
     )
@@ -302,6 +297,15 @@ def _excess_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> floa
     share = min(after.lost_share, _missed_share(before, after))
     excess = 1.0 - (1.0 - share) / (1.0 - usual) if usual < 1.0 else 0.0
     return max(0.0, excess)
+
+
+def _twice(share: float) -> float:
+    """Return what others may cause that take this share of the processor time, as a share.
+
+    The thread that holds the GIL needs a processor, and the one that waits needs the next: others
+    may have slowed down both, one after the other.
+    """
+    return 1.0 - (1.0 - share) ** 2
 
 
 def _missed_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> float:

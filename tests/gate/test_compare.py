@@ -287,16 +287,16 @@ def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
     [
         ("wait", 0.30, None, None, "over the gate"),
         ("wait", 0.30, 1.0, 0.0, "over the gate"),
-        ("wait", 0.30, 1.0, 0.35, "over the gate"),  # 0.203 s would have been waited for anyway
-        ("wait", 0.30, 1.0, 0.38, "inconclusive"),
-        ("wait", 3.00, 1.0, 2.00, "over the gate"),  # a sixth of it is 0.5 s
+        ("wait", 0.30, 1.0, 0.22, "over the gate"),  # 0.202 s would have been waited for anyway
+        ("wait", 0.30, 1.0, 0.23, "inconclusive"),
+        ("wait", 3.00, 1.0, 2.00, "over the gate"),  # a ninth of it is 0.33 s
         ("wait", 3.00, 1.0, 9.00, "inconclusive"),
         # Held in its sleep: each of 4 threads was held up for the 50 ms lost, and not for 5 s.
         ("wait", 5.00, 0.0, 0.05, "over the gate"),
-        ("max_wait", 0.30, 1.0, 0.07, "over the gate"),
-        ("max_wait", 0.30, 1.0, 0.09, "inconclusive"),
-        # Held for 0.3 s of 1 s, without the others for 0.16 of 0.86.
-        ("contention", 0.30, 1.0, 0.6, "over the gate"),
+        ("max_wait", 0.30, 1.0, 0.05, "over the gate"),
+        ("max_wait", 0.30, 1.0, 0.06, "inconclusive"),
+        # Held for 0.3 s of 1 s, without the others for 0.125 of 0.825.
+        ("contention", 0.30, 1.0, 0.55, "over the gate"),
         ("contention", 0.30, 1.0, 2.0, "inconclusive"),
         ("contention", 1.00, 1.0, 9.0, "over the gate"),  # held throughout, whoever else ran
         ("contended", 1000, 1.0, 9.0, "over the gate"),  # no wait more, but for longer ones
@@ -329,7 +329,7 @@ def test_own_threads_that_stand_ready_are_no_excuse() -> None:
         ([0.0], "inconclusive"),
         ([0.5], "over the gate"),  # as much as now
         ([0.3], "inconclusive"),
-        ([0.45], "over the gate"),
+        ([0.47], "over the gate"),
         ([0.9], "over the gate"),  # what the machine was busier with before is not held against it
         ([None], "inconclusive"),
         ([0.0, 0.5, 0.5], "over the gate"),
@@ -350,7 +350,7 @@ def test_what_others_took_of_the_saved_runs_cancels_out(
     [
         ([1.0], 1.0, "over the gate"),  # threads that take turns need one processor, and had it
         ([1.0], 1.5, "over the gate"),
-        ([1.0], 0.9, "over the gate"),  # a tenth less, so that 0.26 s would have been waited for
+        ([1.0], 0.9, "over the gate"),  # a tenth less, so that 0.24 s would have been waited for
         ([1.0], 0.6, "inconclusive"),
         ([1.5], 1.0, "inconclusive"),
         ([0.1, 1.0, 1.5], 1.0, "over the gate"),

@@ -63,12 +63,16 @@ def test_each_change_changes_its_service(project: demo.Project, tmp_path: Path) 
 def test_rounds_are_kept_by_cell_and_conditions(tmp_path: Path) -> None:
     path = tmp_path / "rounds"
     first = demo.Results(path, "wait:50ms")
-    first.add(CELL, wrong=True, output="")
-    first.add(CELL._replace(hogs=2), wrong=False, output="")
-    changed = CELL._replace(project=PROJECT._replace(small=PROJECT.large))
-    first.add(changed, wrong=False, output="")
-    assert demo.Results(path, "wait:50ms").of(CELL) == [True]
-    assert demo.Results(path, "wait:20ms").of(CELL) == []
+    small = demo.Cell(PROJECT, "small", 0)
+    first.add(small, wrong=True, output="")
+    first.add(small._replace(hogs=2), wrong=False, output="")
+    first.add(small._replace(size="none"), wrong=False, output="")
+    changed = PROJECT._replace(small=PROJECT.large)
+    first.add(small._replace(project=changed), wrong=False, output="")
+    again = demo.Results(path, "wait:50ms")
+    assert again.of(small) == [True]
+    assert again.of(demo.Cell(changed, "none", 0)) == [False]
+    assert demo.Results(path, "wait:20ms").of(small) == []
 
 
 def test_a_project_s_cells_share_a_baseline_for_ten_rounds_each(

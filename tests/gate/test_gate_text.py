@@ -284,7 +284,7 @@ def test_each_gated_test_has_the_growth_it_needs_to_fail() -> None:
         {"test_a.py::test_worst": busy, "test_a.py::test_better": ENTRY},
         gates=("wait:20ms", "contention:0.1"),
     )
-    assert "Growth that fails a test: contention 0.100 to 0.193, wait 20.0 ms to 114 ms" in shown(
+    assert "Growth that fails a test: contention 0.100 to 0.240, wait 20.0 ms to 151 ms" in shown(
         compared
     )
     assert [line.text for line in needed_table(compared)] == [
@@ -292,9 +292,9 @@ def test_each_gated_test_has_the_growth_it_needs_to_fail() -> None:
         "What each gated test needs to fail:",
         "metric      before   to fail  test",
         "contention   0.500    +0.100  test_a.py::test_better",
-        "contention   0.500    +0.193  test_a.py::test_worst",
+        "contention   0.500    +0.240  test_a.py::test_worst",
         "wait        250 ms  +20.0 ms  test_a.py::test_better",
-        "wait        250 ms   +114 ms  test_a.py::test_worst",
+        "wait        250 ms   +151 ms  test_a.py::test_worst",
     ]
     assert needed_table(comparison(gates=())) == []
 
@@ -324,7 +324,7 @@ def test_a_change_from_zero_has_no_percentage() -> None:
 def test_what_is_due_to_others_is_told_where_it_matters() -> None:
     before = [changed(ENTRY, wait=0.0)]
     for lost, words in (
-        (0.25, "allowed     +20.0 ms, and +125 ms as others used the processors, set by"),
+        (0.25, "allowed     +20.0 ms, and +175 ms as others used the processors, set by"),
         (1e-4, "allowed     +20.0 ms, set by"),
     ):
         after = replace(changed(ENTRY, wait=0.4), used=0.75, lost=lost)

@@ -87,7 +87,7 @@ PROJECTS = (
         ),
         large=Change(
             old="return hashlib.sha256(block).hexdigest()",
-            new="return hex(sum(sum(block[at : at + 1024]) for at in range(0, len(block), 4096)))",
+            new="return hex(sum(sum(block[at : at + 1024]) for at in range(0, len(block), 2560)))",
         ),
     ),
     Project(
