@@ -8,19 +8,20 @@ import tempfile
 import time
 
 import pytest
+from support.inner import METHOD
+from support.knocks import knock_interval
 
 from pytest_gilknock import _core
 
 pytestmark = pytest.mark.skipif(
-    _core.status()[0] == "disabled", reason="the GIL is off: there is no knocker"
+    METHOD == "disabled", reason="the GIL is off: there is no knocker"
 )
 
 
 @pytest.fixture(autouse=True)
 def frequent_knocks():
-    _core.set_knock_interval(1e-4)
-    yield
-    _core.set_knock_interval(50e-3)
+    with knock_interval(1e-4):
+        yield
 
 
 def opened():

@@ -11,14 +11,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from support.inner import exact
+from support.knocks import knock_interval
 
-from pytest_gilknock import GilReading, _core, measure
+from pytest_gilknock import GilReading, measure
 from pytest_gilknock.model.convoy import FEWEST_WAITS, convoy_of
 
 from . import loads
 
-METHOD, REASON = _core.status()
-exact_only = pytest.mark.skipif(METHOD != "exact", reason=f"no accounting here: {REASON}")
+pytestmark = exact
 
 # Sends the next request when it has the answer, until the server hangs up.
 CLIENT = """
@@ -42,11 +43,11 @@ PATIENCE = 120.0
 @pytest.fixture
 def long_switch_interval() -> Iterator[None]:
     """And no knocks: in so long an interval each of them would wait in the server's way."""
-    interval, knocks = sys.getswitchinterval(), _core.set_knock_interval(0)
+    before = sys.getswitchinterval()
     sys.setswitchinterval(INTERVAL)
-    yield
-    sys.setswitchinterval(interval)
-    _core.set_knock_interval(knocks)
+    with knock_interval(0):
+        yield
+    sys.setswitchinterval(before)
 
 
 def waits_of_the_server(reading: GilReading) -> int:
@@ -90,7 +91,6 @@ def reading_of_a_server(*, hogs: int, waits: int) -> GilReading:
     return m.reading
 
 
-@exact_only
 @pytest.mark.usefixtures("long_switch_interval")
 def test_a_server_beside_a_thread_that_computes_is_a_convoy():
     reading = reading_of_a_server(hogs=1, waits=2 * FEWEST_WAITS)
@@ -100,12 +100,10 @@ def test_a_server_beside_a_thread_that_computes_is_a_convoy():
     assert [thread.name for thread in convoy.computing] == ["hog"]
 
 
-@exact_only
 def test_a_server_alone_is_none():
     assert convoy_of(reading_of_a_server(hogs=0, waits=0)) is None
 
 
-@exact_only
 def test_a_pool_that_computes_is_none():
     with measure() as m:
         loads.in_threads(3, lambda: loads.spin(0.5))

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.inner import exact
+from support.knocks import knock_interval
 
 from pytest_gilknock import _core
 
 from . import loads
 
-METHOD, REASON = _core.status()
-exact_only = pytest.mark.skipif(METHOD != "exact", reason=f"no accounting here: {REASON}")
-pytestmark = exact_only
+pytestmark = exact
 
 KEPT = 0.03
 CALLS = 8
@@ -153,14 +153,11 @@ def test_a_sampled_window_is_not_audited():
 
 
 def test_without_knocks_there_is_no_audit():
-    _core.set_knock_interval(0)
-    try:
+    with knock_interval(0):
         window = _core.Window(audit=True)
         window.begin()
         keep(calls=2)
         raw = window.end()
-    finally:
-        _core.set_knock_interval(0.05)
     assert (raw["max_hold"], raw["holds"], raw["holds_unseen"]) == (None, [], 0)
 
 

@@ -8,14 +8,13 @@ import time
 from collections import defaultdict
 
 import pytest
+from support.inner import exact
+from support.knocks import knock_interval
 
 from pytest_gilknock import _core, measure
 from pytest_gilknock.model.trace import Trace, TraceEvent
 
 from . import loads
-
-METHOD, REASON = _core.status()
-exact_only = pytest.mark.skipif(METHOD != "exact", reason=f"no accounting here: {REASON}")
 
 
 def sums(trace: Trace, kind: str) -> dict[str, float]:
@@ -42,7 +41,7 @@ def mixed_load() -> None:
     )
 
 
-@exact_only
+@exact
 def test_the_events_are_the_readings_sums_thread_by_thread():
     with measure(trace=True) as m:
         mixed_load()
@@ -59,7 +58,7 @@ def test_the_events_are_the_readings_sums_thread_by_thread():
     assert unbroken == m.reading.acquisitions + 1  # the one in which the block began
 
 
-@exact_only
+@exact
 def test_one_thread_at_a_time_holds_the_gil_and_each_does_one_thing_at_a_time():
     with measure(trace=True) as m:
         mixed_load()
@@ -69,7 +68,7 @@ def test_one_thread_at_a_time_holds_the_gil_and_each_does_one_thing_at_a_time():
         assert in_order(sorted(by_thread(m.trace, label), key=lambda event: event.start))
 
 
-@exact_only
+@exact
 def test_a_drop_on_request_is_told_from_one_of_free_will():
     def sleeper() -> None:
         for _ in range(20):
@@ -90,7 +89,7 @@ def test_a_drop_on_request_is_told_from_one_of_free_will():
     assert sum(event.forced for event in sleeps) < 0.2 * len(sleeps)
 
 
-@exact_only
+@exact
 def test_a_wait_ends_where_the_hold_of_another_has_ended():
     with measure(trace=True) as m:
         mixed_load()
@@ -102,7 +101,7 @@ def test_a_wait_ends_where_the_hold_of_another_has_ended():
             assert event.end >= last - 1e-9
 
 
-@exact_only
+@exact
 def test_a_ring_that_is_too_small_keeps_the_latest_and_counts_the_others():
     window = _core.Window(trace=20)
     window.begin()
@@ -116,7 +115,7 @@ def test_a_ring_that_is_too_small_keeps_the_latest_and_counts_the_others():
     assert next(iter(trace)).start > 0
 
 
-@exact_only
+@exact
 def test_a_trace_within_a_trace_is_a_part_of_it():
     with measure(trace=True) as outer:
         loads.let_go(0.001)
@@ -127,14 +126,10 @@ def test_a_trace_within_a_trace_is_a_part_of_it():
     assert sum(e.duration for e in inner.trace) < sum(e.duration for e in outer.trace)
 
 
-@exact_only
+@exact
 def test_knocks_are_told_and_count_nowhere():
-    _core.set_knock_interval(0.002)
-    try:
-        with measure(trace=True) as m:
-            loads.spin(0.2)
-    finally:
-        _core.set_knock_interval(0.05)
+    with knock_interval(0.002), measure(trace=True) as m:
+        loads.spin(0.2)
     knocks = [event for event in m.trace if event.thread is None]
     assert {event.kind for event in knocks} == {"hold", "wait"}
     assert sum(sums(m.trace, "hold").values()) == pytest.approx(m.reading.held, rel=1e-3)
@@ -162,7 +157,7 @@ def test_a_number_of_events_that_cannot_be_is_refused(number):
         _core.Window(trace=number)
 
 
-@exact_only
+@exact
 def test_without_memory_for_the_ring_nothing_is_open():
     window = _core.Window(trace=2**62)
     with pytest.raises(MemoryError):

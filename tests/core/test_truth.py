@@ -13,6 +13,8 @@ import threading
 import time
 
 import pytest
+from support.inner import METHOD, exact
+from support.knocks import knock_interval
 from support.machine import hogs, run_delay_of_this_thread
 
 from pytest_gilknock import _core
@@ -20,8 +22,6 @@ from pytest_gilknock.model.reading import GilReading
 
 from . import loads
 
-METHOD, REASON = _core.status()
-exact_only = pytest.mark.skipif(METHOD != "exact", reason=f"no accounting here: {REASON}")
 with_gil = pytest.mark.skipif(METHOD == "disabled", reason="the GIL is off")
 
 
@@ -41,7 +41,7 @@ class Measured:
         self.reading = GilReading.from_raw(self.window.end())
 
 
-@exact_only
+@exact
 @pytest.mark.parametrize(
     ("held", "free"),
     [(1e-3, 1e-3), (50e-6, 450e-6), (20e-3, 20e-3), (0.2e-3, 2e-3)],
@@ -55,7 +55,7 @@ def test_contention_is_the_share_of_time_the_load_held_the_gil(held, free):
     assert m.reading.contention == pytest.approx(m.reading.held / m.reading.wall)
 
 
-@exact_only
+@exact
 def test_one_pure_python_thread_holds_the_gil_all_the_time_and_nobody_waits():
     with Measured() as m:
         loads.spin(0.3)
@@ -64,7 +64,7 @@ def test_one_pure_python_thread_holds_the_gil_all_the_time_and_nobody_waits():
     assert m.reading.contended == 0
 
 
-@exact_only
+@exact
 def test_two_pure_python_threads_wait_one_thread_second_per_second():
     with Measured() as m:
         threads = loads.in_threads(2, lambda: loads.spin(1.0))
@@ -75,7 +75,7 @@ def test_two_pure_python_threads_wait_one_thread_second_per_second():
     assert m.reading.max_wait >= m.reading.switch_interval
 
 
-@exact_only
+@exact
 def test_a_wait_is_as_long_as_the_call_that_kept_the_gil():
     """A second thread asks for the GIL while a C call holds it: both know for how long."""
     released = threading.Event()
@@ -115,7 +115,7 @@ def test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line():
     assert worst.knock_waited > 0.08
 
 
-@exact_only
+@exact
 def test_a_knock_that_waits_for_long_looks_again_and_again():
     """The look that it makes as it begins to wait is one of several that are charged."""
     interval = sys.getswitchinterval()
@@ -163,7 +163,7 @@ def test_a_native_call_that_releases_the_gil_keeps_nobody_waiting():
     assert (m.reading.max_wait or 0.0) < 0.1 * m.reading.wall + pushed_aside
 
 
-@exact_only
+@exact
 def test_a_window_of_two_milliseconds_reads_true():
     errors = []
     for _ in range(21):
@@ -176,7 +176,7 @@ def test_a_window_of_two_milliseconds_reads_true():
     assert sorted(errors)[10] < 0.02
 
 
-@exact_only
+@exact
 def test_windows_nest_and_overlap():
     outer, inner, later = (_core.Window() for _ in range(3))
     outer.begin()
@@ -194,7 +194,7 @@ def test_windows_nest_and_overlap():
     assert whole.wall > first.wall + last.wall
 
 
-@exact_only
+@exact
 def test_the_longest_wait_belongs_to_the_windows_that_saw_it():
     def contend() -> None:
         loads.in_threads(2, lambda: loads.spin(0.1))
@@ -214,7 +214,7 @@ def test_the_longest_wait_belongs_to_the_windows_that_saw_it():
     assert whole.wait >= seen.wait
 
 
-@exact_only
+@exact
 def test_waits_are_counted_by_their_length():
     with Measured() as m:
         loads.in_threads(2, lambda: loads.spin(0.15))
@@ -229,7 +229,7 @@ def test_waits_are_counted_by_their_length():
     assert low / 1.05 <= reading.wait <= 2.1 * low
 
 
-@exact_only
+@exact
 def test_a_reading_is_live_until_the_window_closes():
     window = _core.Window()
     window.begin()
@@ -241,7 +241,7 @@ def test_a_reading_is_live_until_the_window_closes():
     assert early["held"] <= late["held"]
 
 
-@exact_only
+@exact
 def test_threads_that_ended_inside_the_window_keep_their_part_and_their_name():
     with Measured() as m:
         threads = loads.in_threads(3, lambda: (loads.hold(0.06), loads.let_go(0.03)))
@@ -250,7 +250,7 @@ def test_threads_that_ended_inside_the_window_keep_their_part_and_their_name():
         assert 0.05 < by_name[thread.name].held < 0.6
 
 
-@exact_only
+@exact
 def test_a_thousand_threads_born_and_gone_inside_one_window_are_all_counted():
     with Measured() as m:
         for _ in range(20):
@@ -262,7 +262,7 @@ def test_a_thousand_threads_born_and_gone_inside_one_window_are_all_counted():
     assert sum(thread.wait for thread in m.reading.threads) == pytest.approx(m.reading.wait)
 
 
-@exact_only
+@exact
 def test_the_session_window_tells_no_threads_but_the_same_sums():
     with Measured(threads=False) as outer, Measured() as inner:
         loads.hold_and_let_go(1e-3, 1e-3, 0.5)
@@ -279,7 +279,7 @@ def await_last_knock() -> None:
             break
 
 
-@exact_only
+@exact
 def test_nobody_knocks_for_a_window_that_tells_no_threads():
     await_last_knock()
     with Measured(threads=False) as alone:
@@ -357,7 +357,7 @@ def test_knocks_that_wait_behind_python_wait_about_the_switch_interval():
     assert m.reading.blame[0].function.endswith("spin")
 
 
-@exact_only
+@exact
 def test_without_knocks_there_is_no_knocking_thread_and_the_sums_stay_exact():
     script = """
 import ctypes, os, sys
@@ -377,14 +377,11 @@ assert reading["held"] > 0.9 * reading["wall"] > 0.09, reading
 
 @with_gil
 def test_the_shortest_knock_interval_counts_no_millions_of_knocks_for_a_long_hold():
-    usual = _core.set_knock_interval(1e-6)
-    try:
+    with knock_interval(1e-6):
         window = _core.Window()
         window.begin()
         loads.hold(0.5)
         raw = window.end()
-    finally:
-        _core.set_knock_interval(usual)
     assert raw["knocks"] < 100_000
 
 
@@ -395,12 +392,11 @@ def busy_machine():
 @pytest.fixture
 def no_knocks():
     """On a busy machine a knock may be put aside with the GIL in hand, or on its way to it."""
-    _core.set_knock_interval(0)
-    yield
-    _core.set_knock_interval(0.05)
+    with knock_interval(0):
+        yield
 
 
-@exact_only
+@exact
 @pytest.mark.usefixtures("no_knocks")
 def test_run_delay_tells_a_busy_machine_from_a_busy_gil():
     """A thread that must share its processor with others is ready to run, yet does not."""
@@ -413,7 +409,7 @@ def test_run_delay_tells_a_busy_machine_from_a_busy_gil():
     assert m.reading.wait == 0
 
 
-@exact_only
+@exact
 @pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="no such numbers here")
 def test_run_delay_counts_threads_that_lived_within_the_window():
     truths = []
@@ -477,8 +473,8 @@ def test_bad_arguments_are_refused():
 
 @pytest.fixture
 def usual_knocks():
-    yield
-    _core.set_knock_interval(None)
+    with knock_interval(None):
+        yield
 
 
 @pytest.mark.usefixtures("usual_knocks")

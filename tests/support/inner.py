@@ -9,9 +9,11 @@ import pytest
 
 from pytest_gilknock import _core
 
-exact = pytest.mark.skipif(_core.status()[0] != "exact", reason="needs the accounting")
+METHOD, REASON = _core.status()
 
-disabled = pytest.mark.skipif(_core.status()[0] != "disabled", reason="the GIL is enabled")
+exact = pytest.mark.skipif(METHOD != "exact", reason=f"no accounting here: {REASON}")
+
+disabled = pytest.mark.skipif(METHOD != "disabled", reason="the GIL is enabled")
 
 WITHOUT = ("asyncio", "rerunfailures")
 
