@@ -115,7 +115,7 @@ def test_rerun_mended():
         while time.perf_counter() < end:
             pass
     else:
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 @pytest.mark.parametrize(
     "number", [pytest.param(0, marks=keeps), pytest.param(1, marks=breaks)]
