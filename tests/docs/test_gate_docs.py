@@ -44,14 +44,6 @@ def test_its_gates_are_gates() -> None:
         assert str(parse_gate(gate)) == gate
 
 
-def test_its_options_are_options() -> None:
-    options = subprocess.run(
-        [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    for name in set(re.findall(r"--gil-[a-z-]+", PAGE)):
-        assert re.search(rf"{name}\b(?!-)", options), name
-
-
 # --- the workflows, without their servers ----------------------------------------------------
 
 

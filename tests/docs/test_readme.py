@@ -1,4 +1,4 @@
-"""What the README says of options, files, limits and the demonstration is so."""
+"""What the README says of files, limits and the demonstration is so."""
 
 import re
 import subprocess
@@ -27,16 +27,6 @@ def demo(*options):
         timeout=120,
     )
     return done.stdout
-
-
-def test_its_options_are_options():
-    options = subprocess.run(
-        [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    written = set(re.findall(r"--gil-[a-z-]+", README))
-    assert "--gil-report" in written
-    for name in written:
-        assert re.search(rf"{name}\b(?!-)", options), name
 
 
 def test_its_gates_are_gates():
