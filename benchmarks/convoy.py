@@ -15,6 +15,12 @@ that lets go of the GIL in place of the pure-Python loop.
 Truth: request rate and latency are the client's own count and clock. They are no truth of the
 GIL, but the reading has to explain them: the wait of the server's thread should make up the
 latency that was added.
+
+Run: ``python benchmarks/convoy.py``, some minutes; the rows of ZeroMQ and NumPy need pyzmq and
+numpy.
+
+Expect: beside a thread that computes each server loses most of its requests, waits for half of each
+second and more, and is called a convoy. Alone, and beside a process, it hardly waits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""What every benchmark shares: the command line, children bounded in time, the table, the JSON."""
+"""What every benchmark shares: the command line, children bounded in time, the table, the JSON.
+
+A benchmark is run from a checkout, by an interpreter that has the package installed, on a machine
+that has nothing else to do: ``python benchmarks/NAME.py``. ``--help`` prints what its file begins
+with, and its options; ``--quick`` only tries whether it works.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +34,13 @@ while time.monotonic() < end and os.getppid() == parent:
 """
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
+def parser(doc: str | None, *, rounds: bool = True) -> argparse.ArgumentParser:
     """Return a parser with the options of all benchmarks; ``doc`` describes the program."""
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--rounds", type=int, metavar="N", help="rounds whose median is shown")
+    if rounds:
+        made.add_argument("--rounds", type=int, metavar="N", help="rounds whose median is shown")
     made.add_argument("--quick", action="store_true", help="a smoke run of less than 30 s")
     made.add_argument("--json", type=Path, metavar="PATH", help="write the figures, too")
     return made

@@ -147,20 +147,27 @@ def _outside(command: Callable[[str, str], list[str]], share: Callable[[str, int
     return Probe(begin, end, lambda seen: seen)
 
 
-def _py_spy() -> Probe:
-    def command(file: str, pid: str) -> list[str]:
-        options = f"--gil --format raw --rate {PROFILER_RATE} --duration 1"
-        return ["py-spy", "record", *options.split(), "--output", file, "--pid", pid]
+def _py_spy_command(file: str, pid: str) -> list[str]:
+    options = f"--gil --format raw --rate {PROFILER_RATE} --duration 1"
+    return ["py-spy", "record", *options.split(), "--output", file, "--pid", pid]
 
-    return _outside(command, lambda said, count: count / PROFILER_RATE)
+
+def _profiler_command(file: str, pid: str) -> list[str]:
+    options = f"--mode gil --all-threads --collapsed -r {PROFILER_RATE} -d 1"
+    profiler = [sys.executable, "-m", "profiling.sampling", "attach"]
+    return [*profiler, *options.split(), "-o", file, pid]
+
+
+PROFILERS = {"py-spy": _py_spy_command, "profiler": _profiler_command}
+"""By the names of the outside instruments: the command that has a process, by its id, looked at for
+a second, and writes collapsed stacks to a file."""
+
+
+def _py_spy() -> Probe:
+    return _outside(_py_spy_command, lambda said, count: count / PROFILER_RATE)
 
 
 def _profiler() -> Probe:
-    def command(file: str, pid: str) -> list[str]:
-        options = f"--mode gil --all-threads --collapsed -r {PROFILER_RATE} -d 1"
-        profiler = [sys.executable, "-m", "profiling.sampling", "attach"]
-        return [*profiler, *options.split(), "-o", file, pid]
-
     def share(said: str, count: int) -> float:
         taken = re.search(r"Captured ([\d,]+) samples", said)
         failed = re.search(r"Error rate: ([\d.]+)", said)
@@ -169,7 +176,7 @@ def _profiler() -> Probe:
         good = 1.0 - (float(failed[1]) / 100 if failed else 0.0)
         return count / (int(taken[1].replace(",", "")) * good)
 
-    return _outside(command, share)
+    return _outside(_profiler_command, share)
 
 
 def _has(module: str) -> Callable[[], bool]:

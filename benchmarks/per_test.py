@@ -15,6 +15,12 @@ fewer tests, compared with plain runs of the same tests.
 
 Truth: wall clock around the run, and user + system CPU time of the process and its children
 from ``wait4``.
+
+Run: ``python benchmarks/per_test.py``; the rows of pytest-xdist and gilknocker are there where
+these are installed.
+
+Expect: nothing that can be told from noise for ``unused``, and less than 0.1 ms for each test with
+``--gil-report``.
 """
 
 from __future__ import annotations

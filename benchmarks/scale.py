@@ -14,6 +14,11 @@ pytest runs of trivial tests, wall and peak memory beside the same run without t
 
 Truth: (1) each thread's own stamps, compared with what the reading says of this very thread;
 (2) tracemalloc, in a run that is not timed; (3) ``wait4``.
+
+Run: ``python benchmarks/scale.py``.
+
+Expect: a growth of 1.0 or less in the rows of many threads and tests, and threads that are all
+seen, with errors of microseconds.
 """
 
 from __future__ import annotations

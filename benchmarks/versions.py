@@ -15,6 +15,10 @@ Truth: the clock around a chunk, read in the process that runs it. A round's rat
 the ratios of its chunks. Shown are the median of the rounds, and the interval in which it lies with
 95 %, whatever they are distributed like: from one of them to another, counted from either end (the
 sign test). With fewer than six rounds that is from the least to the largest, and less certain.
+
+Run: ``python benchmarks/versions.py --before OTHER/bin/python``.
+
+Expect: an interval around 1.0 where both versions cost the same.
 """
 
 from __future__ import annotations
