@@ -13,9 +13,7 @@ from support.knocks import knock_interval
 
 from pytest_gilknock import _core
 
-pytestmark = pytest.mark.skipif(
-    METHOD == "disabled", reason="the GIL is off: there is no knocker"
-)
+pytestmark = pytest.mark.skipif(METHOD == "disabled", reason="the GIL is off: there is no knocker")
 
 
 @pytest.fixture(autouse=True)
