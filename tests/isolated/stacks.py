@@ -79,8 +79,13 @@ def memory() -> Callable[[int, int], tuple[int, ...]]:
     return words
 
 
-def has_code(words: Iterable[int], code: CodeType) -> bool:
-    return any(word & ~3 == id(code) for word in words)
+def is_frame(words: Iterable[int], code: CodeType) -> bool:
+    """Whether a frame of this file that runs the code may begin with these words.
+
+    Memory that was given back may hold the code, too, and a pointer of its allocator's where a frame
+    has its caller's; but not the globals as well.
+    """
+    return {id(code), id(globals())} <= {word & ~3 for word in words}
 
 
 def where_caller_is_kept() -> int:
@@ -96,9 +101,9 @@ def where_caller_is_kept() -> int:
         )
         for frame in pointers:
             found = words(frame, 10) if frame % 8 == 0 and frame > 4096 else ()
-            if has_code(found[:6], here):
+            if is_frame(found[:6], here):
                 for i, at in enumerate(found):
-                    if at % 8 == 0 and at > 4096 and has_code(words(at, 6), caller):
+                    if at % 8 == 0 and at > 4096 and is_frame(words(at, 6), caller):
                         return frame + 8 * i
     return not_here("where a frame keeps its caller's is not found")
 
