@@ -7,6 +7,7 @@ import ctypes
 import os
 import struct
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -82,8 +83,8 @@ def memory() -> Callable[[int, int], tuple[int, ...]]:
 def is_frame(words: Iterable[int], code: CodeType) -> bool:
     """Whether a frame of this file that runs the code may begin with these words.
 
-    Memory that was given back may hold the code, too, and a pointer of its allocator's where a frame
-    has its caller's; but not the globals as well.
+    Memory that was given back may hold the code, too, and a pointer of its allocator's where a
+    frame has its caller's; but not the globals as well.
     """
     return {id(code), id(globals())} <= {word & ~3 for word in words}
 
@@ -263,8 +264,21 @@ def windows_opened_at_the_very_end(count: int) -> None:
     """After the core's own part of the interpreter's end, nothing is watched any more."""
     del count
     method = _core.status()[0]
-    in_background(6, lambda: sum(range(100)))
+    over = threading.Event()
+
+    def work() -> None:
+        if over.is_set():
+            sys.exit()
+        sum(range(100))
+
+    in_background(6, work)
     kept = [opened()]
+
+    def end_threads() -> None:
+        over.set()
+        for thread in threading.enumerate():
+            if thread.daemon:
+                thread.join()
 
     def late() -> None:
         kept.append(opened())
@@ -282,6 +296,11 @@ def windows_opened_at_the_very_end(count: int) -> None:
     # Last registered, first called: this one comes after the core's.
     shutdown = _core._shutdown  # type: ignore[attr-defined]
     atexit.unregister(shutdown)
+    if sys.version_info < (3, 11):
+        # A thread that gives up waiting for the GIL as the interpreter ends takes back its request
+        # to drop it (take_gil() in Python/ceval_gil.h). The state that this is kept in may be freed
+        # by then: it is static since 3.11.
+        atexit.register(end_threads)
     atexit.register(late)
     atexit.register(shutdown)
 
