@@ -129,7 +129,7 @@ struct drawn drawn_of(struct slot *slot, uint64_t now) {
 
 void charge_wait(int window, uint64_t generation, const struct slot *slot,
                  const struct drawn *drawn, const struct share *share, uint64_t waited) {
-    if (drawn->charge == 0 || share->waited == 0) {
+    if (drawn->charge == 0 || share->waited == 0 || waited == 0) {
         return;
     }
     struct lock_charge row = {

@@ -69,8 +69,9 @@ void end_wait(struct slot *slot, uint64_t now, bool timed_out) {
     for (int i = 0; open != 0; i++, open >>= 1) {
         uint64_t opened, generation = (open & 1) != 0 ? generation_of(i, &opened) : 0;
         if (generation != 0 && now > opened) {
-            const struct share share = share_of(&slot->wait, opened, now);
-            enter_wait(part_of(slot, i, generation), &slot->wait, &share, slot->native_id, &drawn);
+            struct part *part = part_of(slot, i, generation);
+            const struct share share = share_of(part, &slot->wait, opened, now);
+            enter_wait(part, &slot->wait, &share, slot->native_id, &drawn);
             count_length(&windows[i], &slot->wait, &share);
             charge_wait(i, generation, slot, &drawn, &share, clock_elapsed(slot->wait.since, now));
         }

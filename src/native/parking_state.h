@@ -38,6 +38,8 @@ struct typed_sums {
 /* What a thread waited in one window. */
 struct part {
     uint64_t generation;
+    uint64_t attempt; /* `began` of the attempt that was entered last; 0: there was none yet */
+    uint64_t entered; /* ticks of it */
     uint64_t spins;
     struct parking_longest longest[PARKING_KINDS];
     struct parking_sums kinds[PARKING_KINDS];

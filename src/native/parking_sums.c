@@ -54,12 +54,14 @@ void wipe_part(struct part *part, uint64_t generation) {
     STORE(part->generation, generation);
 }
 
-struct share share_of(const struct wait *wait, uint64_t opened, uint64_t now) {
-    uint64_t from = wait->since > opened ? wait->since : opened;
-    uint64_t began = wait->began > opened ? wait->began : opened;
-    /* The earlier sleeps of the attempt have counted it, unless they were before the window. */
-    return (struct share){clock_elapsed(from, now), clock_elapsed(began, from),
-                          wait->since == wait->began || wait->since <= opened};
+/* An earlier sleep of the attempt may have ended after the moment from which the window counts, and yet
+ * before the window was there for it to be entered. So what was entered is asked, not the time. */
+struct share share_of(const struct part *part, const struct wait *wait, uint64_t opened,
+                      uint64_t now) {
+    bool is_new = part->attempt != wait->began;
+    uint64_t from = is_new ? wait->began : wait->since;
+    return (struct share){clock_elapsed(from > opened ? from : opened, now),
+                          is_new ? 0 : part->entered, is_new};
 }
 
 void note_longest(struct parking_longest *longest, const struct parking_longest *other) {
@@ -76,6 +78,8 @@ void note_longest(struct parking_longest *longest, const struct parking_longest 
 void enter_wait(struct part *part, const struct wait *wait, const struct share *share,
                 uint64_t native_id, const struct drawn *drawn) {
     uint64_t whole = share->before + share->waited;
+    STORE(part->attempt, wait->began);
+    STORE(part->entered, whole);
     count_wait(&part->kinds[wait->kind], share->is_new, share->waited, whole);
     note_longest(&part->longest[wait->kind],
                  &(struct parking_longest){whole, wait->began, native_id, drawn->place,

@@ -8,12 +8,14 @@
 
 /* What of a wait, up to some moment, lies in a window. */
 struct share {
-    uint64_t waited; /* since it was last added up */
-    uint64_t before; /* of the whole wait, what was added up before */
+    uint64_t waited; /* that was not entered yet */
+    uint64_t before; /* of the whole wait, what was */
     bool is_new;     /* nothing was */
 };
 
-struct share share_of(const struct wait *wait, uint64_t opened, uint64_t now);
+/* `part`: what its thread has of that window. */
+struct share share_of(const struct part *part, const struct wait *wait, uint64_t opened,
+                      uint64_t now);
 
 void add_sums(struct parking_sums *to, const struct parking_sums *from);
 

@@ -108,7 +108,7 @@ static void copy_part(const struct slot *slot, const struct parking_window *wind
         *copy = (struct part){.generation = window->generation};
     }
     if (wait.goes_on != 0 && now > window->opened) {
-        const struct share share = share_of(&wait, window->opened, now);
+        const struct share share = share_of(copy, &wait, window->opened, now);
         reading->pending[wait.kind] += share.waited;
         add_length(&reading->details->lengths[wait.kind], &share);
         enter_wait(copy, &wait, &share, slot->native_id, &nothing);
