@@ -2,29 +2,22 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "blame.h"
+#include "examination.h"
 #include "native/accounting.h"
 #include "native/clock.h"
 #include "window_knocks.h"
 
 struct capability capability;
 
-/* What the examining thread needs may be kept by this one: it runs code of the program, which may wait. */
-#define MOST_MOMENTS 10000
-
-void await_examination(void) {
-    const struct timespec moment = {0, 200000};
-    for (int i = 0;
-         i < MOST_MOMENTS && capability.state == EXAMINING &&
-         capability.examiner != PyThread_get_thread_ident() && capability.process == (long)getpid();
-         i++) {
-        Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
-        Py_END_ALLOW_THREADS
-    }
+static bool another_examines(void) {
+    return capability.state == EXAMINING && capability.examiner != PyThread_get_thread_ident() &&
+           capability.process == (long)getpid();
 }
+
+void await_examination(void) { examination_await(another_examines); }
 
 /* Look for the GIL and try the accounting, once. The GIL is held and on; it is let go meanwhile, and
  * threads that come here then wait. Returns whether it is found out: not while this very thread is

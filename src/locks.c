@@ -2,13 +2,13 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "blame.h"
 #include "cpython/gil.h"
 #include "cpython/parking_proof.h"
 #include "cpython/stack_reader.h"
 #include "cpython/thread_names.h"
+#include "examination.h"
 #include "native/clock.h"
 
 enum state { NOT_EXAMINED, EXAMINING, MEASURED, NOT_MEASURED, ENDED };
@@ -60,18 +60,11 @@ static void examine(void) {
     }
 }
 
-/* What the examining thread needs may be kept by this one, as the lock of a module that it imports. */
-#define MOST_MOMENTS 10000
-
-void locks_await_examination(void) {
-    const struct timespec moment = {0, 200000};
-    for (int i = 0; i < MOST_MOMENTS && current_state() == EXAMINING &&
-                    capability.examiner != PyThread_get_thread_ident();
-         i++) {
-        Py_BEGIN_ALLOW_THREADS nanosleep(&moment, NULL);
-        Py_END_ALLOW_THREADS
-    }
+static bool another_examines(void) {
+    return current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident();
 }
+
+void locks_await_examination(void) { examination_await(another_examines); }
 
 void locks_prepare(enum locks_wish wish) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
