@@ -23,6 +23,7 @@
 #include "native/knocker.h"
 #include "native/machine_load.h"
 #include "native/places.h"
+#include "native/random.h"
 #include "native/run_delay.h"
 #include "native/stall_watch.h"
 
@@ -219,7 +220,7 @@ static void knock(void *context) {
 static uint64_t audit_pace(void) {
     uint64_t mean = knock_state.had_to_wait ? AUDIT_AFTER_WAIT_NS : AUDIT_AFTER_NONE_NS;
     STORE(knock_state.gap_ticks, 0); /* no other knock would be due meanwhile */
-    return mean / 2 + knocker_random(&knock_state.random, mean + mean / 2);
+    return mean / 2 + random_below(&knock_state.random, mean + mean / 2);
 }
 
 /* One random moment in each stratum of time. A stratum is as long as the mean gap, but short when a
@@ -250,7 +251,7 @@ static uint64_t pace(void *context) {
     }
     uint64_t start = woken || knock_state.stratum_end < now ? now : knock_state.stratum_end;
     knock_state.stratum_end = start + knock_state.gap;
-    uint64_t moment = start + knocker_random(&knock_state.random, knock_state.gap);
+    uint64_t moment = start + random_below(&knock_state.random, knock_state.gap);
     knock_state.gap *= 2;
     return moment - now;
 }

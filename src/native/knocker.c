@@ -241,14 +241,3 @@ unsigned long knocker_threads_of_process(void) {
 #endif
     return 0;
 }
-
-/* xorshift64*, https://doi.org/10.18637/jss.v014.i08 and Vigna's multiplier,
- * https://arxiv.org/abs/1402.6246 */
-uint64_t knocker_random(uint64_t *state, uint64_t bound) {
-    uint64_t x = *state;
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    *state = x;
-    return bound != 0 ? ((x * UINT64_C(2685821657736338717)) >> 11) % bound : 0;
-}

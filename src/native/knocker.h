@@ -58,7 +58,4 @@ unsigned knocker_generation(void);
 /* How many threads this process has, 0 where that is not known. */
 unsigned long knocker_threads_of_process(void);
 
-/* A random number, uniform in [0, bound); `state` must not be 0. */
-uint64_t knocker_random(uint64_t *state, uint64_t bound);
-
 #endif

@@ -1,14 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "native/look_pacing.h"
 
-/* xorshift64 (Marsaglia, Xorshift RNGs, 2003). */
-static uint64_t random_word(struct look_pacing *pacing) {
-    uint64_t word = pacing->random != 0 ? pacing->random : 0x9E3779B97F4A7C15u;
-    word ^= word << 13;
-    word ^= word >> 7;
-    word ^= word << 17;
-    return pacing->random = word;
-}
+#include "native/random.h"
 
 struct look_choice look_pacing_choose(struct look_pacing *pacing, uint64_t mean, uint64_t now) {
     uint64_t passed = now > pacing->begun ? now - pacing->begun : 0;
@@ -20,13 +13,13 @@ struct look_choice look_pacing_choose(struct look_pacing *pacing, uint64_t mean,
     }
     pacing->asked++;
     uint32_t k = pacing->asked > pacing->before ? pacing->asked : pacing->before;
-    uint64_t drawn = k == 1 ? 0 : random_word(pacing) % k;
+    uint64_t drawn = k == 1 ? 0 : random_below(&pacing->random, k);
     return (struct look_choice){.beginning = drawn == 0 ? k : 0,
                                 .rest = drawn == (k == 1 ? 0 : 1) ? k : 0};
 }
 
 uint64_t look_pacing_below(struct look_pacing *pacing, uint64_t bound) {
-    return random_word(pacing) % bound;
+    return random_below(&pacing->random, bound);
 }
 
 /* -ln(u) for u in (0, 1], without the library of mathematics: u = m x 2^-e with m in [1, 2), and
@@ -43,7 +36,7 @@ static double minus_log(uint64_t word) {
 }
 
 uint64_t look_pacing_draw(struct look_pacing *pacing, uint64_t mean) {
-    return (uint64_t)(minus_log(random_word(pacing)) * (double)mean);
+    return (uint64_t)(minus_log(random_next(&pacing->random)) * (double)mean);
 }
 
 #define BACKLOG 64 /* looks of a series that are not drawn one by one */

@@ -7,6 +7,7 @@
 #include "native/clock.h"
 #include "native/look_pacing.h"
 #include "native/parking_threads.h"
+#include "native/random.h"
 
 #define PARKED_PLACES 1024 /* a power of two */
 
@@ -46,15 +47,12 @@ void forget_parked(void) { memset(parked, 0, sizeof parked); }
 
 /* --- which waits are charged --- */
 
-static uint64_t random_below(uint64_t bound) {
+/* Whether to do what has a chance of `part` / `whole`. */
+static bool happens_by_chance(uint64_t part, uint64_t whole) {
     if (own.random == 0) {
-        own.random = clock_ticks() ^ (uintptr_t)&own;
-        own.random |= 1;
+        own.random = (clock_ticks() ^ (uintptr_t)&own) | 1;
     }
-    own.random ^= own.random << 13; /* xorshift: Marsaglia, Journal of Statistical Software 8, 14 */
-    own.random ^= own.random >> 7;
-    own.random ^= own.random << 17;
-    return own.random % bound;
+    return random_below(&own.random, whole) < part;
 }
 
 /* What to charge places with for a wait of that length; 0: nothing. As many threads wait, as much
@@ -68,7 +66,7 @@ static uint64_t draw(uint64_t waited) {
     if (waited >= mean) {
         return waited;
     }
-    return random_below(mean) < waited ? mean : 0;
+    return happens_by_chance(waited, mean) ? mean : 0;
 }
 
 /* --- looks --- */

@@ -15,6 +15,7 @@
 
 #include "check.h"
 #include "native/clock.h"
+#include "native/random.h"
 
 #define HOUR UINT64_C(3600000000000)
 #define MINUTE UINT64_C(60000000000)
@@ -344,8 +345,8 @@ static uint64_t member_pace(void *context) {
     struct member *member = context;
     CHECK(member->begun == 1 && member->ended == 0);
     CHECK(member->looks == member->knocks);
-    uint64_t choice = knocker_random(&member->random, 4);
-    return choice == 0 ? KNOCKER_ASLEEP : knocker_random(&member->random, choice * 50000);
+    uint64_t choice = random_below(&member->random, 4);
+    return choice == 0 ? KNOCKER_ASLEEP : random_below(&member->random, choice * 50000);
 }
 
 static void member_look(void *context) {
@@ -366,7 +367,7 @@ static void member_end(void *context) {
 static struct member crowd[CROWD];
 
 static void sleep_up_to(uint64_t *random, uint64_t nanoseconds) {
-    struct timespec duration = {0, (long)knocker_random(random, nanoseconds)};
+    struct timespec duration = {0, (long)random_below(random, nanoseconds)};
     nanosleep(&duration, NULL);
 }
 
@@ -376,20 +377,20 @@ static void *start_some(void *argument) {
     struct knocker *running[8] = {NULL};
     uint64_t random = members[0].random + CROWD;
     for (size_t started = 0; started < CROWD / STARTERS;) {
-        struct knocker **knocker = &running[knocker_random(&random, 8)];
+        struct knocker **knocker = &running[random_below(&random, 8)];
         if (*knocker == NULL) {
             struct member *member = &members[started++];
             const struct knocker_work work = {member_begin, member_pace, member_look,
                                               member_knock, member_end,  member};
             *knocker = knocker_start(&work);
             CHECK(*knocker != NULL);
-        } else if (knocker_random(&random, 2) == 0) {
+        } else if (random_below(&random, 2) == 0) {
             knocker_wake(*knocker);
         } else {
             knocker_stop(*knocker);
             *knocker = NULL;
         }
-        if (knocker_random(&random, 4) == 0) {
+        if (random_below(&random, 4) == 0) {
             sleep_up_to(&random, 300000);
         }
     }
@@ -460,43 +461,6 @@ static void test_a_forked_child_begins_without_knockers(void) {
 }
 #endif
 
-/* --- random numbers --- */
-
-static void test_random_numbers_lie_below_the_bound(void) {
-    uint64_t state = 1;
-    CHECK(knocker_random(&state, 0) == 0);
-    for (int power = 0; power <= 40; power++) {
-        uint64_t bound = UINT64_C(1) << power, highest = 0;
-        for (int i = 0; i < 1000; i++) {
-            uint64_t number = knocker_random(&state, bound);
-            CHECK(number < bound);
-            highest = number > highest ? number : highest;
-        }
-        CHECK(highest >= bound - 1 - bound / 50);
-    }
-}
-
-static void test_random_numbers_are_spread_evenly(void) {
-    enum { CELLS = 10, DRAWS = 100000 };
-    for (uint64_t seed = 1; seed <= 5; seed++) {
-        uint64_t state = seed;
-        unsigned counts[CELLS] = {0}, after_a_low_one[CELLS] = {0}, low = 0;
-        bool was_low = false;
-        for (int i = 0; i < DRAWS; i++) {
-            uint64_t cell = knocker_random(&state, CELLS);
-            counts[cell]++;
-            after_a_low_one[cell] += was_low;
-            low += was_low;
-            was_low = cell == 0;
-        }
-        for (int cell = 0; cell < CELLS; cell++) {
-            CHECK(counts[cell] > 0.95 * DRAWS / CELLS && counts[cell] < 1.05 * DRAWS / CELLS);
-            CHECK(after_a_low_one[cell] > 0.8 * low / CELLS);
-            CHECK(after_a_low_one[cell] < 1.2 * low / CELLS);
-        }
-    }
-}
-
 int main(void) {
     knocker_init();
     test_none_are_stopped_at_once();
@@ -517,7 +481,5 @@ int main(void) {
 #ifndef THREAD_SANITIZER
     test_a_forked_child_begins_without_knockers();
 #endif
-    test_random_numbers_lie_below_the_bound();
-    test_random_numbers_are_spread_evenly();
     return 0;
 }

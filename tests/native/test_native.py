@@ -97,6 +97,7 @@ PROGRAMS = [
     Program("run_delay", "run_delay clock", linux_only=True),
     Program("places", "places", ("-Dmalloc=scarce_malloc", "-Dcalloc=scarce_calloc")),
     Program("look_pacing", "look_pacing"),
+    Program("random", ""),
     Program("charges", "charges"),
     Program("lock_charges", "lock_charges"),
     Program("machine_files", "machine_files", linux_only=True),
