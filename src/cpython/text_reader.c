@@ -34,7 +34,7 @@ static uint32_t character(const char *characters, unsigned kind, size_t index) {
     }
 }
 
-static size_t encode(uint32_t character, char *to) {
+size_t text_reader_encode(uint32_t character, char *to) {
     if (character < 0x80) {
         to[0] = (char)character;
         return 1;
@@ -72,7 +72,7 @@ bool text_reader_copy(const void *text, struct text_copy *copy) {
     for (size_t i = 0; good && i < length; i++) {
         uint32_t one = character(characters, kind, i);
         good = one <= 0x10FFFF;
-        copy->size += good ? encode(one, copy->bytes + copy->size) : 0;
+        copy->size += good ? text_reader_encode(one, copy->bytes + copy->size) : 0;
     }
     free(characters);
     return good || discard(copy);

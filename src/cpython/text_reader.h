@@ -17,8 +17,11 @@ struct text_copy {
     size_t size;
 };
 
-/* Copy the str at that address as UTF-8 (a lone surrogate in three bytes). Returns false if that is
- * not what is there, or without memory. Neither the GIL nor a thread state is needed. */
+/* Write a character in UTF-8, a lone surrogate as if it were one; returns the number of bytes, 4 at most. */
+size_t text_reader_encode(uint32_t character, char *to);
+
+/* Copy the str at that address as UTF-8. Returns false if that is not what is there, or without memory.
+ * Neither the GIL nor a thread state is needed. */
 bool text_reader_copy(const void *text, struct text_copy *copy);
 
 /* Likewise the bytes at that address, if they are no more than `most`. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cpython/frame.h"
+#include "cpython/text_reader.h"
 #include "native/accounting.h"
 #include "native/thread_birth.h"
 
@@ -47,30 +48,17 @@ static PyObject *of_thread(PyObject *object, const char *attribute) {
     return value;
 }
 
-/* How many bytes a character takes in UTF-8; they are put there. */
-static size_t encode(Py_UCS4 character, char bytes[4]) {
-    if (Py_UNICODE_IS_SURROGATE(character)) {
-        character = Py_UNICODE_REPLACEMENT_CHARACTER;
-    }
-    if (character < 0x80) {
-        bytes[0] = (char)character;
-        return 1;
-    }
-    size_t size = character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
-    for (size_t i = size; --i > 0; character >>= 6) {
-        bytes[i] = (char)(0x80 | (character & 0x3F));
-    }
-    bytes[0] = (char)((0xF00 >> size) | character);
-    return size;
-}
-
 /* Copy the text of a str, as much as there is room for, in UTF-8. PyUnicode_AsUTF8 would raise where
- * a character cannot be encoded. */
+ * a character cannot be encoded; here another one stands for it. */
 static void copy_text(PyObject *text, char *copy, size_t size) {
     size_t used = 0;
     for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(text); i++) {
         char bytes[4];
-        size_t width = encode(PyUnicode_READ_CHAR(text, i), bytes);
+        Py_UCS4 character = PyUnicode_READ_CHAR(text, i);
+        if (Py_UNICODE_IS_SURROGATE(character)) {
+            character = Py_UNICODE_REPLACEMENT_CHARACTER;
+        }
+        size_t width = text_reader_encode(character, bytes);
         if (used + width >= size) {
             break;
         }
