@@ -9,6 +9,7 @@
 #include "cpython/stack_reader.h"
 #include "cpython/thread_names.h"
 #include "examination.h"
+#include "latency.h"
 #include "native/clock.h"
 
 enum state { NOT_EXAMINED, EXAMINING, MEASURED, NOT_MEASURED, ENDED };
@@ -187,22 +188,6 @@ static PyObject *threads_as_list(struct parking_reading *reading) {
     return list;
 }
 
-/* (count, p50, p90, p99, max), or None */
-static PyObject *latency_as_tuple(const struct histogram *lengths, uint64_t longest) {
-    static const double shares[] = {0.5, 0.9, 0.99};
-    double quantiles[3];
-    uint64_t count = histogram_count(lengths);
-    if (count == 0) {
-        return Py_NewRef(Py_None);
-    }
-    for (int i = 0; i < 3; i++) {
-        uint64_t ticks = histogram_quantile(lengths, shares[i]);
-        quantiles[i] = clock_seconds(ticks < longest ? ticks : longest);
-    }
-    return Py_BuildValue("Kdddd", (unsigned long long)count, quantiles[0], quantiles[1],
-                         quantiles[2], clock_seconds(longest));
-}
-
 /* A new RawLongestWait, or None. */
 static PyObject *longest_as_tuple(const struct parking_longest *longest, uint64_t opened) {
     const struct charges_longest as_charged = {
@@ -268,7 +253,8 @@ static PyObject *longest_of_kind(const struct locks_findings *findings, int kind
 }
 
 static PyObject *latency_of_kind(const struct locks_findings *findings, int kind) {
-    return latency_as_tuple(&findings->reading.details->lengths[kind],
+    const struct histogram *lengths = &findings->reading.details->lengths[kind];
+    return latency_as_tuple(histogram_count(lengths), lengths,
                             findings->reading.longest[kind].waited);
 }
 

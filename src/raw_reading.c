@@ -1,14 +1,13 @@
 #include "raw_reading.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 
 #include "blame.h"
 #include "capability.h"
 #include "cpython/thread_names.h"
+#include "latency.h"
 #include "native/clock.h"
-#include "native/histogram.h"
 #include "native/places.h"
 #include "native/run_delay.h"
 
@@ -55,42 +54,6 @@ const char *const raw_reading_key_names[STATE_KEYS] = {
     "machine",      "wait_histogram", "locks",         "max_hold",        "holds",
     "holds_unseen",
 };
-
-/* (count, p50, p90, p99, max) in seconds; None without a value, when the histogram need not be set.
- * The buckets are coarse: no quantile is more than the maximum, which is exact. */
-static PyObject *latency_tuple(uint64_t count, const struct histogram *histogram,
-                               uint64_t maximum) {
-    if (count == 0) {
-        Py_RETURN_NONE;
-    }
-    double quantiles[3];
-    static const double shares[3] = {0.5, 0.9, 0.99};
-    for (int i = 0; i < 3; i++) {
-        uint64_t ticks = histogram_quantile(histogram, shares[i]);
-        quantiles[i] = clock_seconds(ticks < maximum ? ticks : maximum);
-    }
-    return Py_BuildValue("Kdddd", (unsigned long long)count, quantiles[0], quantiles[1],
-                         quantiles[2], clock_seconds(maximum));
-}
-
-/* A new list of (least seconds, count), ascending, for the waits from each power of two microseconds
- * to the next; only where there are any. With a count of 0 the histogram need not be set. */
-static PyObject *octaves_list(uint64_t count, const struct histogram *histogram) {
-    struct histogram_octave octaves[HISTOGRAM_OCTAVES];
-    const uint64_t many = UINT64_C(1) << 32;
-    double microsecond = 1e-6 * (double)many / clock_seconds(many);
-    size_t size = count != 0 ? histogram_octaves(histogram, microsecond, octaves) : 0;
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list != NULL && i < size; i++) {
-        PyObject *tuple = Py_BuildValue("dK", ldexp(1e-6, octaves[i].power),
-                                        (unsigned long long)octaves[i].count);
-        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(tuple);
-    }
-    return list;
-}
 
 /* Not a list made with its length: without memory for that, a free-threaded build frees what is not
  * the list's own (CPython 152125). */
@@ -250,9 +213,9 @@ PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_KNOCKS, PyLong_FromUnsignedLongLong(knocks->count)) < 0 ||
         put(raw, keys, KEY_KNOCKS_WAITED, PyLong_FromUnsignedLongLong(knocks->waited)) < 0 ||
         put(raw, keys, KEY_KNOCK_LATENCY,
-            latency_tuple(knocks->count, &knocks->latency, knocks->max_wait)) < 0 ||
+            latency_as_tuple(knocks->count, &knocks->latency, knocks->max_wait)) < 0 ||
         put(raw, keys, KEY_WAIT_LATENCY,
-            exact ? latency_tuple(ledger->sums.contended, &ledger->waits, ledger->max_wait)
+            exact ? latency_as_tuple(ledger->sums.contended, &ledger->waits, ledger->max_wait)
                   : Py_NewRef(Py_None)) < 0 ||
         put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
         put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
@@ -272,8 +235,8 @@ PyObject *raw_reading(const Window *window, struct findings *findings) {
         put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(clock_seconds(knocks->wait))) < 0 ||
         put(raw, keys, KEY_MACHINE, machine(window, now)) < 0 ||
         put(raw, keys, KEY_WAIT_HISTOGRAM,
-            exact ? octaves_list(ledger->sums.contended, &ledger->waits) : Py_NewRef(Py_None)) <
-            0 ||
+            exact ? latency_octaves_as_list(ledger->sums.contended, &ledger->waits)
+                  : Py_NewRef(Py_None)) < 0 ||
         put(raw, keys, KEY_LOCKS, locks_as_object(&findings->locks)) < 0 ||
         put(raw, keys, KEY_MAX_HOLD, optional_seconds(audited, charges->holds.longest)) < 0 ||
         put(raw, keys, KEY_HOLDS, audited ? blame_victims_as_list(&charges->held) : PyList_New(0)) <
