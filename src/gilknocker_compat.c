@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "capability.h"
 #include "cpython/gil.h"
 #include "cpython/hidden_tstate.h"
 #include "native/accounting.h"
@@ -169,6 +170,10 @@ static PyObject *compat_start(PyObject *object, PyObject *unused) {
     notice_fork(self);
     if (self->knocker != NULL) {
         Py_RETURN_NONE;
+    }
+    if (capability.ended) { /* nobody would wait for the thread before its state is gone */
+        PyErr_Format(PyExc_RuntimeError, "no thread can be started: %s", is_ending);
+        return NULL;
     }
     if (!gil_admits_new_thread()) {
         PyErr_SetString(PyExc_RuntimeError, "no thread can be started safely while tracemalloc "

@@ -295,6 +295,23 @@ def later_atexit_handlers_open_windows() -> None:
 
 
 @ends(0)
+def later_atexit_handlers_start_no_knocker() -> None:
+    def start_late() -> None:
+        told = "it started"
+        try:
+            _core.Knocker(100, 1000, 0).start()
+        except RuntimeError as error:
+            told = str(error)
+        if told != "no thread can be started: the interpreter is ending":
+            os._exit(1)  # what is raised here is only printed
+
+    atexit.unregister(_core._shutdown)
+    atexit.register(start_late)
+    atexit.register(_core._shutdown)
+    measure_for_a_moment()
+
+
+@ends(0)
 def finalizers_close_windows() -> None:
     class Closing:
         def __init__(self) -> None:
