@@ -10,8 +10,9 @@
  * A wait lies in a window from the later one of both beginnings. The wait that goes on is in its slot,
  * and counts in whatever is read meanwhile.
  *
- * A lock may be snatched from a thread that was just woken for it, which waits again then: the same
- * attempt, so the same wait, from the first sleep to the last, with what lies between.
+ * A wait is over as its semaphore lets the thread go: where there is a GIL, the thread takes that back
+ * only then. A lock may be snatched from a thread that was just woken for it, which waits again then: the
+ * same attempt, so the same wait, from the first sleep to the last, with what lies between.
  *
  * A thread that enters the critical section of an object twice parks on a mutex that it has itself, and as
  * it is detached to sleep, lets that go and wakes itself: it has waited for nobody, which is no wait.

@@ -171,6 +171,24 @@ def test_a_lock_of_the_program_is_waited_for_as_long_as_the_waiter_says(make: An
 
 
 @measured_only
+@pytest.mark.skipif(not GIL_IS_ON, reason="there is no GIL to take back")
+@tried_again
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_a_wait_for_a_lock_is_over_before_the_gil_is_taken_back(make: Any) -> None:
+    lock = make()
+    with Measured() as m:
+        lock.acquire()
+        thread, took = wait_for(lambda: lock.acquire() and lock.release())
+        time.sleep(0.1)
+        lock.release()
+        hold(0.1)
+        thread.join()
+    longest = m.thread("waiter")["program"][2]
+    if longest < 0.05 or longest > took[0] - 0.09:
+        raise DisturbedError((longest, took))
+
+
+@measured_only
 @tried_again
 def test_a_window_that_opens_while_a_thread_waits_has_its_part() -> None:
     lock = threading.Lock()
