@@ -10,19 +10,12 @@
 
 #include "native/accounting.h"
 #include "native/charges.h"
+#include "native/fast_thread_local.h"
 #include "native/interpose.h"
 #include "native/look_pacing.h"
 #include "native/thread_usage.h"
 
 #define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
-
-/* In a shared object that is loaded late, the default model costs a call; glibc keeps room for a
- * little of this one. */
-#ifdef __GLIBC__
-#define FAST_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
-#else
-#define FAST_THREAD_LOCAL __thread
-#endif
 
 #define NEVER_INLINE __attribute__((noinline))
 

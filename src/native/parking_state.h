@@ -13,13 +13,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "native/fast_thread_local.h"
 #include "native/interpose.h"
-
-#ifdef __GLIBC__
-#define FAST_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
-#else
-#define FAST_THREAD_LOCAL __thread
-#endif
 
 _Static_assert(PARKING_WINDOWS == LOCK_CHARGES_WINDOWS, "a window has the same place in both");
 _Static_assert((int)PARKING_KINDS <= LOCK_CHARGES_KINDS, "each kind is charged");
