@@ -189,6 +189,8 @@ def _report(options: argparse.Namespace) -> tuple[str, int]:
     source = _source(options)
     if os.path.exists(out) and os.path.samefile(source, out):
         raise ValueError(f"--html: {shown_path(out)} is the file to read; give another path")
+    if codec.is_saved_run(out):
+        raise ValueError(f"--html: {shown_path(out)} is a saved run; give another path")
     written = page.page_text(_page_of(source))
     try:
         replace(out, written, compressed=out.endswith(".gz"))

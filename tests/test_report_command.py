@@ -95,12 +95,14 @@ def test_a_page_that_is_compressed(folder: Path) -> None:
         (["a.json", "--html=."], "is a directory; give the path of a file to write"),
         (["a.json", "--html=none/o.html"], "is not a directory; give the path of a file to write"),
         (["a.json", "--html=a.json"], "a.json is the file to read; give another path"),
+        (["a.json", "--html=b.json"], "b.json is a saved run; give another path"),
     ],
 )
 def test_what_cannot_be_used(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
 ) -> None:
     text = Path(saved(folder / "a.json")).read_text()
+    saved(folder / "b.json")
     folder.joinpath("cut.json").write_text(text[:100])
     folder.joinpath("empty.json").write_text("")
     folder.joinpath("foreign.json").write_text('{"tests": []}')
@@ -111,6 +113,7 @@ def test_what_cannot_be_used(
     assert reason in captured.err
     assert not folder.joinpath("o.html").exists()
     assert folder.joinpath("a.json").read_text() == text
+    assert folder.joinpath("b.json").read_text() == text
 
 
 def test_without_jinja2_it_says_how_to_get_it(

@@ -49,6 +49,9 @@ MAX_BYTES = 64 * 1024 * 1024
 _TOO_LARGE = f"larger than {MAX_BYTES // 1024**2} MiB, the most a baseline may have"
 MAX_PROCESSORS = 1e6
 
+_BEGINNING = 64 * 1024
+_KIND_MEMBER = re.compile(rf'"kind"\s*:\s*"{KIND}"'.encode())
+
 
 def dumps(baseline: Baseline) -> str:
     """Return the file's text. Pure ASCII: any other character is escaped, so that none hides.
@@ -124,6 +127,15 @@ def load(path: str) -> Baseline:
     except Fault as fault:
         raise BaselineError(f"{shown_path(path)}: {fault}") from None
     return loads(data, shown_path(path))
+
+
+def is_saved_run(path: str) -> bool:
+    """Return whether a file begins as a baseline does, whatever is wrong with the rest of it."""
+    try:
+        beginning = checks.read(path, _BEGINNING)
+    except Fault:
+        return False
+    return _KIND_MEMBER.search(beginning) is not None
 
 
 def _baseline(document: Any) -> Baseline:

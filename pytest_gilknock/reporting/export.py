@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.atomic_file import check_replaceable, replace
+from pytest_gilknock.baseline.codec import is_saved_run
+from pytest_gilknock.render.format import shown_path
 from pytest_gilknock.reporting.file_report import FileReport, find, formats
 
 if TYPE_CHECKING:
@@ -21,19 +23,25 @@ class Export(NamedTuple):
     source: str
 
     def check(self) -> None:
-        """Raise ValueError if the file cannot be written; makes nothing."""
+        """Raise ValueError if the file cannot be written, or is a saved run; makes nothing."""
         self.report.check()
         try:
             check_replaceable(self.path)
+            self._spare_saved_run()
         except OSError as error:
             raise ValueError(f"{error}; give the path of a file to write") from None
 
     def write(self, results: Results) -> None:
         """Replace the file, compressed if its name ends in ``.gz``.
 
-        Raises OSError, and then leaves it as it was.
+        Raises OSError, and then leaves it as it was; also where a run was saved there meanwhile.
         """
+        self._spare_saved_run()
         replace(self.path, self.report.write(results), compressed=self.path.endswith(".gz"))
+
+    def _spare_saved_run(self) -> None:
+        if is_saved_run(self.path):
+            raise FileExistsError(f"{shown_path(self.path)} is a saved run")
 
 
 def parse_export(written: str, source: str, folder: str) -> Export:

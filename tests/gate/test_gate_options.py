@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from support.gate_samples import FREE, SCRIPTED, run
+from support.gate_samples import FREE, SCRIPTED, read, run
 
 from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import SCHEMA_VERSION, dumps
@@ -69,6 +69,31 @@ def test_what_cannot_be_used_is_told_before_a_test_runs(
     result.stdout.no_fnmatch_line("*passed*")
     for name, content in files.items():
         assert project.path.joinpath(name).read_text() == content, f"{name} is as it was"
+
+
+@pytest.mark.parametrize("export", ["--gil-json=", "--gil-export=json:", "--gil-export=trace:"])
+def test_no_file_report_replaces_a_saved_run(project: pytest.Pytester, export: str) -> None:
+    run(project, "--gil-save=main")
+    (saved,) = project.path.glob(".gilknock/*/0001_main.json")
+    text = saved.read_text()
+    result = run(project, f"{export}{saved}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    option = export.partition("=")[0]
+    result.stderr.fnmatch_lines(
+        [f"ERROR: {option}: *0001_main.json is a saved run; give the path of a file to write"]
+    )
+    assert saved.read_text() == text
+
+
+def test_no_file_report_replaces_the_run_that_was_saved_beside_it(
+    project: pytest.Pytester,
+) -> None:
+    path = project.path / ".gilknock" / environment.machine_kind() / "0001_main.json"
+    path.parent.mkdir(parents=True)
+    result = run(project, "--gil-save=main", f"--gil-json={path}")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.stdout.fnmatch_lines(["--gil-json: *0001_main.json is a saved run"])
+    assert set(read(path).tests) == {"test_a.py::test_one", "test_a.py::test_two"}
 
 
 def test_a_gate_of_the_ini_file_is_checked_and_waits_for_a_comparison(
