@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from pytest_gilknock.model import units
 from pytest_gilknock.model.reading import AskedMethod, GilReading
 from pytest_gilknock.model.statistics import wilson_interval
+from pytest_gilknock.render.format import current_folder
 from pytest_gilknock.render.reading_text import reading_lines
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def judge_release(
         f" asked for: this thread held it for {units.seconds(own.held)}"
         f" of {units.seconds(reading.wall)}, of which"
         f" {units.exact_seconds(CALLS_MAY_HOLD)} would be allowed in any block\n"
-        + "\n".join(reading_lines(reading, _folder()))
+        + "\n".join(reading_lines(reading, current_folder()))
     )
 
 
@@ -223,17 +223,9 @@ def _judge_knocks(reading: GilReading, min_share: float) -> str | None:
         raise AssertionError(
             f"the GIL was free for {answered / reading.knocks:.3f} of {reading.knocks} knocks,"
             f" at least {min_share:g} was asked for\n"
-            + "\n".join(reading_lines(reading, _folder()))
+            + "\n".join(reading_lines(reading, current_folder()))
         )
     return None
-
-
-def _folder() -> str:
-    """Return the folder that paths are shown relative to; none where a test has removed it."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""
 
 
 def _own_run_delay() -> float:

@@ -65,5 +65,13 @@ def fit_test(nodeid: str, width: int) -> str:
 
 def shown_path(path: str) -> str:
     """Return a path, relative to this folder where it is below it, printable."""
-    below = os.path.join(os.getcwd(), "")
+    below = os.path.join(current_folder(), "")
     return printable(path.removeprefix(below))
+
+
+def current_folder() -> str:
+    """Return the folder that paths are shown relative to; "" where somebody has removed it."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""

@@ -53,6 +53,15 @@ def test_wide_text_is_cut_by_its_columns():
     assert text.fit_test("日本/語.py::テスト[1]", 17) == "語.py::テスト[1]"
 
 
+def test_a_path_is_shown_relative_to_this_folder_while_it_is_there(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert text.shown_path(str(folder / "a.json")) == "a.json"
+    folder.rmdir()
+    assert text.shown_path(str(folder / "a.json")) == str(folder / "a.json")
+
+
 def test_keep_end_of_nothing():
     assert text.keep_end("abcdef", 3) == "..."
 
