@@ -20,10 +20,8 @@ def as_text(name: str, baseline: Baseline) -> str:
 
 def as_markdown(name: str, baseline: Baseline) -> str:
     """Return the baseline as a table of GitHub's and GitLab's Markdown."""
-    *columns, tests = _columns(baseline)
-    tests = tests._replace(cells=list(map(code, tests.cells)))
     lines = [prose(line) + "\n" for line in _origin(name, baseline)]
-    return "\n".join([*lines, *markdown_table([*columns, tests])]) + "\n"
+    return "\n".join([*lines, *markdown_table(_columns(baseline))]) + "\n"
 
 
 def _origin(name: str, baseline: Baseline) -> Iterator[str]:
@@ -62,5 +60,5 @@ def _columns(baseline: Baseline) -> list[Column]:
             if metric.shown or any(entry.metrics[metric.name] is not None for _, entry in tests)
         ),
         Column("method", [entry.method for _, entry in tests]),
-        Column("test", [printable(nodeid) for nodeid, _ in tests], right=False),
+        Column("test", [printable(nodeid) for nodeid, _ in tests], right=False, markdown=code),
     ]

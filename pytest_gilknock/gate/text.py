@@ -57,14 +57,27 @@ def columns(changes: Sequence[Change]) -> list[Column]:
     metrics = [METRICS[change.metric] for change in changes]
     pairs = list(zip(changes, metrics, strict=True))
     return [
-        Column("", [SIGNS[change.verdict] for change in changes], right=False),
+        Column(
+            "", [SIGNS[change.verdict] for change in changes], right=False, markdown=_sign_markdown
+        ),
         Column("metric", [metric.name for metric in metrics], right=False),
         Column("before", [metric.unit.printed(change.before) for change, metric in pairs]),
         Column("after", [metric.unit.printed(change.after) for change, metric in pairs]),
         Column("change", [metric.signed(change.difference) for change, metric in pairs]),
         Column("", [percentage(change) for change in changes]),
-        Column("test", [printable(one.nodeid) for one in changes], right=False, cut=cut_test),
+        Column(
+            "test",
+            [printable(one.nodeid) for one in changes],
+            right=False,
+            cut=cut_test,
+            markdown=code,
+        ),
     ]
+
+
+def _sign_markdown(sign: str) -> str:
+    """Return a sign so that it begins no list; that of a breach is bold."""
+    return f"**{sign}**" if sign == SIGNS["over the gate"] else f"\\{sign}"
 
 
 def section(comparison: Comparison, *, width: int, top: int, everything: bool) -> list[Line]:
@@ -100,17 +113,10 @@ def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
     lines = [f"### GIL contention compared with {code(before(comparison))}", ""]
     shown = comparison.notable[:rows]
     if shown:
-        signs, *others, tests = columns(shown)
-        signs = signs._replace(
-            cells=[
-                "**!**" if change.breached else f"\\{sign}"
-                for change, sign in zip(shown, signs.cells, strict=True)
-            ]
-        )
-        tests = tests._replace(cells=list(map(code, tests.cells)))
-        places = [code(printable(change.blame)) if change.blame else "" for change in shown]
-        blame = [Column("blame", places, right=False)] if any(places) else []
-        lines += [*markdown_table([signs, *others, *blame, tests]), "", prose(LEGEND), ""]
+        *others, tests = columns(shown)
+        places = [printable(change.blame or "") for change in shown]
+        blame = [Column("blame", places, right=False, markdown=code)] if any(places) else []
+        lines += [*markdown_table([*others, *blame, tests]), "", prose(LEGEND), ""]
     if left := len(comparison.notable) - len(shown):
         lines += [f"{units.count(left, 'more row')} left out.", ""]
     for line in [*closing(comparison), *cautions(comparison)]:

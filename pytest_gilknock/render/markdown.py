@@ -24,11 +24,15 @@ def prose(words: str) -> str:
 
 
 def markdown_table(columns: Sequence[Column]) -> Iterator[str]:
-    """Yield the lines of a table; the cells are Markdown, and nothing is cut."""
-    yield _row([column.head for column in columns])
+    """Yield the lines of a table, each cell as its column has it in Markdown; nothing is cut."""
+    yield _row([prose(column.head) for column in columns])
     yield "|" + "|".join("-:" if column.right else "-" for column in columns) + "|"
-    for cells in zip(*(column.cells for column in columns), strict=True):
+    for cells in zip(*map(_cells, columns), strict=True):
         yield _row(cells)
+
+
+def _cells(column: Column) -> list[str]:
+    return [column.markdown(cell) if cell else "" for cell in column.cells]
 
 
 def _row(cells: Sequence[str]) -> str:

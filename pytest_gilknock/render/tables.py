@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pytest_gilknock.render.format import display_width, fit_test
+from pytest_gilknock.render.markdown import prose
 
 MIN_WIDTH = 20
 """The least that is left of a column that is cut."""
@@ -14,12 +15,17 @@ _GAP = 2
 
 
 class Column(NamedTuple):
-    """A column. ``cut`` makes a cell, given its row and its text, fit a width; None: it may not."""
+    """A column of plain text.
+
+    ``cut`` makes a cell, given its row and its text, fit a width; None: it may not. ``markdown``
+    makes Markdown of a cell that is not empty.
+    """
 
     head: str
     cells: Sequence[str]
     right: bool = True
     cut: Callable[[int, str, int], str] | None = None
+    markdown: Callable[[str], str] = prose
 
     @property
     def width(self) -> int:

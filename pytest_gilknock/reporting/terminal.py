@@ -35,6 +35,7 @@ _BELOW = " " * 8 + "held by "
 _LET_GO_BELOW = " " * 8 + "let go by "
 _WAITED_BELOW = " " * 8 + "waited at "
 _LEAST_OF_THREADS = 18
+_NO_PLACE = "-"
 LEGEND = (
     "contention: share of the time in which the GIL was held; wait: time threads waited for it, all"
     " together; max wait: the longest single wait; blame: where it was held while others waited"
@@ -121,7 +122,7 @@ def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) 
         columns.append(Column("mostly for", list(map(_waited_for, readings)), right=False))
     columns.append(_blames(readings, root))
     names = [printable(entry.name) for entry in entries]
-    columns.append(Column("test", names, right=False, cut=cut_test))
+    columns.append(Column("test", names, right=False, cut=cut_test, markdown=code))
     return columns
 
 
@@ -135,11 +136,8 @@ def as_markdown(results: Results, *, root: str = "") -> str:
     lines = ["### GIL contention", ""]
     if entries:
         *numbers, blame, tests = _columns(entries, [entry.reading for entry in entries], root)
-        # Names of threads and of types stand among the numbers.
-        numbers = [column._replace(cells=list(map(prose, column.cells))) for column in numbers]
-        cells = [code(cell) if cell != "-" else "" for cell in blame.cells]
-        tests = tests._replace(cells=list(map(code, tests.cells)))
-        lines += [*markdown_table([*numbers, blame._replace(cells=cells), tests]), ""]
+        blame = blame._replace(cells=["" if cell == _NO_PLACE else cell for cell in blame.cells])
+        lines += [*markdown_table([*numbers, blame, tests]), ""]
         lines += [prose(LEGEND), ""]
     for line in [*_left_out(results, len(entries)), *closing(results, quiet=False)]:
         lines += [prose(line.text), ""]
@@ -161,8 +159,8 @@ def _places(
         place = places[row] if row < len(places) else None
         return keep_start(cell, width) if place is None else fit_place(place, root, width)
 
-    cells = ["-" if place is None else place_text(place, root) for place in places]
-    return Column(head, [*cells, *below], right=False, cut=cut)
+    cells = [_NO_PLACE if place is None else place_text(place, root) for place in places]
+    return Column(head, [*cells, *below], right=False, cut=cut, markdown=code)
 
 
 def _thread_labels(places: Sequence[TopPlace | TopHold], without: int = 0) -> Column:

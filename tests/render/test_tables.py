@@ -4,7 +4,7 @@ import pytest
 
 from pytest_gilknock.render.format import keep_start
 from pytest_gilknock.render.lines import Line, write_lines
-from pytest_gilknock.render.markdown import markdown_table
+from pytest_gilknock.render.markdown import code, markdown_table
 from pytest_gilknock.render.tables import MIN_WIDTH, Column, cut_test, text_table
 
 NUMBERS = Column("wait", ["1 ms", "20.5 ms"])
@@ -67,6 +67,18 @@ def test_markdown_has_the_same_columns() -> None:
         "|-:|-:|-|",
         "| 1 ms | | a |",
         "| 20.5 ms | x | b |",
+    ]
+
+
+def test_no_cell_or_head_breaks_a_markdown_table() -> None:
+    cells = ["a|b", "*c*", ""]
+    table = [Column("x|y", cells), Column("code", cells, markdown=code), Column("", cells)]
+    assert list(markdown_table(table)) == [
+        "| x\\|y | code | |",
+        "|-:|-:|-:|",
+        "| a\\|b | `a\\|b` | a\\|b |",
+        "| \\*c\\* | `*c*` | \\*c\\* |",
+        "| | | |",
     ]
 
 
