@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable
 from itertools import accumulate, takewhile
 
+_NAME_WIDTH = 32
+
 
 def printable(text: str) -> str:
     """Return ``text`` with every character escaped that could move a cursor or hide another one."""
@@ -47,6 +49,11 @@ def keep_start(text: str, width: int) -> str:
     if display_width(text) <= width:
         return text
     return text[: _fitting(text, width - 3)] + "..."
+
+
+def short_name(name: str) -> str:
+    """Return the name of a thread or a type as it stands in a line beside other things."""
+    return keep_start(printable(name), _NAME_WIDTH)
 
 
 def _fitting(chars: Iterable[str], width: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.locks import KIND_NAMES, LOCK_KINDS
-from pytest_gilknock.render.format import display_width, printable
+from pytest_gilknock.render.format import display_width, short_name
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits
@@ -32,7 +32,7 @@ def worst_text(locks: LockReading) -> str:
         return NOTHING
     kind, _ = worst
     name = locks.types[0].type_name if kind == "objects" and locks.types else None
-    return KIND_NAMES[kind] + (f" ({printable(name)})" if name else "")
+    return KIND_NAMES[kind] + (f" ({short_name(name)})" if name else "")
 
 
 def kind_texts(kinds: dict[LockKind, LockWaits]) -> list[str]:
@@ -50,17 +50,18 @@ def lock_lines(
     """Yield what was waited for, a line for each kind, and who waited longest.
 
     Below each kind stand the places where most of it was. ``fit_place`` writes a place in at most
-    so many columns, so that its line has ``width`` of them.
+    so many columns. No line is wider than ``width``, from 76 up: a longer one goes on below.
     """
     for kind in LOCK_KINDS:
         waits = locks.of(kind)
         if waits is None or not waits.count:
             continue
         types = f" ({_types(locks)})" if kind == "objects" and locks.types else ""
-        yield (
+        yield from _folded(
             f"{KIND_NAMES[kind]}: {units.seconds(waits.waited)} in"
             f" {units.count(waits.count, 'wait')}, the longest"
-            f" {units.seconds(waits.longest)}{types}"
+            f" {units.seconds(waits.longest)}{types}",
+            width,
         )
         yield from _places(locks, kind, fit_place, width)
     if locks.unproven is not None and locks.unproven.count:
@@ -68,7 +69,23 @@ def lock_lines(
     ranked = sorted(locks.threads, key=_waited, reverse=True)
     for thread in ranked[:SHOWN]:
         kinds = {kind: thread.of(kind) for kind in LOCK_KINDS}
-        yield f"thread {printable(thread.label)}: {', '.join(kind_texts(kinds)) or NOTHING}"
+        waited = ", ".join(kind_texts(kinds)) or NOTHING
+        yield from _folded(f"thread {short_name(thread.label)}: {waited}", width)
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    """Yield a line of parts with commas between them, in lines of at most ``width`` columns."""
+    if display_width(line) <= width:
+        yield line
+        return
+    begun, *parts = line.split(", ")
+    for part in parts:
+        if display_width(f"{begun}, {part},") > width:
+            yield f"{begun},"
+            begun = f"  {part}"
+        else:
+            begun += f", {part}"
+    yield begun
 
 
 def _places(
@@ -77,8 +94,10 @@ def _places(
     for head, rows in (("waited", locks.victims), ("let go", locks.blame)):
         for row in rows.get(kind, ())[:PLACES_SHOWN]:
             start = f"  {head} "
-            end = f" in {printable(row.thread_label)}: {units.seconds(row.waited)}"
-            yield start + fit_place(row.place, max(20, width - display_width(start + end))) + end
+            end = f" in {short_name(row.thread_label)}: {units.seconds(row.waited)}"
+            yield start + fit_place(row.place, width - display_width(start + end)) + end
+        if (more := len(rows.get(kind, ())) - PLACES_SHOWN) > 0:
+            yield f"  ({units.count(more, 'more place')} with less)"
 
 
 def _waited(thread: ThreadLockWaits) -> float:
@@ -87,7 +106,7 @@ def _waited(thread: ThreadLockWaits) -> float:
 
 def _types(locks: LockReading) -> str:
     shown = [
-        f"{printable(one.type_name or 'other types')} {units.seconds(one.waits.waited)}"
+        f"{short_name(one.type_name or 'other types')} {units.seconds(one.waits.waited)}"
         for one in locks.types[:SHOWN]
     ]
     more = len(locks.types) - SHOWN

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed
 from pytest_gilknock.model.stack import COLLECTING, Frame, Place, Stack, place_of, shorten
-from pytest_gilknock.render.format import display_width, keep_end, keep_start, printable
+from pytest_gilknock.render.format import (
+    display_width,
+    keep_end,
+    keep_start,
+    printable,
+    short_name,
+)
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Blame, Victim
@@ -24,7 +30,6 @@ NO_FRAME = "(no Python frame)"
 WIDE = 1_000
 """Room for any line: nothing is shortened."""
 
-_THREAD_WIDTH = 32
 _NOTABLE = 0.2  # hand-overs from this share of the wait up are shown
 
 
@@ -101,7 +106,7 @@ def blame_lines(
     """
     rows = listed(reading.blame, reading.wait)
     for blame in rows[:most]:
-        known = f" in {_label(blame.thread_label)}: {_weight(blame)}"
+        known = f" in {short_name(blame.thread_label)}: {_weight(blame)}"
         yield fit_place(blame.place, root, width - display_width(known)) + known
         if stacks:
             yield from _stack_lines(blame.stacks[0].frames, root)
@@ -122,7 +127,7 @@ def victim_lines(
 ) -> Iterator[str]:
     """Yield the worst ``most`` places whose threads waited, as :func:`blame_lines` does."""
     for victim in reading.victims[:most]:
-        who = f"{_label(victim.thread_label)} in "
+        who = f"{short_name(victim.thread_label)} in "
         times = f": waited {units.seconds(victim.waited)}, longest {units.seconds(victim.longest)}"
         room = width - display_width(who) - len(times)
         yield who + fit_place(victim.place, root, room) + times
@@ -139,7 +144,7 @@ def hold_lines(
     """
     for hold in reading.holds[:most]:
         known = (
-            f" in {_label(hold.thread_label)}: longest {units.seconds(hold.longest)}"
+            f" in {short_name(hold.thread_label)}: longest {units.seconds(hold.longest)}"
             f" ({units.count(hold.count, 'hold')}, {units.seconds(hold.held)})"
         )
         yield fit_place(hold.place, root, width - display_width(known)) + known
@@ -177,10 +182,6 @@ def longest_wait_text(
     elif longest.holder_native_id:
         text += f", {kept} by {printable(longest.holder_label)}"
     return text
-
-
-def _label(thread: str) -> str:
-    return keep_start(printable(thread), _THREAD_WIDTH)
 
 
 def _weight(blame: Blame) -> str:

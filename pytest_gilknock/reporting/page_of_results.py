@@ -48,7 +48,7 @@ MOST_HOLDS = 50
 """Places in a list of native calls that keep the GIL."""
 
 LINES_WIDTH = 120
-"""What a line on waits for locks may have of characters, if its place is short."""
+"""Columns of a line on waits for locks, but for places, which are whole."""
 
 MOST_STALLS = 20
 MOST_CONVOYS = 3
