@@ -4,7 +4,8 @@ The innermost frame of a thread that runs ``json.dumps`` stands in ``json/encode
 no use to somebody who looks for a line to change. So a stack has a *place*: its first frame, from
 the inside, that belongs neither to the standard library nor to an installed package. A stack that
 has none, such as that of a test that is installed with its package, has its first frame of an
-installed package, so that it is called by the library that waits and not by ``threading``.
+installed package, so that it is called by the library that waits and not by ``threading``. Where
+that is pytest, it stands around the test, and no line of it means anything to the reader.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _NO_FILE = re.compile(r"<.*>")
 _COMMAND = re.compile(r"(?:.*[\\/])?(?:bin|Scripts)[\\/](?:[^.\\/]+|py\.test)(?:\.exe)?")
 # What a comprehension runs in is, to a reader, a part of the function that it stands in.
 _INNER_SCOPES = re.compile(r"(?<=.)(\.(<locals>|<(gen|list|set|dict)(expr|comp)>))+$")
+_PYTESTS = ("_pytest", "pluggy", "xdist")
 _THIS_PACKAGE = __file__[: -len("model/stack.py")]
 
 
@@ -64,6 +66,14 @@ class Frame(NamedTuple):
         """Whether it is of an installed package, other than this one."""
         return bool(self.file) and _is_installed(self.file)
 
+    @property
+    def of_pytest(self) -> bool:
+        """Whether it is pytest's own, or pytest-xdist's."""
+        return not {*_PYTESTS}.isdisjoint(_SEPARATORS.split(self.file))
+
+
+PYTEST = Frame("", 0, "(pytest)")
+"""Stands for all frames of pytest in a stack that has none of the program."""
 
 Stack = tuple[Frame, ...]
 """Frames, innermost first; empty for a thread that runs no Python code."""
@@ -78,8 +88,8 @@ class Place(NamedTuple):
 
     frame: Frame | None
     """The first frame, from the inside, that is the program's; without one the first of an
-    installed package, and without that the innermost; None for an empty stack. Its function is the
-    one that a comprehension stands in."""
+    installed package (:data:`PYTEST` if that is pytest), and without that the innermost; None for
+    an empty stack. Its function is the one that a comprehension stands in."""
 
     inside: str | None
     """What runs at the inner end: a native function, ``<GC>``, or the innermost function if that is
@@ -116,8 +126,11 @@ def place_of(stack: Stack) -> Place:
     innermost = python[0]
     installed = next((frame for frame in python if frame.installed), innermost)
     shown = next((frame for frame in python if frame.own), installed)
+    around_test = innermost.of_pytest or innermost.file.startswith(_THIS_PACKAGE)
+    if shown.of_pytest and not shown.own:
+        shown = PYTEST
     inside = special or innermost.callee
-    if inside is None and shown is not innermost:
+    if inside is None and shown is not innermost and not (shown is PYTEST and around_test):
         inside = _inner_name(innermost)
     function = _INNER_SCOPES.sub("", shown.function)
     return Place(shown._replace(function=function, callee=None), inside)

@@ -12,7 +12,7 @@ from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.locks import INTERPRETER_KINDS, KIND_NAMES
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count, worst_places
-from pytest_gilknock.model.stack import Frame, Stack
+from pytest_gilknock.model.stack import PYTEST, Stack
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
 from pytest_gilknock.render.places import frame_text, longest_wait_text, place_text
@@ -391,15 +391,10 @@ def _frames(stack: Stack, root: str) -> list[str]:
     """Return texts of the frames, outermost first; pytest's own around the test become one."""
     frames = [*reversed(stack)]
     outer = [*takewhile(lambda frame: not frame.own, frames)]
-    last = max((at for at, frame in enumerate(outer) if _is_pytests(frame)), default=-1)
+    last = max((at for at, frame in enumerate(outer) if frame.of_pytest), default=-1)
     texts = [frame_text(frame, root) for frame in frames[last + 1 :]]
     if last >= 0:
-        texts.insert(0, "(pytest)")
+        texts.insert(0, PYTEST.function)
     texts = texts or ["(no Python frame)"]
     callee = next((frame.callee for frame in stack if frame.callee), None)
     return texts if callee is None else [*texts, f"({printable(callee)})"]
-
-
-def _is_pytests(frame: Frame) -> bool:
-    parts = frame.file.replace("\\", "/").split("/")
-    return not {"_pytest", "pluggy", "xdist"}.isdisjoint(parts)

@@ -3,6 +3,7 @@ import sysconfig
 import pytest
 
 import pytest_gilknock
+from pytest_gilknock.model.stack import PYTEST as AROUND
 from pytest_gilknock.model.stack import Frame, Place, place_of, shorten, stack_of
 
 JSON = f"{sysconfig.get_path('stdlib')}/json/encoder.py"
@@ -10,6 +11,9 @@ LIBRARY = f"{sysconfig.get_path('purelib')}/anyio/_threads.py"
 
 PYTEST = (".venv/bin/pytest", 10, "<module>", None)
 OURS = pytest_gilknock.__file__
+CALLS = (f"{sysconfig.get_path('purelib')}/pluggy/_callers.py", 103, "_multicall", None)
+PYTESTS_OWN = ("/src/pytest/src/_pytest/runner.py", 3, "f", None)
+"""In the repository of pytest itself, where pytest is the program."""
 
 ENCODE = (JSON, 200, "JSONEncoder.encode", None)
 ARCHIVE = ("/src/svc/store.py", 14, "archive", None)
@@ -39,6 +43,16 @@ def frame(raw):
             Place(Frame(LIBRARY, 3, "run"), "encoder.JSONEncoder.encode"),
         ),
         ([ENCODE, (OURS, 3, "wait", None)], Place(frame(ENCODE), None)),
+        ([(OURS, 3, "measure", None), CALLS, PYTEST], Place(AROUND, None)),
+        ([(*CALLS[:3], "str.join"), PYTEST], Place(AROUND, "str.join")),
+        ([("", 0, "<GC>", None), (OURS, 3, "measure", None), CALLS], Place(AROUND, "<GC>")),
+        ([ENCODE, CALLS], Place(AROUND, "encoder.JSONEncoder.encode")),
+        (
+            [(OURS, 3, "f", None), (LIBRARY, 3, "run", None), CALLS],
+            Place(Frame(LIBRARY, 3, "run"), "pytest_gilknock.f"),
+        ),
+        ([(OURS, 3, "f", None), ARCHIVE, CALLS], Place(frame(ARCHIVE), "pytest_gilknock.f")),
+        ([PYTESTS_OWN, CALLS], Place(frame(PYTESTS_OWN), None)),
         ([], Place(None, None)),
     ],
 )
