@@ -140,7 +140,7 @@ def _compare(options: argparse.Namespace) -> tuple[str, int]:
         after.tests,
         gates,
         name=path,
-        warnings=[
+        caveats=[
             f"{shown_path(name)} and {shown_path(path)}: {difference}"
             for name, baseline in before
             for difference in differences(baseline, after)
@@ -221,7 +221,7 @@ def _page_of(path: str) -> page.Page:
         raise BaselineError(f"{place}: {fault}") from None
     if saved_readings.is_readings(document):
         results = saved_readings.results_of(document, place)
-        return page_of(results, results.doubts)
+        return page_of(results, results.caveats)
     if isinstance(document, dict) and document.get("kind") == codec.KIND:
         return page_of_baseline(codec.from_document(document, place))
     raise BaselineError(f"{place}: made neither by --gil-json nor by --gil-save")

@@ -72,7 +72,7 @@ class Change(NamedTuple):
     """How much of ``after`` is due to others that used the processors, and counts as no growth."""
     amount: float
     """By how much it surely grew or fell: less than ``difference`` where that may be chance."""
-    doubt: str = ""
+    caveat: str = ""
     """What may account for it, where it is inconclusive."""
     blame: str | None = None
     """Where the GIL was held while others waited longest, in ``after``."""
@@ -219,7 +219,7 @@ def _compare_metric(
         allowed=allowed,
         delay=delay,
         amount=max(sure.growth, 0.0) or max(sure.gain, 0.0),
-        doubt=_doubt(metric, after) if verdict == "inconclusive" else "",
+        caveat=_caveat(metric, after) if verdict == "inconclusive" else "",
         blame=after.blame,
     )
 
@@ -274,7 +274,7 @@ def _ends(metric: Metric, values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if metric.worse == "higher" else (high, low)
 
 
-def _doubt(metric: Metric, after: BaselineEntry) -> str:
+def _caveat(metric: Metric, after: BaselineEntry) -> str:
     """Return what may account for a change that is over its gate, but not surely."""
     if metric.knocked and after.method == "sampled":
         return f"{units.count(after.knocks, 'knock')} only"

@@ -25,7 +25,7 @@ def as_json(comparison: Comparison) -> str:
         "unjudged": [one._asdict() for one in comparison.incomparable],
         "new": comparison.new,
         "gone": comparison.gone,
-        "warnings": comparison.warnings,
+        "warnings": comparison.caveats,
         "notes": comparison.notes,
         "gil_turned_on": comparison.gil_turned_on,
         "others_unknown": comparison.others_unknown,
@@ -45,6 +45,6 @@ def _change(change: Change) -> dict[str, Any]:
         "gate": None if change.gate is None else str(change.gate),
         "extent": change.severity,
         "needed": change.needed,
-        "doubt": change.doubt or None,
+        "doubt": change.caveat or None,
         "blame": change.blame,
     }

@@ -30,15 +30,15 @@ LOCK_SECONDS = 10.0
 
 
 def read_baseline_runs(settings: GateSettings, now: Baseline) -> tuple[BaselineRuns, list[str]]:
-    """Return the runs to compare with, and warnings.
+    """Return the runs to compare with, and why verdicts may be off.
 
     ``now`` has the conditions of this run. Never raises for a baseline that is missing or
-    unreadable: without it there is nothing to compare with, and the warning says so.
+    unreadable: without it there is nothing to compare with, and the caveat says so.
     """
     if settings.compare is None:
         return BaselineRuns.of([]), []
     runs: list[tuple[str, Baseline]] = []
-    warnings: list[str] = []
+    caveats: list[str] = []
     try:
         paths = Storage(settings.storage, now.machine.kind).find(settings.compare)
     except BaselineError as error:
@@ -47,12 +47,12 @@ def read_baseline_runs(settings: GateSettings, now: Baseline) -> tuple[BaselineR
         try:
             baseline = codec.load(path)
         except BaselineError as error:
-            warnings.append(f"not compared with {error}")
+            caveats.append(f"not compared with {error}")
             continue
         runs.append((_name_of(path, settings), baseline))
         unlike = differences(baseline, now)
-        warnings += [f"compared with {_name_of(path, settings)}, but its {one}" for one in unlike]
-    return BaselineRuns.of(runs), warnings
+        caveats += [f"compared with {_name_of(path, settings)}, but its {one}" for one in unlike]
+    return BaselineRuns.of(runs), caveats
 
 
 def _name_of(path: str, settings: GateSettings) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_gilknock.gate.text import cautions, closing, percentage
+from pytest_gilknock.gate.text import caveats, notes, percentage
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting.changes import ChangeRow, Changes
@@ -23,8 +23,8 @@ def changes_of(comparison: Comparison) -> Changes:
     notable = comparison.notable
     steady = [change for change in comparison.changes if change.verdict == "steady"]
     return Changes(
-        closing=list(closing(comparison)),
-        cautions=list(cautions(comparison)),
+        notes=list(notes(comparison)),
+        caveats=list(caveats(comparison)),
         rows=[_row(change) for change in (*notable, *steady[:MOST_STEADY])],
         left_out=len(steady[MOST_STEADY:]),
     )

@@ -16,7 +16,7 @@ from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.result import GATE_RESULT
 from pytest_gilknock.gate.retries import reason_against
 from pytest_gilknock.gate.runs import BUSY_SHARE, Comparison, compare_runs, share_of_others
-from pytest_gilknock.gate.text import as_markdown, busy_text, doubt, runs, section
+from pytest_gilknock.gate.text import as_markdown, busy_text, inconclusive_text, runs, section
 from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import write_lines
@@ -49,7 +49,7 @@ class GateReporter:
         now: Baseline,
         before: BaselineRuns,
         *,
-        warnings: list[str],
+        caveats: list[str],
         top: int,
         show: Callable[[Comparison], None] | None = None,
     ) -> None:
@@ -57,7 +57,7 @@ class GateReporter:
         self._settings = settings
         self._now = now
         self._before = before
-        self._warnings = warnings
+        self._caveats = caveats
         self._top = top
         self._show = show
         self._measured: dict[str, BaselineEntry] = {}
@@ -75,10 +75,10 @@ class GateReporter:
         line = f"gilknock: compared with {runs(self._before.names)}" + (
             f"; gate {gates}" if gates else ""
         )
-        warnings = [*self._warnings]
+        caveats = [*self._caveats]
         if self._settings.retries and (reason := reason_against(self._config)) is not None:
-            warnings.append(f"--gil-compare-retries has no effect: {reason}")
-        return [line, *(f"gilknock: warning: {warning}" for warning in warnings)]
+            caveats.append(f"--gil-compare-retries has no effect: {reason}")
+        return [line, *(f"gilknock: warning: {caveat}" for caveat in caveats)]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -144,7 +144,7 @@ class GateReporter:
             self._measured,
             self._settings.gates,
             name="this run",
-            warnings=self._warnings,
+            caveats=self._caveats,
             notes=[*self._repetitions(), *self._let_passes()],
             attempts=1 + self._settings.retries,
         )
@@ -161,7 +161,7 @@ class GateReporter:
         terminalreporter.write_sep("=", "GIL contention compared")
         write_lines(terminalreporter, lines)
         if github.is_running(os.environ):
-            self._annotate_doubts(terminalreporter, comparison)
+            self._annotate_inconclusive(terminalreporter, comparison)
             self._append_summary(terminalreporter, comparison)
 
     def _repetitions(self) -> list[str]:
@@ -177,7 +177,7 @@ class GateReporter:
             for nodeid in self._let_pass
         ]
 
-    def _annotate_doubts(
+    def _annotate_inconclusive(
         self, terminalreporter: pytest.TerminalReporter, comparison: Comparison
     ) -> None:
         """Have what is over its gate, but not surely, shown on the pull request as well."""
@@ -186,7 +186,7 @@ class GateReporter:
                 file=os.path.join(self._config.rootpath, change.nodeid.partition("::")[0]),
                 line=None,
                 title="GIL contention: over the gate, but not surely",
-                message=doubt(change),
+                message=inconclusive_text(change),
                 level="warning",
             )
             for change in comparison.inconclusive

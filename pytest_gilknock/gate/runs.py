@@ -34,8 +34,10 @@ class Comparison:
     incomparable: tuple[Incomparable, ...]
     new: tuple[str, ...]
     gone: tuple[str, ...]
-    warnings: tuple[str, ...]
+    caveats: tuple[str, ...]
+    """Why its verdicts may be off: what could not be read, and in what the runs differ."""
     notes: tuple[str, ...]
+    """What else is said of it."""
     gil_turned_on: tuple[str, ...] = ()
     """The tests that ran without the GIL in all saved runs, and with it now."""
     others_unknown: bool = False
@@ -68,7 +70,7 @@ def compare_runs(
     gates: Sequence[Gate],
     *,
     name: str,
-    warnings: Iterable[str] = (),
+    caveats: Iterable[str] = (),
     notes: Iterable[str] = (),
     attempts: int = 1,
 ) -> Comparison:
@@ -93,7 +95,7 @@ def compare_runs(
         incomparable=tuple(incomparable),
         new=tuple(sorted(after.keys() - before.entries.keys())),
         gone=tuple(sorted(before.entries.keys() - after.keys())),
-        warnings=tuple(warnings),
+        caveats=tuple(caveats),
         notes=tuple(notes),
         gil_turned_on=tuple(
             nodeid

@@ -72,16 +72,16 @@ def _report(
         gate_io.check_save(gate, now)
     except (OSError, BaselineError) as error:
         raise pytest.UsageError(f"--gil-save: {error}") from None
-    before, warnings = gate_io.read_baseline_runs(gate, now)
-    if gate.strict and warnings:
-        raise pytest.UsageError(f"--gil-compare-strict: {'; '.join(warnings)}")
+    before, caveats = gate_io.read_baseline_runs(gate, now)
+    if gate.strict and caveats:
+        raise pytest.UsageError(f"--gil-compare-strict: {'; '.join(caveats)}")
     shows = any(export.report.shows_changes for export in reporting.exports)
     reporter = GateReporter(
         config,
         gate,
         now,
         before,
-        warnings=warnings,
+        caveats=caveats,
         top=reporting.top,
         show=(lambda comparison: show(changes_of(comparison))) if shows else None,
     )

@@ -94,8 +94,8 @@ def section(comparison: Comparison, *, width: int, top: int, everything: bool) -
         lines.append(
             Line(f"({units.count(left, 'more row')} left out. Use --gil-top=0 to show all.)")
         )
-    lines += [Line(line) for line in closing(comparison)]
-    lines += [Line(line, yellow=True) for line in cautions(comparison)]
+    lines += [Line(line) for line in notes(comparison)]
+    lines += [Line(line, yellow=True) for line in caveats(comparison)]
     return lines
 
 
@@ -119,13 +119,13 @@ def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
         lines += [*markdown_table([*others, *blame, tests]), "", prose(LEGEND), ""]
     if left := len(comparison.notable) - len(shown):
         lines += [f"{units.count(left, 'more row')} left out.", ""]
-    for line in [*closing(comparison), *cautions(comparison)]:
+    for line in [*notes(comparison), *caveats(comparison)]:
         lines += [prose(line), ""]
     return "\n".join(lines)
 
 
-def closing(comparison: Comparison) -> Iterator[str]:
-    """Yield the verdict on the whole run, in lines."""
+def notes(comparison: Comparison) -> Iterator[str]:
+    """Yield the verdict on the whole run, and what else is said below the table."""
     verdicts = _by_test(comparison)
     counts = [f"{number} {verdict}" for verdict in RANK if (number := verdicts[verdict])]
     yield (
@@ -218,18 +218,18 @@ def _named(nodeids: Sequence[str]) -> str:
     return f"{units.count(len(nodeids), 'test')} ({names}{f', {more} more' if more > 0 else ''})"
 
 
-def cautions(comparison: Comparison) -> Iterator[str]:
-    """Yield what keeps the comparison from being what it seems, in lines."""
-    for warning in comparison.warnings:
-        yield f"Warning: {warning}"
-    doubted = comparison.inconclusive
-    for change in doubted[:_SHOWN_NAMES]:
-        yield f"Warning: {doubt(change)}"
-    if (more := len(doubted) - _SHOWN_NAMES) > 0:
+def caveats(comparison: Comparison) -> Iterator[str]:
+    """Yield why verdicts may be off, or are missing."""
+    for caveat in comparison.caveats:
+        yield f"Warning: {caveat}"
+    inconclusive = comparison.inconclusive
+    for change in inconclusive[:_SHOWN_NAMES]:
+        yield f"Warning: {inconclusive_text(change)}"
+    if (more := len(inconclusive) - _SHOWN_NAMES) > 0:
         yield f"Warning: {units.count(more, 'more change')} over the gate, but not surely"
     noisy = [change for change in comparison.changes if change.hides_twice]
     for change in noisy[:_SHOWN_NAMES]:
-        yield f"Warning: {noise(change)}"
+        yield f"Warning: {noise_text(change)}"
     if (more := len(noisy) - _SHOWN_NAMES) > 0:
         yield f"Warning: so may {units.count(more, 'more metric')} of noisy saved runs"
     if comparison.gates and comparison.others_unknown:
@@ -243,16 +243,16 @@ def cautions(comparison: Comparison) -> Iterator[str]:
         yield f"Warning: {what} {'not judged by the gate' if gated else 'not compared'}: {reason}"
 
 
-def doubt(change: Change) -> str:
+def inconclusive_text(change: Change) -> str:
     """Return what is over its gate, but not surely, and why."""
     metric = METRICS[change.metric]
     return (
         f"{metric.name} {metric.unit.printed(change.after)} of {printable(change.nodeid)} is over"
-        f" the gate, but not surely: {change.doubt}"
+        f" the gate, but not surely: {change.caveat}"
     )
 
 
-def noise(change: Change) -> str:
+def noise_text(change: Change) -> str:
     """Return what the saved runs are too noisy to show, and what helps."""
     metric = METRICS[change.metric]
     best, worst = (metric.unit.printed(end) for end in change.spread[:2])

@@ -25,13 +25,13 @@ class ChangeRow(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """Rows, worst first, and what must be known beside them."""
+    """Rows, worst first, and what is said below them."""
 
-    closing: list[str]
-    """The verdict on the whole run."""
+    notes: list[str]
+    """The verdict on the whole run, and what else is said below the table."""
 
-    cautions: list[str]
-    """What keeps the comparison from being what it seems."""
+    caveats: list[str]
+    """Why verdicts may be off, or are missing."""
 
     rows: list[ChangeRow]
     left_out: int

@@ -42,7 +42,7 @@ _SCRIPTS = (
 _FILTERS = (
     ("all tests", ""),
     ("over a limit", "breach"),
-    ("limit not judged", "doubt"),
+    ("limit not judged", "caveat"),
     ("with a convoy", "convoy"),
     ("failed", "failed"),
 )
@@ -64,7 +64,7 @@ class Row(NamedTuple):
 
     test: str
     flags: str
-    """Words that filters look for: breach, doubt, convoy, failed."""
+    """Words that filters look for: breach, caveat, convoy, failed."""
 
 
 class Page(NamedTuple):
@@ -73,7 +73,7 @@ class Page(NamedTuple):
     sentence: str
     figures: list[tuple[str, str]]
     notes: list[tuple[str, str]]
-    """(class, text): convoys, and what makes the numbers less than they seem."""
+    """(class, text): convoys, caveats, and what the page lacks."""
 
     how: list[str]
     rows: list[Row]

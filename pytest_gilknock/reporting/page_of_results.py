@@ -55,10 +55,10 @@ MOST_CONVOYS = 3
 """How many are described above the table; all tests with one are found by its filter."""
 
 
-def page_of(results: Results, doubts: Iterable[str]) -> Page:
+def page_of(results: Results, caveats: Iterable[str]) -> Page:
     """Return the page of a run that kept all of its tests.
 
-    ``doubts`` are lines that say what makes its numbers less than they seem.
+    ``caveats`` are lines that say why its numbers may be off.
     """
     tests = list(results.everything())
     whole = results.summary()
@@ -81,7 +81,7 @@ def page_of(results: Results, doubts: Iterable[str]) -> Page:
     return Page(
         sentence=sentence(tests, top, results.root),
         figures=_figures(whole, results.measured),
-        notes=[*_convoy_notes(convoys), *(("doubt", line) for line in doubts)],
+        notes=[*_convoy_notes(convoys), *(("caveat", line) for line in caveats)],
         how=list(_how(whole)),
         rows=rows,
         batches=batches,
@@ -230,7 +230,7 @@ def _convoy_notes(convoys: list[tuple[Convoy, str]]) -> Iterator[tuple[str, str]
 def _row(test: PhaseResult, reading: GilReading, convoy: Convoy | None, root: str) -> Row:
     rows = worst_places(reading)
     flags = [
-        "breach" if test.breached else "doubt" if test.verdicts else "",
+        "breach" if test.breached else "caveat" if test.verdicts else "",
         "convoy" if convoy is not None else "",
         "failed" if test.outcome == "failed" else "",
     ]

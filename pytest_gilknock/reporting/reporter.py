@@ -12,7 +12,7 @@ from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line, write_lines
 from pytest_gilknock.reporting import github, terminal
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.run_lines import warnings
+from pytest_gilknock.reporting.run_lines import urgent_notes
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import PhaseRecord, RunTotals
@@ -82,7 +82,7 @@ class Reporter:
                 audit=self._settings.audit,
             )
         else:
-            lines = list(warnings(self.results))
+            lines = list(urgent_notes(self.results))
             if self._settings.audit and self.results.measured:
                 width = self._config.get_terminal_writer().fullwidth
                 lines = [*terminal.audit_lines(self.results, width), *lines]

@@ -16,8 +16,11 @@ STALLS_SHOWN = 10
 BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wanted the GIL."
 
 
-def closing(results: Results, *, quiet: bool) -> Iterator[Line]:
-    """Yield the sums of the run and how it was measured; ``quiet`` in one line."""
+def notes(results: Results, *, quiet: bool) -> Iterator[Line]:
+    """Yield what is said below the table: the sums of the run, how it was measured, and caveats.
+
+    ``quiet`` has the sums in one line, and no caveats.
+    """
     summary = results.summary()
     contention, wait = summary.contention, summary.wait
     numbers = (
@@ -30,7 +33,7 @@ def closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     how = f"{units.count(results.measured, 'test')} measured, {_method(summary)}"
     if quiet:
         yield Line(f"{numbers}; {how}")
-        yield from warnings(results)
+        yield from urgent_notes(results)
         return
     yield Line(numbers)
     if (contention or 0.0) > 0.5 and wait is not None and wait < WORTH_A_ROW:
@@ -44,8 +47,8 @@ def closing(results: Results, *, quiet: bool) -> Iterator[Line]:
     elif summary.locks is None:
         for reason in summary.locks_reasons:
             yield Line(f"Locks are not measured: {printable(reason)}")
-    yield from warnings(results)
-    yield from doubts(results)
+    yield from urgent_notes(results)
+    yield from caveats(results)
 
 
 def _locks(summary: RunSummary) -> str:
@@ -67,8 +70,8 @@ def _method(summary: RunSummary) -> str:
     return method if summary.processes == 1 else f"{method}, {summary.processes} processes"
 
 
-def warnings(results: Results) -> Iterator[Line]:
-    """Yield what must be known even where no table was asked for."""
+def urgent_notes(results: Results) -> Iterator[Line]:
+    """Yield what is said even where no table was asked for."""
     yield from _inconclusive(results)
     yield from _stalled(results)
 
@@ -99,8 +102,8 @@ def _inconclusive(results: Results) -> Iterator[Line]:
         )
 
 
-def doubts(results: Results) -> Iterator[Line]:
-    """Yield what makes the numbers less than they seem."""
+def caveats(results: Results) -> Iterator[Line]:
+    """Yield why numbers of the run may be off."""
     if results.crashed:
         number = "1 process" if results.crashed == 1 else f"{results.crashed} processes"
         yield Line(f"{number} crashed, whose totals are not in the whole run.", yellow=True)

@@ -43,13 +43,13 @@ class SavedResults(Results):
     """The results of a run that is over, in another process. All of its tests are kept."""
 
     def __init__(
-        self, summary: RunSummary, stalls: list[Stall], doubts: list[str], root: str
+        self, summary: RunSummary, stalls: list[Stall], caveats: list[str], root: str
     ) -> None:
         super().__init__(top=0, sort="wait", keep_all=True, root=root)
         self._summary = summary
         self._stalls = stalls
-        self.doubts = doubts
-        """What makes the numbers less than they seem, in lines."""
+        self.caveats = caveats
+        """Why numbers may be off, in lines."""
 
     @property
     def stalls(self) -> list[Stall]:

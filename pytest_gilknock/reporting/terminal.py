@@ -24,7 +24,7 @@ from pytest_gilknock.render.places import (
 from pytest_gilknock.render.reading_text import SHOWN, convoy_text, thread_line
 from pytest_gilknock.render.tables import Column, cut_test, table_width, text_table
 from pytest_gilknock.reporting.results import PhaseResult, Results
-from pytest_gilknock.reporting.run_lines import closing
+from pytest_gilknock.reporting.run_lines import notes
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import GilReading
@@ -45,8 +45,8 @@ LEGEND = (
 def section(results: Results, *, width: int, verbosity: int, audit: bool = False) -> list[Line]:
     """Return the lines of the section; the table is at most ``width`` wide, from 80 up.
 
-    A negative ``verbosity`` leaves only breaches, the closing line, and how to see the rest; 1 adds
-    the threads and the blamed places of each row, 2 whole stacks.
+    A negative ``verbosity`` leaves only breaches, the sums of the run, and how to see the rest; 1
+    adds the threads and the blamed places of each row, 2 whole stacks.
     ``audit`` adds the native calls that keep the GIL.
     """
     quiet = verbosity < 0
@@ -57,7 +57,7 @@ def section(results: Results, *, width: int, verbosity: int, audit: bool = False
         lines += top_places(results, width)
         lines += audit_lines(results, width) if audit else ()
         lines += _convoys(entries)
-    lines += closing(results, quiet=quiet)
+    lines += notes(results, quiet=quiet)
     if quiet:
         lines += _hidden(-verbosity, table=results.with_row > len(entries), audit=audit)
     return lines
@@ -139,7 +139,7 @@ def as_markdown(results: Results, *, root: str = "") -> str:
         blame = blame._replace(cells=["" if cell == _NO_PLACE else cell for cell in blame.cells])
         lines += [*markdown_table([*numbers, blame, tests]), ""]
         lines += [prose(LEGEND), ""]
-    for line in [*_left_out(results, len(entries)), *closing(results, quiet=False)]:
+    for line in [*_left_out(results, len(entries)), *notes(results, quiet=False)]:
         lines += [prose(line.text), ""]
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from pytest_gilknock.reporting.page import page_text
 from pytest_gilknock.reporting.page_of_baseline import page_of_baseline
 from pytest_gilknock.reporting.page_of_results import page_of
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.run_lines import doubts
+from pytest_gilknock.reporting.run_lines import caveats
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
 webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
@@ -70,7 +70,7 @@ def show(show_page):
         if spans:
             extras["trace"] = trace(list(events), spans)
         results.add_process({**totals(raw()), **extras})
-        return show_page(page_of(results, [line.text for line in doubts(results)]))
+        return show_page(page_of(results, [line.text for line in caveats(results)]))
 
     return open_page
 
@@ -424,7 +424,7 @@ def test_texts_stand_out_from_what_is_behind_them(show, theme):
     page = show(("t", measured(raw())))
     page.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
     pairs = [("--ink", "--paper"), ("--quiet", "--paper"), ("--quiet", "--raised")]
-    pairs += [("--accent", "--paper"), ("--bad", "--paper"), ("--doubt", "--paper")]
+    pairs += [("--accent", "--paper"), ("--bad", "--paper"), ("--caveat", "--paper")]
     pairs += [("--ink", "--bad-paper"), ("--accent", "--bad-paper"), ("--own-ink", "--own")]
     pairs += [("--library-ink", "--library"), ("--special-ink", "--special")]
     low = {pair: ratio for pair in pairs if (ratio := page.execute_script(CONTRAST, *pair)) < 4.5}

@@ -457,7 +457,7 @@ def test_what_is_inconclusive_says_which_cause(conditions: dict[str, float], wor
     now = replace(changed(ENTRY, wait=0.5), used=0.5, lost=0.5, processors=2.0, **conditions)
     changes, _ = compare_test("x", [ENTRY], now, parse_gates(["wait:50ms"]))
     (found,) = [change for change in changes if change.metric == "wait"]
-    assert (found.verdict, found.doubt) == ("inconclusive", words)
+    assert (found.verdict, found.caveat) == ("inconclusive", words)
 
 
 counts = st.integers(0, 2**63 - 1)

@@ -39,7 +39,7 @@ def comparison(
         after,
         parse_gates(gates),
         name="this run",
-        warnings=["machine kind was A, is B"],
+        caveats=["machine kind was A, is B"],
     )
 
 

@@ -29,7 +29,7 @@ from pytest_gilknock.reporting.page import BATCH, page_text
 from pytest_gilknock.reporting.page_of_baseline import page_of_baseline
 from pytest_gilknock.reporting.page_of_results import page_of, sentence
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.run_lines import doubts
+from pytest_gilknock.reporting.run_lines import caveats
 
 WORST = "app/pool.py:31 burn"
 NO_WAITS = dict.fromkeys(
@@ -85,7 +85,7 @@ def page(*tests, run=None):
 
 
 def shown(results):
-    return Page("".join(page_text(page_of(results, [line.text for line in doubts(results)]))))
+    return Page("".join(page_text(page_of(results, [line.text for line in caveats(results)]))))
 
 
 def test_the_rows_are_the_tests():

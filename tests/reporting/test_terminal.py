@@ -121,10 +121,10 @@ def test_a_breach_is_red_and_nothing_else():
 
 def test_quiet_shows_breaches_one_line_and_how_to_see_more():
     results = results_of(("a", measured(raw(wait=0.9))), ("b", breach(raw())))
-    head, row, closing, hidden = texts(results, verbosity=-1)
+    head, row, sums, hidden = texts(results, verbosity=-1)
     assert head.startswith("contention")
     assert row.endswith("b")
-    assert closing == (
+    assert sums == (
         "Whole run: contention 0.500, wait 250 ms in 1.00 s;"
         " 2 tests measured, method exact, GIL enabled"
     )

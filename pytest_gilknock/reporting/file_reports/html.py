@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.page import NEEDED, page_text
 from pytest_gilknock.reporting.page_of_results import page_of
-from pytest_gilknock.reporting.run_lines import doubts
+from pytest_gilknock.reporting.run_lines import caveats
 
 if TYPE_CHECKING:
     from pytest_gilknock.reporting.results import Results
@@ -27,4 +27,4 @@ class HtmlReport(FileReport):
             raise ValueError(f"the page {NEEDED}")
 
     def write(self, results: Results) -> Iterator[str]:
-        return page_text(page_of(results, [line.text for line in doubts(results)]))
+        return page_text(page_of(results, [line.text for line in caveats(results)]))

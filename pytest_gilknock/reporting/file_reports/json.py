@@ -13,7 +13,7 @@ from pytest_gilknock.model.reading import SCHEMA_VERSION
 from pytest_gilknock.render.json_lines import one_per_line
 from pytest_gilknock.reporting.file_report import FileReport
 from pytest_gilknock.reporting.results import PhaseResult, Results
-from pytest_gilknock.reporting.run_lines import doubts
+from pytest_gilknock.reporting.run_lines import caveats
 
 
 class JsonReport(FileReport):
@@ -30,7 +30,7 @@ class JsonReport(FileReport):
             "platform": sys.platform,
             "run": {"contention": summary.contention, **summary._asdict()},
             "root": results.root,
-            "doubts": [line.text for line in doubts(results)],
+            "doubts": [line.text for line in caveats(results)],
             "holds": [hold.as_dict() for hold in results.places.holds.most(0)],
             "stalls": [{**stall._asdict(), "place": stall.place} for stall in results.stalls],
         }

@@ -69,7 +69,7 @@ function auditOf({ holds, more, unseen }) {
 const dialog = document.querySelector("dialog");
 
 function limitsOf(details) {
-  return details.verdicts.map(([text, breached]) => element("p", { class: breached ? "breach" : "doubt" }, text));
+  return details.verdicts.map(([text, breached]) => element("p", { class: breached ? "breach" : "caveat" }, text));
 }
 
 function chartsOf(details) {
@@ -200,7 +200,7 @@ const CHANGE_COLUMNS = [
   { head: "relative", unit: "printed", explains: "the change as a share of what it was" },
   { head: "held by", unit: "place", explains: "where the GIL was held while others waited, after" },
 ];
-const CHANGE_CLASSES = { "over the gate": "breach", inconclusive: "doubt", worse: "worse", better: "better", steady: "" };
+const CHANGE_CLASSES = { "over the gate": "breach", inconclusive: "caveat", worse: "worse", better: "better", steady: "" };
 const CHANGE_FILTERS = {
   "what changed": (verdict) => verdict !== "steady",
   "over the gate": (verdict) => verdict === "over the gate",
@@ -211,7 +211,7 @@ const CHANGE_FILTERS = {
   all: () => true,
 };
 
-function comparisonOf({ closing, cautions, rows, left_out }) {
+function comparisonOf({ notes, caveats, rows, left_out }) {
   const places = new Map(data.rows.map((row, index) => [row[0], index]));
   const address = (row) => (places.has(rows[row][0]) ? `#test-${places.get(rows[row][0])}` : null);
   const table = new TestsTable(
@@ -226,8 +226,8 @@ function comparisonOf({ closing, cautions, rows, left_out }) {
   const node = section(
     "Compared with the baseline",
     null,
-    closing.map((line) => element("p", {}, line)),
-    cautions.map((line) => element("p", { class: "doubt" }, line)),
+    notes.map((line) => element("p", {}, line)),
+    caveats.map((line) => element("p", { class: "caveat" }, line)),
     table.node,
     left_out ? element("p", { class: "quiet" }, `${count(left_out, "unchanged metric")} left out.`) : null,
   );
