@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from pytest_gilknock.gate.text import breach_text, gil_text, runs
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.tracebacks import raised_at_test
-from pytest_gilknock.measurement.transport import fail_worker, is_worker, pending_of
+from pytest_gilknock.measurement.transport import fail_worker, has_workers, is_worker, pending_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import AskedMethod, GilReading
 from pytest_gilknock.model.units import count
@@ -25,9 +26,14 @@ from pytest_gilknock.render import junit
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.places import worst_place
 
+_TURNED_ON = "gilknock_gate_gil_turned_on"
+"""Key of the last message of a worker of pytest-xdist: what turned its GIL on, unjudged."""
+
 
 class GateChecker:
     """Fails the tests that are over a gate, and puts each test's entry on its report.
+
+    A GIL that was off in the saved runs fails the first test that has it, or at last the run.
 
     With ``strict``, a baseline measured by another method, or of none of the tests, is a usage
     error. ``attempts``: how often a test over its gate is run at most. ``gates_set_by`` names the
@@ -53,6 +59,8 @@ class GateChecker:
         self._attempts = attempts
         self._gates_set_by = gates_set_by
         self._first_with_gil: str | None = None
+        self._began_without_gil = False
+        self._turned_on: str | None = None
 
     def can_fail(self, item: pytest.Item) -> bool:
         """Return whether a gate can fail this test."""
@@ -85,6 +93,49 @@ class GateChecker:
                 f" {runs(self._before.names)}, so nothing can be compared"
             )
         return None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Note whether the tests of this process begin without the GIL."""
+        self._began_without_gil = not gil_watch.gil_enabled()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Learn from a worker of pytest-xdist that it has a GIL which no test failed for."""
+        message: dict[str, Any] = getattr(node, "workeroutput", None) or {}
+        self._turned_on = self._turned_on or message.get(_TURNED_ON)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a run that would pass although its last test turned the GIL on.
+
+        No gate fails a test that skips or is expected to fail, and no other came after it.
+        """
+        if self._has_gil_unjudged(session):
+            enabler = gil_watch.found()
+            self._turned_on = gil_text(enabler.module if enabler else None)
+        if self._turned_on is None:
+            return
+        if is_worker(session.config):
+            session.config.workeroutput[_TURNED_ON] = self._turned_on  # type: ignore[attr-defined]
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _has_gil_unjudged(self, session: pytest.Session) -> bool:
+        """Return whether a test of this process turned the GIL on, and a gate failed none for it."""
+        if not self._gates or has_workers(session.config) or self._first_with_gil is not None:
+            return False
+        if not self._began_without_gil or not gil_watch.gil_enabled():
+            return False
+        entries = map(self._before.entries.get, map(id_of, session.items))
+        return any(before and ran_without_gil(before) for before in entries)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what turned the GIL on, where no test failed for it."""
+        if self._turned_on is not None:
+            words = f"{printable(self._turned_on)}, but no test failed for it"
+            terminalreporter.write_line(f"{words}; set by {self._gates_set_by}", red=True)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
