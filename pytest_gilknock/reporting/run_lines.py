@@ -79,7 +79,7 @@ def urgent_notes(results: Results) -> Iterator[Line]:
 def _stalled(results: Results) -> Iterator[Line]:
     """Yield where the GIL was not to be had for long; the stacks are on stderr."""
     for stall in results.stalls[:STALLS_SHOWN]:
-        test = f" in {stall.test}" if stall.test else ""
+        test = f" in {printable(stall.test)}" if stall.test else ""
         held = f", held at {printable(stall.place)}" if stall.place else ""
         by = f" by {printable(stall.thread)}" if held and stall.thread else ""
         yield Line(

@@ -316,8 +316,12 @@ def test_the_return_of_the_gil_before_the_tests_is_told():
 def test_names_from_outside_are_escaped():
     blame = [blamed("/tmp/\x1b[2Jx.py", 1, "f\n", 12, "w\x07", 0.1, 2)]
     results = results_of(("a\x1b[31m\r", measured(raw(blame=blame))))
-    for line in texts(results, width=120, verbosity=1):
-        assert line.isprintable()
+    stacks = 'Thread 0x7 (most recent call first):\n  File "/tmp/\x1b[2Jx.py", line 1 in f\n'
+    stall = ("a\x1b[31m\r", 1.5, "w\x07", 7, stacks)
+    results.add_process({**totals(raw()), "stalls": [stall], "stalls_omitted": 0})
+    lines = texts(results, width=120, verbosity=1)
+    assert [line for line in lines if not line.isprintable()] == []
+    assert any(line.startswith("Stall: no thread could get the GIL for 1.50 s in a") for line in lines)
 
 
 def test_the_places_most_waited_for_over_all_tests():
