@@ -112,8 +112,7 @@ class GateChecker:
         No gate fails a test that skips or is expected to fail, and no other came after it.
         """
         if self._has_gil_unjudged(session):
-            enabler = gil_watch.found()
-            self._turned_on = gil_text(enabler.module if enabler else None)
+            self._turned_on = _turned_on_text()
         if self._turned_on is None:
             return
         if is_worker(session.config):
@@ -156,21 +155,15 @@ class GateChecker:
             (change for change in changes if change.breached),
             key=lambda change: -change.severity,
         )
-        failure = None
+        words = None
         if self._turned_gil_on(item, entry, reading.gil_enabled):
-            enabler = gil_watch.found()
-            words = "\n".join(
-                [
-                    gil_text(enabler.module if enabler else None),
-                    *_enabler_lines(enabler),
-                    f"  set by      {self._gates_set_by}: a gate on any metric forbids it",
-                ]
-            )
-            failure = raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
+            words = self._gil_words()
         elif breaches and not is_expected_to_fail(item):
             words = breach_text(
                 breaches, self._before.names, reading, root, set_by=self._gates_set_by
             )
+        failure = None
+        if words is not None:
             failure = raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
         result: GateResult = {
             "nodeid": nodeid,
@@ -205,11 +198,22 @@ class GateChecker:
             self._first_with_gil = nodeid
         return self._first_with_gil == nodeid
 
+    def _gil_words(self) -> str:
+        """Return why a test fails that has a GIL which it did not have."""
+        lines = _enabler_lines(gil_watch.found())
+        source = f"  set by      {self._gates_set_by}: a gate on any metric forbids it"
+        return "\n".join([_turned_on_text(), *lines, source])
+
     def _changes(self, nodeid: str, entry: BaselineEntry) -> list[Change]:
         before = self._before.entries.get(nodeid)
         if not before:
             return []
         return compare_test(nodeid, before, entry, self._gates, attempts=self._attempts)[0]
+
+
+def _turned_on_text() -> str:
+    enabler = gil_watch.found()
+    return gil_text(enabler.module if enabler else None)
 
 
 def _enabler_lines(enabler: gil_watch.GilEnabler | None) -> Iterator[str]:
