@@ -96,8 +96,8 @@ def save(settings: GateSettings, new: Baseline) -> str:
 def _save_run(settings: GateSettings, new: Baseline) -> tuple[str, str]:
     storage = Storage(settings.storage, new.machine.kind)
     last = storage.last(settings.save or LATEST)
-    path = storage.save(settings.save or _name(new), _text_of(new, settings.storage))
-    return path, "" if last is None else _missing(last, new)
+    path = storage.save(settings.save or _name_by_commit(new), _text_of(new, settings.storage))
+    return path, "" if last is None else _missing_text(last, new)
 
 
 def _text_of(baseline: Baseline, path: str) -> str:
@@ -107,8 +107,8 @@ def _text_of(baseline: Baseline, path: str) -> str:
         raise BaselineError(f"{shown_path(path)}: {error}") from None
 
 
-def _missing(last: str, new: Baseline) -> str:
-    """Say how many tests of the run before are not in a new one: it may be a part of them only."""
+def _missing_text(last: str, new: Baseline) -> str:
+    """Return how many tests of the run before a new one lacks: it may be a part of them only."""
     try:
         missing = len(codec.load(last).tests.keys() - new.tests.keys())
     except BaselineError:
@@ -163,7 +163,7 @@ def _lock(descriptor: int, folder: str) -> None:
             return
 
 
-def _name(new: Baseline) -> str:
+def _name_by_commit(new: Baseline) -> str:
     """Name a run by its commit and time: ``3f2a9c1b_20250131T120000``."""
     commit = new.commit.id[:8] if new.commit and new.commit.id.isalnum() else "nocommit"
     return f"{commit}_{new.created.translate({ord(mark): None for mark in '-:Z'})}"

@@ -181,7 +181,7 @@ class GateReporter:
         self, terminalreporter: pytest.TerminalReporter, comparison: Comparison
     ) -> None:
         """Have what is over its gate, but not surely, shown on the pull request as well."""
-        warnings = [
+        annotations = [
             github.Annotation(
                 file=os.path.join(self._config.rootpath, change.nodeid.partition("::")[0]),
                 line=None,
@@ -191,7 +191,7 @@ class GateReporter:
             )
             for change in comparison.inconclusive
         ]
-        for command in github.workflow_commands(warnings, os.environ):
+        for command in github.workflow_commands(annotations, os.environ):
             terminalreporter.write_line(command)
 
     def _append_summary(

@@ -74,18 +74,16 @@ class Reporter:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""
-        if self._settings.report and self.results.measured:
+        results, settings = self.results, self._settings
+        width = self._config.get_terminal_writer().fullwidth
+        if settings.report and results.measured:
             lines = terminal.section(
-                self.results,
-                width=self._config.get_terminal_writer().fullwidth,
-                verbosity=self._settings.verbosity,
-                audit=self._settings.audit,
+                results, width=width, verbosity=settings.verbosity, audit=settings.audit
             )
         else:
-            lines = list(urgent_notes(self.results))
-            if self._settings.audit and self.results.measured:
-                width = self._config.get_terminal_writer().fullwidth
-                lines = [*terminal.audit_lines(self.results, width), *lines]
+            audited = settings.audit and results.measured
+            lines = list(terminal.audit_lines(results, width)) if audited else []
+            lines += urgent_notes(results)
         if lines:
             terminalreporter.write_sep("=", "GIL contention")
         write_lines(terminalreporter, lines + self._file_news + self._append_summary())

@@ -81,7 +81,7 @@ def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) ->
     columns = [*numbers, blame, tests]
     blame_below = table_width(columns) > width
     if blame_below:
-        columns.remove(blame)
+        columns = [*numbers, tests]
     head, *rows = text_table(columns, width)
     yield Line(head, bold=True)
     for row, entry, reading in zip(rows, entries, readings, strict=True):
