@@ -121,7 +121,7 @@ class GateChecker:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _has_gil_unjudged(self, session: pytest.Session) -> bool:
-        """Return whether a test of this process turned the GIL on, and a gate failed none for it."""
+        """Return whether a test of this process turned the GIL on, and no test failed for it."""
         if not self._gates or has_workers(session.config) or self._first_with_gil is not None:
             return False
         if not self._began_without_gil or not gil_watch.gil_enabled():

@@ -321,7 +321,7 @@ def test_names_from_outside_are_escaped():
     results.add_process({**totals(raw()), "stalls": [stall], "stalls_omitted": 0})
     lines = texts(results, width=120, verbosity=1)
     assert [line for line in lines if not line.isprintable()] == []
-    assert any(line.startswith("Stall: no thread could get the GIL for 1.50 s in a") for line in lines)
+    assert [line for line in lines if line.startswith("Stall: ")] != []
 
 
 def test_the_places_most_waited_for_over_all_tests():
