@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_gilknock import _core
 from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.gate.baseline_runs import BaselineRuns
-from pytest_gilknock.gate.compare import Change, compare_test, gil_was_turned_on, ran_without_gil
+from pytest_gilknock.gate.compare import Change, compare_test
 from pytest_gilknock.gate.expression import Gate
+from pytest_gilknock.gate.node_id import id_of
 from pytest_gilknock.gate.result import GATE_RESULT, GateResult
-from pytest_gilknock.gate.text import breach_text, gil_text, runs
-from pytest_gilknock.measurement import gil_watch
+from pytest_gilknock.gate.text import breach_text, runs
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.tracebacks import raised_at_test
-from pytest_gilknock.measurement.transport import fail_worker, has_workers, is_worker, pending_of
+from pytest_gilknock.measurement.transport import fail_worker, is_worker, pending_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import AskedMethod, GilReading
 from pytest_gilknock.model.units import count
 from pytest_gilknock.render import junit
-from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.places import worst_place
 
-_TURNED_ON = "gilknock_gate_gil_turned_on"
-"""Key of the last message of a worker of pytest-xdist: what turned its GIL on, unjudged."""
+if TYPE_CHECKING:
+    from pytest_gilknock.gate.gil_gate import GilGate
 
 
 class GateChecker:
     """Fails the tests that are over a gate, and puts each test's entry on its report.
 
-    A GIL that was off in the saved runs fails the first test that has it, or at last the run.
-
     With ``strict``, a baseline measured by another method, or of none of the tests, is a usage
     error. ``attempts``: how often a test over its gate is run at most. ``gates_set_by`` names the
-    option or ini key.
+    option or ini key. ``gil_gate`` is there if there are gates.
     """
 
     def __init__(
@@ -50,6 +47,7 @@ class GateChecker:
         junit: bool,
         attempts: int,
         gates_set_by: str,
+        gil_gate: GilGate | None,
     ) -> None:
         self._before = before
         self._gates = gates
@@ -58,9 +56,7 @@ class GateChecker:
         self._junit = junit
         self._attempts = attempts
         self._gates_set_by = gates_set_by
-        self._first_with_gil: str | None = None
-        self._began_without_gil = False
-        self._turned_on: str | None = None
+        self._gil_gate = gil_gate
 
     def can_fail(self, item: pytest.Item) -> bool:
         """Return whether a gate can fail this test."""
@@ -94,48 +90,6 @@ class GateChecker:
             )
         return None
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self) -> None:
-        """Note whether the tests of this process begin without the GIL."""
-        self._began_without_gil = not gil_watch.gil_enabled()
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Learn from a worker of pytest-xdist that it has a GIL which no test failed for."""
-        message: dict[str, Any] = getattr(node, "workeroutput", None) or {}
-        self._turned_on = self._turned_on or message.get(_TURNED_ON)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail a run that would pass although its last test turned the GIL on.
-
-        No gate fails a test that skips or is expected to fail, and no other came after it.
-        """
-        if self._has_gil_unjudged(session):
-            self._turned_on = _turned_on_text()
-        if self._turned_on is None:
-            return
-        if is_worker(session.config):
-            session.config.workeroutput[_TURNED_ON] = self._turned_on  # type: ignore[attr-defined]
-        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _has_gil_unjudged(self, session: pytest.Session) -> bool:
-        """Return whether a test of this process turned the GIL on, and no test failed for it."""
-        if not self._gates or has_workers(session.config) or self._first_with_gil is not None:
-            return False
-        if not self._began_without_gil or not gil_watch.gil_enabled():
-            return False
-        entries = map(self._before.entries.get, map(id_of, session.items))
-        return any(before and ran_without_gil(before) for before in entries)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what turned the GIL on, where no test failed for it."""
-        if self._turned_on is not None:
-            words = f"{printable(self._turned_on)}, but no test failed for it"
-            terminalreporter.write_line(f"{words}; set by {self._gates_set_by}", red=True)
-
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Judge the reading of a test that passed, and fail it by raising as it would itself."""
@@ -156,9 +110,9 @@ class GateChecker:
             key=lambda change: -change.severity,
         )
         words = None
-        if self._turned_gil_on(item, entry, reading.gil_enabled):
-            words = self._gil_words()
-        elif breaches and not is_expected_to_fail(item):
+        if self._gil_gate is not None:
+            words = self._gil_gate.failure_of(item, entry, gil_enabled=reading.gil_enabled)
+        if words is None and breaches and not is_expected_to_fail(item):
             words = breach_text(
                 breaches, self._before.names, reading, root, set_by=self._gates_set_by
             )
@@ -179,59 +133,11 @@ class GateChecker:
             raise failure
         return returned
 
-    def _turned_gil_on(self, item: pytest.Item, entry: BaselineEntry, gil_enabled: bool) -> bool:
-        """Return whether this test is the first of this process with a GIL that it did not have.
-
-        ``gil_enabled`` says whether there is one at its end: who turns it on begins without. A test
-        that is expected to fail leaves the failure to the next one.
-        """
-        nodeid = id_of(item)
-        before = self._before.entries.get(nodeid)
-        if not self._gates or not before:
-            return False
-        turned_on = gil_enabled and entry.method == "disabled" and ran_without_gil(before)
-        if not turned_on and not gil_was_turned_on(before, entry):
-            return False
-        if is_expected_to_fail(item):
-            return False
-        if self._first_with_gil is None:  # the first keeps the blame, also when it is run again
-            self._first_with_gil = nodeid
-        return self._first_with_gil == nodeid
-
-    def _gil_words(self) -> str:
-        """Return why a test fails that has a GIL which it did not have."""
-        lines = _enabler_lines(gil_watch.found())
-        source = f"  set by      {self._gates_set_by}: a gate on any metric forbids it"
-        return "\n".join([_turned_on_text(), *lines, source])
-
     def _changes(self, nodeid: str, entry: BaselineEntry) -> list[Change]:
         before = self._before.entries.get(nodeid)
         if not before:
             return []
         return compare_test(nodeid, before, entry, self._gates, attempts=self._attempts)[0]
-
-
-def _turned_on_text() -> str:
-    enabler = gil_watch.found()
-    return gil_text(enabler.module if enabler else None)
-
-
-def _enabler_lines(enabler: gil_watch.GilEnabler | None) -> Iterator[str]:
-    if enabler is None:
-        yield "  by          an import before this plugin could watch, PYTHON_GIL=1 or -X gil=1"
-        return
-    yield f"  module      {printable(enabler.module)}" + (
-        f" of {printable(enabler.distribution)}" if enabler.distribution else ""
-    )
-    for importer in enabler.importers:
-        yield f"  imported by {printable(importer)}"
-
-
-def id_of(item: pytest.Item) -> str:
-    """Return a test's id without the group that pytest-xdist appends for ``--dist=loadgroup``."""
-    if getattr(item.config.option, "loadgroup", False) and item.parent is not None:
-        return f"{item.parent.nodeid}::{item.name}"
-    return item.nodeid
 
 
 def _set_properties(item: pytest.Item, changes: Sequence[Change]) -> None:

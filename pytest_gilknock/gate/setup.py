@@ -12,6 +12,7 @@ from pytest_gilknock.baseline.model import Baseline, BaselineError
 from pytest_gilknock.gate import io as gate_io
 from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.checker import GateChecker
+from pytest_gilknock.gate.gil_gate import GilGate
 from pytest_gilknock.gate.page_rows import changes_of
 from pytest_gilknock.gate.reporter import BEFORE, GateReporter
 from pytest_gilknock.measurement.transport import is_worker
@@ -43,6 +44,7 @@ def install(
         before = BaselineRuns.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
     else:
         before = _report(config, gate, measurement, reporting, show)
+    gil_gate = GilGate(before, gate.gates_set_by) if gate.gates else None
     checker = GateChecker(
         before,
         gate.gates,
@@ -51,8 +53,11 @@ def install(
         junit=reporting.properties != "none",
         attempts=1 + gate.retries,
         gates_set_by=gate.gates_set_by,
+        gil_gate=gil_gate,
     )
     config.pluginmanager.register(checker)
+    if gil_gate is not None:
+        config.pluginmanager.register(gil_gate)
     if gate.retries and gate.gates:
         from pytest_gilknock.gate.retries import Retries
 

@@ -1,0 +1,119 @@
+"""The plugin object for a GIL that is on, and was off in the saved runs: any gate forbids that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gilknock.gate.compare import gil_was_turned_on, ran_without_gil
+from pytest_gilknock.gate.node_id import id_of
+from pytest_gilknock.gate.text import gil_text
+from pytest_gilknock.measurement import gil_watch
+from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
+from pytest_gilknock.measurement.transport import has_workers, is_worker
+from pytest_gilknock.render.format import printable
+
+if TYPE_CHECKING:
+    from pytest_gilknock.baseline.model import BaselineEntry
+    from pytest_gilknock.gate.baseline_runs import BaselineRuns
+
+_TURNED_ON = "gilknock_gate_gil_turned_on"
+"""Key of the last message of a worker of pytest-xdist: what turned its GIL on, if no test failed
+for it."""
+
+
+class GilGate:
+    """Fails the first test of each process that has a GIL which it did not have.
+
+    A test that skips or is expected to fail leaves that to the next one, and the last one to the
+    run. ``set_by`` names the option or ini key of the gates.
+    """
+
+    def __init__(self, before: BaselineRuns, set_by: str) -> None:
+        self._before = before
+        self._set_by = set_by
+        self._began_without_gil = False
+        self._first_with_gil: str | None = None
+        self._turned_on: str | None = None
+
+    def failure_of(
+        self, item: pytest.Item, entry: BaselineEntry, *, gil_enabled: bool
+    ) -> str | None:
+        """Return why a test fails that is the first with a GIL; None for any other.
+
+        ``gil_enabled`` says whether there is one at its end: who turns it on begins without.
+        """
+        nodeid = id_of(item)
+        before = self._before.entries.get(nodeid)
+        if not before:
+            return None
+        turned_on = gil_enabled and entry.method == "disabled" and ran_without_gil(before)
+        if not turned_on and not gil_was_turned_on(before, entry):
+            return None
+        if is_expected_to_fail(item):
+            return None
+        if self._first_with_gil is None:  # the first keeps the blame, also when it is run again
+            self._first_with_gil = nodeid
+        if self._first_with_gil != nodeid:
+            return None
+        source = f"  set by      {self._set_by}: a gate on any metric forbids it"
+        return "\n".join([_turned_on_text(), *_enabler_lines(), source])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Note whether the tests of this process begin without the GIL."""
+        self._began_without_gil = not gil_watch.gil_enabled()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Learn from a worker of pytest-xdist that it has a GIL which no test failed for."""
+        message: dict[str, Any] = getattr(node, "workeroutput", None) or {}
+        self._turned_on = self._turned_on or message.get(_TURNED_ON)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a run that would pass although a test turned the GIL on."""
+        if self._is_unjudged(session):
+            self._turned_on = _turned_on_text()
+        if self._turned_on is None:
+            return
+        if is_worker(session.config):
+            session.config.workeroutput[_TURNED_ON] = self._turned_on  # type: ignore[attr-defined]
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _is_unjudged(self, session: pytest.Session) -> bool:
+        """Return whether a test of this process turned the GIL on, and none failed for it."""
+        if has_workers(session.config) or self._first_with_gil is not None:
+            return False
+        if not self._began_without_gil or not gil_watch.gil_enabled():
+            return False
+        entries = (self._before.entries.get(id_of(item)) for item in session.items)
+        return any(before and ran_without_gil(before) for before in entries)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what turned the GIL on, where no test failed for it."""
+        if self._turned_on is not None:
+            words = f"{printable(self._turned_on)}, but no test failed for it"
+            terminalreporter.write_line(f"{words}; set by {self._set_by}", red=True)
+
+
+def _turned_on_text() -> str:
+    enabler = gil_watch.found()
+    return gil_text(enabler.module if enabler else None)
+
+
+def _enabler_lines() -> Iterator[str]:
+    """Yield which module turned the GIL on, and who imported it."""
+    enabler = gil_watch.found()
+    if enabler is None:
+        yield "  by          an import before this plugin could watch, PYTHON_GIL=1 or -X gil=1"
+        return
+    yield f"  module      {printable(enabler.module)}" + (
+        f" of {printable(enabler.distribution)}" if enabler.distribution else ""
+    )
+    for importer in enabler.importers:
+        yield f"  imported by {printable(importer)}"
