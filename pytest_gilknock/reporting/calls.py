@@ -15,5 +15,5 @@ def entries_of_calls(results: Results) -> dict[str, BaselineEntry]:
     return {
         test.nodeid: BaselineEntry.from_reading(test.reading)
         for test in results.everything()
-        if test.measured["phase"] == "call"
+        if test.record["phase"] == "call"
     }

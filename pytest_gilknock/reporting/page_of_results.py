@@ -74,7 +74,7 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
             rows.append(_row(test, reading, convoy, results.root))
             if convoy is not None:
                 convoys.append((convoy, rows[-1].test))
-            timeline = drawn.get(test.nodeid) if test.measured["phase"] == "call" else None
+            timeline = drawn.get(test.nodeid) if test.record["phase"] == "call" else None
             yield _details(test, reading, convoy, timeline, results.root)
 
     batches = list(pack(details()))  # makes the rows, too
@@ -96,7 +96,7 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
 
 def sentence(tests: Iterable[PhaseResult], top: TopHolders, root: str = "") -> str:
     """Return the run in a sentence: how many tests kept others waiting, and what did most of it."""
-    raws = [test.measured["raw"] for test in tests]
+    raws = [test.record["raw"] for test in tests]
     if not raws:
         return "No test was measured."
     if all(raw["method"] == "disabled" for raw in raws):
@@ -295,9 +295,9 @@ def _stall(stall: Stall) -> dict[str, Any]:
 def _worst(tests: list[PhaseResult]) -> set[str]:
     """Return the ids of the tests that get a timeline: those whose threads waited most."""
     waits = [
-        (test.measured["raw"]["wait"] or 0.0, test.nodeid)
+        (test.record["raw"]["wait"] or 0.0, test.nodeid)
         for test in tests
-        if test.measured["phase"] == "call"
+        if test.record["phase"] == "call"
     ]
     return {nodeid for wait, nodeid in heapq.nlargest(MOST_TIMELINES, waits) if wait > 0.0}
 

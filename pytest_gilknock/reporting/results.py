@@ -30,36 +30,36 @@ class PhaseResult(NamedTuple):
 
     nodeid: str
     outcome: str
-    measured: PhaseRecord
+    record: PhaseRecord
 
     @property
     def name(self) -> str:
         """The test's id, with the phase where it is not the call."""
-        phase = self.measured["phase"]
+        phase = self.record["phase"]
         return self.nodeid if phase == "call" else f"{self.nodeid} ({phase})"
 
     @property
     def reading(self) -> GilReading:
         """What was measured."""
-        return GilReading.from_raw(self.measured["raw"])
+        return GilReading.from_raw(self.record["raw"])
 
     @property
     def limits(self) -> list[Limit]:
         """The limits that hold for this phase of this test."""
-        return [Limit(*limit) for limit in self.measured.get("limits", [])]
+        return [Limit(*limit) for limit in self.record.get("limits", [])]
 
     @property
     def verdicts(self) -> list[LimitVerdict]:
         """The limits it does not surely keep."""
         return [
             LimitVerdict(Limit(*limit), breached, fact)
-            for limit, breached, fact in self.measured.get("verdicts", [])
+            for limit, breached, fact in self.record.get("verdicts", [])
         ]
 
     @property
     def breached(self) -> bool:
         """Whether the test failed by one of its limits."""
-        return any(breached for _, breached, _ in self.measured.get("verdicts", []))
+        return any(breached for _, breached, _ in self.record.get("verdicts", []))
 
 
 class Results:
@@ -105,24 +105,24 @@ class Results:
         """Wall time (s) of all threads of the tests whose ``run_delay`` is known."""
         self._worst: list[PhaseResult] = []
 
-    def add(self, nodeid: str, outcome: str, measured: PhaseRecord) -> None:
+    def add(self, nodeid: str, outcome: str, record: PhaseRecord) -> None:
         """Count one measured phase of a test, and keep it where it may be shown."""
-        raw = measured["raw"]
+        raw = record["raw"]
         self.measured += 1
         self.places.add(raw)
         if raw["run_delay"] is not None:
             self.run_delay += raw["run_delay"]
             self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
-        if measured.get("gil_turned_on"):
+        if record.get("gil_turned_on"):
             self.gil_turned_on_by.append(nodeid)
-        row_value = _measured(raw, self.row_measure)
+        row_value = _seconds_of(raw, self.row_measure)
         if row_value is None:  # not exact: the longest knock is what there is
-            row_value = _measured(raw, "max_wait") or 0.0
+            row_value = _seconds_of(raw, "max_wait") or 0.0
         worth_a_row = row_value >= self.threshold
         if self._all is not None:
-            self._all.append((nodeid, outcome, measured))
-        if worth_a_row or "verdicts" in measured:
-            self._keep(PhaseResult(nodeid, outcome, measured), worth_a_row)
+            self._all.append((nodeid, outcome, record))
+        if worth_a_row or "verdicts" in record:
+            self._keep(PhaseResult(nodeid, outcome, record), worth_a_row)
 
     def _keep(self, entry: PhaseResult, worth_a_row: bool) -> None:
         self.with_row += worth_a_row or entry.breached
@@ -165,7 +165,7 @@ class Results:
         if kept is None:
             return
         places = sorted(
-            (nodeid, measured["phase"], place) for place, (nodeid, _, measured) in enumerate(kept)
+            (nodeid, record["phase"], place) for place, (nodeid, _, record) in enumerate(kept)
         )
         for _, _, place in places:
             yield PhaseResult(*kept[place])
@@ -199,7 +199,7 @@ class Results:
         )
 
     def _badness(self, entry: PhaseResult) -> tuple[float, ...]:
-        raw = entry.measured["raw"]
+        raw = entry.record["raw"]
         return tuple(
             _value(raw, measure)
             for measure in (self.sort, "wait", "max_wait", "held", "contention")
@@ -241,11 +241,11 @@ def _value(raw: RawReading, measure: str) -> float:
     if measure == "contention":
         value = contention_of(raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"])
     else:
-        value = _measured(raw, measure)
+        value = _seconds_of(raw, measure)
     return -1.0 if value is None else value
 
 
-def _measured(raw: RawReading, measure: str) -> float | None:
+def _seconds_of(raw: RawReading, measure: str) -> float | None:
     """Return a measure in seconds; without a GIL, waits are those for what has taken its place."""
     if raw["method"] == "disabled" and measure in ("wait", "max_wait"):
         locks = locks_of(raw["locks"])

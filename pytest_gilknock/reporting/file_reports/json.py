@@ -43,7 +43,7 @@ def _test(entry: PhaseResult) -> dict[str, Any]:
     verdicts = {verdict.limit: verdict for verdict in entry.verdicts}
     return {
         "nodeid": entry.nodeid,
-        "phase": entry.measured["phase"],
+        "phase": entry.record["phase"],
         "outcome": entry.outcome,
         "limits": [
             {

@@ -98,7 +98,7 @@ def _blamed(entries: Iterable[PhaseResult]) -> Blamed:
     found: Blamed = defaultdict(list)
     for entry in entries:
         reading = entry.reading
-        found[entry.nodeid, entry.measured["phase"]].append(
+        found[entry.nodeid, entry.record["phase"]].append(
             {
                 "outcome": entry.outcome,
                 "contention": reading.contention,
