@@ -15,7 +15,7 @@ from pytest_gilknock.gate.compare import Change, compare_test
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.node_id import id_of
 from pytest_gilknock.gate.result import GATE_RESULT, GateResult
-from pytest_gilknock.gate.text import breach_text, runs
+from pytest_gilknock.gate.text import breach_text, names_of_runs
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.tracebacks import raised_at_test
 from pytest_gilknock.measurement.transport import fail_worker, is_worker, pending_of
@@ -81,12 +81,12 @@ class GateChecker:
         if others:
             return (
                 f"measured by the method {method} here, compared with"
-                f" {', '.join(sorted(others))} in {runs(self._before.names)}"
+                f" {', '.join(sorted(others))} in {names_of_runs(self._before.names)}"
             )
         if items and not any(id_of(item) in self._before.entries for item in items):
             return (
                 f"none of the {count(len(items), 'test')} of this run is in"
-                f" {runs(self._before.names)}, so nothing can be compared"
+                f" {names_of_runs(self._before.names)}, so nothing can be compared"
             )
         return None
 

@@ -16,7 +16,13 @@ from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.result import GATE_RESULT
 from pytest_gilknock.gate.retries import reason_against
 from pytest_gilknock.gate.runs import BUSY_SHARE, Comparison, compare_runs, share_of_others
-from pytest_gilknock.gate.text import as_markdown, busy_text, inconclusive_text, runs, section
+from pytest_gilknock.gate.text import (
+    as_markdown,
+    busy_text,
+    inconclusive_text,
+    names_of_runs,
+    section,
+)
 from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import write_lines
@@ -72,7 +78,7 @@ class GateReporter:
         if self._settings.compare is None:
             return []
         gates = ", ".join(map(str, self._settings.gates))
-        line = f"gilknock: compared with {runs(self._before.names)}" + (
+        line = f"gilknock: compared with {names_of_runs(self._before.names)}" + (
             f"; gate {gates}" if gates else ""
         )
         caveats = [*self._caveats]

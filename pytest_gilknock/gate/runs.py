@@ -16,8 +16,8 @@ from pytest_gilknock.gate.compare import (
 )
 from pytest_gilknock.gate.expression import Gate
 
-TELLING = 0.2
-"""Of windows so long (s) it is known what others used, where it can be known at all."""
+LEAST_WALL = 0.2
+"""How long (s) a test must last for it to be known what others used, where that can be known."""
 
 BUSY_SHARE = 0.2
 """A machine is too busy to save a run on from this share of its processor time up."""
@@ -108,7 +108,7 @@ def compare_runs(
 
 def _others_unknown(entries: Iterable[BaselineEntry]) -> bool:
     """Return whether the tests that are long enough to tell have nothing of what others used."""
-    long = [entry for entry in entries if entry.wall >= TELLING]
+    long = [entry for entry in entries if entry.wall >= LEAST_WALL]
     return bool(long) and all(entry.used is None for entry in long)
 
 
@@ -116,6 +116,6 @@ def share_of_others(entries: Iterable[BaselineEntry]) -> float | None:
     """Return the share of the processor time that tests were ready to use that others had; None
     where it is not known, or the tests are too short to tell.
     """
-    known = [entry for entry in entries if entry.wall >= TELLING and entry.lost is not None]
+    known = [entry for entry in entries if entry.wall >= LEAST_WALL and entry.lost is not None]
     ready = sum(entry.ready for entry in known)
     return sum(entry.lost or 0.0 for entry in known) / ready if ready else None

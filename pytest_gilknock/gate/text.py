@@ -31,7 +31,7 @@ SIGNS: dict[ChangeVerdict, str] = {
 FACTOR_FROM = 10
 """Ratios from this value up print as ``12x``."""
 
-BUSY = 0.05
+NOTABLE_DELAY = 0.05
 """What is due to others is printed from this share of the allowance up."""
 
 LEGEND = "! over the gate, ? over it but not surely, + worse, - better"
@@ -110,7 +110,7 @@ def _table(changes: Sequence[Change], width: int) -> Iterator[Line]:
 
 def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
     """Return the rows worth showing as a table of GitHub's and GitLab's Markdown."""
-    lines = [f"### GIL contention compared with {code(before(comparison))}", ""]
+    lines = [f"### GIL contention compared with {code(names_of_runs(comparison.before))}", ""]
     shown = comparison.notable[:rows]
     if shown:
         *others, tests = columns(shown)
@@ -130,7 +130,7 @@ def notes(comparison: Comparison) -> Iterator[str]:
     counts = [f"{number} {verdict}" for verdict in RANK if (number := verdicts[verdict])]
     yield (
         f"{units.count(verdicts.total(), 'test')} of {printable(comparison.after)}"
-        f" compared with {before(comparison)}: {', '.join(counts) or 'nothing to compare'}"
+        f" compared with {names_of_runs(comparison.before)}: {', '.join(counts) or 'nothing to compare'}"
     )
     if comparison.gates:
         yield f"Gate: {', '.join(map(str, comparison.gates))}"
@@ -193,13 +193,8 @@ def gil_text(module: str | None) -> str:
     return f"GIL contention regression: enabled, was disabled{by}"
 
 
-def before(comparison: Comparison) -> str:
-    """Return what a run is compared with."""
-    return runs(comparison.before)
-
-
-def runs(names: Sequence[str]) -> str:
-    """Return the names of runs, of many the first and the last."""
+def names_of_runs(names: Sequence[str]) -> str:
+    """Return the names of runs in a row, of many the first and the last."""
     if len(names) > _SHOWN_NAMES:
         names = [f"{len(names)} runs from {names[0]} to {names[-1]}"]
     return ", ".join(map(printable, names)) or "nothing"
@@ -305,7 +300,7 @@ def summary(change: Change) -> str:
 def _allowance(change: Change) -> str:
     metric = METRICS[change.metric]
     allowed = metric.signed(change.allowed)
-    if change.delay <= BUSY * change.allowed:
+    if change.delay <= NOTABLE_DELAY * change.allowed:
         return allowed
     return f"{allowed}, and {metric.signed(change.delay)} as others used the processors"
 
@@ -314,8 +309,8 @@ def _spread(change: Change, names: Sequence[str]) -> str:
     spread, printed = change.spread, METRICS[change.metric].unit.printed
     usual, best, worst = printed(spread.usual), printed(spread.best), printed(spread.worst)
     if spread.runs == 1:
-        return f"{usual} in {runs(names)}"
+        return f"{usual} in {names_of_runs(names)}"
     which = "worse" if spread.runs == 2 else "median"
-    text = f"{usual}, the {which} of {spread.runs} from {best} to {worst} ({runs(names)})"
+    text = f"{usual}, the {which} of {spread.runs} from {best} to {worst} ({names_of_runs(names)})"
     disturbed = printed(spread.measured)
     return text if disturbed == worst else f"{text}, {disturbed} with what others caused of it"

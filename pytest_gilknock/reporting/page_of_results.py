@@ -15,7 +15,7 @@ from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count
 from pytest_gilknock.model.stack import PYTEST, Stack
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
-from pytest_gilknock.render.places import frame_text, longest_wait_text, place_text
+from pytest_gilknock.render.places import NO_FRAME, frame_text, longest_wait_text, place_text
 from pytest_gilknock.render.reading_text import convoy_text
 from pytest_gilknock.reporting.page import Page, Row, pack
 from pytest_gilknock.reporting.timelines import timelines
@@ -395,6 +395,6 @@ def _frames(stack: Stack, root: str) -> list[str]:
     texts = [frame_text(frame, root) for frame in frames[last + 1 :]]
     if last >= 0:
         texts.insert(0, PYTEST.function)
-    texts = texts or ["(no Python frame)"]
+    texts = texts or [NO_FRAME]
     callee = next((frame.callee for frame in stack if frame.callee), None)
     return texts if callee is None else [*texts, f"({printable(callee)})"]
