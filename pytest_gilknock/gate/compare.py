@@ -176,21 +176,13 @@ def _compare_metric(
     alike = [entry for entry in before if entry.method == after.method]
     if not alike:
         return f"{before[-1].method} before, {after.method} now"
-    measured = [
-        (value, value - metric.delay(value, entry, _excess_share(alike, entry)))
-        for entry in alike
-        if (value := entry.metrics[metric.name]) is not None
-    ]
-    values = [undisturbed for _, undisturbed in measured]
-    now = after.metrics[metric.name]
     if after.method == "disabled" and not metric.without_gil:
         return "the GIL is disabled"
-    if now is None or not values:
+    spread = _spread(metric, alike, attempts)
+    now = after.metrics[metric.name]
+    if now is None or spread is None:
         return f"not measured {'now' if now is None else 'before'}"
     delay = metric.delay(now, after, _twice(_excess_share(alike, after)))
-    spread = _spread(metric, values, attempts)._replace(
-        measured=_ends(metric, [value for value, _ in measured])[1]
-    )
     sign = 1.0 if metric.worse == "higher" else -1.0
     beyond = sign * (now - spread.usual)
     if metric.knocked and after.method == "sampled":
@@ -255,15 +247,23 @@ def _verdict(sure: _Sure, beyond: float, to_notice: float, allowed: float | None
     return "steady"
 
 
-def _spread(metric: Metric, values: Sequence[float], attempts: int) -> Spread:
-    """Return the spread of values as they are."""
+def _spread(metric: Metric, entries: Sequence[BaselineEntry], attempts: int) -> Spread | None:
+    """Return the spread of a metric in saved runs; None where it was measured in none of them."""
+    measured = [
+        (value, metric.delay(value, entry, _excess_share(entries, entry)))
+        for entry in entries
+        if (value := entry.metrics[metric.name]) is not None
+    ]
+    if not measured:
+        return None
+    values = [value - delay for value, delay in measured]
     best, worst = _ends(metric, values)
     return Spread(
         best=best,
         worst=worst,
         runs=len(values),
         usual=(median_high if metric.worse == "higher" else median_low)(values),
-        measured=worst,
+        measured=_ends(metric, [value for value, _ in measured])[1],
         noise=outlier_distance(values, attempts) if len(values) >= NOISE_RUNS else 0.0,
     )
 

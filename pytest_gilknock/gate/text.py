@@ -130,7 +130,8 @@ def notes(comparison: Comparison) -> Iterator[str]:
     counts = [f"{number} {verdict}" for verdict in RANK if (number := verdicts[verdict])]
     yield (
         f"{units.count(verdicts.total(), 'test')} of {printable(comparison.after)}"
-        f" compared with {names_of_runs(comparison.before)}: {', '.join(counts) or 'nothing to compare'}"
+        f" compared with {names_of_runs(comparison.before)}:"
+        f" {', '.join(counts) or 'nothing to compare'}"
     )
     if comparison.gates:
         yield f"Gate: {', '.join(map(str, comparison.gates))}"
