@@ -9,7 +9,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import Convoy, convoy_of
 from pytest_gilknock.model.limits import LimitVerdict, lock_text, threads_of
 from pytest_gilknock.model.reading import machine_was_busy
-from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.format import printable, short_name
 from pytest_gilknock.render.lock_lines import lock_lines
 from pytest_gilknock.render.places import (
     WIDE,
@@ -157,7 +157,7 @@ def _names(threads: Sequence[ThreadReading]) -> str:
 def thread_line(thread: ThreadReading) -> str:
     """Return ``worker: held 400 ms, waited 50.0 ms``."""
     return (
-        f"{printable(thread.label)}: held {units.seconds(thread.held)},"
+        f"{short_name(thread.label)}: held {units.seconds(thread.held)},"
         f" waited {units.seconds(thread.wait)}"
     )
 

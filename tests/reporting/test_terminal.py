@@ -61,8 +61,10 @@ def test_a_table_of_80_columns():
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_lines_fit_the_terminal(width):
     deep = [blamed("/src/" + "x" * 60 + ".py", 12345, "f" * 60, 12, "worker", 0.1, 25)]
+    threads = [(12, "w" * 70, 0.4, 0.05, 50, 25, 0.0041)]
     results = results_of(
-        (LONG * 2, breach(raw(blame=deep))), ("b", measured(raw(blame=deep, wait=0.3)))
+        (LONG * 2, breach(raw(blame=deep, threads=threads))),
+        ("b", measured(raw(blame=deep, wait=0.3))),
     )
     for verbosity in (-1, 0, 1):
         for line in texts(results, width=width, verbosity=verbosity):
