@@ -38,8 +38,7 @@ def test_no_line_is_too_wide_and_none_loses_its_line_number_or_its_times(
     assert "ttt... 50.0 ms, 4ttt" in text
     assert "ttt... 30.0 ms, 1 more type)" in text
     assert text.endswith(
-        "...: objects 200 ms, stopped world 200 ms, interpreter 200 ms,"
-        " locks of the program 200 ms"
+        "...: objects 200 ms, stopped world 200 ms, interpreter 200 ms, locks of the program 200 ms"
     )
 
 
