@@ -1,6 +1,7 @@
 """What else a run has of the plugin: its fixture, markers, options, the switch interval."""
 
 import sys
+import time
 
 import pytest
 from support import inner
@@ -70,6 +71,28 @@ def test_the_knock_interval_is_after_a_run_what_it_was_before(pytester, asked):
     finally:
         after = _core.set_knock_interval(before)
     assert after == 0.125
+
+
+def test_what_is_registered_when_a_test_fails_is_no_part_of_its_reading(pytester):
+    """Other plugins are told of it, and may take their time."""
+    pytester.makepyfile("def test_a(): assert 0")
+    walls: list[float] = []
+
+    class Other:
+        def pytest_plugin_registered(self, plugin: object) -> None:
+            if type(plugin).__name__ == "ReportWriter":
+                time.sleep(0.5)
+
+        @pytest.hookimpl(tryfirst=True, wrapper=True)
+        def pytest_runtest_logreport(self, report: pytest.TestReport):
+            if hasattr(report, "gilknock"):
+                walls.append(report.gilknock["raw"]["wall"])
+            return (yield)
+
+    options = ["--gil-report", *(f"-pno:{name}" for name in inner.WITHOUT)]
+    pytester.runpytest_inprocess(*options, plugins=[Other()]).assert_outcomes(failed=1)
+    assert len(walls) == 1
+    assert walls[0] < 0.5
 
 
 def test_a_run_inside_a_measured_test(pytester):
