@@ -12,8 +12,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -26,12 +26,20 @@ if TYPE_CHECKING:
 
 
 class StallWatch:
-    """Has knocks watched that nobody answers, and adds the stalls to the run's report."""
+    """Has knocks watched that nobody answers, and adds the stalls to the run's report.
+
+    A process has one watch. A run inside a test of another run has it meanwhile, and gives it back.
+    """
+
+    _runs: ClassVar[list[StallWatch]] = []
+    """Those of the runs that go on, the innermost last."""
 
     def __init__(self, config: pytest.Config, timeout: float, extras: RunExtras) -> None:
         self._timeout = timeout
         self._extras = extras
         self._stderr = _real_stderr(config)
+        self._label = ""
+        self._files = -1, 0  # the scratch file, and the signal whose handler writes to it
         if is_worker(config):
             config.pluginmanager.register(BetweenTests())
 
@@ -52,25 +60,40 @@ class StallWatch:
             if number:
                 faulthandler.register(number, file=scratch, all_threads=True, chain=False)
                 stack.callback(faulthandler.unregister, number)
-            try:
-                _core.watch_stalls(self._timeout, self._stderr, scratch, number)
-            except RuntimeError:  # no thread can be had
-                yield
-                return
-            try:
-                yield
-            finally:
-                _core.unwatch_stalls()
-                _core.label_stalls("")
-                self._extras["stalls"], self._extras["stalls_omitted"] = _core.take_stalls()
+            self._files = scratch, number
+            if self._runs:
+                self._runs[-1]._take_stalls()
+            self._runs.append(self)
+            stack.callback(self._end)
+            self._begin()
+            yield
+
+    def _begin(self) -> None:
+        with suppress(RuntimeError):  # no thread can be had
+            _core.watch_stalls(self._timeout, self._stderr, *self._files)
+        _core.label_stalls(self._label)
+
+    def _end(self) -> None:
+        _core.unwatch_stalls()
+        _core.label_stalls("")
+        self._take_stalls()
+        self._runs.remove(self)
+        if self._runs:
+            self._runs[-1]._begin()
+
+    def _take_stalls(self) -> None:
+        stalls, omitted = _core.take_stalls()
+        self._extras["stalls"] = self._extras.get("stalls", []) + stalls
+        self._extras["stalls_omitted"] = self._extras.get("stalls_omitted", 0) + omitted
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Name the test that runs."""
-        _core.label_stalls(printable(nodeid))
+        self._label = printable(nodeid)
+        _core.label_stalls(self._label)
 
     def pytest_unconfigure(self) -> None:
         """Give up the copy of stderr."""
-        os.close(self._stderr)
+        _close(self._stderr)
 
 
 class BetweenTests:
@@ -89,11 +112,16 @@ def _scratch_file(stack: ExitStack) -> int:
     try:
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("gilknock-stacks")
-            stack.callback(os.close, descriptor)
+            stack.callback(_close, descriptor)
             return descriptor
         return stack.enter_context(tempfile.TemporaryFile()).fileno()
     except OSError:
         return -1
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):  # a test has closed all files
+        os.close(descriptor)
 
 
 def _real_stderr(config: pytest.Config) -> int:

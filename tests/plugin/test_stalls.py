@@ -169,6 +169,34 @@ def test_a_fork_meanwhile_does_no_harm(pytester):
     assert HEAD in result.stderr.str()
 
 
+def test_a_run_inside_a_test_leaves_the_others_watched(pytester):
+    pytester.makeconftest("pytest_plugins = ['pytester']")
+    pytester.makepyfile(
+        test_0="""
+        import ctypes
+
+        def test_outer(pytester):
+            ctypes.PyDLL(None).usleep(1_000_000)
+            pytester.makepyfile("def test_inner(): pass")
+            result = pytester.runpytest_inprocess("--gil-report", "-pno:pytest-retry")
+            result.assert_outcomes(passed=1)
+            ctypes.PyDLL(None).usleep(1_000_000)
+        """
+    )
+    run(pytester, "--gil-json=gil.json", timeout="400ms").assert_outcomes(passed=4)
+    stalls = json.loads(pytester.path.joinpath("gil.json").read_text())["stalls"]
+    tests = [stall["test"].rpartition("::")[2] for stall in stalls]
+    assert tests.count("test_outer") >= 2  # one before the run inside it, one after
+    assert "test_stall" in tests
+
+
+def test_a_test_that_closes_all_files_ends_no_run(pytester):
+    stall = "import os; os.closerange(3, 256)"
+    result = run(pytester, "-s", "-pno:faulthandler", "-pno:logging", stall=stall)
+    result.assert_outcomes(passed=3)
+    assert result.ret == 0
+
+
 @pytest.mark.parametrize("value", ["1us", "2h", "never", "-1"])
 def test_a_bad_timeout_is_refused(pytester, value):
     result = run(pytester, timeout=value)
