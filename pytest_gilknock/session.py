@@ -133,6 +133,7 @@ def _meter(config: pytest.Config) -> Meter:
             settings.default_limits,
             shortest=settings.shortest_reading,
             properties=settings.reporting.properties,
+            travels=is_worker(config),
         )
         config.pluginmanager.register(meter, _METER)
         if is_worker(config) or settings.needs_reports:

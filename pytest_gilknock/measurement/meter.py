@@ -21,6 +21,7 @@ from pytest_gilknock.measurement.transport import (
 )
 from pytest_gilknock.model.limits import Limit, judge
 from pytest_gilknock.model.reading import GilReading, lazy_reading
+from pytest_gilknock.model.wire import encodable
 from pytest_gilknock.render import junit
 from pytest_gilknock.render.places import worst_place
 from pytest_gilknock.render.reading_text import breach_text
@@ -39,6 +40,7 @@ class Meter:
     the test is shown (see :meth:`use_reports`); the totals of this process in ``sink``.
     ``default_limits`` are those of tests without markers, by phase. Tests without limits that last
     less than ``shortest`` (s) are only counted. ``properties`` says which tests get some.
+    ``travels`` says that readings are sent to another process.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Meter:
         *,
         shortest: float,
         properties: str,
+        travels: bool,
     ) -> None:
         self._settings = settings
         self._shortest = shortest
         self._properties = properties
+        self._travels = travels
         self._sink = sink
         self._by_report = False
         self._default = default_limits
@@ -144,13 +148,13 @@ class Meter:
         self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
     ) -> Pending:
         """Return what is known of a phase, with the failure if it breaks one of ``limits``."""
-        record: PhaseRecord = {"phase": phase, "raw": raw}
+        record: PhaseRecord = {"phase": phase, "raw": encodable(raw) if self._travels else raw}
         if raw["gil_enabled"] != self._gil_enabled:
             self._gil_enabled = record["gil_turned_on"] = raw["gil_enabled"]
         failure = _judge(item, record, limits, self._default.get(phase, ())) if limits else None
         wanted = self._properties
         if phase == "call" and (limits if wanted == "limited" else wanted != "none"):
-            reading = lazy_reading(raw)
+            reading = lazy_reading(record["raw"])
             blame = worst_place(reading, str(item.config.rootpath))
             properties = junit.reading_properties(reading, blame)
             junit.set_properties(item.user_properties, properties)

@@ -233,7 +233,7 @@ class WorkerSink:
         raise AssertionError("a worker prints nothing")
 
     def add_run(self, totals: RunTotals) -> None:
-        self._last_message[_TOTALS] = totals
+        self._last_message[_TOTALS] = {**totals, "raw": wire.encodable(totals["raw"])}
 
     def add_crash(self) -> None:
         raise AssertionError("a worker has no workers")

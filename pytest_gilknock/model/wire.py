@@ -5,7 +5,7 @@ It is what the C core returns for a window, what a test report carries, and a pr
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 Method = Literal["exact", "sampled", "disabled"]
 LockKind = Literal["objects", "stop_the_world", "interpreter", "program"]
@@ -186,3 +186,28 @@ BLAMED = "gilknock_blamed"  # beside it: [file, line] of the program's own that 
 
 OUTCOMES = ("passed", "failed", "skipped")
 """Of tests that are over; plugins that run a test again have words of their own for what was."""
+
+
+Plain = TypeVar("Plain")
+
+
+def encodable(data: Plain) -> Plain:
+    """Return ``data`` with each lone surrogate of its texts escaped: they can be encoded as UTF-8.
+
+    A path has some where its bytes are no UTF-8, and a name of compiled code may have any. execnet,
+    by which a worker of pytest-xdist sends its readings, refuses such a text.
+    """
+    if "\\ud" not in repr(data):  # which escapes every lone surrogate
+        return data
+    escaped: Plain = _escaped(data)
+    return escaped
+
+
+def _escaped(data: Any) -> Any:
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(data, dict):
+        return {key: _escaped(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return type(data)(map(_escaped, data))
+    return data

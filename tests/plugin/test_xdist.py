@@ -102,6 +102,25 @@ def test_a_marker_that_workers_alone_meet_is_annotated_and_leaves_nothing_on_rep
     assert not any(seen)
 
 
+@exact
+def test_names_that_are_no_utf8_reach_the_controller_escaped(two_tests):
+    """execnet cannot send them as they are."""
+    two_tests.makepyfile(
+        test_named=r"""
+        import busy
+
+        def test_named():
+            source = "def hold(milliseconds): keep_another_waiting(milliseconds)"
+            scope = dict(vars(busy))
+            exec(compile(source, "/src/not-utf8-\udcff.py", "exec"), scope)
+            scope["hold"](50)
+        """
+    )
+    result = inner.run(two_tests, "-n1", "--gil-json=out.json")
+    result.assert_outcomes(passed=3)
+    assert r"not-utf8-\\udcff.py" in two_tests.path.joinpath("out.json").read_text()
+
+
 @pytest.mark.parametrize("dist", ["load", "loadgroup", "loadfile"])
 def test_xdist_modes(pytester, dist):
     pytester.makepyfile(
