@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.machine import MachineLoad
     from pytest_gilknock.model.reading import GilReading, ThreadReading
     from pytest_gilknock.model.stack import Frame, Place
+    from pytest_gilknock.model.statistics import Latency
     from pytest_gilknock.model.trace import Trace, TraceEvent, TraceThread
 
 __all__ = [
@@ -84,4 +85,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})
