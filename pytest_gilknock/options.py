@@ -202,8 +202,8 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
         )
     },
 }
-_SAID_FOR_OTHERS = ("gil_storage", "gil_compare_fail")
-"""Ini keys for the runs that use the plugin, which do not make a run one of these."""
+_ASK_FOR_NOTHING = ("gil_storage", "gil_compare_fail")
+"""Ini keys that say how to save or compare, in the runs that an option has do so."""
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -237,7 +237,7 @@ class Asked:
         for name in _INI_KEYS:
             if name not in self._found and (value := _ini_value(config, name)) is not None:
                 self._found[name] = f"ini key {name}", value
-        self.is_used = bool(self.of_command_line or self._found.keys() - set(_SAID_FOR_OTHERS))
+        self.is_used = bool(self.of_command_line or self._found.keys() - set(_ASK_FOR_NOTHING))
 
     def __contains__(self, name: str) -> bool:
         return name in self._found
@@ -297,13 +297,13 @@ _FORMS = {"bool": "true or false", "linelist": "a list of texts"}
 
 
 def _ini_value(config: pytest.Config, name: str) -> Any:
-    """Return an ini key's value, None if it is not set."""
+    """Return an ini key's value; None if it is not set, or false, which asks for nothing."""
     try:
         value = _typed_ini_value(config, name)
     except (ValueError, TypeError, pytest.UsageError) as error:
         form = _FORMS.get(_INI_KEYS[name][0], "it as text, in quotes")
         raise pytest.UsageError(f"ini key {name}: {error}; write {form}") from None
-    return None if value in ("", []) else value
+    return None if value is False or value in ("", []) else value
 
 
 def _typed_ini_value(config: pytest.Config, name: str) -> Any:

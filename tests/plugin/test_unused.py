@@ -33,6 +33,16 @@ def test_unused_loads_nothing_and_starts_nothing(pytester, monkeypatch, github):
     pytester.runpytest_subprocess(*STARTS_NO_THREAD).assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["gil_report = false", "gil_forbid = no", "gil_storage = runs", "gil_compare_fail = wait:1%"],
+)
+def test_an_ini_file_that_asks_for_nothing_loads_nothing(pytester, line):
+    pytester.makeini(f"[pytest]\n{line}\n")
+    pytester.makepyfile(PROBE.format(early=EARLY))
+    pytester.runpytest_subprocess(*STARTS_NO_THREAD).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("option", [None, "--gil-report"], ids=["unused", "used"])
 def test_a_controller_of_workers_loads_what_it_is_asked_for(pytester, option):
     """And its workers do."""
