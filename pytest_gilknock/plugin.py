@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,14 +121,21 @@ class FirstReading:
         manager.subset_hook_caller(hook, others)(**arguments)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Read the markers of the tests that are going to run; measure if there are any."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, object, object]:
+    """Read the markers of the tests that are going to run; measure if there are any.
+
+    That is after other plugins, which may add markers, or leave tests out.
+    """
+    result = yield
     marked = list(_marked(items))
     if marked or options.asked(config).is_used:
         from pytest_gilknock.session import prepare
 
         prepare(config, marked)
+    return result
 
 
 def _marked(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:

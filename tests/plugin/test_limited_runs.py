@@ -174,6 +174,23 @@ def test_the_closest_marker_wins(pytester):
 
 
 @exact
+@pytest.mark.parametrize("way", ["", "trylast=True", "wrapper=True", "hookwrapper=True"])
+def test_a_marker_may_be_added_by_any_plugin(pytester, way):
+    pytester.makeconftest(
+        f"""
+        import pytest
+
+        @pytest.hookimpl({way})
+        def pytest_collection_modifyitems(items):
+            {"yield" if "wrapper" in way else ""}
+            items[0].add_marker(pytest.mark.max_gil_contention(0))
+        """
+    )
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): pass\n")
+    inner.run(pytester).assert_outcomes(passed=1, failed=1)
+
+
+@exact
 def test_both_limits_are_told_when_both_are_broken(two_tests):
     result = inner.run(two_tests, "--gil-max-wait=1ms", "--gil-max-contention=0", "-k", "test_wait")
     result.stdout.fnmatch_lines(["GIL limit exceeded: contention *", "GIL limit exceeded: *wait*"])
