@@ -76,13 +76,18 @@ def _read(mark: pytest.Mark, nodeid: str) -> tuple[str, Limit]:
     phase = arguments.get("phase", "call")
     if phase not in PHASES:
         raise MarkerError(f"{place}: phase {phase!r} is not one of {', '.join(PHASES)}")
+    thread, lock_kind = arguments.get("thread"), arguments.get("kind")
     try:
-        bound = parse(arguments["limit"])
-        thread = parse_thread(arguments["thread"]) if "thread" in arguments else None
-        lock_kind = parse_lock_kind(arguments["kind"]) if "kind" in arguments else None
+        limit = Limit(
+            kind,
+            parse(arguments["limit"]),
+            f"@pytest.mark.{mark.name}",
+            thread=None if thread is None else parse_thread(thread),
+            lock_kind=None if lock_kind is None else parse_lock_kind(lock_kind),
+        )
     except ValueError as error:
         raise MarkerError(f"{place}: {error}") from None
-    return phase, Limit(kind, bound, f"@pytest.mark.{mark.name}", thread, lock_kind)
+    return phase, limit
 
 
 def _usage(name: str) -> str:

@@ -139,7 +139,7 @@ MARKERS = [
     ("max_gil_wait(20)", "20 has no unit; write '20ms' or '20s'"),
     ("max_gil_wait(-1)", f"-1 {DURATION_FORM}"),
     ("max_gil_wait('20ms', thread='')", "thread '' is not a thread's name such as 'MainThread'"),
-    ("max_gil_wait('20ms', thread=None)", "thread None is not a thread's name"),
+    ("max_gil_wait('20ms', thread=1)", "thread 1 is not a thread's name"),
     ("max_gil_wait('20ms@MainThread')", f"'20ms@MainThread' {DURATION_FORM}"),
     ("max_gil_wait('20ms', 'MainThread')", "unknown argument 'MainThread'; write @pytest.mark.max"),
     ("max_gil_contention(0.1, thread='MainThread')", "unknown argument thread; write"),

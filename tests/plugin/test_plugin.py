@@ -48,7 +48,8 @@ def test_markers_are_registered(pytester):
         import pytest
 
         @pytest.mark.max_gil_contention(1)
-        @pytest.mark.max_gil_wait("1min")
+        @pytest.mark.max_gil_wait("1min", thread=None)
+        @pytest.mark.max_lock_wait("1min", kind=None)
         def test_limited(): pass
         """
     )
