@@ -107,7 +107,8 @@ class FirstReading:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        if any(key.startswith(self.SENT) for key in getattr(node, "workeroutput", None) or ()):
+        message = getattr(node, "workeroutput", None) or ()
+        if any(str(key).startswith(self.SENT) for key in message):
             self._listen("pytest_testnodedown", node=node, error=error)
 
     def _listen(self, hook: str, **arguments: object) -> None:

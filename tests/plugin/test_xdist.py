@@ -8,6 +8,7 @@ from support import inner, scripted
 from support.inner import exact
 
 from pytest_gilknock.measurement.transport import Controller, ReportReader, blamed_line
+from pytest_gilknock.plugin import FirstReading
 
 
 def test_readings_are_taken_off_the_reports_that_others_keep():
@@ -58,6 +59,12 @@ def test_the_totals_of_a_worker_that_crashed_are_missed():
     controller.pytest_testnodedown(SimpleNamespace())
     controller.pytest_testnodedown(SimpleNamespace(workeroutput={}))  # nothing was measured there
     assert told == ["totals", "crash"]
+
+
+@pytest.mark.parametrize("message", [None, {}, {7: "of another plugin"}])
+def test_a_worker_that_says_nothing_of_ours_is_not_listened_to(message, pytestconfig):
+    node = SimpleNamespace(workeroutput=message)
+    FirstReading(pytestconfig).pytest_testnodedown(node, None)
 
 
 @pytest.mark.parametrize("option", ["--gil-report", "--gil-max-wait=10s"])
