@@ -14,9 +14,9 @@ that has it (:class:`Meter`), and these hooks are registered by the first test t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from os import getpid  # not called through os: a test may have replaced it there
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
@@ -120,7 +120,7 @@ class ReportWriter:
     """Plugin object that puts readings on reports, in the process that runs the tests."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._pid = getpid()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -142,7 +142,7 @@ class ReportWriter:
                 report.user_properties[:] = item.user_properties
             attributes = report.__dict__
             attributes[wire.RECORD] = pending.record
-            if os.getpid() != self._pid:
+            if getpid() != self._pid:
                 attributes[wire.FORKED] = True
             if pending.record is not None:
                 own_failure = not again and _is_own_failure(call, pending)

@@ -119,6 +119,20 @@ def test_every_call_is_counted_once_whatever_becomes_of_it(pytester, options):
     assert any(line.startswith("6 tests measured, ") for line in section(result))
 
 
+def test_a_test_that_replaces_getpid_is_not_taken_for_forked(pytester):
+    pytester.makepyfile(
+        """
+        import os
+
+        def test_a(monkeypatch):
+            monkeypatch.setattr(os, "getpid", lambda: 1)
+        """
+    )
+    result = inner.run(pytester, "--gil-report", "--gil-json=out.json")
+    result.assert_outcomes(passed=1)
+    assert not [line for line in section(result) if "in forked processes" in line]
+
+
 RUN_AGAIN = {
     "around the protocol": """
         from _pytest.runner import runtestprotocol
