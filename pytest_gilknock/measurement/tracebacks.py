@@ -36,27 +36,31 @@ def remove_own_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
 
 
 def _is_own_wrapper(frame: FrameType) -> bool:
-    module: str = frame.f_globals.get("__name__", "")
-    return bool(frame.f_code.co_flags & inspect.CO_GENERATOR) and module.startswith(_OWN)
+    is_generator = bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
+    return is_generator and _module(frame).startswith(_OWN)
 
 
 def _is_pluggy_call(frame: FrameType) -> bool:
-    module: str = frame.f_globals.get("__name__", "")
-    return frame.f_code.co_name == "_multicall" and module.startswith("pluggy.")
+    return frame.f_code.co_name == "_multicall" and _module(frame).startswith("pluggy.")
+
+
+def _module(frame: FrameType) -> str:
+    name = frame.f_globals.get("__name__")
+    return name if isinstance(name, str) else ""  # code that is run by exec() may have anything
 
 
 def raised_at_test(item: pytest.Item, failure: BaseException) -> BaseException:
     """Return ``failure`` with a traceback that ends at the test, where its limits are written.
 
     ``--tb=line`` names that place and ``--pdb`` stops there; without it they would name the one
-    that raises.
+    that raises. Where an item of a plugin has a place that no code can have, there is no traceback.
     """
     file, line, _ = item.location
-    path = os.path.join(item.config.rootpath, file)
-    code = compile("\n" * (line or 0) + "raise failure", path, "exec").replace(co_name=item.name)
     scope: dict[str, Any] = getattr(getattr(item, "function", None), "__globals__", {})
     try:
-        exec(code, scope, {"failure": failure})
+        path = os.path.join(item.config.rootpath, file)
+        code = compile("\n" * (line or 0) + "raise failure", path, "exec")
+        exec(code.replace(co_name=item.name), scope, {"failure": failure})
     except BaseException as raised:
         traceback = raised.__traceback__
         return failure.with_traceback(traceback.tb_next if traceback else None)

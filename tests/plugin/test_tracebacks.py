@@ -1,10 +1,13 @@
 """What a failing test looks like: as without the plugin, and a broken limit points at the test."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from support import inner
 from support.inner import exact
+
+from pytest_gilknock.measurement.tracebacks import raised_at_test, remove_own_frames
 
 CONFTEST = """
 import pytest
@@ -110,6 +113,24 @@ def test_a_full_trace_has_none_of_our_frames(pytester):
     text, _ = report(pytester, "--gil-report", "--full-trace")
     assert re.search(r"_pytest/runner\.py:\d+:", text)
     assert not re.search(r"pytest_gilknock/.*\.py:\d+:", text)
+
+
+def test_code_of_no_module_stays_in_a_traceback():
+    scope: dict[str, object] = {"__name__": None}
+    exec("def inner(): raise ValueError('inner')\ndef outer(): yield inner()", scope)
+    with pytest.raises(ValueError, match="inner") as excinfo:
+        list(scope["outer"]())
+    remove_own_frames(excinfo)
+    assert [entry.name for entry in excinfo.traceback[-2:]] == ["outer", "inner"]
+
+
+@pytest.mark.parametrize("place", [("a\0b.yaml", 0), ("a.yaml", "seven")])
+def test_a_place_that_no_code_can_have_is_left_out(place):
+    config = SimpleNamespace(rootpath="/src")
+    item = SimpleNamespace(location=(*place, "name"), name="name", config=config)
+    failure = pytest.fail.Exception("over its limit")
+    assert raised_at_test(item, failure) is failure
+    assert failure.__traceback__ is None
 
 
 LIMITED = """
