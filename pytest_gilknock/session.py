@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 _METER = "gilknock-meter"
+_OUTER_PHASES = "gilknock-outer-phases"
 _REPORTER = "gilknock-reporter"
 _CONTROLLER = "gilknock-controller"
 
@@ -91,8 +92,9 @@ def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
         meter = _meter(config)
         meter.limits.update(limits)
         meter.use_reports(config)
-        if any(phase != "call" for phases in limits.values() for phase in phases):
-            config.pluginmanager.register(OuterPhases(meter))
+        outer = any(phase != "call" for phases in limits.values() for phase in phases)
+        if outer and not config.pluginmanager.has_plugin(_OUTER_PHASES):
+            config.pluginmanager.register(OuterPhases(meter), _OUTER_PHASES)
     if settings_of(config).measurement.method == "exact" and config.pluginmanager.has_plugin(
         _METER
     ):

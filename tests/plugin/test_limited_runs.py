@@ -174,6 +174,33 @@ def test_the_closest_marker_wins(pytester):
 
 
 @exact
+def test_a_project_may_be_collected_more_than_once(pytester):
+    """Some plugins do; each phase is measured once all the same, and its limit holds."""
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_collection(session):
+            session.perform_collect()
+            return (yield)
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.max_gil_contention(0, phase="setup")
+        def test_a(): pass
+        """
+    )
+    result = inner.run(pytester, "--gil-json=out.json")
+    result.assert_outcomes(errors=1)
+    (test,) = json.loads(pytester.path.joinpath("out.json").read_text())["tests"]
+    assert [limit["verdict"] for limit in test["limits"]] == ["breached"]
+
+
+@exact
 @pytest.mark.parametrize("way", ["", "trylast=True", "wrapper=True", "hookwrapper=True"])
 def test_a_marker_may_be_added_by_any_plugin(pytester, way):
     pytester.makeconftest(
