@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
@@ -20,18 +21,19 @@ def check_replaceable(path: str) -> None:
         raise IsADirectoryError(f"{path} is a directory")
     if os.path.exists(target) and not os.path.isfile(target):
         raise OSError(f"{path} is not a regular file")
-    if not os.path.isdir(os.path.dirname(target)):
-        raise FileNotFoundError(f"{os.path.dirname(path)} is not a directory")
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder} is not a directory")
     try:
         os.unlink(_make_beside(target, (), False))
     except OSError as error:
-        raise OSError(f"{os.path.dirname(path)} is not writable: {error.strerror}") from None
+        raise OSError(f"{folder} is not writable: {error.strerror}") from None
 
 
 def replace(path: str, pieces: Iterable[str], *, compressed: bool = False) -> None:
     """Replace ``path``, or what it links to, with these pieces of text in one step.
 
-    ``compressed`` with gzip; the same text makes the same file.
+    It keeps its permissions. ``compressed`` with gzip; the same text makes the same file.
 
     Raises OSError, and then leaves the old file as it was and nothing beside it.
     """
@@ -51,6 +53,8 @@ def _make_beside(target: str, pieces: Iterable[str], compressed: bool) -> str:
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "wb") as file:
+            with suppress(OSError):  # there is none yet, or none can be set here
+                os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
             if compressed:
                 _write_compressed(file, pieces)
             else:

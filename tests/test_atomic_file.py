@@ -31,6 +31,17 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
     assert len(modes) == 1
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_a_file_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "out.json"
+    path.write_text("old")
+    path.chmod(mode)
+    check_replaceable(str(path))
+    replace(str(path), ["new"])
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
 def test_a_link_stays_a_link(tmp_path):
     target = tmp_path / "target"
     target.write_text("old")
@@ -88,6 +99,9 @@ def test_check_refuses_what_is_no_file(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file is not a directory"):
         check_replaceable(str(tmp_path / "file" / "out.json"))
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "out.json")
+    with pytest.raises(OSError, match="gone is not a directory"):
+        check_replaceable(str(tmp_path / "link"))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
