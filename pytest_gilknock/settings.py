@@ -44,19 +44,19 @@ class Settings(NamedTuple):
 
     @property
     def needs_reports(self) -> bool:
-        """Whether something is shown or decided that a reading alone does not say."""
+        """Whether readings are of use only with the reports of their tests, for the outcome."""
         reporting = self.reporting
         asked = bool(reporting.exports) or reporting.html_columns or self.gate is not None
         return asked or bool(self.measurement.limits)
 
     @property
     def shortest_reading(self) -> float:
-        """Seconds that a test without limits must last to be more than counted."""
+        """How long (s) a test without limits must last to have a reading; others are counted."""
         return 0.0 if self.reports_every_test else WORTH_A_ROW
 
     @property
     def default_limits(self) -> dict[str, tuple[Limit, ...]]:
-        """The limits of a test without markers, for each phase to measure."""
+        """Limits of a test without markers, by phase; a phase that is missing is not measured."""
         return {"call": self.measurement.limits} if self.measures_every_test else {}
 
 
@@ -68,14 +68,7 @@ def read(config: pytest.Config) -> Settings:
         reporting=reporting_settings.read(config, asked),
         gate=gate_settings.read(config, asked),
     )
-    if settings.gate is not None and any(gate.metric == "max_hold" for gate in settings.gate.gates):
-        if settings.measurement.knock_interval == 0.0:
-            raise measurement_settings.no_audit(asked.place("gil_compare_fail"))
-        settings = settings._replace(measurement=settings.measurement._replace(audit=True))
-    if settings.gate is not None and any(
-        gate.metric in ("lock_wait", "stop_the_world") for gate in settings.gate.gates
-    ):
-        settings = settings._replace(measurement=settings.measurement._replace(locks=True))
+    settings = settings._replace(measurement=_with_gated_metrics(asked, settings))
     _check_files(asked, settings)
     reporting_settings.check_table_options(
         asked,
@@ -83,6 +76,19 @@ def read(config: pytest.Config) -> Settings:
         compare=settings.gate is not None and settings.gate.compare is not None,
     )
     return settings
+
+
+def _with_gated_metrics(asked: Asked, settings: Settings) -> MeasurementSettings:
+    """Return how to measure, so that there is what the gates are on."""
+    measurement = settings.measurement
+    gated = {gate.metric for gate in settings.gate.gates} if settings.gate is not None else set()
+    if "max_hold" in gated:
+        if measurement.knock_interval == 0.0:
+            raise measurement_settings.no_audit(asked.place("gil_compare_fail"))
+        measurement = measurement._replace(audit=True)
+    if not gated.isdisjoint(("lock_wait", "stop_the_world")):
+        measurement = measurement._replace(locks=True)
+    return measurement
 
 
 def _check_files(asked: Asked, settings: Settings) -> None:

@@ -47,18 +47,13 @@ def no_audit(place: str) -> pytest.UsageError:
 
 
 def read(asked: Asked) -> MeasurementSettings:
-    """Raises pytest.UsageError for a value that cannot be used."""
+    """Return how to measure; raises pytest.UsageError for a value that cannot be used."""
     limits = (
-        *_limits(asked, "gil_max_contention", "contention", lambda text: (parse_share(text), None)),
+        *_limits(asked, "gil_max_contention", "contention", _of_all(parse_share)),
         *_limits(asked, "gil_max_wait", "max_wait", parse_wait),
-        *_limits(asked, "gil_max_hold", "max_hold", lambda text: (parse_duration(text), None)),
+        *_limits(asked, "gil_max_hold", "max_hold", _of_all(parse_duration)),
         *_limits(asked, "gil_max_lock_wait", "max_lock_wait", parse_lock_wait),
-        *_limits(
-            asked,
-            "gil_max_stop_the_world",
-            "max_stop_the_world",
-            lambda text: (parse_duration(text), None),
-        ),
+        *_limits(asked, "gil_max_stop_the_world", "max_stop_the_world", _of_all(parse_duration)),
     )
     knock_interval = asked.value(
         "gil_knock_interval", _or_off(_between("100us", "10s"), "off"), None
@@ -94,6 +89,11 @@ def _limits(
             yield Limit(kind, bound, asked.place(name), thread=part)
 
 
+def _of_all(parse: Callable[[Any], float]) -> Callable[[Any], tuple[float, None]]:
+    """Return a parser of a bound that is for all threads and all locks."""
+    return lambda value: (parse(value), None)
+
+
 def _parse_events(value: Any) -> int:
     written = str(value).replace("_", "")
     if not (written.isascii() and written.isdigit() and 0 < len(written) < 10 and int(written)):
@@ -116,6 +116,8 @@ def _or_off(parse: Callable[[Any], float], *off: str) -> Callable[[Any], float]:
 
 
 def _between(low: str, high: str) -> Callable[[Any], float]:
+    """Return a parser of times (s) from ``low`` to ``high``."""
+
     def parse(value: Any) -> float:
         number = parse_duration(value)
         if not parse_duration(low) <= number <= parse_duration(high):
