@@ -197,7 +197,7 @@ def _read_markers(
 
 
 def _check_audit(config: pytest.Config, limits: dict[pytest.Item, PhaseLimits]) -> None:
-    """Holds are audited by knocks, which may be off."""
+    """Raise a usage error for a limit on holds where no knocks are made, which audit them."""
     if settings_of(config).measurement.knock_interval != 0.0:
         return
     for item, phases in limits.items():

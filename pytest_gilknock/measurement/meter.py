@@ -171,7 +171,7 @@ class OuterPhases:
 
 @contextmanager
 def _knock_interval(seconds: float | None) -> Iterator[None]:
-    """Have that be the mean time between two knocks meanwhile, if it is not None."""
+    """Set the mean time between two knocks, and restore it at the end; None leaves it as it is."""
     if seconds is None:
         yield
         return

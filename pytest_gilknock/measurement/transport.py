@@ -189,7 +189,8 @@ def blamed_line(record: PhaseRecord) -> list[Any] | None:
 def _shorten_summary(report: pytest.TestReport, failure: BaseException) -> None:
     """Let the short test summary, and JUnit's message, begin with the number.
 
-    They have room for a part of a line, and in CI they would have the whole text once more.
+    A line of a terminal has no room for more, and in CI, where lines are not cut off, the whole
+    text would stand there once more.
     """
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None:
