@@ -169,8 +169,8 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
     ),
     "gil_knock_interval": (
         _TEXT_OR_NUMBER,
-        "mean time between two knocks on the GIL, 100us to 10s (default: 50ms; 20ms where there "
-        "are only knocks)",
+        "mean time between two knocks on the GIL, 100us to 10s, or off for none (default: 50ms; "
+        "20ms where there are only knocks)",
     ),
     "gil_trace_events": (
         _TEXT_OR_NUMBER,
