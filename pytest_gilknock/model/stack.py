@@ -88,7 +88,7 @@ class Place(NamedTuple):
 
     frame: Frame | None
     """The first frame, from the inside, that is the program's; without one the first of an
-    installed package (:data:`PYTEST` if that is pytest), and without that the innermost; None for
+    installed package (``(pytest)`` if that is pytest), and without that the innermost; None for
     an empty stack. Its function is the one that a comprehension stands in."""
 
     inside: str | None
