@@ -10,9 +10,9 @@ run alone. A contention counts only if the GIL was held longer by the metric's s
 With three saved runs or more, a value counts only if it is an outlier among them, too.
 
 **Others on the machine.** A test waits longer while other programs use the processors. If they take
-a larger share of them now than in the median saved run, what the difference may have added to the
-value is not counted as growth. If they took a larger share in one saved run than in the median one,
-what that added is subtracted from the value of that run.
+a larger share of them now than in the median saved run, the most that the difference may have added
+to the value is not counted as growth. If they took a larger share in one saved run than in the
+median one, what that added is subtracted from the value of that run.
 
 Only like is judged against like: entries by another method, and metrics that one side did not
 measure, are listed and not judged. A sampled contention is a share of few knocks, so its 95 %
@@ -44,6 +44,10 @@ RANK: dict[ChangeVerdict, int] = {
 }
 
 
+BISECTIONS = 50
+"""Of an interval no longer than its beginning: to the last digits of a float."""
+
+
 class Spread(NamedTuple):
     """The values of a metric in the saved runs, without what is due to others in single ones."""
 
@@ -70,6 +74,8 @@ class Change(NamedTuple):
     allowed: float
     delay: float
     """How much of ``after`` is due to others that used the processors, and counts as no growth."""
+    fails_from: float
+    """The value beyond which the test fails by the gate, if the machine is as busy as it was."""
     amount: float
     """By how much it surely grew or fell: less than ``difference`` where that may be chance."""
     caveat: str = ""
@@ -100,9 +106,8 @@ class Change(NamedTuple):
         """By how much more than usual the metric had to be to fail the test; None without a gate,
         and where no value fails it.
         """
-        needed = self.allowed + self.delay
-        fails = self.spread.usual + needed < METRICS[self.metric].most
-        return needed if self.gate is not None and fails else None
+        fails = self.fails_from < METRICS[self.metric].most
+        return self.fails_from - self.spread.usual if self.gate is not None and fails else None
 
     @property
     def hides_twice(self) -> bool:
@@ -182,7 +187,8 @@ def _compare_metric(
     now = after.metrics[metric.name]
     if now is None or spread is None:
         return f"not measured {'now' if now is None else 'before'}"
-    delay = metric.delay(now, after, _twice(_excess_share(alike, after)))
+    share = _excess_share(alike, after)
+    delay = metric.delay(now, after, share, True)
     sign = 1.0 if metric.worse == "higher" else -1.0
     beyond = sign * (now - spread.usual)
     if metric.knocked and after.method == "sampled":
@@ -210,10 +216,31 @@ def _compare_metric(
         gate=gate,
         allowed=allowed,
         delay=delay,
+        fails_from=_fails_from(metric, after, share, spread.usual + allowed),
         amount=max(sure.growth, 0.0) or max(sure.gain, 0.0),
         caveat=_caveat(metric, after) if verdict == "inconclusive" else "",
         blame=after.blame,
     )
+
+
+def _fails_from(metric: Metric, after: BaselineEntry, share: float, allowed: float) -> float:
+    """Return the value that is ``allowed`` without what others may have caused of it.
+
+    They cause more of a larger value, but never all that it grows by: bisection finds it.
+    """
+
+    def is_more(value: float) -> bool:
+        return value - metric.delay(value, after, share, True) > allowed
+
+    if share == 0.0:
+        return allowed
+    low = high = allowed
+    while high < metric.most and not is_more(high):
+        low, high = high, min(2.0 * high + metric.floor, metric.most)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if is_more(middle) else (middle, high)
+    return high
 
 
 class _Sure(NamedTuple):
@@ -250,7 +277,7 @@ def _verdict(sure: _Sure, beyond: float, to_notice: float, allowed: float | None
 def _spread(metric: Metric, entries: Sequence[BaselineEntry], attempts: int) -> Spread | None:
     """Return the spread of a metric in saved runs; None where it was measured in none of them."""
     measured = [
-        (value, metric.delay(value, entry, _excess_share(entries, entry)))
+        (value, metric.delay(value, entry, _excess_share(entries, entry), False))
         for entry in entries
         if (value := entry.metrics[metric.name]) is not None
     ]
@@ -297,15 +324,6 @@ def _excess_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> floa
     share = min(after.lost_share, _missed_share(before, after))
     excess = 1.0 - (1.0 - share) / (1.0 - usual) if usual < 1.0 else 0.0
     return max(0.0, excess)
-
-
-def _twice(share: float) -> float:
-    """Return what others may cause that take this share of the processor time, as a share.
-
-    The thread that holds the GIL needs a processor, and the one that waits needs the next: others
-    may have slowed down both, one after the other.
-    """
-    return 1.0 - (1.0 - share) ** 2
 
 
 def _missed_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> float:

@@ -36,31 +36,43 @@ class Conditions(Protocol):
         """How many threads took the GIL, or, where it is off, waited for what is in its place."""
 
 
-Delay = Callable[[float, Conditions, float], float]
-"""``(value, conditions, share)``: how much of the value is due to others, in the metric's unit.
+Delay = Callable[[float, Conditions, float, bool], float]
+"""``(value, conditions, share, most)``: how much of the value is due to others, in the metric's
+unit; the most that may be, or else what is likely.
 They took ``share`` of the processor time that the process was ready to use."""
 
 
-def _no_delay(value: float, conditions: Conditions, share: float) -> float:
+def _no_delay(value: float, conditions: Conditions, share: float, most: bool) -> float:
     return 0.0
 
 
-def _delay_in_wait(value: float, conditions: Conditions, share: float) -> float:
+def _slowed_down(share: float, most: bool) -> float:
+    """Return by what share of its time something took longer.
+
+    At most twice: the thread that holds the GIL needs a processor, and the one that waits needs the
+    next, so that others may have held up both, one after the other.
+    """
+    return 1.0 - (1.0 - share) ** 2 if most else share
+
+
+def _delay_in_wait(value: float, conditions: Conditions, share: float, most: bool) -> float:
     """What every thread does takes longer, and so do the waits for it.
 
     No thread waits longer for it than the processor time that was lost, also where most of the
     window is slept through with the GIL held.
     """
-    return min(value * share, conditions.ready * share * max(conditions.threads, 1))
+    lost = conditions.ready * share * max(conditions.threads, 1)
+    return min(value * _slowed_down(share, most), lost)
 
 
-def _delay_at_once(value: float, conditions: Conditions, share: float) -> float:
+def _delay_at_once(value: float, conditions: Conditions, share: float, most: bool) -> float:
     """All that was lost may have been lost at once, by the thread that held the GIL."""
     return min(conditions.ready * share, value)
 
 
-def _delay_in_contention(value: float, conditions: Conditions, share: float) -> float:
+def _delay_in_contention(value: float, conditions: Conditions, share: float, most: bool) -> float:
     """Without the others the GIL would be held for less, and the window be shorter by as much."""
+    share = _slowed_down(share, most)
     if conditions.method == "sampled" or share >= 1.0:
         return 0.0
     return value - value * (1.0 - share) / (1.0 - value * share)

@@ -293,8 +293,8 @@ def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
         ("wait", 3.00, 1.0, 9.00, "inconclusive"),
         # Held in its sleep: each of 4 threads was held up for the 50 ms lost, and not for 5 s.
         ("wait", 5.00, 0.0, 0.05, "over the gate"),
-        ("max_wait", 0.30, 1.0, 0.05, "over the gate"),
-        ("max_wait", 0.30, 1.0, 0.06, "inconclusive"),
+        ("max_wait", 0.30, 1.0, 0.09, "over the gate"),  # no longer than what was lost
+        ("max_wait", 0.30, 1.0, 0.11, "inconclusive"),
         # Held for 0.3 s of 1 s, without the others for 0.125 of 0.825.
         ("contention", 0.30, 1.0, 0.55, "over the gate"),
         ("contention", 0.30, 1.0, 2.0, "inconclusive"),
@@ -315,6 +315,26 @@ def test_what_is_due_to_others_is_not_counted(
     changes, incomparable = compare_test("x", [before], now, gates)
     assert incomparable == []
     assert next(change.verdict for change in changes if change.metric == metric) == expected
+
+
+@pytest.mark.parametrize("metric", ["wait", "max_wait", "contention"])
+@pytest.mark.parametrize(("used", "lost"), [(1.0, 0.0), (0.8, 0.2), (0.5, 0.5), (0.1, 0.9)])
+def test_a_value_beyond_what_a_test_needs_to_fail_fails_it(
+    metric: str, used: float, lost: float
+) -> None:
+    gates = parse_gates(["wait:100ms", "max_wait:100ms", "contention:0.05"])
+    before = replace(changed(ENTRY, **{metric: 0.2}), used=1.0)
+
+    def change_to(value: float) -> Change:
+        now = replace(changed(before, **{metric: value}), used=used, lost=lost)
+        changes, _ = compare_test("x", [before], now, gates)
+        return next(change for change in changes if change.metric == metric)
+
+    needed = change_to(0.2).needed
+    assert needed is not None
+    assert change_to(0.2 + needed * 1.001).breached
+    assert not change_to(0.2 + needed * 0.999).breached
+    assert change_to(0.3).needed == pytest.approx(needed)
 
 
 def test_own_threads_that_stand_ready_are_no_excuse() -> None:

@@ -284,7 +284,7 @@ def test_each_gated_test_has_the_growth_it_needs_to_fail() -> None:
         {"test_a.py::test_worst": busy, "test_a.py::test_better": ENTRY},
         gates=("wait:20ms", "contention:0.1"),
     )
-    assert "Growth that fails a test: contention 0.100 to 0.240, wait 20.0 ms to 151 ms" in shown(
+    assert "Growth that fails a test: contention 0.100 to 0.227, wait 20.0 ms to 230 ms" in shown(
         compared
     )
     assert [line.text for line in needed_table(compared)] == [
@@ -292,9 +292,9 @@ def test_each_gated_test_has_the_growth_it_needs_to_fail() -> None:
         "What each gated test needs to fail:",
         "metric      before   to fail  test",
         "contention   0.500    +0.100  test_a.py::test_better",
-        "contention   0.500    +0.240  test_a.py::test_worst",
+        "contention   0.500    +0.227  test_a.py::test_worst",
         "wait        250 ms  +20.0 ms  test_a.py::test_better",
-        "wait        250 ms   +151 ms  test_a.py::test_worst",
+        "wait        250 ms   +230 ms  test_a.py::test_worst",
     ]
     assert needed_table(comparison(gates=())) == []
 

@@ -64,4 +64,4 @@ def _measures(entry: BaselineEntry) -> Iterator[tuple[str, dict[str, float]]]:
 def _bounds(metric: Metric, value: float, entry: BaselineEntry) -> tuple[float, float]:
     if metric.knocked and entry.method == "sampled":
         return wilson_interval(min(entry.knocks_waited, entry.knocks), entry.knocks)
-    return value - metric.delay(value, entry, entry.lost_share), value
+    return value - metric.delay(value, entry, entry.lost_share, False), value
