@@ -74,8 +74,9 @@ class Change(NamedTuple):
     allowed: float
     delay: float
     """How much of ``after`` is due to others that used the processors, and counts as no growth."""
-    fails_from: float
-    """The value beyond which the test fails by the gate, if the machine is as busy as it was."""
+    fails_from: float | None
+    """The value beyond which the test fails by the gate, if the machine is as busy as it was; None
+    without a gate."""
     amount: float
     """By how much it surely grew or fell: less than ``difference`` where that may be chance."""
     caveat: str = ""
@@ -106,8 +107,9 @@ class Change(NamedTuple):
         """By how much more than usual the metric had to be to fail the test; None without a gate,
         and where no value fails it.
         """
-        fails = self.fails_from < METRICS[self.metric].most
-        return self.fails_from - self.spread.usual if self.gate is not None and fails else None
+        if self.fails_from is None or self.fails_from >= METRICS[self.metric].most:
+            return None
+        return self.fails_from - self.spread.usual
 
     @property
     def hides_twice(self) -> bool:
@@ -216,7 +218,9 @@ def _compare_metric(
         gate=gate,
         allowed=allowed,
         delay=delay,
-        fails_from=_fails_from(metric, after, share, spread.usual + allowed),
+        fails_from=(
+            None if gate is None else _fails_from(metric, after, share, spread.usual + allowed)
+        ),
         amount=max(sure.growth, 0.0) or max(sure.gain, 0.0),
         caveat=_caveat(metric, after) if verdict == "inconclusive" else "",
         blame=after.blame,
