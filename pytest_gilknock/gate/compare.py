@@ -29,7 +29,7 @@ from typing import Literal, NamedTuple
 from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.model import units
-from pytest_gilknock.model.metrics import METRICS, Metric
+from pytest_gilknock.model.metrics import METRICS, Metric, Others
 from pytest_gilknock.model.statistics import NOISE_RUNS, outlier_distance, wilson_interval
 
 ChangeVerdict = Literal["over the gate", "inconclusive", "worse", "better", "steady"]
@@ -189,8 +189,8 @@ def _compare_metric(
     now = after.metrics[metric.name]
     if now is None or spread is None:
         return f"not measured {'now' if now is None else 'before'}"
-    share = _excess_share(alike, after)
-    delay = metric.delay(now, after, share, True)
+    others = Others.at_most(_excess_share(alike, after))
+    delay = metric.delay(now, after, others)
     sign = 1.0 if metric.worse == "higher" else -1.0
     beyond = sign * (now - spread.usual)
     if metric.knocked and after.method == "sampled":
@@ -219,7 +219,7 @@ def _compare_metric(
         allowed=allowed,
         delay=delay,
         fails_from=(
-            None if gate is None else _fails_from(metric, after, share, spread.usual + allowed)
+            None if gate is None else _fails_from(metric, after, others, spread.usual + allowed)
         ),
         amount=max(sure.growth, 0.0) or max(sure.gain, 0.0),
         caveat=_caveat(metric, after) if verdict == "inconclusive" else "",
@@ -227,16 +227,16 @@ def _compare_metric(
     )
 
 
-def _fails_from(metric: Metric, after: BaselineEntry, share: float, allowed: float) -> float:
+def _fails_from(metric: Metric, after: BaselineEntry, others: Others, allowed: float) -> float:
     """Return the value that is ``allowed`` without what others may have caused of it.
 
     They cause more of a larger value, but never all that it grows by: bisection finds it.
     """
 
     def is_more(value: float) -> bool:
-        return value - metric.delay(value, after, share, True) > allowed
+        return value - metric.delay(value, after, others) > allowed
 
-    if share == 0.0:
+    if others.share == 0.0:
         return allowed
     low = high = allowed
     while high < metric.most and not is_more(high):
@@ -281,7 +281,7 @@ def _verdict(sure: _Sure, beyond: float, to_notice: float, allowed: float | None
 def _spread(metric: Metric, entries: Sequence[BaselineEntry], attempts: int) -> Spread | None:
     """Return the spread of a metric in saved runs; None where it was measured in none of them."""
     measured = [
-        (value, metric.delay(value, entry, _excess_share(entries, entry), False))
+        (value, metric.delay(value, entry, Others.likely(_excess_share(entries, entry))))
         for entry in entries
         if (value := entry.metrics[metric.name]) is not None
     ]

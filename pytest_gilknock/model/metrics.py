@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from pytest_gilknock.model.units import COUNT, SECONDS, SHARE, Unit
 
@@ -36,46 +36,56 @@ class Conditions(Protocol):
         """How many threads took the GIL, or, where it is off, waited for what is in its place."""
 
 
-Delay = Callable[[float, Conditions, float, bool], float]
-"""``(value, conditions, share, most)``: how much of the value is due to others, in the metric's
-unit; the most that may be, or else what is likely.
-They took ``share`` of the processor time that the process was ready to use."""
+class Others(NamedTuple):
+    """What others had of the processor time that a process was ready to use: both 0 to 1."""
+
+    share: float
+    """The share that they had, and the process lost."""
+    slowdown: float
+    """By what share of its time something in the process took longer for that reason."""
+
+    @classmethod
+    def likely(cls, share: float) -> Others:
+        """All that the process does takes longer by the share that it lost."""
+        return cls(share, share)
+
+    @classmethod
+    def at_most(cls, share: float) -> Others:
+        """The thread that holds the GIL needs a processor, and the one that waits needs the next:
+        others may have held up both, one after the other.
+        """
+        return cls(share, 1.0 - (1.0 - share) ** 2)
 
 
-def _no_delay(value: float, conditions: Conditions, share: float, most: bool) -> float:
+Delay = Callable[[float, Conditions, Others], float]
+"""How much of a value is due to others, in the metric's unit: 0 to the whole value."""
+
+
+def _no_delay(value: float, conditions: Conditions, others: Others) -> float:
     return 0.0
 
 
-def _slowed_down(share: float, most: bool) -> float:
-    """Return by what share of its time something took longer.
-
-    At most twice: the thread that holds the GIL needs a processor, and the one that waits needs the
-    next, so that others may have held up both, one after the other.
-    """
-    return 1.0 - (1.0 - share) ** 2 if most else share
-
-
-def _delay_in_wait(value: float, conditions: Conditions, share: float, most: bool) -> float:
+def _delay_in_wait(value: float, conditions: Conditions, others: Others) -> float:
     """What every thread does takes longer, and so do the waits for it.
 
     No thread waits longer for it than the processor time that was lost, also where most of the
     window is slept through with the GIL held.
     """
-    lost = conditions.ready * share * max(conditions.threads, 1)
-    return min(value * _slowed_down(share, most), lost)
+    lost = conditions.ready * others.share * max(conditions.threads, 1)
+    return min(value * others.slowdown, lost)
 
 
-def _delay_at_once(value: float, conditions: Conditions, share: float, most: bool) -> float:
+def _delay_at_once(value: float, conditions: Conditions, others: Others) -> float:
     """All that was lost may have been lost at once, by the thread that held the GIL."""
-    return min(conditions.ready * share, value)
+    return min(conditions.ready * others.share, value)
 
 
-def _delay_in_contention(value: float, conditions: Conditions, share: float, most: bool) -> float:
+def _delay_in_contention(value: float, conditions: Conditions, others: Others) -> float:
     """Without the others the GIL would be held for less, and the window be shorter by as much."""
-    share = _slowed_down(share, most)
-    if conditions.method == "sampled" or share >= 1.0:
+    window = 1.0 - value * others.slowdown
+    if conditions.method == "sampled" or window <= 0.0:  # held for all of the window, as it is then
         return 0.0
-    return value - value * (1.0 - share) / (1.0 - value * share)
+    return value - value * (1.0 - others.slowdown) / window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -298,6 +298,7 @@ def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
         # Held for 0.3 s of 1 s, without the others for 0.125 of 0.825.
         ("contention", 0.30, 1.0, 0.55, "over the gate"),
         ("contention", 0.30, 1.0, 2.0, "inconclusive"),
+        ("contention", 0.30, 0.0, 1.0, "inconclusive"),  # it was not let onto a processor at all
         ("contention", 1.00, 1.0, 9.0, "over the gate"),  # held throughout, whoever else ran
         ("contended", 1000, 1.0, 9.0, "over the gate"),  # no wait more, but for longer ones
         ("wait", 0.11, 1.0, 9.0, "steady"),
