@@ -22,6 +22,7 @@
 #include "internal/pycore_interpframe.h"
 #include "internal/pycore_opcode_metadata.h"
 
+#include "cpython/object_copy.h"
 #include "cpython/text_reader.h"
 
 typedef bool (*read_function)(void *, const void *, size_t);
@@ -143,7 +144,8 @@ static bool name_owner(const PyCFunctionObject *function, read_function read, ch
         return true;
     }
     PyObject self;
-    if (function->m_self == NULL || !read(&self, function->m_self, sizeof self)) {
+    if (function->m_self == NULL || !read(&self, function->m_self, sizeof self) ||
+        !object_copy_has_references(&self)) {
         return false;
     }
     const PyTypeObject *type =
@@ -161,7 +163,8 @@ static size_t name_called(uintptr_t object, uint8_t instruction, read_function r
     } copy;
     PyMethodDef definition = {.ml_flags = 0};
     char owner[CALLEE_NAME_SIZE] = "", own[CALLEE_NAME_SIZE] = "";
-    if (!read(&copy.head, (const void *)object, sizeof copy.head)) {
+    if (!read(&copy.head, (const void *)object, sizeof copy.head) ||
+        !object_copy_has_references(&copy.head)) {
         return 0;
     }
     struct called called = {object, Py_TYPE(&copy.head), 0};

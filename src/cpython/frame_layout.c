@@ -14,6 +14,8 @@
 #include "internal/pycore_runtime.h"
 #endif
 
+#include "cpython/object_copy.h"
+
 /* Up to 3.12 these structs no longer change; from 3.13 on they are compared with the offsets that the
  * interpreter publishes for debuggers. */
 bool frame_layout_is_known(void) {
@@ -111,7 +113,7 @@ static uint64_t bytecode_of(const struct frame_view *view, const PyCodeObject *c
 bool frame_layout_code(const struct frame_view *view, const void *copy,
                        bool (*read)(void *, const void *, size_t), struct code_view *found) {
     const PyCodeObject *code = copy;
-    if (Py_TYPE((PyObject *)code) != &PyCode_Type || Py_REFCNT((PyObject *)code) <= 0) {
+    if (!object_copy_is((const PyObject *)code, &PyCode_Type)) {
         return false;
     }
     int64_t size = (int64_t)Py_SIZE((PyObject *)code) * (int64_t)sizeof(_Py_CODEUNIT);
@@ -167,7 +169,7 @@ bool frame_layout_code(const struct frame_view *view, const void *copy,
     const PyCodeObject *code = copy;
     PyVarObject bytecode;
     int64_t distance = (int64_t)view->instruction;
-    if (Py_TYPE((PyObject *)code) != &PyCode_Type || Py_REFCNT((PyObject *)code) <= 0 ||
+    if (!object_copy_is((const PyObject *)code, &PyCode_Type) ||
         !read(&bytecode, code->co_code, sizeof bytecode) ||
         distance < -(int64_t)sizeof(_Py_CODEUNIT) || distance >= Py_SIZE(&bytecode) ||
         distance > INT32_MAX) {

@@ -4,7 +4,8 @@
  * again, a code object is deleted, a pointer is new and what it points to is not yet. Nothing is
  * locked against that. Instead every piece is copied by own_memory.h, for which a page that is gone is
  * an answer, and taken for what it should be only if
- *   - a code object has the type of one, and references to it;
+ *   - a code object, its names and its table have the types of such, and references to them
+ *     (object_copy.h);
  *   - the instruction that the frame runs lies within the code that the same frame names, which
  *     catches a frame that was copied half before and half after a change;
  *   - as the names of a code object are copied, its header is the same before and after that, its
@@ -29,6 +30,7 @@
 #include "cpython/callee.h"
 #include "cpython/frame_layout.h"
 #include "cpython/line_table.h"
+#include "cpython/object_copy.h"
 #include "cpython/text_reader.h"
 #include "native/own_memory.h"
 #include "native/places.h"
@@ -162,7 +164,7 @@ static bool make_up_version(struct candidate *candidate) {
     struct places_code_key *key = &candidate->code.key;
     const PyObject *table = (const PyObject *)&candidate->table;
     uint64_t file, name, size = (uint64_t)Py_SIZE(table), lines = size;
-    if (Py_TYPE(table) != &PyBytes_Type || size > TABLE_MOST ||
+    if (!object_copy_is(table, &PyBytes_Type) || size > TABLE_MOST ||
         !text_reader_sign((const void *)(uintptr_t)key->filename, &candidate->file, &file) ||
         !text_reader_sign((const void *)(uintptr_t)key->name, &candidate->name, &name)) {
         return false;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpython/object_copy.h"
+
 /* The part of a str object before its characters. */
 union head {
     PyASCIIObject ascii;
@@ -13,7 +15,8 @@ union head {
 /* Where the characters are; NULL if the head is not that of a str. */
 static const char *find_characters(const char *text, union head *head) {
     if (!own_memory_read(head, text, sizeof *head) ||
-        Py_TYPE((PyObject *)&head->ascii) != &PyUnicode_Type || head->ascii.length < 0) {
+        !object_copy_is((const PyObject *)&head->ascii, &PyUnicode_Type) ||
+        head->ascii.length < 0) {
         return NULL;
     }
     if (!head->ascii.state.compact) {
@@ -101,7 +104,7 @@ static uint64_t sign(const char *bytes, size_t size) {
 bool text_reader_sign(const void *text, const struct text_beginning *beginning,
                       uint64_t *signature) {
     const PyASCIIObject *head = &beginning->head;
-    if (Py_TYPE((PyObject *)head) != &PyUnicode_Type) {
+    if (!object_copy_is((const PyObject *)head, &PyUnicode_Type)) {
         return false;
     }
     if (head->hash != -1) {
@@ -125,7 +128,7 @@ bool text_reader_sign(const void *text, const struct text_beginning *beginning,
 bool text_reader_copy_bytes(const void *bytes, size_t most, struct text_copy *copy) {
     PyBytesObject head;
     if (!own_memory_read(&head, bytes, offsetof(PyBytesObject, ob_sval)) ||
-        Py_TYPE((PyObject *)&head) != &PyBytes_Type || Py_SIZE((PyObject *)&head) < 0 ||
+        !object_copy_is((const PyObject *)&head, &PyBytes_Type) || Py_SIZE((PyObject *)&head) < 0 ||
         (size_t)Py_SIZE((PyObject *)&head) > most) {
         return false;
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import os
 import struct
 import sys
@@ -137,6 +138,65 @@ def callers_that_lie_nowhere(count: int) -> None:
 
 
 # --- code ---
+
+
+def function_in(file: str) -> CodeType:
+    """Return the code of a function, small enough for the allocator of small objects."""
+    made: dict[str, Any] = {}
+    exec(compile("def of_little_code(): pass", file, "exec"), made)
+    code: CodeType = made.pop("of_little_code").__code__
+    return code
+
+
+def where_code_is_kept(size: int) -> tuple[ctypes.c_uint64, ctypes.c_uint64]:
+    """Return where the frame of the calling function keeps its code, and the instruction it is at.
+
+    ``size``: how much of a code object lies before its instructions.
+    """
+    frame = ctypes.c_uint64.from_address(where_caller_is_kept()).value
+    here = sys._getframe(1).f_code
+    words = memory()(frame, 10)
+    instructions = range(id(here) + size, id(here) + size + len(here.co_code))
+    code = next(i for i, word in enumerate(words) if word & ~3 == id(here))
+    instruction = next(i for i, word in enumerate(words) if word in instructions)
+    return ctypes.c_uint64.from_address(frame + 8 * code), ctypes.c_uint64.from_address(
+        frame + 8 * instruction
+    )
+
+
+def keep_gil_called_from(
+    code: ctypes.c_uint64, instruction: ctypes.c_uint64, at: int, size: int
+) -> None:
+    """Keep the GIL while a calling function's frame says that it runs the code at an address."""
+    before = code.value, instruction.value
+    code.value, instruction.value = at | code.value & 3, at + size + 2
+    keep_gil(2000)
+    code.value, instruction.value = before
+
+
+@case(usual=10, nightly=300)
+def code_that_is_gone(count: int) -> None:
+    """Memory that was given back keeps the type of what lay there, and pointers to its names."""
+    if METHOD != "exact" or sys.version_info < (3, 11):
+        not_here("nobody looks here, or frames are objects")
+    gc.disable()  # it may walk the frames
+    in_background(2, lambda: (sum(range(100)), let_go(1e-5)))
+    size = CodeType.__basicsize__
+    kept = where_code_is_kept(size)
+    there = function_in("there.py")
+    told: set[tuple[str, str]] = set()
+    for _ in range(count):
+        codes = [function_in("gone.py") for _ in range(50)]
+        gone = id(codes[-5])  # a list frees its last first: others are used anew before this one
+        window = opened()
+        let_go(1e-3)
+        keep_gil_called_from(*kept, id(there), size)
+        let_go(1e-3)
+        del codes
+        keep_gil_called_from(*kept, gone, size)
+        told |= names(checked(window.end()))
+    assert ("there.py", "of_little_code") in told, told
+    assert "gone.py" not in {file for file, _ in told}, told
 
 
 def odd() -> None:
