@@ -129,34 +129,50 @@ def locks_of(raw: RawLocks | str) -> LockReading:
     )
 
 
-def worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
-    """Return what is blamed, the worst first.
-
-    Where the GIL is off, that is for what is waited for in its place.
-    """
-    if reading.method == "disabled":
-        return reading.locks.blamed
-    return listed(reading.blame, reading.wait)
-
-
-def shows_locks(reading: GilReading) -> bool:
-    """Return whether waits for locks are shown: the GIL is off, and they were measured."""
-    return reading.method == "disabled" and reading.locks.reason is None
-
-
-def thread_count(reading: GilReading) -> int | None:
-    """Return how many threads took part, with the GIL or in waits for locks; None if unknown."""
-    if shows_locks(reading):
-        return len(reading.locks.threads)
-    return len(reading.threads) if reading.method == "exact" else None
-
-
 def _of_kinds(kinds: dict[str, RawLockWaits]) -> dict[LockKind, LockWaits]:
     return {kind: LockWaits(*kinds[kind]) for kind in LOCK_KINDS}
 
 
+class _Derived:
+    """What follows from the fields of a reading."""
+
+    __slots__ = ()
+    method: Method
+    wall: float
+    held: float | None
+    wait: float | None
+    max_wait: float | None
+    knocks: int
+    knocks_waited: int
+    locks: LockReading
+
+    @property
+    def contention(self) -> float | None:
+        """How busy the GIL was, 0 to 1: ``held / wall``, unless exact the share of waiting knocks.
+
+        ``None`` when the GIL is off, or when no knock fell into the window and nothing else
+        measured it.
+        """
+        return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
+
+    @property
+    def interpreter_wait(self) -> float | None:
+        """Time (s) threads waited for the interpreter: for its GIL (:attr:`wait`), and where it is
+        off for what has taken its place (:attr:`LockReading.interpreter_wait`). None where that was
+        not measured.
+        """
+        return self.locks.interpreter_wait if self.method == "disabled" else self.wait
+
+    @property
+    def longest_interpreter_wait(self) -> float | None:
+        """The longest single one (s) of these, likewise."""
+        if self.method == "disabled":
+            return self.locks.longest_interpreter_wait
+        return self.max_wait
+
+
 @dataclass(frozen=True, slots=True)
-class GilReading:
+class GilReading(_Derived):
     """What one window measured. ``None`` stands for what was not measured, never for zero."""
 
     method: Method
@@ -305,30 +321,6 @@ class GilReading:
         )
 
     @property
-    def contention(self) -> float | None:
-        """How busy the GIL was, 0 to 1: ``held / wall``, unless exact the share of waiting knocks.
-
-        ``None`` when the GIL is off, or when no knock fell into the window and nothing else
-        measured it.
-        """
-        return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
-
-    @property
-    def interpreter_wait(self) -> float | None:
-        """Time (s) threads waited for the interpreter: for its GIL (:attr:`wait`), and where it is
-        off for what has taken its place (:attr:`LockReading.interpreter_wait`). None where that was
-        not measured.
-        """
-        return self.locks.interpreter_wait if self.method == "disabled" else self.wait
-
-    @property
-    def longest_interpreter_wait(self) -> float | None:
-        """The longest single one (s) of these, likewise."""
-        if self.method == "disabled":
-            return self.locks.longest_interpreter_wait
-        return self.max_wait
-
-    @property
     def busiest_threads(self) -> list[ThreadReading]:
         """The threads, the one that held the GIL longest first."""
         return sorted(self.threads, key=lambda thread: thread.held, reverse=True)
@@ -353,6 +345,28 @@ class GilReading:
         return {"schema": SCHEMA_VERSION, "contention": self.contention, **data}
 
 
+def worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
+    """Return what is blamed, the worst first.
+
+    Where the GIL is off, that is for what is waited for in its place.
+    """
+    if reading.method == "disabled":
+        return reading.locks.blamed
+    return listed(reading.blame, reading.wait)
+
+
+def shows_locks(reading: GilReading) -> bool:
+    """Return whether waits for locks are shown: the GIL is off, and they were measured."""
+    return reading.method == "disabled" and reading.locks.reason is None
+
+
+def thread_count(reading: GilReading) -> int | None:
+    """Return how many threads took part, with the GIL or in waits for locks; None if unknown."""
+    if shows_locks(reading):
+        return len(reading.locks.threads)
+    return len(reading.threads) if reading.method == "exact" else None
+
+
 def lazy_reading(raw: RawReading) -> GilReading:
     """Return what reads as ``GilReading.from_raw(raw)``, each field made when it is asked for.
 
@@ -361,35 +375,11 @@ def lazy_reading(raw: RawReading) -> GilReading:
     return cast("GilReading", _LazyReading(raw))
 
 
-class _LazyReading:
-    __slots__ = ("_locks", "_raw")
+class _LazyReading(_Derived):
+    __slots__ = ("_raw", "locks")
 
     def __init__(self, raw: RawReading) -> None:
         self._raw = raw
-        self._locks: LockReading | None = None
-
-    @property
-    def contention(self) -> float | None:
-        raw = self._raw
-        return contention_of(raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"])
-
-    @property
-    def locks(self) -> LockReading:
-        if self._locks is None:
-            self._locks = locks_of(self._raw["locks"])
-        return self._locks
-
-    @property
-    def interpreter_wait(self) -> float | None:
-        raw = self._raw
-        return self.locks.interpreter_wait if raw["method"] == "disabled" else raw["wait"]
-
-    @property
-    def longest_interpreter_wait(self) -> float | None:
-        raw = self._raw
-        if raw["method"] == "disabled":
-            return self.locks.longest_interpreter_wait
-        return raw["max_wait"]
 
     @property
     def blame(self) -> tuple[Blame, ...]:
@@ -397,6 +387,9 @@ class _LazyReading:
         return blame_of(rows, _names(self._raw)) if rows else ()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "locks":
+            self.locks = locks_of(self._raw["locks"])
+            return self.locks
         value = self._raw.get(name, ...)
         if value is None or isinstance(value, (float, int, str)):
             return value

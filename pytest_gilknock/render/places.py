@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed
+from pytest_gilknock.model.reading import worst_places
 from pytest_gilknock.model.stack import COLLECTING, Frame, Place, Stack, place_of, shorten
 from pytest_gilknock.render.format import (
     display_width,
@@ -22,7 +23,7 @@ from pytest_gilknock.render.format import (
 )
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.blame import Blame, Victim
+    from pytest_gilknock.model.blame import Blame
     from pytest_gilknock.model.longest_wait import LongestWait
     from pytest_gilknock.model.reading import GilReading
 
@@ -88,9 +89,7 @@ def worst_place(reading: GilReading, root: str) -> str | None:
 
     It has at most :data:`WIDE` columns.
     """
-    rows: Sequence[Blame | Victim] = listed(reading.blame, reading.wait)
-    if not rows and reading.method == "disabled":
-        rows = reading.locks.blamed
+    rows = worst_places(reading)
     return fit_place(rows[0].place, root, WIDE) if rows else None
 
 

@@ -6,7 +6,8 @@ import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model.limits import Limit, LimitVerdict
-from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading, contention_of, locks_of
+from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading, contention_of, lazy_reading
 from pytest_gilknock.model.stalls import Stall
 from pytest_gilknock.reporting.compact_list import CompactList
 from pytest_gilknock.reporting.top_holders import TopHolders
@@ -115,9 +116,9 @@ class Results:
             self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
         if record.get("gil_turned_on"):
             self.gil_turned_on_by.append(nodeid)
-        row_value = _seconds_of(raw, self.row_measure)
+        row_value = _value_of(raw, self.row_measure)
         if row_value is None:  # not exact: the longest knock is what there is
-            row_value = _seconds_of(raw, "max_wait") or 0.0
+            row_value = _value_of(raw, "max_wait") or 0.0
         worth_a_row = row_value >= self.threshold
         if self._all is not None:
             self._all.append((nodeid, outcome, record))
@@ -200,10 +201,9 @@ class Results:
 
     def _badness(self, entry: PhaseResult) -> tuple[float, ...]:
         raw = entry.record["raw"]
-        return tuple(
-            _value(raw, measure)
-            for measure in (self.sort, "wait", "max_wait", "held", "contention")
-        )
+        measures = (self.sort, "wait", "max_wait", "held", "contention")
+        values = (_value_of(raw, measure) for measure in measures)
+        return tuple(-1.0 if value is None else value for value in values)
 
 
 class RunSummary(NamedTuple):
@@ -236,22 +236,10 @@ class RunSummary(NamedTuple):
         return contention_of(self.held, self.wall, self.knocks, self.knocks_waited)
 
 
-def _value(raw: RawReading, measure: str) -> float:
-    """Return a measure for sorting; what was not measured sorts last."""
-    if measure == "contention":
-        value = contention_of(raw["held"], raw["wall"], raw["knocks"], raw["knocks_waited"])
-    else:
-        value = _seconds_of(raw, measure)
-    return -1.0 if value is None else value
-
-
-def _seconds_of(raw: RawReading, measure: str) -> float | None:
-    """Return a measure in seconds; without a GIL, waits are those for what has taken its place."""
-    if raw["method"] == "disabled" and measure in ("wait", "max_wait"):
-        locks = locks_of(raw["locks"])
-        return locks.interpreter_wait if measure == "wait" else locks.longest_interpreter_wait
-    value: float | None = raw[measure]  # type: ignore[literal-required]
-    return value
+def _value_of(raw: RawReading, measure: str) -> float | None:
+    """Return what a reading is sorted by; None where it was not measured."""
+    reading = lazy_reading(raw)
+    return reading.held if measure == "held" else METRICS[measure].of(reading)
 
 
 def _sum_of_locks(processes: list[RawLocks | str]) -> dict[str, RawLockWaits] | None:
