@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.measurement.markers import PhaseLimits
     from pytest_gilknock.measurement.settings import MeasurementSettings
     from pytest_gilknock.measurement.transport import Sink
-    from pytest_gilknock.model.wire import PhaseRecord, PlainLimit, RawReading, RunExtras
+    from pytest_gilknock.model.wire import PhaseRecord, RawReading, RunExtras
 
 
 class Meter:
@@ -219,13 +219,9 @@ def _judge(
         own = tuple(limit for limit in limits if limit not in of_every_test)
         return _judge(item, record, own, ())
     # A report may travel to another process, and only plain data can go with it.
-    record["limits"] = [_plain(limit) for limit in limits]
-    record["verdicts"] = [(_plain(limit), breached, fact) for limit, breached, fact in verdicts]
+    record["limits"] = [limit.plain for limit in limits]
+    record["verdicts"] = [(limit.plain, breached, fact) for limit, breached, fact in verdicts]
     if not broken:
         return None
     words = breach_text(reading, verdicts, record["phase"], root=str(item.config.rootpath))
     return raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
-
-
-def _plain(limit: Limit) -> PlainLimit:
-    return limit.kind, limit.bound, limit.source, limit.thread, limit.lock_kind

@@ -24,7 +24,7 @@ import pytest
 from pytest_gilknock.measurement.tracebacks import remove_own_frames
 from pytest_gilknock.model import wire
 from pytest_gilknock.model.blame import listed
-from pytest_gilknock.model.locks import LOCK_LIMITS, limited_kinds
+from pytest_gilknock.model.limits import Limit
 from pytest_gilknock.model.reading import GilReading
 
 if TYPE_CHECKING:
@@ -173,13 +173,12 @@ def blamed_line(record: PhaseRecord) -> list[Any] | None:
     for limits on locks, where the locks were let go for which they are.
     """
     reading = GilReading.from_raw(record["raw"])
-    broken = [limit for limit, breached, _ in record.get("verdicts", []) if breached]
-    limits = {limit[0] for limit in broken}
+    broken = [Limit(*limit) for limit, breached, _ in record.get("verdicts", []) if breached]
     rows: Sequence[Blame | Hold | Victim] = listed(reading.blame, reading.wait)
-    if limits == {"max_hold"}:
+    if {limit.kind for limit in broken} == {"max_hold"}:
         rows = reading.holds
-    elif limits and limits <= set(LOCK_LIMITS):
-        kinds = [kind for limit in broken for kind in limited_kinds(limit[0], limit[4])]
+    elif broken and all(limit.is_on_locks for limit in broken):
+        kinds = [kind for limit in broken for kind in limit.lock_kinds]
         _, kind = reading.locks.longest_of(kinds)
         rows = reading.locks.blame.get(kind) or reading.locks.victims.get(kind, ())
     frame = next((row.frame for row in rows), None)

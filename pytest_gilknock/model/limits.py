@@ -12,7 +12,7 @@ from pytest_gilknock.model.statistics import wilson_interval
 if TYPE_CHECKING:
     from pytest_gilknock.model.locks import LockReading
     from pytest_gilknock.model.reading import GilReading, ThreadReading
-    from pytest_gilknock.model.wire import Kind, LockKind
+    from pytest_gilknock.model.wire import Kind, LockKind, PlainLimit
 
 MOST_NAMES = 10
 """How many threads are named where none has the name that a limit asks for."""
@@ -37,6 +37,11 @@ class Limit(NamedTuple):
     def key(self) -> tuple[Kind, str]:
         """What it is for: of limits with the same key, one holds."""
         return self.kind, self.thread or self.lock_kind or ""
+
+    @property
+    def plain(self) -> PlainLimit:
+        """The limit as it travels to another process: ``Limit(*plain)`` is equal to it."""
+        return self.kind, self.bound, self.source, self.thread, self.lock_kind
 
     @property
     def is_on_locks(self) -> bool:
