@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import starmap, takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pytest_gilknock.model.stack import (
@@ -228,7 +228,35 @@ class Hold(_AtPlace):
         return {"held": self.held, "longest": self.longest, "count": self.count, **where}
 
 
-Row = TypeVar("Row", "RawBlame", "RawVictim")  # a RawHold has the types of a RawVictim
+class _BlameRow(NamedTuple):
+    """The parts of a ``RawBlame``."""
+
+    stack: RawStack
+    native_id: int
+    name: str | None
+    waited: float
+    looks: int
+    knock_waited: float
+    knock_looks: int
+
+
+class _TimedRow(NamedTuple):
+    """The parts of a ``RawVictim``, or of a ``RawHold``, whose ``waited`` is how long it held."""
+
+    stack: RawStack
+    native_id: int
+    name: str | None
+    waited: float
+    longest: float
+    number: int
+
+    @property
+    def knock_waited(self) -> float:
+        """No part of it is due to knocks."""
+        return 0.0
+
+
+Row = TypeVar("Row", _BlameRow, _TimedRow)
 
 
 def blame_of(rows: Iterable[RawBlame], names: Names) -> tuple[Blame, ...]:
@@ -236,14 +264,16 @@ def blame_of(rows: Iterable[RawBlame], names: Names) -> tuple[Blame, ...]:
     found = [
         Blame(
             place,
-            sum(row[3] for row in part),
-            sum(row[4] for row in part),
-            sum(row[5] for row in part),
-            sum(row[6] for row in part),
-            _threads(((row[1], row[2], row[3], row[5]) for row in part), names),
-            _stacks((row[0], row[3], row[5]) for row in part),
+            waited=sum(row.waited for row in part),
+            looks=sum(row.looks for row in part),
+            knock_waited=sum(row.knock_waited for row in part),
+            knock_looks=sum(row.knock_looks for row in part),
+            threads=_threads(part, names),
+            stacks=_stacks(part),
         )
-        for place, part in _by_line(rows, lambda row: row[3] or row[5])
+        for place, part in _by_line(
+            starmap(_BlameRow, rows), lambda row: row.waited or row.knock_waited
+        )
     ]
     return tuple(sorted(found, key=lambda blame: (-blame.waited, -blame.knock_waited)))
 
@@ -251,8 +281,15 @@ def blame_of(rows: Iterable[RawBlame], names: Names) -> tuple[Blame, ...]:
 def victims_of(rows: Iterable[RawVictim], names: Names) -> tuple[Victim, ...]:
     """Group victims by their lines; the one where most was waited first."""
     found = [
-        Victim(place, *_time_longest_count(part), *_threads_and_stacks(part, names))
-        for place, part in _by_line(rows, lambda row: row[3])
+        Victim(
+            place,
+            waited=sum(row.waited for row in part),
+            longest=max(row.longest for row in part),
+            waits=sum(row.number for row in part),
+            threads=_threads(part, names),
+            stacks=_stacks(part),
+        )
+        for place, part in _by_line(starmap(_TimedRow, rows), lambda row: row.waited)
     ]
     return tuple(sorted(found, key=lambda victim: -victim.waited))
 
@@ -260,8 +297,15 @@ def victims_of(rows: Iterable[RawVictim], names: Names) -> tuple[Victim, ...]:
 def holds_of(rows: Iterable[RawHold], names: Names) -> tuple[Hold, ...]:
     """Group holds by place; the place of the longest one first."""
     found = [
-        Hold(place, *_time_longest_count(part), *_threads_and_stacks(part, names))
-        for place, part in _by_place(rows).items()
+        Hold(
+            place,
+            held=sum(row.waited for row in part),
+            longest=max(row.longest for row in part),
+            count=sum(row.number for row in part),
+            threads=_threads(part, names),
+            stacks=_stacks(part),
+        )
+        for place, part in _by_place(starmap(_TimedRow, rows)).items()
     ]
     return tuple(sorted(found, key=lambda hold: -hold.longest))
 
@@ -292,7 +336,7 @@ def listed(blame: Iterable[Blame], wait: float | None) -> list[Blame]:
 def _by_place(rows: Iterable[Row]) -> dict[Place, list[Row]]:
     found: dict[Place, list[Row]] = {}
     for row in rows:
-        found.setdefault(place_of(stack_of(row[0])), []).append(row)
+        found.setdefault(place_of(stack_of(row.stack)), []).append(row)
     return found
 
 
@@ -308,33 +352,23 @@ def _by_line(
         yield common_place(line, weights), [row for part in insides.values() for row in part]
 
 
-def _time_longest_count(part: list[RawVictim]) -> tuple[float, float, int]:
-    return sum(row[3] for row in part), max(row[4] for row in part), sum(row[5] for row in part)
-
-
-def _threads_and_stacks(
-    part: list[RawVictim], names: Names
-) -> tuple[tuple[ThreadPart, ...], tuple[StackPart, ...]]:
-    threads = _threads(((row[1], row[2], row[3], 0.0) for row in part), names)
-    return threads, _stacks((row[0], row[3], 0.0) for row in part)
-
-
-def _threads(
-    parts: Iterable[tuple[int, str | None, float, float]], names: Names
-) -> tuple[ThreadPart, ...]:
+def _threads(rows: Iterable[Row], names: Names) -> tuple[ThreadPart, ...]:
     sums: dict[int, ThreadPart] = {}
-    for native_id, name, waited, knock_waited in parts:
-        before = sums.get(native_id, ThreadPart(native_id, name or names.get(native_id), 0.0))
-        sums[native_id] = before._replace(
-            waited=before.waited + waited, knock_waited=before.knock_waited + knock_waited
+    for row in rows:
+        name = row.name or names.get(row.native_id)
+        before = sums.get(row.native_id, ThreadPart(row.native_id, name, 0.0))
+        sums[row.native_id] = before._replace(
+            waited=before.waited + row.waited, knock_waited=before.knock_waited + row.knock_waited
         )
     return tuple(sorted(sums.values(), key=lambda part: (-part.waited, -part.knock_waited)))
 
 
-def _stacks(parts: Iterable[tuple[RawStack, float, float]]) -> tuple[StackPart, ...]:
+def _stacks(rows: Iterable[Row]) -> tuple[StackPart, ...]:
     sums: dict[Stack, StackPart] = {}
-    for raw, waited, knock_waited in parts:
-        frames = stack_of(raw)
+    for row in rows:
+        frames = stack_of(row.stack)
         before = sums.get(frames, StackPart(frames, 0.0))
-        sums[frames] = StackPart(frames, before.waited + waited, before.knock_waited + knock_waited)
+        sums[frames] = StackPart(
+            frames, before.waited + row.waited, before.knock_waited + row.knock_waited
+        )
     return tuple(sorted(sums.values(), key=lambda part: (-part.waited, -part.knock_waited)))

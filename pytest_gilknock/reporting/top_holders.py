@@ -155,10 +155,10 @@ class TopPlaces:
         """How many places had too little to be kept."""
         self._totals = _Totals(TopPlace, lambda total: total.waited)
 
-    def add(self, parts: Iterable[tuple[RawStack, int, str | None, float, int]]) -> None:
-        """Add one test: (stack, native thread id, thread name, waited, looks) of each row."""
+    def add(self, parts: Iterable[tuple[RawStack, str | None, float, int]]) -> None:
+        """Add one test: (stack, thread name, waited, looks) of each row."""
         seen: set[Place] = set()
-        for stack, _, name, waited, looks in parts:
+        for stack, name, waited, looks in parts:
             if waited <= 0.0:
                 continue
             place = place_of(stack_of(stack))
@@ -256,7 +256,9 @@ class TopHolders:
         self.unlooked.add(raw["unlooked"])
         self.omitted.add(raw["blame_omitted"][1])
         self.holds.add(raw)
-        if raw["blame"]:
-            self.holders.add(row[:5] for row in raw["blame"])
-        if raw["victims"]:
-            self.victims.add((*row[:4], row[5]) for row in raw["victims"])
+        self.holders.add(
+            (stack, name, waited, looks) for stack, _, name, waited, looks, *_ in raw["blame"]
+        )
+        self.victims.add(
+            (stack, name, waited, waits) for stack, _, name, waited, _, waits in raw["victims"]
+        )

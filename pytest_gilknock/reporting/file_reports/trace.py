@@ -16,13 +16,13 @@ import platform
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
-from itertools import count
+from itertools import count, starmap
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import Blame
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import worst_places
+from pytest_gilknock.model.reading import ThreadReading, worst_places
 from pytest_gilknock.model.trace import Interval, Trace, ends_forced
 from pytest_gilknock.render.places import frame_text, place_text
 from pytest_gilknock.reporting.file_report import FileReport
@@ -144,7 +144,8 @@ class _Process:
 
     def about(self) -> dict[str, Any]:
         """Return which process this is, and each thread's sums by the reading of the same time."""
-        sums = {thread[0]: thread for thread in self._trace["threads"]}
+        readings = starmap(ThreadReading, self._trace["threads"])
+        sums = {reading.native_id: reading for reading in readings}
         threads = []
         for serial, tid in self._tids.items():
             assert self._recorded is not None
@@ -155,8 +156,8 @@ class _Process:
                     "tid": tid,
                     "name": thread.label,
                     "native_id": thread.native_id,
-                    "held": known[2] if known else None,
-                    "wait": known[3] if known else None,
+                    "held": known.held if known else None,
+                    "wait": known.wait if known else None,
                 }
             )
         return {
