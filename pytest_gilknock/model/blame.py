@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import starmap, takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -19,6 +19,7 @@ from pytest_gilknock.model.stack import (
 )
 
 if TYPE_CHECKING:
+    from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.wire import RawBlame, RawHold, RawStack, RawVictim
 
 LEAST_SHARE = 0.01
@@ -331,6 +332,16 @@ def listed(blame: Iterable[Blame], wait: float | None) -> list[Blame]:
         if row.knock_looks >= LEAST_LOOKS and row.knock_waited >= LEAST_SHARE * knocks > 0.0
     ]
     return sorted(found, key=lambda row: -row.knock_waited) or rows[:1]
+
+
+def worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
+    """Return what is blamed, the worst first.
+
+    Where the GIL is off, that is for what is waited for in its place.
+    """
+    if reading.method == "disabled":
+        return reading.locks.blamed
+    return listed(reading.blame, reading.wait)
 
 
 def _by_place(rows: Iterable[Row]) -> dict[Place, list[Row]]:

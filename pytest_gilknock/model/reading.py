@@ -11,7 +11,6 @@ from pytest_gilknock.model.blame import (
     Victim,
     blame_of,
     holds_of,
-    listed,
     victims_of,
 )
 from pytest_gilknock.model.locks import (
@@ -27,8 +26,6 @@ from pytest_gilknock.model.stack import thread_label
 from pytest_gilknock.model.statistics import Latency
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytest_gilknock.model.wire import (
         BlameMethod,
         LockKind,
@@ -343,16 +340,6 @@ class GilReading(_Derived):
         data["victims"] = [victim.as_dict() for victim in self.victims]
         data["holds"] = [hold.as_dict() for hold in self.holds]
         return {"schema": SCHEMA_VERSION, "contention": self.contention, **data}
-
-
-def worst_places(reading: GilReading) -> Sequence[Blame | Victim]:
-    """Return what is blamed, the worst first.
-
-    Where the GIL is off, that is for what is waited for in its place.
-    """
-    if reading.method == "disabled":
-        return reading.locks.blamed
-    return listed(reading.blame, reading.wait)
 
 
 def shows_locks(reading: GilReading) -> bool:

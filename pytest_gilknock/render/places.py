@@ -11,8 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
-from pytest_gilknock.model.blame import listed
-from pytest_gilknock.model.reading import worst_places
+from pytest_gilknock.model.blame import listed, worst_places
 from pytest_gilknock.model.stack import COLLECTING, Frame, Place, Stack, place_of, shorten
 from pytest_gilknock.render.format import (
     display_width,

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
+from pytest_gilknock.model.blame import worst_places
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count, worst_places
+from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count
 from pytest_gilknock.render.format import display_width, keep_start, printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text

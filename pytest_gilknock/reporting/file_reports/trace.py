@@ -20,9 +20,9 @@ from itertools import count, starmap
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model import units
-from pytest_gilknock.model.blame import Blame
+from pytest_gilknock.model.blame import Blame, worst_places
 from pytest_gilknock.model.metrics import METRICS
-from pytest_gilknock.model.reading import ThreadReading, worst_places
+from pytest_gilknock.model.reading import ThreadReading
 from pytest_gilknock.model.trace import Interval, Trace, ends_forced
 from pytest_gilknock.render.places import frame_text, place_text
 from pytest_gilknock.reporting.file_report import FileReport
