@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from importlib.metadata import version
 from itertools import islice
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 TITLE = "GIL contention"
 BATCH = 100
 """Tests whose details are packed together."""
+
+MOST_HOLDS = 50
+"""Places in a list of native calls that keep the GIL."""
 
 _HERE = "pytest_gilknock.reporting"
 _PARTS = "page_parts"
@@ -65,6 +68,48 @@ class Row(NamedTuple):
     test: str
     flags: str
     """Words that filters look for: breach, caveat, convoy, failed."""
+
+
+Stacks = Sequence[tuple[list[str], float]]
+"""Stacks of a flame graph: texts of the frames, outermost first, and time (s)."""
+
+
+class Details(NamedTuple):
+    """What is shown of a test once it is opened."""
+
+    figures: list[tuple[str, str]]
+    longest: str | None = None
+    """Who waited longest, where, and who kept it."""
+
+    convoy: str | None = None
+    verdicts: Sequence[tuple[str, bool]] = ()
+    """What was measured for each limit that was not surely kept, and whether it was broken."""
+
+    threads: Sequence[tuple[str, float, float, float, int, int]] = ()
+    """(name, held, wait, max wait, acquisitions, contended), busiest first."""
+
+    holds: Sequence[tuple[str, float, int, float, str]] = ()
+    """(place, longest, how many, held, threads) of native calls that kept the GIL."""
+
+    locks: Sequence[str] = ()
+    """Lines on waits for locks."""
+
+    by_knocks: bool = False
+    """Whether ``blame`` has the time that knocks waited: threads did not."""
+
+    waited_for: str | None = None
+    """The kind of locks that ``blame`` and ``victims`` are of; None for the GIL."""
+
+    blame: Stacks = ()
+    victims: Stacks = ()
+    own: Sequence[str] = ()
+    """Texts of those frames that are the program's own."""
+
+    waits: Sequence[tuple[float, int]] = ()
+    """:attr:`GilReading.wait_histogram`."""
+
+    timeline: dict[str, Any] | None = None
+    """See :func:`.timelines.timelines`."""
 
 
 class Page(NamedTuple):
@@ -161,9 +206,9 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def pack(details: Iterable[dict[str, Any]]) -> Iterator[str]:
+def pack(details: Iterable[Details]) -> Iterator[str]:
     """Yield what is shown of tests once they are opened, packed by the hundred."""
-    left = iter(details)
+    left = (one._asdict() for one in details)
     while batch := list(islice(left, BATCH)):
         text = json.dumps(batch, separators=(",", ":"))
         yield base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")

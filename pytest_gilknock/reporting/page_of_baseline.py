@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.reporting.page import Page, Row, pack
+from pytest_gilknock.reporting.page import Details, Page, Row, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,7 +92,7 @@ def _row(nodeid: str, entry: BaselineEntry) -> Row:
     )
 
 
-def _details(entry: BaselineEntry) -> dict[str, Any]:
+def _details(entry: BaselineEntry) -> Details:
     figures = [
         (metric.title, metric.unit.printed(entry.metrics.get(metric.name)))
         for metric in METRICS.values()
@@ -104,19 +104,4 @@ def _details(entry: BaselineEntry) -> dict[str, Any]:
         ("knocks", f"{entry.knocks_waited} of {entry.knocks} waited"),
         ("run delay", units.seconds(entry.run_delay)),
     ]
-    return {
-        "figures": figures,
-        "longest": printable(f"Held by {entry.blame}") if entry.blame else None,
-        "convoy": None,
-        "verdicts": [],
-        "threads": [],
-        "holds": [],
-        "locks": [],
-        "by_knocks": False,
-        "waited_for": None,
-        "blame": [],
-        "victims": [],
-        "own": [],
-        "waits": [],
-        "timeline": None,
-    }
+    return Details(figures, longest=printable(f"Held by {entry.blame}") if entry.blame else None)
