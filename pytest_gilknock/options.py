@@ -6,13 +6,14 @@ Imported with the plugin in every run, so it imports nothing that is not needed 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
-METHODS = ("auto", "exact", "sampled")
+METHODS: tuple[Literal["auto", "exact", "sampled"], ...] = ("auto", "exact", "sampled")
 SORTS = ("wait", "max_wait", "held", "contention")
 JUNIT = ("all", "limited", "none")
 
@@ -281,13 +282,14 @@ def each(parse: Callable[[Any], T]) -> Callable[[Any], list[T]]:
     return parse_each
 
 
-def one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+def one_of(choices: tuple[Word, ...]) -> Callable[[Any], Word]:
     """Return a parser that takes one of these words."""
 
-    def parse(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
-        return str(value)
+    def parse(value: Any) -> Word:
+        for choice in choices:
+            if value == choice:
+                return choice
+        raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
 
     return parse
 

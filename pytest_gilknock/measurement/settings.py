@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -62,7 +62,7 @@ def read(asked: Asked) -> MeasurementSettings:
     if knock_interval == 0.0 and (audit or "gil_max_hold" in asked):
         raise no_audit(asked.place("gil_audit" if audit else "gil_max_hold"))
     return MeasurementSettings(
-        method=cast("AskedMethod", asked.value("gil_method", one_of(METHODS), "auto")),
+        method=asked.value("gil_method", one_of(METHODS), "auto"),
         limits=limits,
         knock_interval=knock_interval,
         switch_interval=asked.value("gil_switch_interval", _between("1us", "1min"), None),
