@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType
@@ -188,11 +189,14 @@ def code_that_is_gone(count: int) -> None:
     for _ in range(count):
         codes = [function_in("gone.py") for _ in range(50)]
         gone = id(codes[-5])  # a list frees its last first: others are used anew before this one
+        was_there = weakref.ref(codes[-5])
         window = opened()
         let_go(1e-3)
         keep_gil_called_from(*kept, id(there), size)
         let_go(1e-3)
         del codes
+        if was_there() is not None:
+            not_here("code lives until it is collected")
         keep_gil_called_from(*kept, gone, size)
         told |= names(checked(window.end()))
     assert ("there.py", "of_little_code") in told, told
