@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all. Pure, no pytest."""
+"""Files that are replaced whole or not at all. No pytest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_replaceable(path: str) -> None:
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder} is not a directory")
     try:
-        os.unlink(_make_beside(target, (), False))
+        os.unlink(_make_beside(target, (), compressed=False))
     except OSError as error:
         raise OSError(f"{folder} is not writable: {error.strerror}") from None
 
@@ -38,7 +38,7 @@ def replace(path: str, pieces: Iterable[str], *, compressed: bool = False) -> No
     Raises OSError, and then leaves the old file as it was and nothing beside it.
     """
     target = os.path.realpath(path)
-    made = _make_beside(target, pieces, compressed)
+    made = _make_beside(target, pieces, compressed=compressed)
     try:
         os.replace(made, target)
     except BaseException:
@@ -47,7 +47,7 @@ def replace(path: str, pieces: Iterable[str], *, compressed: bool = False) -> No
         raise
 
 
-def _make_beside(target: str, pieces: Iterable[str], compressed: bool) -> str:
+def _make_beside(target: str, pieces: Iterable[str], *, compressed: bool) -> str:
     """Write a new file in the folder of ``target`` and return its path."""
     made = f"{target}.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

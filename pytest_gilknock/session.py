@@ -95,14 +95,8 @@ def prepare(config: pytest.Config, marked: list[pytest.Item]) -> None:
         outer = any(phase != "call" for phases in limits.values() for phase in phases)
         if outer and not config.pluginmanager.has_plugin(_OUTER_PHASES):
             config.pluginmanager.register(OuterPhases(meter), _OUTER_PHASES)
-    if settings_of(config).measurement.method == "exact" and config.pluginmanager.has_plugin(
-        _METER
-    ):
-        from pytest_gilknock import _core
-
-        method, reason = _core.status()
-        if method != "exact":
-            _usage_error(config, f"--gil-method: 'exact' cannot be had here: {reason or method}")
+    if config.pluginmanager.has_plugin(_METER):
+        _check_method(config)
 
 
 class SwitchInterval:
@@ -204,6 +198,17 @@ def _check_audit(config: pytest.Config, limits: dict[pytest.Item, PhaseLimits]) 
         if any(limit.kind == "max_hold" for phase in phases.values() for limit in phase):
             place = f"marker max_gil_hold on {printable(item.nodeid)}"
             _usage_error(config, str(no_audit(place)))
+
+
+def _check_method(config: pytest.Config) -> None:
+    """Raise a usage error where only exact readings were asked for, and none can be had."""
+    if settings_of(config).measurement.method != "exact":
+        return
+    from pytest_gilknock import _core
+
+    method, reason = _core.status()
+    if method != "exact":
+        _usage_error(config, f"--gil-method: 'exact' cannot be had here: {reason or method}")
 
 
 def _usage_error(config: pytest.Config, text: str) -> NoReturn:

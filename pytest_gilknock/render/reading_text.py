@@ -1,4 +1,4 @@
-"""The text of a test that breaks a limit: what was measured, and which lines are to blame. Pure."""
+"""A reading in lines, and the text of a test that breaks a limit. Pure."""
 
 from __future__ import annotations
 

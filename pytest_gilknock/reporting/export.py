@@ -1,4 +1,4 @@
-"""Files that a run is asked to write: ``--gil-export=FORMAT:PATH``. Pure."""
+"""Files that a run is asked to write: ``--gil-export=FORMAT:PATH``. No pytest."""
 
 from __future__ import annotations
 

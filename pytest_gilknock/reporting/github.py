@@ -1,4 +1,4 @@
-"""What GitHub Actions reads from a run: annotations and the step summary. Pure, no pytest.
+"""What GitHub Actions reads from a run: annotations and the step summary. No pytest.
 
 "Workflow commands for GitHub Actions" in GitHub's documentation has the forms and their escapes.
 """

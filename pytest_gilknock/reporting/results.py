@@ -73,6 +73,7 @@ class Results:
 
     def __init__(
         self,
+        *,
         top: int,
         sort: str,
         threshold: float = WORTH_A_ROW,

@@ -44,7 +44,7 @@ class ReportingSettings(NamedTuple):
 
 
 def read(config: pytest.Config, asked: Asked) -> ReportingSettings:
-    """Raises pytest.UsageError for a value that cannot be used."""
+    """Return what to print and to write; raises pytest.UsageError for what cannot be used."""
     report = asked.value("gil_report", bool, False)
     return ReportingSettings(
         report=report,
