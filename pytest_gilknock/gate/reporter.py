@@ -68,6 +68,7 @@ class GateReporter:
         self._show = show
         self._measured: dict[str, BaselineEntry] = {}
         self._passed: set[str] = set()
+        self._breached: set[str] = set()
         self._repeated: list[GateResult] = []
         self._let_pass: list[str] = []
         self._saved: str | None = None
@@ -93,14 +94,21 @@ class GateReporter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the test's entry off its report, unless the test is run again."""
+        """Take the test's entry off its report, unless the test is run again.
+
+        Of a test that a run has twice, as with ``--dist=each``, the one over its gate counts.
+        """
         result: GateResult | None = report.__dict__.pop(GATE_RESULT, None)
         if result is None or report.outcome not in OUTCOMES:
             return
         nodeid = result["nodeid"]
-        self._measured[nodeid] = BaselineEntry(*result["entry"])
-        if report.passed:
-            self._passed.add(nodeid)
+        if result["breached"]:
+            self._breached.add(nodeid)
+            self._passed.discard(nodeid)
+        if result["breached"] or nodeid not in self._breached:
+            self._measured[nodeid] = BaselineEntry(*result["entry"])
+            if report.passed:
+                self._passed.add(nodeid)
         if result["severity"] and not result["breached"]:
             self._let_pass.append(nodeid)
         if result["attempts"] > 1:

@@ -172,3 +172,35 @@ def test_a_rerun_that_fails_by_itself_leaves_nothing_to_compare(
     result = project.runpytest("--gil-compare=base.json", GATE, "--reruns=1")
     assert result.parseoutcomes() == {"rerun": 1, "failed": 1}
     result.stdout.fnmatch_lines(["0 tests of this run compared with base.json: nothing *"])
+
+
+@pytest.mark.parametrize("busy_at", [0, 1])
+def test_of_a_test_that_runs_twice_the_one_over_its_gate_counts(
+    project: pytest.Pytester, busy_at: int
+) -> None:
+    project.makepyfile(
+        test_a=BUSY
+        + f"""
+calls = iter((0, 1))
+
+def test_one():
+    if next(calls) == {busy_at}:
+        busy()
+
+def test_two(): pass
+"""
+    )
+    write(project.path / "base.json", test_one=FREE, test_two=FREE)
+    result = project.runpytest(
+        "--keep-duplicates",
+        "test_a.py",
+        "test_a.py",
+        "-k",
+        "one or two",
+        "--gil-compare=base.json",
+        "--gil-save=after.json",
+        GATE,
+    )
+    result.assert_outcomes(failed=1, passed=3)
+    result.stdout.fnmatch_lines(["!  contention *test_one", "*1 over the gate, 1 steady"])
+    assert list(read(project.path / "after.json").tests) == ["test_a.py::test_two"]
