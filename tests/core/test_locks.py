@@ -151,19 +151,29 @@ def test_this_interpreter_is_proved() -> None:
     assert REASON is None
 
 
-@measured_only
-@tried_again
-@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
-def test_a_lock_of_the_program_is_waited_for_as_long_as_the_waiter_says(make: Any) -> None:
+def waited_for(make: Callable[[], Any], then: Callable[[], object]) -> tuple[Measured, float]:
+    """Wait for a lock in the thread "waiter", and do something once it is released.
+
+    Returns what was measured, and how long (s) the thread was away.
+    """
     lock = make()
     with Measured() as m:
         lock.acquire()
         thread, took = wait_for(lambda: lock.acquire() and lock.release())
         time.sleep(0.1)
         lock.release()
+        then()
         thread.join()
+    return m, took[0]
+
+
+@measured_only
+@tried_again
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_a_lock_of_the_program_is_waited_for_as_long_as_the_waiter_says(make: Any) -> None:
+    m, took = waited_for(make, then=lambda: None)
     _, waited, longest = m.thread("waiter")["program"]
-    assert_is(longest, took[0])
+    assert_is(longest, took)
     assert m.waits("program")[1] >= waited >= longest
     for kind in KINDS:
         if kind != "program":
@@ -175,16 +185,9 @@ def test_a_lock_of_the_program_is_waited_for_as_long_as_the_waiter_says(make: An
 @tried_again
 @pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
 def test_a_wait_for_a_lock_is_over_before_the_gil_is_taken_back(make: Any) -> None:
-    lock = make()
-    with Measured() as m:
-        lock.acquire()
-        thread, took = wait_for(lambda: lock.acquire() and lock.release())
-        time.sleep(0.1)
-        lock.release()
-        hold(0.1)
-        thread.join()
+    m, took = waited_for(make, then=lambda: hold(0.1))
     longest = m.thread("waiter")["program"][2]
-    if longest < 0.05 or longest > took[0] - 0.09:
+    if longest < 0.05 or longest > took - 0.09:
         raise DisturbedError((longest, took))
 
 
