@@ -223,6 +223,11 @@ static PyObject *places_as_list(const struct lock_charges_reading *charges, enum
     return list;
 }
 
+/* The time (s) of charges for which a window had no room. */
+static PyObject *omitted_as_float(const struct locks_findings *findings, enum lock_role role) {
+    return PyFloat_FromDouble(clock_seconds(findings->reading.details->charges.omitted[role]));
+}
+
 /* {kind: what that is made to}, of the kinds that were waited for. */
 static PyObject *by_kind(const struct locks_findings *findings,
                          PyObject *(*make)(const struct locks_findings *, int kind)) {
@@ -270,13 +275,15 @@ PyObject *locks_as_object(struct locks_findings *findings) {
             PyUnicode_InternFromString(findings->reason); /* the same one for every test of a run */
     } else {
         raw = Py_BuildValue(
-            "{sNsNsNsKsNsNsNsNsNsz}", "kinds", kinds_as_dict(findings->reading.kinds), "types",
+            "{sNsNsNsKsNsNsNsNsNsNsNsz}", "kinds", kinds_as_dict(findings->reading.kinds), "types",
             types_as_list(&findings->reading), "threads", threads_as_list(&findings->reading),
             "threads_omitted", (unsigned long long)findings->reading.omitted, "victims",
-            by_kind(findings, victims_of_kind), "blame", by_kind(findings, blame_of_kind),
-            "longest", by_kind(findings, longest_of_kind), "latency",
-            by_kind(findings, latency_of_kind), "spins", spins_as_object(&findings->reading),
-            "places_reason", capability.why_no_places);
+            by_kind(findings, victims_of_kind), "victims_omitted",
+            omitted_as_float(findings, LOCK_WAITED), "blame", by_kind(findings, blame_of_kind),
+            "blame_omitted", omitted_as_float(findings, LOCK_LET_GO), "longest",
+            by_kind(findings, longest_of_kind), "latency", by_kind(findings, latency_of_kind),
+            "spins", spins_as_object(&findings->reading), "places_reason",
+            capability.why_no_places);
     }
     locks_drop(findings);
     return raw;

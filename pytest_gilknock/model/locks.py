@@ -154,6 +154,14 @@ class LockReading:
     others waited until then, ``threads`` are those that let go. Of a lock that several threads had
     during a wait, it is the last one."""
 
+    victims_omitted: float | None
+    """Time (s), about, that was waited at places for which ``victims`` had no room; None where that
+    is not known."""
+
+    blame_omitted: float | None
+    """Time (s), about, that others waited for releases at places for which ``blame`` had no room;
+    None where that is not known."""
+
     longest_waits: dict[str, LongestWait]
     """The longest wait of each kind: whose, when, where; its holder is the thread that let go. A
     place is empty if nobody looked."""
@@ -183,6 +191,8 @@ class LockReading:
             threads_omitted=0,
             victims={},
             blame={},
+            victims_omitted=None,
+            blame_omitted=None,
             longest_waits={},
             latencies={},
             spins=None,

@@ -119,6 +119,8 @@ def locks_of(raw: RawLocks | str) -> LockReading:
         threads_omitted=raw["threads_omitted"],
         victims=places(raw["victims"]),
         blame=places(raw["blame"]),
+        victims_omitted=raw["victims_omitted"],
+        blame_omitted=raw["blame_omitted"],
         longest_waits={kind: one for kind, one in longest.items() if one is not None},
         latencies={kind: Latency(*one) for kind, one in raw["latency"].items() if one is not None},
         spins=raw["spins"],

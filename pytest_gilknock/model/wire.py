@@ -51,11 +51,14 @@ class RawLocks(TypedDict):
     kinds: dict[str, RawLockWaits]
     types: list[tuple[str | None, RawLockWaits]]  # of "objects", by the type's name
     threads: list[tuple[int, str | None, dict[str, RawLockWaits]]]  # native thread id, name or None
-    threads_omitted: int
+    threads_omitted: int  # ended ones that made room for others; they are in `kinds`
     # By kind, of those that were waited for. Where threads waited, and where others let go what
     # they waited for; both empty where nobody looks, drawn by their length (src/native/parking.c).
     victims: dict[str, list[RawVictim]]
     blame: dict[str, list[RawVictim]]
+    # What of the waits they have no room for, of all kinds; None where that is not known.
+    victims_omitted: float | None
+    blame_omitted: float | None
     longest: dict[str, RawLongestWait | None]  # its holder: who let go
     latency: dict[str, RawLatency | None]  # of waits, and of those that go on so far
     spins: int | None  # how often a thread tried again without sleeping; None where not seen

@@ -49,8 +49,9 @@ def lock_lines(
 ) -> Iterator[str]:
     """Yield what was waited for, a line for each kind, and who waited longest.
 
-    Below each kind stand the places where most of it was. ``fit_place`` writes a place in at most
-    so many columns. No line is wider than ``width``, from 76 up: a longer one goes on below.
+    Below each kind stand the places where most of it was. What is not shown is counted.
+    ``fit_place`` writes a place in at most so many columns. No line is wider than ``width``, from
+    76 up: a longer one goes on below.
     """
     for kind in LOCK_KINDS:
         waits = locks.of(kind)
@@ -66,11 +67,18 @@ def lock_lines(
         yield from _places(locks, kind, fit_place, width)
     if locks.unproven is not None and locks.unproven.count:
         yield f"not told apart: {units.seconds(locks.unproven.waited)}"
+    for head, omitted in (("waited", locks.victims_omitted), ("let go", locks.blame_omitted)):
+        if omitted:
+            yield f"{head} at places for which there was no room: {units.seconds(omitted)}"
     ranked = sorted(locks.threads, key=_waited, reverse=True)
     for thread in ranked[:SHOWN]:
         kinds = {kind: thread.of(kind) for kind in LOCK_KINDS}
         waited = ", ".join(kind_texts(kinds)) or NOTHING
         yield from _folded(f"thread {short_name(thread.label)}: {waited}", width)
+    if (more := len(ranked) - SHOWN) > 0:
+        yield f"({units.count(more, 'more thread')} with less)"
+    if locks.threads_omitted:
+        yield f"({units.count(locks.threads_omitted, 'more thread')} that ended and made room)"
 
 
 def _folded(line: str, width: int) -> Iterator[str]:

@@ -579,17 +579,39 @@ def test_a_wait_that_goes_on_as_the_window_ends_is_charged_to_no_place() -> None
     assert m.thread("late")["program"][1] > 0.0
 
 
-@measured_only
-def test_all_places_that_a_window_knows_are_told() -> None:
-    count, lock = 140, threading.Lock()
+def locks_waited_for_on_lines(count: int) -> Any:
+    """Wait 10 ms for a lock of the program on each of so many lines of a file, from 2 on."""
+    lock = threading.Lock()
     source = "def take():\n" + count * "    lock.acquire(timeout=0.01)\n"
     program: dict[str, Any] = {"lock": lock}
     exec(compile(source, "many_lines.py", "exec"), program)
     with lock, Measured() as m:
         program["take"]()
-    places = [place(row[0]) for row in m.locks["victims"]["program"]]
-    told = {line for file, line, _ in places if file == "many_lines.py"}
-    assert told == set(range(2, count + 2))
+    return m.locks
+
+
+def lines_told(locks: Any) -> set[int]:
+    places = [place(row[0]) for row in locks["victims"]["program"]]
+    return {line for file, line, _ in places if file == "many_lines.py"}
+
+
+@measured_only
+def test_all_places_that_a_window_knows_are_told() -> None:
+    locks = locks_waited_for_on_lines(140)
+    assert lines_told(locks) == set(range(2, 142))
+    assert locks["victims_omitted"] == locks["blame_omitted"] == 0.0
+
+
+@measured_only
+@tried_again
+def test_what_was_waited_at_places_that_had_no_room_is_told() -> None:
+    locks = locks_waited_for_on_lines(300)
+    told, known = len(lines_told(locks)), locks["kinds"]["program"][1]
+    shown = sum(row[3] for row in locks["victims"]["program"])
+    assert 150 < told <= 256
+    if locks["victims_omitted"] != pytest.approx((300 - told) * 0.01, rel=0.25):
+        raise DisturbedError((locks["victims_omitted"], told))
+    assert shown + locks["victims_omitted"] == pytest.approx(known, rel=0.01)
 
 
 @measured_only

@@ -59,3 +59,30 @@ def test_places_that_are_not_shown_are_counted() -> None:
         "  let go /src/app/cache.py:1 put in MainThread: 100 ms",
         "  (1 more place with less)",
     ]
+
+
+def test_what_a_reading_had_no_room_for_is_told() -> None:
+    lines = lines_of(80, victims_omitted=0.012, blame_omitted=0.5, threads_omitted=7)
+    assert [line for line in lines if "no room" in line] == [
+        "waited at places for which there was no room: 12.0 ms",
+        "let go at places for which there was no room: 500 ms",
+    ]
+    assert lines[-1] == "(7 more threads that ended and made room)"
+
+
+@pytest.mark.parametrize("omitted", [0.0, None])
+def test_nothing_is_said_where_there_was_room_or_it_is_not_known(omitted: float | None) -> None:
+    lines = lines_of(80, victims_omitted=omitted, blame_omitted=omitted)
+    assert "room" not in " ".join(lines)
+
+
+def test_threads_that_are_not_shown_are_counted() -> None:
+    zero = dict.fromkeys(LOCK_KINDS, (0, 0.0, 0.0))
+    threads = [
+        (ident, f"worker-{ident}", {**zero, "program": (1, ident / 100, ident / 100)})
+        for ident in range(1, 6)
+    ]
+    assert lines_of(80, threads=threads)[-2:] == [
+        "thread worker-3: locks of the program 30.0 ms",
+        "(2 more threads with less)",
+    ]

@@ -70,6 +70,8 @@ def locks(**changes: Any) -> RawLocks:
         "threads_omitted": 0,
         "victims": {"objects": [lock_place("/src/app/cache.py", 12, "put", 11, "MainThread", 0.2)]},
         "blame": {"objects": [lock_place("/src/app/cache.py", 15, "get", 12, "worker", 0.2)]},
+        "victims_omitted": 0.0,
+        "blame_omitted": 0.0,
         "longest": {
             "objects": (
                 *(0.03, 0.5, False, 11, "MainThread"),
