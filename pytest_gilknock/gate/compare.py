@@ -23,6 +23,7 @@ but not surely, is inconclusive: it has a row, and fails no test.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import median, median_high, median_low
 from typing import Literal, NamedTuple
 
@@ -193,7 +194,8 @@ def _compare_metric(
     delay = metric.delay(now, after, others)
     sign = 1.0 if metric.worse == "higher" else -1.0
     beyond = sign * (now - spread.usual)
-    if metric.knocked and after.method == "sampled":
+    by_knocks = metric.knocked and after.method == "sampled"
+    if by_knocks:
         sure = _sure_of_knocks(alike, after)
     else:
         sure = _Sure(
@@ -209,6 +211,13 @@ def _compare_metric(
     allowed = max(gate.allowance(spread.usual), floor) if gate is not None else to_notice
     allowed = max(allowed, sure.to_worst)
     verdict = _verdict(sure, beyond, to_notice, allowed if gate is not None else None)
+    if gate is None:
+        fails_from = None
+    elif by_knocks:
+        surely = _fails_from_knocks(metric, alike, after, allowed)
+        fails_from = max(surely, spread.usual + allowed)
+    else:
+        fails_from = _fails_from(metric, after, others, spread.usual + allowed)
     return Change(
         nodeid=nodeid,
         metric=metric.name,
@@ -218,9 +227,7 @@ def _compare_metric(
         gate=gate,
         allowed=allowed,
         delay=delay,
-        fails_from=(
-            None if gate is None else _fails_from(metric, after, others, spread.usual + allowed)
-        ),
+        fails_from=fails_from,
         amount=max(sure.growth, 0.0) or max(sure.gain, 0.0),
         caveat=_caveat(metric, after) if verdict == "inconclusive" else "",
         blame=after.blame,
@@ -245,6 +252,20 @@ def _fails_from(metric: Metric, after: BaselineEntry, others: Others, allowed: f
         middle = (low + high) / 2.0
         low, high = (low, middle) if is_more(middle) else (middle, high)
     return high
+
+
+def _fails_from_knocks(
+    metric: Metric, before: Sequence[BaselineEntry], after: BaselineEntry, allowed: float
+) -> float:
+    """Return the largest share of as many knocks that passes; ``metric.most`` if any does."""
+    passing, failing = 0, after.knocks + 1
+    while failing - passing > 1:
+        middle = (passing + failing) // 2
+        if _sure_of_knocks(before, replace(after, knocks_waited=middle)).growth > allowed:
+            failing = middle
+        else:
+            passing = middle
+    return passing / after.knocks if passing < after.knocks else metric.most
 
 
 class _Sure(NamedTuple):

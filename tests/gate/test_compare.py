@@ -1,5 +1,6 @@
 """The rule that tells worse from noise, on scripted numbers."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -336,6 +337,22 @@ def test_a_value_beyond_what_a_test_needs_to_fail_fails_it(
     assert change_to(0.2 + needed * 1.001).breached
     assert not change_to(0.2 + needed * 0.999).breached
     assert change_to(0.3).needed == pytest.approx(needed)
+
+
+@pytest.mark.parametrize(
+    ("before", "knocks"),
+    [((3, 12), 12), ((15, 50), 50), ((15, 50), 400), ((200, 2000), 1), ((9, 10), 10), ((1, 4), 0)],
+)
+@pytest.mark.parametrize("gate", ["contention:0.1", "contention:0"])
+def test_what_a_sampled_test_needs_to_fail_is_what_its_knocks_leave_no_doubt_of(
+    before: tuple[int, int], knocks: int, gate: str
+) -> None:
+    for waited in range(knocks + 1):
+        now = replace(sampled(waited, max(knocks, 1)), knocks=knocks)
+        changes, _ = compare_test("x", [sampled(*before)] * 3, now, [parse_gate(gate)])
+        change = next(change for change in changes if change.metric == "contention")
+        needed = math.inf if change.needed is None else change.needed
+        assert change.breached == (change.difference > needed + 1e-4)
 
 
 def test_own_threads_that_stand_ready_are_no_excuse() -> None:
