@@ -191,6 +191,11 @@ def _report(options: argparse.Namespace) -> tuple[str, int]:
         raise ValueError(f"--html: {shown_path(out)} is the file to read; give another path")
     if codec.is_saved_run(out):
         raise ValueError(f"--html: {shown_path(out)} is a saved run; give another path")
+    if storage.names_run(out, options.storage):
+        raise ValueError(
+            f"--html: {shown_path(out)} would be taken for a saved run, as those in"
+            f" {shown_path(options.storage)} are called {storage.RUN_FILE_FORM}; give another path"
+        )
     written = page.page_text(_page_of(source))
     try:
         replace(out, written, compressed=out.endswith(".gz"))

@@ -13,6 +13,7 @@ from pytest_gilknock.gate.settings import GateSettings
 from pytest_gilknock.measurement import settings as measurement_settings
 from pytest_gilknock.measurement.settings import MeasurementSettings
 from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.render.format import shown_path
 from pytest_gilknock.reporting import settings as reporting_settings
 from pytest_gilknock.reporting.settings import ReportingSettings
 
@@ -69,7 +70,7 @@ def read(config: pytest.Config) -> Settings:
         gate=gate_settings.read(config, asked),
     )
     settings = settings._replace(measurement=_with_gated_metrics(asked, settings))
-    _check_files(asked, settings)
+    _check_exports(config, asked, settings)
     reporting_settings.check_table_options(
         asked,
         report=settings.reporting.report,
@@ -91,14 +92,21 @@ def _with_gated_metrics(asked: Asked, settings: Settings) -> MeasurementSettings
     return measurement
 
 
-def _check_files(asked: Asked, settings: Settings) -> None:
-    """Raise pytest.UsageError for an export to the file of a saved run, which it would replace."""
-    if settings.gate is None or not settings.reporting.exports:
+def _check_exports(config: pytest.Config, asked: Asked, settings: Settings) -> None:
+    """Raise pytest.UsageError for an export that would replace a saved run, or be taken for one."""
+    if not settings.reporting.exports:
         return
-    from pytest_gilknock.baseline.storage import is_path
+    from pytest_gilknock.baseline.storage import RUN_FILE_FORM, is_path, names_run
 
-    files = {"gil_compare": settings.gate.compare, "gil_save": settings.gate.save}
+    gate = settings.gate
+    files = {"gil_compare": gate.compare, "gil_save": gate.save} if gate is not None else {}
+    storage = gate_settings.storage_folder(config, asked)
     for export in settings.reporting.exports:
+        if names_run(export.path, storage):
+            raise pytest.UsageError(
+                f"{export.source}: {export.path!r} would be taken for a saved run, as those in"
+                f" {shown_path(storage)} are called {RUN_FILE_FORM}; give it another name or folder"
+            )
         for name, path in files.items():
             if path and is_path(path) and os.path.realpath(path) == os.path.realpath(export.path):
                 raise pytest.UsageError(

@@ -96,6 +96,7 @@ def test_a_page_that_is_compressed(folder: Path) -> None:
         (["a.json", "--html=none/o.html"], "is not a directory; give the path of a file to write"),
         (["a.json", "--html=a.json"], "a.json is the file to read; give another path"),
         (["a.json", "--html=b.json"], "b.json is a saved run; give another path"),
+        (["a.json", "--html=0009_new.json", "--storage=.."], "are called NUMBER_NAME"),
     ],
 )
 def test_what_cannot_be_used(

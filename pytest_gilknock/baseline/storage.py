@@ -54,6 +54,23 @@ def check_target(value: str) -> None:
         raise ValueError(f"{_quoted(value)} is not {NAME_FORM}")
 
 
+RUN_FILE_FORM = "NUMBER_NAME.json"
+"""How the file of a numbered run is called."""
+
+
+def names_run(path: str, folder: str) -> bool:
+    """Return whether a file of this path is a numbered run of those kept under ``folder``.
+
+    It need not exist: one of any content would be found as such a run.
+    """
+    storage = os.path.realpath(folder)
+    as_written = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    return any(
+        _RUN.fullmatch(os.path.basename(one)) and storage == os.path.dirname(os.path.dirname(one))
+        for one in (as_written, os.path.realpath(path))
+    )
+
+
 def _quoted(value: str) -> str:
     return repr(keep_start(value, 100))
 

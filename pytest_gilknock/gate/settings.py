@@ -42,7 +42,7 @@ def read(config: pytest.Config, asked: Asked) -> GateSettings | None:
     save = asked.value("gil_save", _parse_target, "" if "gil_autosave" in asked else None)
     compare = asked.value("gil_compare", _parse_reference, None)
     return GateSettings(
-        storage=_storage(config, asked),
+        storage=storage_folder(config, asked),
         save=save,
         compare=compare,
         gates=asked.value("gil_compare_fail", parse_gates, ()),
@@ -87,8 +87,8 @@ def _absolute(value: str) -> str:
     return os.path.abspath(value) if is_path(value) else value
 
 
-def _storage(config: pytest.Config, asked: Asked) -> str:
-    """Return the storage's folder. The ini file's is relative to the root directory."""
+def storage_folder(config: pytest.Config, asked: Asked) -> str:
+    """Return the folder of the saved runs. The ini file's is relative to the root directory."""
     folder = str(config.rootpath) if "gil_storage" not in asked.of_command_line else os.getcwd()
 
     def parse(written: str) -> str:

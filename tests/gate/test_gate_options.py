@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from support.gate_samples import FREE, SCRIPTED, read, run
+from support.gate_samples import FREE, SCRIPTED, run, write
 
 from pytest_gilknock.baseline import environment
 from pytest_gilknock.baseline.codec import SCHEMA_VERSION, dumps
@@ -73,27 +73,55 @@ def test_what_cannot_be_used_is_told_before_a_test_runs(
 
 @pytest.mark.parametrize("export", ["--gil-json=", "--gil-export=json:", "--gil-export=trace:"])
 def test_no_file_report_replaces_a_saved_run(project: pytest.Pytester, export: str) -> None:
-    run(project, "--gil-save=main")
-    (saved,) = project.path.glob(".gilknock/*/0001_main.json")
+    saved = project.path / "base.json"
+    write(saved, test_one=FREE)
     text = saved.read_text()
     result = run(project, f"{export}{saved}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     option = export.partition("=")[0]
     result.stderr.fnmatch_lines(
-        [f"ERROR: {option}: *0001_main.json is a saved run; give the path of a file to write"]
+        [f"ERROR: {option}: *base.json is a saved run; give the path of a file to write"]
     )
     assert saved.read_text() == text
 
 
-def test_no_file_report_replaces_the_run_that_was_saved_beside_it(
-    project: pytest.Pytester,
-) -> None:
-    path = project.path / ".gilknock" / environment.machine_kind() / "0001_main.json"
-    path.parent.mkdir(parents=True)
-    result = run(project, "--gil-save=main", f"--gil-json={path}")
+def test_no_file_report_replaces_a_run_that_was_saved_meanwhile(project: pytest.Pytester) -> None:
+    write(project.path / "base.json", test_one=FREE)
+    project.makepyfile(
+        test_a="import os\n\ndef test_one():\n    os.rename('base.json', 'gil.json')\n"
+    )
+    text = project.path.joinpath("base.json").read_text()
+    result = run(project, "--gil-json=gil.json")
     assert result.ret == pytest.ExitCode.INTERNAL_ERROR
-    result.stdout.fnmatch_lines(["--gil-json: *0001_main.json is a saved run"])
-    assert set(read(path).tests) == {"test_a.py::test_one", "test_a.py::test_two"}
+    result.stdout.fnmatch_lines(["--gil-json: *gil.json is a saved run"])
+    assert project.path.joinpath("gil.json").read_text() == text
+
+
+@pytest.mark.parametrize("arguments", [[], ["--gil-save=main"], ["--gil-storage=store"]])
+def test_no_file_report_is_taken_for_a_saved_run(
+    project: pytest.Pytester, arguments: list[str]
+) -> None:
+    storage = "store" if "--gil-storage=store" in arguments else ".gilknock"
+    folder = project.path / storage / environment.machine_kind()
+    folder.mkdir(parents=True)
+    result = run(project, f"--gil-export=json:{folder}/0009_new.json", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            f"ERROR: --gil-export: *0009_new.json' would be taken for a saved run, as those in"
+            f" *{storage} are called NUMBER_NAME.json; give it another name or folder"
+        ]
+    )
+    result.stdout.no_fnmatch_line("*passed*")
+    assert not any(folder.iterdir())
+
+
+def test_a_file_report_may_lie_beside_saved_runs(project: pytest.Pytester) -> None:
+    folder = project.path / ".gilknock" / environment.machine_kind()
+    folder.mkdir(parents=True)
+    result = run(project, f"--gil-json={folder}/gil.json")
+    assert result.ret == pytest.ExitCode.OK
+    assert folder.joinpath("gil.json").exists()
 
 
 def test_a_gate_of_the_ini_file_is_checked_and_waits_for_a_comparison(
