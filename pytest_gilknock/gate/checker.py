@@ -14,7 +14,7 @@ from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.compare import Change, compare_test
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.node_id import id_of
-from pytest_gilknock.gate.result import GATE_RESULT, GateResult
+from pytest_gilknock.gate.result import FAILED_FOR_GIL, GATE_RESULT, GateResult
 from pytest_gilknock.gate.text import breach_text, names_of_runs
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.tracebacks import raised_at_test
@@ -112,6 +112,8 @@ class GateChecker:
         words = None
         if self._gil_gate is not None:
             words = self._gil_gate.failure_of(item, entry, gil_enabled=reading.gil_enabled)
+            if words is not None:
+                pending.attributes[FAILED_FOR_GIL] = True
         if words is None and breaches and not is_expected_to_fail(item):
             words = breach_text(
                 breaches, self._before.names, reading, root, set_by=self._gates_set_by

@@ -9,34 +9,35 @@ import pytest
 
 from pytest_gilknock.gate.compare import gil_was_turned_on, ran_without_gil
 from pytest_gilknock.gate.node_id import id_of
+from pytest_gilknock.gate.result import FAILED_FOR_GIL
 from pytest_gilknock.gate.text import gil_text
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
-from pytest_gilknock.measurement.transport import has_workers, is_worker
+from pytest_gilknock.measurement.gil_turned_on import GilTurnedOn
+from pytest_gilknock.measurement.transport import has_workers
 from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
     from pytest_gilknock.baseline.model import BaselineEntry
     from pytest_gilknock.gate.baseline_runs import BaselineRuns
 
-_TURNED_ON = "gilknock_gate_gil_turned_on"
-"""Key of the last message of a worker of pytest-xdist: what turned its GIL on, if no test failed
-for it."""
-
 
 class GilGate:
     """Fails the first test of each process that has a GIL which it did not have.
 
-    A test that skips or is expected to fail leaves that to the next one, and the last one to the
-    run. ``set_by`` names the option or ini key of the gates.
+    A test that skips or is expected to fail leaves that to the next one of its process, and the
+    last one to the run. ``set_by`` names the option or ini key of the gates; ``travels`` says
+    whether the reports of this process go to another one, which prints.
     """
 
-    def __init__(self, before: BaselineRuns, set_by: str) -> None:
+    def __init__(self, before: BaselineRuns, set_by: str, *, travels: bool) -> None:
         self._before = before
         self._set_by = set_by
+        self._travels = travels
         self._began_without_gil = False
         self._first_with_gil: str | None = None
-        self._turned_on: str | None = None
+        self._unjudged = GilTurnedOn("gilknock_gate_gil_turned_on")
+        self._test_failed = False
 
     def failure_of(
         self, item: pytest.Item, entry: BaselineEntry, *, gil_enabled: bool
@@ -59,7 +60,7 @@ class GilGate:
         if self._first_with_gil != nodeid:
             return None
         source = f"  set by      {self._set_by}: a gate on any metric forbids it"
-        return "\n".join([_turned_on_text(), *_enabler_lines(), source])
+        return "\n".join([_turned_on_text(), *_enabler_lines(str(item.config.rootpath)), source])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:
@@ -68,21 +69,24 @@ class GilGate:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Learn from a worker of pytest-xdist that it has a GIL which no test failed for."""
-        message: dict[str, Any] = getattr(node, "workeroutput", None) or {}
-        self._turned_on = self._turned_on or message.get(_TURNED_ON)
+        """Learn from a worker of pytest-xdist of a GIL that none of its tests failed for."""
+        self._unjudged.learn_from(node)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note, where the run is printed, that a test of any process failed for its GIL.
+
+        First, as others may write down all that a report has.
+        """
+        if not self._travels and report.__dict__.pop(FAILED_FOR_GIL, False) and report.failed:
+            self._test_failed = True
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail a run that would pass although a test turned the GIL on."""
         if self._is_unjudged(session):
-            self._turned_on = _turned_on_text()
-        if self._turned_on is None:
-            return
-        if is_worker(session.config):
-            session.config.workeroutput[_TURNED_ON] = self._turned_on  # type: ignore[attr-defined]
-        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._unjudged.words = _turned_on_text()
+        self._unjudged.fail(session)
 
     def _is_unjudged(self, session: pytest.Session) -> bool:
         """Return whether a test of this process turned the GIL on, and none failed for it."""
@@ -95,9 +99,9 @@ class GilGate:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what turned the GIL on, where no test failed for it."""
-        if self._turned_on is not None:
-            words = f"{printable(self._turned_on)}, but no test failed for it"
+        """Say what turned the GIL on, where no test of the run failed for it."""
+        if self._unjudged.words is not None and not self._test_failed:
+            words = f"{printable(self._unjudged.words)}, but no test failed for it"
             terminalreporter.write_line(f"{words}; set by {self._set_by}", red=True)
 
 
@@ -106,7 +110,7 @@ def _turned_on_text() -> str:
     return gil_text(enabler.module if enabler else None)
 
 
-def _enabler_lines() -> Iterator[str]:
+def _enabler_lines(root: str) -> Iterator[str]:
     """Yield which module turned the GIL on, and who imported it."""
     enabler = gil_watch.found()
     if enabler is None:
@@ -115,5 +119,5 @@ def _enabler_lines() -> Iterator[str]:
     yield f"  module      {printable(enabler.module)}" + (
         f" of {printable(enabler.distribution)}" if enabler.distribution else ""
     )
-    for importer in enabler.importers:
-        yield f"  imported by {printable(importer)}"
+    for place in enabler.places(root):
+        yield f"  imported by {printable(place)}"

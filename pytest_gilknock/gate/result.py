@@ -7,6 +7,9 @@ from typing import Any, TypedDict
 GATE_RESULT = "gilknock_gate"
 """Attribute of a test report that has a :class:`GateResult`."""
 
+FAILED_FOR_GIL = "gilknock_gate_gil"
+"""Attribute of the report of a test that failed for a GIL that was off in the saved runs."""
+
 
 class GateResult(TypedDict):
     """What a test report carries from the process that ran the test: plain data.

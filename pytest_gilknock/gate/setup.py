@@ -44,7 +44,9 @@ def install(
         before = BaselineRuns.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
     else:
         before = _report(config, gate, measurement, reporting, show)
-    gil_gate = GilGate(before, gate.gates_set_by) if gate.gates else None
+    gil_gate = None
+    if gate.gates:
+        gil_gate = GilGate(before, gate.gates_set_by, travels=is_worker(config))
     checker = GateChecker(
         before,
         gate.gates,

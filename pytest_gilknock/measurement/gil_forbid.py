@@ -10,6 +10,7 @@ import pytest
 
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
+from pytest_gilknock.measurement.gil_turned_on import GilTurnedOn
 from pytest_gilknock.measurement.tracebacks import raised_at_test
 from pytest_gilknock.measurement.transport import fail_worker, has_workers, is_worker
 from pytest_gilknock.render.format import printable
@@ -31,14 +32,10 @@ def check_interpreter(source: str) -> None:
         )
 
 
-def _words() -> str:
+def _words(config: pytest.Config) -> str:
     enabler = gil_watch.found()
-    by = f" by {printable(enabler.text)}" if enabler is not None else ""
+    by = f" by {printable(enabler.text(str(config.rootpath)))}" if enabler is not None else ""
     return f"the GIL is enabled{by}"
-
-
-_TURNED_ON = "gilknock_gil_turned_on"
-"""Key of the last message of a worker of pytest-xdist: what turned its GIL on."""
 
 
 class GilForbid:
@@ -50,14 +47,14 @@ class GilForbid:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._turned_on: str | None = None
+        self._turned_on = GilTurnedOn("gilknock_gil_turned_on")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Refuse to run tests with the GIL on."""
         if has_workers(session.config) or not gil_watch.gil_enabled():
             return
-        words = f"{self._source}: {_words()}"
+        words = f"{self._source}: {_words(session.config)}"
         if is_worker(session.config):
             fail_worker(session.config, words)
         raise pytest.UsageError(words)
@@ -76,9 +73,8 @@ class GilForbid:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Learn from a worker of pytest-xdist that its GIL is on; one that crashed says nothing."""
-        message: dict[str, Any] = getattr(node, "workeroutput", None) or {}
-        self._turned_on = self._turned_on or message.get(_TURNED_ON)
+        """Learn from a worker of pytest-xdist that its GIL is on."""
+        self._turned_on.learn_from(node)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -86,18 +82,13 @@ class GilForbid:
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # it was refused
         if not has_workers(session.config) and gil_watch.gil_enabled():
-            self._turned_on = _words()
-        if self._turned_on is None:
-            return
-        if is_worker(session.config):
-            session.config.workeroutput[_TURNED_ON] = self._turned_on  # type: ignore[attr-defined]
-        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._turned_on.words = _words(session.config)
+        self._turned_on.fail(session)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what turned the GIL on."""
-        if self._turned_on is not None:
-            words = f"GIL forbidden: {self._turned_on}; set by {self._source}"
+        if self._turned_on.words is not None:
+            words = f"GIL forbidden: {self._turned_on.words}; set by {self._source}"
             terminalreporter.write_line(words, red=True)
 
     def _watch(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -105,6 +96,6 @@ class GilForbid:
         before = gil_watch.gil_enabled()
         result = yield
         if gil_watch.gil_enabled() and not before and not is_expected_to_fail(item):
-            words = f"GIL forbidden: {_words()}\n  set by {self._source}"
+            words = f"GIL forbidden: {_words(item.config)}\n  set by {self._source}"
             raise raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
         return result

@@ -16,7 +16,7 @@ from importlib import metadata
 from types import FrameType
 from typing import Any, NamedTuple
 
-from pytest_gilknock.model.stack import Frame
+from pytest_gilknock.model.stack import Frame, shorten
 
 MOST_IMPORTERS = 5
 
@@ -28,14 +28,17 @@ class GilEnabler(NamedTuple):
     distribution: str | None
     """The installed package it is from, with its version; None where that is not known."""
 
-    importers: tuple[str, ...]
-    """``file:line`` of the code that imports it, innermost first; empty where not known."""
+    importers: tuple[Frame, ...]
+    """Where the code stands that imports it, innermost first; empty where not known."""
 
-    @property
-    def text(self) -> str:
+    def places(self, root: str) -> list[str]:
+        """Return ``file:line`` of the importers, those of the project relative to ``root``."""
+        return [f"{shorten(frame.file, root)}:{frame.line}" for frame in self.importers]
+
+    def text(self, root: str) -> str:
         """``module 'x' of x 1.0, imported by app.py:3, imported by ...``."""
         package = f" of {self.distribution}" if self.distribution else ""
-        chain = "".join(f", imported by {importer}" for importer in self.importers)
+        chain = "".join(f", imported by {place}" for place in self.places(root))
         return f"module {self.module!r}{package}{chain}"
 
 
@@ -83,21 +86,22 @@ def _distribution(module: str) -> str | None:
         return None
 
 
-def _importers() -> tuple[str, ...]:
-    """Return the places that import one another, innermost first.
+def _importers() -> tuple[Frame, ...]:
+    """Return the frames that import one another, innermost first.
 
     Beyond the first, those of the standard library and of installed packages are left out.
     """
-    places: list[str] = []
+    importers: list[Frame] = []
     frame: FrameType | None = sys._getframe(2)
     imports = True  # whether the next frame is that of an import statement
-    while frame is not None and len(places) < MOST_IMPORTERS:
+    while frame is not None and len(importers) < MOST_IMPORTERS:
         file = frame.f_code.co_filename
         if file.startswith("<frozen importlib"):
             imports = True
         elif imports:
             imports = False
-            if not places or Frame(file, frame.f_lineno, "").own:
-                places.append(f"{file}:{frame.f_lineno}")
+            importer = Frame(file, frame.f_lineno, frame.f_code.co_name)
+            if not importers or importer.own:
+                importers.append(importer)
         frame = frame.f_back
-    return tuple(places)
+    return tuple(importers)

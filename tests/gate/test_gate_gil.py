@@ -1,26 +1,13 @@
 """Gates where a test turns the GIL on, which was off in the saved run; the GIL is scripted."""
 
-import os
+import sysconfig
 from dataclasses import replace
 
 import pytest
 from support.gate_samples import ENTRY, write
-
-from pytest_gilknock.measurement import gil_watch
+from support.scripted_gil import IMPORTS, script_gil
 
 OFF = replace(ENTRY, method="disabled", held=None, metrics=dict.fromkeys(ENTRY.metrics))
-
-SCRIPT = """
-import os
-from pytest_gilknock.measurement import gil_watch
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    gil_watch.gil_enabled = lambda: "SCRIPTED_GIL" in os.environ
-    gil_watch._Watch.found = gil_watch.GilEnabler("needs.gil", "needs 1.0", ("app.py:3",))
-"""
-
-# What a test does that imports a module, with a GIL that this import turns on.
-IMPORTS = "__import__('os').environ['SCRIPTED_GIL'] = '1'"
 
 SKIPS = f"def test_one():\n    {IMPORTS}\n    pytest.skip('x')\n"
 COMPARE, GATE = "--gil-compare=base.json", "--gil-compare-fail=wait:1s"
@@ -28,13 +15,7 @@ COMPARE, GATE = "--gil-compare=base.json", "--gil-compare-fail=wait:1s"
 
 @pytest.fixture(autouse=True)
 def _scripted_gil(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the inner run have a GIL that is off until a test sets a variable."""
-    monkeypatch.setenv("SCRIPTED_GIL", "")
-    monkeypatch.delenv("SCRIPTED_GIL")
-    enabler = gil_watch.GilEnabler("needs.gil", "needs 1.0", ("app.py:3",))
-    monkeypatch.setattr(gil_watch, "gil_enabled", lambda: "SCRIPTED_GIL" in os.environ)
-    monkeypatch.setattr(gil_watch._Watch, "found", enabler)
-    pytester.makeconftest(SCRIPT)
+    script_gil(pytester, monkeypatch)
     write(pytester.path / "base.json", test_one=OFF)
 
 
@@ -82,3 +63,49 @@ def test_other_runs_in_which_all_tests_skip_pass(
     result.assert_outcomes(skipped=1)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.no_fnmatch_line("*no test failed for it*")
+
+
+IN_TWO_WORKERS = """
+import os
+import pytest
+
+@pytest.mark.xdist_group("first")
+def test_one():
+    os.environ["SCRIPTED_GIL"] = "1"
+    {first}
+
+@pytest.mark.xdist_group("second")
+def test_two():
+    os.environ["SCRIPTED_GIL"] = "1"
+    {second}
+
+@pytest.mark.xdist_group("second")
+def test_three():
+    {third}
+"""
+
+
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    reason="the readings of tests are not scripted, and a test that passes has none with a GIL",
+)
+@pytest.mark.parametrize(
+    ("second", "third", "outcomes", "is_said"),
+    [
+        ("pass", "pytest.skip('x')", {"skipped": 2, "failed": 1}, False),
+        ("assert False", "pytest.skip('x')", {"skipped": 2, "failed": 1}, True),
+        ("pytest.skip('x')", "pytest.skip('x')", {"skipped": 3}, True),
+    ],
+    ids=["one fails for it", "one fails", "all skip"],
+)
+def test_that_no_test_failed_for_it_is_said_of_the_whole_run(
+    pytester: pytest.Pytester, second: str, third: str, outcomes: dict[str, int], is_said: bool
+) -> None:
+    write(pytester.path / "base.json", test_one=OFF, test_two=OFF, test_three=OFF)
+    tests = IN_TWO_WORKERS.format(first="pytest.skip('x')", second=second, third=third)
+    pytester.makepyfile(test_a=tests)
+    result = pytester.runpytest(COMPARE, GATE, "-n2", "--dist=loadgroup")
+    result.assert_outcomes(**outcomes)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    said = [line for line in result.outlines if "no test failed for it" in line]
+    assert len(said) == is_said

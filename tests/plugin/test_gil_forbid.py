@@ -9,8 +9,10 @@ import sysconfig
 from types import SimpleNamespace
 
 import pytest
+from support.scripted_gil import IMPORTS, script_gil
 
-from pytest_gilknock.measurement import gil_forbid, gil_watch
+from pytest_gilknock.measurement import gil_watch
+from pytest_gilknock.model.stack import Frame
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 COMPILER = (sysconfig.get_config_var("CC") or "cc").split()
@@ -106,9 +108,18 @@ def test_the_import_that_turns_the_gil_on_is_noted(switch: Switch) -> None:
     enabler = gil_watch.found()
     assert enabler is not None
     assert (enabler.module, enabler.distribution) == ("needs.gil", None)
-    assert enabler.importers[0].startswith(f"{__file__}:")
-    assert enabler.text.startswith(f"module 'needs.gil', imported by {__file__}:")
+    importer = enabler.importers[0]
+    assert (importer.file, importer.function) == (__file__, "load")
     assert _imp.create_dynamic is original  # nothing more to watch
+
+
+def test_importers_are_shown_as_every_other_line() -> None:
+    files = ("/proj/app/db.py", "/env/lib/python3.13t/site-packages/orm/core.py", "/etc/site.py")
+    enabler = gil_watch.GilEnabler("x", None, tuple(Frame(file, 3, "f") for file in files))
+    places = ["app/db.py:3", "site-packages/orm/core.py:3", "/etc/site.py:3"]
+    assert enabler.places("/proj") == places
+    chain = "".join(f", imported by {place}" for place in places)
+    assert enabler.text("/proj") == f"module 'x'{chain}"
 
 
 def test_an_import_that_fails_may_have_turned_it_on(switch: Switch) -> None:
@@ -132,30 +143,9 @@ def test_with_the_gil_on_nothing_is_watched(switch: Switch) -> None:
     assert _imp.create_dynamic is original
 
 
-SCRIPT = """
-import os
-from pytest_gilknock.measurement import gil_forbid, gil_watch
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    gil_forbid.check_interpreter = lambda source: None
-    gil_watch.gil_enabled = lambda: "SCRIPTED_GIL" in os.environ
-    gil_watch._Watch.found = gil_watch.GilEnabler("needs.gil", "needs 1.0", ("app.py:3",))
-"""
-
-# What a test does that imports a module, with a GIL that this import turns on.
-IMPORTS = "__import__('os').environ['SCRIPTED_GIL'] = '1'"
-
-
 @pytest.fixture
 def scripted_gil(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the inner run have a GIL that is off until a test sets a variable."""
-    monkeypatch.setenv("SCRIPTED_GIL", "")
-    monkeypatch.delenv("SCRIPTED_GIL")
-    enabler = gil_watch.GilEnabler("needs.gil", "needs 1.0", ("app.py:3",))
-    monkeypatch.setattr(gil_forbid, "check_interpreter", lambda source: None)
-    monkeypatch.setattr(gil_watch, "gil_enabled", lambda: "SCRIPTED_GIL" in os.environ)
-    monkeypatch.setattr(gil_watch._Watch, "found", enabler)
-    pytester.makeconftest(SCRIPT)
+    script_gil(pytester, monkeypatch)
 
 
 FORBIDDEN = (
@@ -241,7 +231,7 @@ class TestFreeThreaded:
         result.stdout.fnmatch_lines(
             [
                 "GIL forbidden: the GIL is enabled by module 'needs_the_gil', imported by"
-                " *facade.py:1, imported by *.py:4*",
+                " facade.py:1, imported by test_*.py:4*",
                 "  set by --gil-forbid",
             ]
         )
@@ -261,7 +251,7 @@ class TestFreeThreaded:
         result.stdout.fnmatch_lines(
             [
                 "GIL forbidden: the GIL is enabled by module 'needs_the_gil', imported by"
-                " *facade.py:1, imported by *.py:4*; set by --gil-forbid"
+                " facade.py:1, imported by test_*.py:4; set by --gil-forbid"
             ]
         )
 
@@ -277,7 +267,10 @@ class TestFreeThreaded:
         result = pytester.runpytest_subprocess("--gil-forbid")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(
-            [f"*--gil-forbid: the GIL is*by module 'needs_the_gil'*facade.py:1*{file}.py:1*"]
+            [
+                "*--gil-forbid: the GIL is enabled by module 'needs_the_gil', imported by"
+                f" facade.py:1, imported by {file}.py:1*"
+            ]
         )
 
     def test_a_run_without_the_gil_passes(self, pytester: pytest.Pytester) -> None:
@@ -307,7 +300,7 @@ class TestFreeThreaded:
             [
                 "GIL contention regression: enabled, was disabled, turned on by needs_the_gil",
                 "  module      needs_the_gil",
-                "  imported by *facade.py:1",
+                "  imported by facade.py:1",
                 "  set by      --gil-compare-fail: a gate on any metric forbids it",
                 "The GIL is enabled, and was disabled before: 2 tests (*",
             ]
