@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from importlib.metadata import entry_points
 
 import pytest
@@ -24,6 +25,12 @@ COMPANY = {"gilknock", "asyncio", "rerunfailures", "subtests", "timeout", "xdist
 # What a CI or a user sets for the run around: pytest and plugins act on it.
 SURROUNDINGS = {"CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}
 
+# pytest-asyncio warns in runs that do not say it, pytest in runs without pytest-asyncio that do.
+ASYNCIO_SCOPE = (
+    "-oasyncio_default_fixture_loop_scope=function",
+    "-Wignore:Unknown config option:pytest.PytestConfigWarning",
+)
+
 
 def seal_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the processes of inner runs an environment without the CI's and this run's settings."""
@@ -33,8 +40,8 @@ def seal_off(monkeypatch: pytest.MonkeyPatch) -> None:
     strangers = {plugin.name for plugin in entry_points(group="pytest11")} - COMPANY
     # Whoever measures coverage here may have imported the package before pytest could rewrite it.
     silent = "-Wignore::pytest.PytestAssertRewriteWarning"
-    options = [silent, *(f"-pno:{name}" for name in sorted(strangers))]
-    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(options))
+    without = (f"-pno:{name}" for name in sorted(strangers))
+    monkeypatch.setenv("PYTEST_ADDOPTS", shlex.join([silent, *ASYNCIO_SCOPE, *without]))
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
