@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import accumulate, takewhile
 
 _NAME_WIDTH = 32
+_LEAST_OF_PARAMETERS = 10
 
 
 def printable(text: str) -> str:
@@ -63,11 +64,21 @@ def _fitting(chars: Iterable[str], width: int) -> int:
 
 
 def fit_test(nodeid: str, width: int) -> str:
-    """Return a test's id in at most ``width`` columns: its folders go first, then its start."""
-    if display_width(nodeid) > width:
-        file = nodeid.partition("[")[0].partition("::")[0]
-        nodeid = nodeid[file.rfind("/") + 1 :]
-    return keep_end(nodeid, width)
+    """Return a test's id in at most ``width`` columns: its folders go first, then its start.
+
+    Where long parameters would leave nothing of its function's name, their start goes before that.
+    """
+    if display_width(nodeid) <= width:
+        return nodeid
+    test, bracket, parameters = nodeid.partition("[")
+    file = test.partition("::")[0]
+    test = test[file.rfind("/") + 1 :]
+    function = test.rpartition("::")[2]
+    room = width - min(display_width(test), display_width(f"...{function}")) - len(bracket)
+    if bracket and _LEAST_OF_PARAMETERS <= room < display_width(parameters):
+        parameters = keep_end(parameters, room)
+        return keep_end(test, width - 1 - display_width(parameters)) + bracket + parameters
+    return keep_end(test + bracket + parameters, width)
 
 
 def shown_path(path: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import linecache
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed, worst_places
-from pytest_gilknock.model.stack import COLLECTING, Frame, Place, Stack, place_of, shorten
+from pytest_gilknock.model.stack import COLLECTING, PYTEST, Frame, Place, Stack, place_of, shorten
 from pytest_gilknock.render.format import (
     display_width,
     keep_end,
@@ -67,7 +68,7 @@ def fit_place(place: Place, root: str, width: int) -> str:
         return fit_place(place.line, root, width - len(collecting)) + collecting
     frame = place.frame
     path = shorten(frame.file, root)
-    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    name = _file_name(frame)
     for file, inside, more in (
         (path, place.inside, 0),
         (path, None, 0),
@@ -81,6 +82,40 @@ def fit_place(place: Place, root: str, width: int) -> str:
     where = keep_end(printable(f"{name}:{frame.line}"), width)
     room = width - display_width(where) - 1
     return f"{where} {keep_start(printable(function_text(frame)), room)}" if room > 5 else where
+
+
+def _file_name(frame: Frame) -> str:
+    return frame.file.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _place_line(
+    place: Place, root: str, width: int, *, before: str = "", after: str = "", measured: str
+) -> Iterator[str]:
+    """Yield a place with the text around it, and what was measured there.
+
+    They stand in one line if that leaves room for file, line and function, else in two.
+    """
+    around = display_width(before + after)
+    room = width - around - display_width(f": {measured}")
+    if room >= display_width(_shortest(place)):
+        yield f"{before}{fit_place(place, root, room)}{after}: {measured}"
+    else:
+        yield f"{before}{fit_place(place, root, width - around - 1)}{after}:"
+        yield f"    {measured}"
+
+
+def _shortest(place: Place) -> str:
+    """Return ``store.py:14 archive``."""
+    frame, inside = place.frame, place.inside if place.inside == COLLECTING else None
+    named = None if frame is None else frame._replace(file=_file_name(frame))
+    return place_text(Place(named, inside), "")
+
+
+def frames_shown(stack: Stack) -> Stack:
+    """Return the frames of a stack; pytest's own around the test become one."""
+    outer = [*takewhile(lambda frame: not frame.own, reversed(stack))]
+    pytests = max((at for at, frame in enumerate(outer, 1) if frame.of_pytest), default=0)
+    return (*stack[: len(stack) - pytests], PYTEST) if pytests else stack
 
 
 def worst_place(reading: GilReading, root: str) -> str | None:
@@ -99,13 +134,13 @@ def blame_lines(
 
     The hand-over comes last, where it is much of the wait.
 
-    Each has its source line below it, or with ``stacks`` its whole stack. The first line of each is
-    at most ``width`` long; its line number and its time are never cut off.
+    Each has its source line below it, or with ``stacks`` its stack. No line but those of the stack
+    is wider than ``width``; line numbers and times are never cut off.
     """
     rows = listed(reading.blame, reading.wait)
     for blame in rows[:most]:
-        known = f" in {short_name(blame.thread_label)}: {_weight(blame)}"
-        yield fit_place(blame.place, root, width - display_width(known)) + known
+        thread = f" in {short_name(blame.thread_label)}"
+        yield from _place_line(blame.place, root, width, after=thread, measured=_weight(blame))
         if stacks:
             yield from _stack_lines(blame.stacks[0].frames, root)
         elif blame.frame is not None:
@@ -125,10 +160,9 @@ def victim_lines(
 ) -> Iterator[str]:
     """Yield the worst ``most`` places whose threads waited, as :func:`blame_lines` does."""
     for victim in reading.victims[:most]:
-        who = f"{short_name(victim.thread_label)} in "
-        times = f": waited {units.seconds(victim.waited)}, longest {units.seconds(victim.longest)}"
-        room = width - display_width(who) - len(times)
-        yield who + fit_place(victim.place, root, room) + times
+        thread = f"{short_name(victim.thread_label)} in "
+        times = f"waited {units.seconds(victim.waited)}, longest {units.seconds(victim.longest)}"
+        yield from _place_line(victim.place, root, width, before=thread, measured=times)
         if stacks:
             yield from _stack_lines(victim.stacks[0].frames, root)
 
@@ -141,11 +175,10 @@ def hold_lines(
     The lines are as those of :func:`blame_lines`.
     """
     for hold in reading.holds[:most]:
-        known = (
-            f" in {short_name(hold.thread_label)}: longest {units.seconds(hold.longest)}"
-            f" ({units.count(hold.count, 'hold')}, {units.seconds(hold.held)})"
-        )
-        yield fit_place(hold.place, root, width - display_width(known)) + known
+        thread = f" in {short_name(hold.thread_label)}"
+        holds = f"{units.count(hold.count, 'hold')}, {units.seconds(hold.held)}"
+        times = f"longest {units.seconds(hold.longest)} ({holds})"
+        yield from _place_line(hold.place, root, width, after=thread, measured=times)
         if stacks:
             yield from _stack_lines(hold.stacks[0].frames, root)
     left = len(reading.holds[most:])
@@ -192,6 +225,6 @@ def _weight(blame: Blame) -> str:
 
 
 def _stack_lines(stack: Stack, root: str) -> Iterator[str]:
-    for frame in stack:
+    for frame in frames_shown(stack):
         calls = f" > {printable(frame.callee)}" if frame.callee else ""
         yield f"    {frame_text(frame, root)}{calls}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gilknock.model import units
@@ -10,10 +9,15 @@ from pytest_gilknock.model.blame import worst_places
 from pytest_gilknock.model.locks import KIND_NAMES
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import shows_locks, thread_count
-from pytest_gilknock.model.stack import PYTEST, Stack
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
-from pytest_gilknock.render.places import NO_FRAME, frame_text, longest_wait_text, place_text
+from pytest_gilknock.render.places import (
+    NO_FRAME,
+    frame_text,
+    frames_shown,
+    longest_wait_text,
+    place_text,
+)
 from pytest_gilknock.render.reading_text import convoy_text
 from pytest_gilknock.reporting.page import MOST_HOLDS, Details, Row, Stacks
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.convoy import Convoy
     from pytest_gilknock.model.longest_wait import LongestWait
     from pytest_gilknock.model.reading import GilReading
+    from pytest_gilknock.model.stack import Stack
     from pytest_gilknock.reporting.results import PhaseResult
 
 MOST_STACKS = 60
@@ -159,12 +164,6 @@ def _stacks(parts: Iterable[StackPart], root: str) -> Stacks:
 
 def _frames(stack: Stack, root: str) -> list[str]:
     """Return texts of the frames, outermost first; pytest's own around the test become one."""
-    frames = [*reversed(stack)]
-    outer = [*takewhile(lambda frame: not frame.own, frames)]
-    last = max((at for at, frame in enumerate(outer) if frame.of_pytest), default=-1)
-    texts = [frame_text(frame, root) for frame in frames[last + 1 :]]
-    if last >= 0:
-        texts.insert(0, PYTEST.function)
-    texts = texts or [NO_FRAME]
+    texts = [frame_text(frame, root) for frame in reversed(frames_shown(stack))] or [NO_FRAME]
     callee = next((frame.callee for frame in stack if frame.callee), None)
     return texts if callee is None else [*texts, f"({printable(callee)})"]

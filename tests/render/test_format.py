@@ -77,3 +77,19 @@ def test_keep_end_of_nothing():
 )
 def test_an_id_loses_its_folders_first_and_never_its_end(width, shown):
     assert text.fit_test("tests/unit/test_a.py::TestIt::test_x[a/b::c]", width) == shown
+
+
+LONG = f"tests/unit/test_a.py::TestIt::test_x[{'0123456789' * 4}-end]"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (60, "...tIt::test_x[0123456789012345678901234567890123456789-end]"),
+        (40, "...test_x[...8901234567890123456789-end]"),
+        (20, "...test_x[...89-end]"),
+        (19, "...90123456789-end]"),
+    ],
+)
+def test_an_id_with_long_parameters_keeps_its_function_and_their_end(width, shown):
+    assert text.fit_test(LONG, width) == shown

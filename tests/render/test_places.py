@@ -7,6 +7,7 @@ from pytest_gilknock.render.format import display_width
 from pytest_gilknock.render.places import (
     blame_lines,
     fit_place,
+    hold_lines,
     longest_wait_text,
     place_text,
     victim_lines,
@@ -81,13 +82,31 @@ def test_lines_of_blame_keep_line_number_and_time(width):
     row = (((LONG.frame.file, 12345, "g" * 40, "x" * 30),), 1, "w" * 70, 0.1, 25, 0.0, 0)
     victim = (((LONG.frame.file, 12345, "g" * 40, None),), 1, "w" * 70, 0.1, 0.05, 9)
     one = reading(blame=[row], victims=[victim])
-    (line,) = blame_lines(one, ROOT, most=3, width=width)
-    assert ":12345" in line
-    assert line.endswith("threads waited 100 ms (25 looks)")
-    (waited,) = victim_lines(one, ROOT, most=3, width=width)
-    assert ":12345" in waited
-    assert waited.endswith("waited 100 ms, longest 50.0 ms")
-    assert max(len(line), len(waited)) <= width
+    blame = [*blame_lines(one, ROOT, most=3, width=width)]
+    assert ":12345" in blame[0]
+    assert blame[-1].endswith("threads waited 100 ms (25 looks)")
+    waited = [*victim_lines(one, ROOT, most=3, width=width)]
+    assert ":12345" in waited[0]
+    assert waited[-1].endswith("waited 100 ms, longest 50.0 ms")
+    assert max(map(len, blame + waited)) <= width
+
+
+def test_what_was_measured_goes_below_where_it_would_cut_off_the_function():
+    row = ((STORE,), 1, "ThreadPoolExecutor-0_0", 0.1, 25, 0.0, 0)
+    hold = ((STORE,), 1, "ThreadPoolExecutor-0_0", 0.08, 0.03, 4)
+    one = reading(blame=[row], victims=[((STORE,), 1, "MainThread", 0.1, 0.05, 9)], holds=[hold])
+    lines = [blame_lines, victim_lines, hold_lines]
+    assert [[*of(one, ROOT, most=3, width=69)] for of in lines] == [
+        [
+            "svc/store.py:14 archive > zlib.compress in ThreadPoolExecutor-0_0:",
+            "    threads waited 100 ms (25 looks)",
+        ],
+        ["MainThread in svc/store.py:14 archive: waited 100 ms, longest 50.0 ms"],
+        [
+            "svc/store.py:14 archive > zlib.compress in ThreadPoolExecutor-0_0:",
+            "    longest 30.0 ms (4 holds, 80.0 ms)",
+        ],
+    ]
 
 
 def test_what_is_not_listed_is_counted():
@@ -116,6 +135,20 @@ def test_whole_stacks_where_they_are_wanted():
     assert list(blame_lines(reading(blame=[row]), ROOT, most=3, stacks=True))[1:] == [
         "    svc/store.py:14 archive > zlib.compress",
         "    tests/test_svc.py:3 test",
+    ]
+
+
+def test_pytests_frames_around_a_test_are_one_line_of_its_stack():
+    site = "/env/lib/python3.13/site-packages"
+    around = (
+        (f"{site}/_pytest/python.py", 187, "pytest_pyfunc_call", None),
+        (f"{site}/pluggy/_callers.py", 80, "_multicall", None),
+        ("/env/bin/pytest", 8, "<module>", None),
+    )
+    row = ((STORE, *around), 1, "w", 0.1, 5, 0.0, 0)
+    assert list(blame_lines(reading(blame=[row]), ROOT, most=3, stacks=True))[1:] == [
+        "    svc/store.py:14 archive > zlib.compress",
+        "    (pytest)",
     ]
 
 

@@ -55,7 +55,7 @@ def test_wide_characters_keep_the_columns_aligned() -> None:
         f"abc{' ' * 25}2 ms",
     ]
     assert text_table([names, after], 30)[1:] == [
-        f"...[{'日本語' * 3}]  1 ms",
+        f"テスト[...{'日本語' * 2}]  1 ms",
         f"abc{' ' * 22}2 ms",
     ]
 
