@@ -101,7 +101,7 @@ class GilGate:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what turned the GIL on, where no test of the run failed for it."""
         if self._unjudged.words is not None and not self._test_failed:
-            words = f"{printable(self._unjudged.words)}, but no test failed for it"
+            words = f"{self._unjudged.words}, but no test failed for it"
             terminalreporter.write_line(f"{words}; set by {self._set_by}", red=True)
 
 

@@ -190,7 +190,7 @@ def _needed(change: Change, metric: Metric) -> str:
 
 def gil_text(module: str | None) -> str:
     """Return why a test fails in which the GIL is on, and was off in all saved runs."""
-    by = f", turned on by {module}" if module else ""
+    by = f", turned on by {printable(module)}" if module else ""
     return f"GIL contention regression: enabled, was disabled{by}"
 
 

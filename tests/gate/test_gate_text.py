@@ -13,7 +13,14 @@ from pytest_gilknock.gate.compare import compare_test
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import parse_gates
 from pytest_gilknock.gate.runs import Comparison, compare_runs, share_of_others
-from pytest_gilknock.gate.text import as_markdown, breach_text, busy_text, needed_table, section
+from pytest_gilknock.gate.text import (
+    as_markdown,
+    breach_text,
+    busy_text,
+    gil_text,
+    needed_table,
+    section,
+)
 from pytest_gilknock.model.blame import blame_of
 from pytest_gilknock.model.wire import Method
 from pytest_gilknock.render.markdown import code, prose
@@ -378,3 +385,9 @@ def test_of_many_runs_the_first_and_the_last_are_named() -> None:
     assert "compared with 4 runs from 0001_main.json to 0004_main.json: 1" in shown(
         comparison(runs=4)
     )
+
+
+def test_the_name_of_a_module_that_turns_the_gil_on_is_escaped() -> None:
+    assert gil_text(None) == "GIL contention regression: enabled, was disabled"
+    text = gil_text("needs\x1b[2J")
+    assert text == "GIL contention regression: enabled, was disabled, turned on by needs\\x1b[2J"
