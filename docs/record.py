@@ -1,6 +1,7 @@
 """Runs the commands of the documentation's examples, and keeps what they print in `recorded/`.
 
-`python docs/record.py [NAME...]` records anew, best on an idle machine. A test runs them all
+`python docs/record.py [NAME...]` records anew, in some 15 s, best on an idle machine: `without-gil`
+with a free-threaded Python, all others with a GIL. A test runs them all
 (`tests/docs/test_recorded.py`), and finds in each run what the recorded text is quoted for.
 """
 
