@@ -23,6 +23,7 @@ MARKERS: dict[str, tuple[Kind, Callable[[object], float]]] = {
 }
 PARTS: dict[Kind, str] = {"max_wait": "thread", "max_lock_wait": "kind"}
 """What a limit of a kind may be for a part of."""
+PART_EXAMPLES = {"thread": 'thread="MainThread"', "kind": 'kind="objects"'}
 
 PHASES = ("setup", "call", "teardown")
 
@@ -92,4 +93,7 @@ def _read(mark: pytest.Mark, nodeid: str) -> tuple[str, Limit]:
 
 def _usage(name: str) -> str:
     example = "0.3" if name == "max_gil_contention" else '"20ms"'
-    return f'write @pytest.mark.{name}({example}) or @pytest.mark.{name}({example}, phase="setup")'
+    part = PART_EXAMPLES.get(PARTS.get(MARKERS[name][0], ""))
+    forms = ["", *filter(None, (part,)), 'phase="setup"']
+    *first, last = (f"@pytest.mark.{name}({', '.join(filter(None, (example, f)))})" for f in forms)
+    return f"write {', '.join(first)} or {last}"

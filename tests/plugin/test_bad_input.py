@@ -142,6 +142,12 @@ MARKERS = [
     ("max_gil_wait('20ms', thread=1)", "thread 1 is not a thread's name"),
     ("max_gil_wait('20ms@MainThread')", f"'20ms@MainThread' {DURATION_FORM}"),
     ("max_gil_wait('20ms', 'MainThread')", "unknown argument 'MainThread'; write @pytest.mark.max"),
+    (
+        "max_gil_wait('20ms', tread='MainThread')",
+        'unknown argument tread; write @pytest.mark.max_gil_wait("20ms"),'
+        ' @pytest.mark.max_gil_wait("20ms", thread="MainThread")'
+        ' or @pytest.mark.max_gil_wait("20ms", phase="setup")',
+    ),
     ("max_gil_contention(0.1, thread='MainThread')", "unknown argument thread; write"),
     ("max_gil_hold(20)", "20 has no unit; write '20ms' or '20s'"),
     ("max_gil_hold('20ms', thread='MainThread')", "unknown argument thread; write"),
