@@ -22,16 +22,15 @@ but not surely, is inconclusive: it has a row, and fails no test.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from statistics import median, median_high, median_low
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from pytest_gilknock.baseline.model import BaselineEntry
+from pytest_gilknock.gate.certainty import Certainty, certainty_of, judged_by_knocks
 from pytest_gilknock.gate.expression import Gate
+from pytest_gilknock.gate.spread import Spread, spread_of
 from pytest_gilknock.model import units
-from pytest_gilknock.model.metrics import METRICS, Metric, Others
-from pytest_gilknock.model.statistics import NOISE_RUNS, outlier_distance, wilson_interval
+from pytest_gilknock.model.metrics import METRICS, Metric
 
 ChangeVerdict = Literal["over the gate", "inconclusive", "worse", "better", "steady"]
 """Inconclusive: over the gate, but no further than a busy machine or too few knocks account for."""
@@ -43,24 +42,6 @@ RANK: dict[ChangeVerdict, int] = {
     "better": 3,
     "steady": 4,
 }
-
-
-BISECTIONS = 50
-"""Of an interval no longer than its beginning: to the last digits of a float."""
-
-
-class Spread(NamedTuple):
-    """The values of a metric in the saved runs, without what is due to others in single ones."""
-
-    best: float
-    worst: float
-    runs: int
-    usual: float
-    """Their median; of an even number of runs the worse of the two in the middle."""
-    measured: float
-    """The worst value as it was measured."""
-    noise: float
-    """How far from the usual a value may lie by chance; 0 where there are too few runs."""
 
 
 class Change(NamedTuple):
@@ -186,24 +167,12 @@ def _compare_metric(
         return f"{before[-1].method} before, {after.method} now"
     if after.method == "disabled" and not metric.without_gil:
         return "the GIL is disabled"
-    spread = _spread(metric, alike, attempts)
+    spread = spread_of(metric, alike, attempts)
     now = after.metrics[metric.name]
     if now is None or spread is None:
         return f"not measured {'now' if now is None else 'before'}"
-    others = Others.at_most(_excess_share(alike, after))
-    delay = metric.delay(now, after, others)
-    sign = 1.0 if metric.worse == "higher" else -1.0
-    beyond = sign * (now - spread.usual)
-    by_knocks = metric.knocked and after.method == "sampled"
-    if by_knocks:
-        sure = _sure_of_knocks(alike, after)
-    else:
-        sure = _Sure(
-            growth=beyond - delay,
-            gain=-beyond,
-            to_worst=abs(spread.worst - spread.usual),
-            to_best=abs(spread.best - spread.usual),
-        )
+    sure = certainty_of(metric, now, spread, alike, after)
+    beyond = now - spread.usual if metric.worse == "higher" else spread.usual - now
     absolute, relative = metric.noticeable
     slack = metric.slack / after.wall if after.wall else 0.0
     floor = max(slack, spread.noise)
@@ -211,13 +180,6 @@ def _compare_metric(
     allowed = max(gate.allowance(spread.usual), floor) if gate is not None else to_notice
     allowed = max(allowed, sure.to_worst)
     verdict = _verdict(sure, beyond, to_notice, allowed if gate is not None else None)
-    if gate is None:
-        fails_from = None
-    elif by_knocks:
-        surely = _fails_from_knocks(metric, alike, after, allowed)
-        fails_from = max(surely, spread.usual + allowed)
-    else:
-        fails_from = _fails_from(metric, after, others, spread.usual + allowed)
     return Change(
         nodeid=nodeid,
         metric=metric.name,
@@ -226,67 +188,17 @@ def _compare_metric(
         verdict=verdict,
         gate=gate,
         allowed=allowed,
-        delay=delay,
-        fails_from=fails_from,
+        delay=sure.delay,
+        fails_from=sure.fails_from(allowed) if gate is not None else None,
         amount=max(sure.growth, 0.0) or max(sure.gain, 0.0),
         caveat=_caveat(metric, after) if verdict == "inconclusive" else "",
         blame=after.blame,
     )
 
 
-def _fails_from(metric: Metric, after: BaselineEntry, others: Others, allowed: float) -> float:
-    """Return the value that is ``allowed`` without what others may have caused of it.
-
-    They cause more of a larger value, but never all that it grows by: bisection finds it.
-    """
-
-    def is_more(value: float) -> bool:
-        return value - metric.delay(value, after, others) > allowed
-
-    if others.share == 0.0:
-        return allowed
-    low = high = allowed
-    while high < metric.most and not is_more(high):
-        low, high = high, min(2.0 * high + metric.floor, metric.most)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2.0
-        low, high = (low, middle) if is_more(middle) else (middle, high)
-    return high
-
-
-def _fails_from_knocks(
-    metric: Metric, before: Sequence[BaselineEntry], after: BaselineEntry, allowed: float
-) -> float:
-    """Return the largest share of as many knocks that passes; ``metric.most`` if any does."""
-    passing, failing = 0, after.knocks + 1
-    while failing - passing > 1:
-        middle = (passing + failing) // 2
-        if _sure_of_knocks(before, replace(after, knocks_waited=middle)).growth > allowed:
-            failing = middle
-        else:
-            passing = middle
-    return passing / after.knocks if passing < after.knocks else metric.most
-
-
-class _Sure(NamedTuple):
-    """How far a value is surely worse, and better, than usual; negative where it is not.
-
-    ``to_worst`` and ``to_best``: how far from the usual value the saved runs reach themselves.
-    """
-
-    growth: float
-    gain: float
-    to_worst: float
-    to_best: float
-
-
-def _sure_of_knocks(before: Sequence[BaselineEntry], after: BaselineEntry) -> _Sure:
-    """Return how far the confidence intervals of sampled contentions are apart."""
-    (low, high), (best, worst) = _confidence([after]), _confidence(before)
-    return _Sure(low - worst, best - high, 0.0, 0.0)  # the interval before is of all runs
-
-
-def _verdict(sure: _Sure, beyond: float, to_notice: float, allowed: float | None) -> ChangeVerdict:
+def _verdict(
+    sure: Certainty, beyond: float, to_notice: float, allowed: float | None
+) -> ChangeVerdict:
     """``beyond``: how far a value is worse than usual as measured; ``allowed`` by a gate."""
     if allowed is not None and sure.growth > allowed:
         return "over the gate"
@@ -299,36 +211,9 @@ def _verdict(sure: _Sure, beyond: float, to_notice: float, allowed: float | None
     return "steady"
 
 
-def _spread(metric: Metric, entries: Sequence[BaselineEntry], attempts: int) -> Spread | None:
-    """Return the spread of a metric in saved runs; None where it was measured in none of them."""
-    measured = [
-        (value, metric.delay(value, entry, Others.likely(_excess_share(entries, entry))))
-        for entry in entries
-        if (value := entry.metrics[metric.name]) is not None
-    ]
-    if not measured:
-        return None
-    values = [value - delay for value, delay in measured]
-    best, worst = _ends(metric, values)
-    return Spread(
-        best=best,
-        worst=worst,
-        runs=len(values),
-        usual=(median_high if metric.worse == "higher" else median_low)(values),
-        measured=_ends(metric, [value for value, _ in measured])[1],
-        noise=outlier_distance(values, attempts) if len(values) >= NOISE_RUNS else 0.0,
-    )
-
-
-def _ends(metric: Metric, values: Sequence[float]) -> tuple[float, float]:
-    """Return the best and the worst of values."""
-    low, high = min(values), max(values)
-    return (low, high) if metric.worse == "higher" else (high, low)
-
-
 def _caveat(metric: Metric, after: BaselineEntry) -> str:
     """Return what may account for a change that is over its gate, but not surely."""
-    if metric.knocked and after.method == "sampled":
+    if judged_by_knocks(metric, after):
         return f"{units.count(after.knocks, 'knock')} only"
     words = []
     if after.others and after.processors and after.wall:
@@ -337,40 +222,3 @@ def _caveat(metric: Metric, after: BaselineEntry) -> str:
     if after.throttled:
         words.append(f"a quota held it up for {units.seconds(after.throttled)}")
     return " and ".join(words) or "others used the processors"
-
-
-def _excess_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> float:
-    """Return the share of processor time that others took beyond what they took of the saved runs.
-
-    These cancel out: a process that gets half of the time it is ready to use, where it got two
-    thirds before, is slowed down as by others that take a quarter.
-    """
-    usual = median(entry.lost_share for entry in before)
-    share = min(after.lost_share, _missed_share(before, after))
-    excess = 1.0 - (1.0 - share) / (1.0 - usual) if usual < 1.0 else 0.0
-    return max(0.0, excess)
-
-
-def _missed_share(before: Sequence[BaselineEntry], after: BaselineEntry) -> float:
-    """Return the share of the processor time used in the saved runs that was not had now.
-
-    Threads that take turns at the GIL keep about one processor at work. As long as they get it, a
-    program that takes another one does not slow them down, though they stand ready now and then.
-    1 where this is not known.
-    """
-    wanted = [entry.ready / entry.wall for entry in before if entry.used is not None and entry.wall]
-    if not wanted or after.used is None or not after.wall:
-        return 1.0
-    had = after.used / after.wall
-    return max(0.0, 1.0 - had / median(wanted)) if median(wanted) else 0.0
-
-
-def _confidence(entries: Iterable[BaselineEntry]) -> tuple[float, float]:
-    """Return the lowest and highest share that sampled entries leave likely."""
-    intervals = [
-        wilson_interval(min(entry.knocks_waited, entry.knocks), entry.knocks)
-        if entry.knocks
-        else (0.0, 1.0)
-        for entry in entries
-    ]
-    return min(low for low, _ in intervals), max(high for _, high in intervals)
