@@ -125,25 +125,34 @@ def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
 
 
 def notes(comparison: Comparison) -> Iterator[str]:
-    """Yield the verdict on the whole run, and what else is said below the table."""
-    verdicts = _by_test(comparison)
-    counts = [f"{number} {verdict}" for verdict in RANK if (number := verdicts[verdict])]
-    yield (
-        f"{units.count(verdicts.total(), 'test')} of {printable(comparison.after)}"
-        f" compared with {names_of_runs(comparison.before)}:"
-        f" {', '.join(counts) or 'nothing to compare'}"
-    )
+    """Yield the verdict on the whole run, and what else is said below the table.
+
+    That there is no saved run is one of the caveats.
+    """
+    if comparison.before:
+        yield _verdict_on_run(comparison)
     if comparison.gates:
         yield f"Gate: {', '.join(map(str, comparison.gates))}"
     if gated := [change for change in comparison.changes if change.gate is not None]:
         yield f"Growth that fails a test: {_needed_range(gated)}"
     if comparison.gil_turned_on:
         yield f"The GIL is enabled, and was disabled before: {_named(comparison.gil_turned_on)}"
-    if comparison.new:
+    if comparison.before and comparison.new:
         yield f"New, without a baseline: {_named(comparison.new)}"
     if comparison.gone:
         yield f"In the baseline, but did not run or pass: {_named(comparison.gone)}"
     yield from comparison.notes
+
+
+def _verdict_on_run(comparison: Comparison) -> str:
+    """Return how many tests there are of each verdict."""
+    verdicts = _by_test(comparison)
+    counts = [f"{number} {verdict}" for verdict in RANK if (number := verdicts[verdict])]
+    return (
+        f"{units.count(verdicts.total(), 'test')} of {printable(comparison.after)}"
+        f" compared with {names_of_runs(comparison.before)}:"
+        f" {', '.join(counts) or 'nothing to compare'}"
+    )
 
 
 def _needed_range(gated: Sequence[Change]) -> str:

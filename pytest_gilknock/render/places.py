@@ -85,7 +85,9 @@ def fit_place(place: Place, root: str, width: int) -> str:
 
 
 def _file_name(frame: Frame) -> str:
-    return frame.file.replace("\\", "/").rsplit("/", 1)[-1]
+    """Return a file's name, with its folder's where every package has a file of that name."""
+    parts = frame.file.replace("\\", "/").split("/")
+    return "/".join(parts[-2 if parts[-1] in ("__init__.py", "__main__.py") else -1 :])
 
 
 def _place_line(

@@ -55,6 +55,11 @@ def shown(compared: Comparison, *, width: int = 80, top: int = 10, everything: b
     return "\n".join(line.text for line in lines)
 
 
+def test_without_a_saved_run_a_warning_says_so_and_no_line_of_counts() -> None:
+    lines = shown(comparison(runs=0)).splitlines()
+    assert lines[:2] == ["Gate: wait:20ms&25%", "Warning: machine kind was A, is B"]
+
+
 def test_the_table_has_the_worst_first_and_says_what_is_not_in_it() -> None:
     assert shown(comparison()).splitlines() == [
         "   metric     before   after    change         test",

@@ -44,6 +44,11 @@ def test_a_narrow_place_keeps_its_line_number(width, text):
     assert fit_place(PLACE, ROOT, width) == text
 
 
+def test_a_narrow_place_keeps_the_name_of_a_package():
+    package = place_of(stack_of(((f"{ROOT}/src/svc/__init__.py", 419, "get", None),)))
+    assert fit_place(package, ROOT, 24) == "svc/__init__.py:419 get"
+
+
 @pytest.mark.parametrize(
     ("width", "text"),
     [
