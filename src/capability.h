@@ -15,12 +15,12 @@ extern struct capability {
         NOT_EXAMINED,
         EXAMINING,
         EXAMINED
-    } state;                /* looking for the GIL, trying the accounting */
-    unsigned long examiner; /* PyThread_get_thread_ident() of who does */
-    long process;           /* its process */
+    } state;                /* whether the GIL was looked for and the accounting tried */
+    unsigned long examiner; /* PyThread_get_thread_ident() of the thread that does so */
+    long process;           /* the process it does so in */
     bool located;
     bool exact;
-    bool ended; /* the interpreter is about to */
+    bool ended; /* the interpreter is ending */
     char reason[GIL_REASON_SIZE];
     struct gil gil;
     uint64_t handling; /* ticks spent opening and closing */

@@ -117,7 +117,7 @@ static PyObject *seconds_unless_negative(double seconds) {
     return seconds < 0.0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(seconds);
 }
 
-/* Whether two states of the counters say something of a window that lasted so long. */
+/* Whether the time between two looks is near enough to that of a window, which lasted so long (s). */
 static bool fits(const struct machine_load *load, double lasted) {
     return load->time >= 0.75 * lasted && load->time <= 1.5 * lasted;
 }

@@ -42,7 +42,7 @@ void trace_close(struct trace *trace) {
 
 /* A new list of (serial, native id, name or None), or NULL with an exception set. */
 static PyObject *threads_as_list(const struct accounting_record *record) {
-    PyObject *list = PyList_New(0); /* as in threads_list */
+    PyObject *list = PyList_New(0); /* as threads_list of raw_reading.c */
     for (size_t i = 0; list != NULL && i < record->thread_count; i++) {
         const struct accounting_thread *thread = &record->threads[i];
         PyObject *tuple =

@@ -36,7 +36,7 @@ static const struct gaps {
 
 /* While holds are audited somebody should always wait for the GIL. A knock that waited is over because the
  * holder let go, and the next one follows when that thread has had time to wake up and take it back. One
- * that was answered at once shows that the GIL is free for times. */
+ * that was answered at once shows that the GIL is free at times. */
 #define AUDIT_AFTER_WAIT_NS 100000u
 #define AUDIT_AFTER_NONE_NS 500000u
 
@@ -80,9 +80,9 @@ static struct {
     uint64_t random;
     PyThreadState *knocker_state; /* owned; made by the first knock, and kept: with tracemalloc on,
                                      making one is not safe (see gil_admits_new_thread) */
-    bool taken;                   /* by somebody, at the latest look */
-    struct charges_thread seen;   /* where he stood then */
-    uint64_t seen_ident;          /* who that was, by threading.get_ident() */
+    bool taken;                   /* the GIL was, at the latest look */
+    struct charges_thread seen;   /* its holder then, and where that stood */
+    uint64_t seen_ident;          /* what threading.get_ident() returns there; 0: not known */
     bool had_to_wait;             /* the latest knock */
 } knock_state;
 
@@ -171,8 +171,8 @@ static void enter_lost_knock(void) {
     }
 }
 
-/* Without the accounting, what the GIL was like at the random moment is known from this sample only.
- */
+/* Look at the GIL at the random moment, before the knock. Without the accounting nothing else says whether
+ * the knock has to wait, and for whom. */
 static void sample(void *context) {
     (void)context;
     knock_state.taken = knock_state.gil != NULL && gil_is_taken(knock_state.gil);

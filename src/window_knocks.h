@@ -65,8 +65,9 @@ const uint64_t *knocking_asked(void);
 /* Ticks for which the knocker had the GIL. */
 uint64_t knocking_held(void);
 
-/* Around a fork: the process has no knocker meanwhile. The first releases the GIL while a knock
- * under way comes to its end. */
+/* Around a fork. Where Python would warn of the knocker (gil_fork_warns_of_threads), and no other thread
+ * is there, the process has none meanwhile: the first releases the GIL while a knock under way comes to
+ * its end. */
 void knocking_before_fork(void);
 void knocking_after_fork_in_parent(void);
 

@@ -224,17 +224,25 @@ def top_places(results: Results, width: int) -> Iterator[Line]:
     top = results.places
     if top.wait < WORTH_A_ROW:
         return
-    yield from _top_table("held by, over all tests", results, top.holders, top.placeless(), width)
+    yield from _top_table(
+        "held by, over all tests", results, top.holders, top.placeless(), width, sums_up=True
+    )
     yield from _top_table("waited in, over all tests", results, top.victims, [], width)
 
 
 def _top_table(
-    head: str, results: Results, places: TopPlaces, placeless: list[Placeless], width: int
+    head: str,
+    results: Results,
+    places: TopPlaces,
+    placeless: list[Placeless],
+    width: int,
+    *,
+    sums_up: bool = False,
 ) -> Iterator[Line]:
     """Yield the places worth a line, what has no place, and how many more places there are.
 
-    With the wait for these, the shares of holders sum up to all of it, less what has no place and
-    is below 1 %.
+    With ``sums_up`` the last line says how much is left for these: then all lines sum up to the
+    wait, less what has no place and is below 1 %.
     """
     wait = results.places.wait
     most, more = places.listed(results.top, wait)
@@ -256,8 +264,7 @@ def _top_table(
     yield from map(Line, rows)
     if more:
         left = results.places.waited_elsewhere(most)
-        held = places is results.places.holders
-        share = f"{units.seconds(left)}, {_percent(left, wait)}, at " if held else ""
+        share = f"{units.seconds(left)}, {_percent(left, wait)}, at " if sums_up else ""
         yield Line(
             f"({share}{units.count(more, 'more place')} with less, or seen fewer than 3 times)"
         )

@@ -36,7 +36,7 @@ typedef bool (*read_function)(void *, const void *, size_t);
 struct call {
     uint8_t instruction; /* specialized */
     size_t depth;        /* of the called object below the top; 0: it is no call */
-    size_t there; /* how many values on top of it cannot be NULL but for a call that is over */
+    size_t there;        /* how many values on top of it become NULL only when the call is over */
 };
 
 static struct call view_call(const unsigned char *instruction) {

@@ -1,4 +1,5 @@
-/* What the calling thread was called with, read without running any Python code. */
+/* Arguments and local variables of the calling thread's Python functions, read without running any Python
+ * code. */
 #ifndef GILKNOCK_FRAME_H
 #define GILKNOCK_FRAME_H
 

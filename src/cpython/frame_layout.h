@@ -26,8 +26,8 @@ bool frame_layout_is_known(void);
 /* How many bytes of a frame and of a code are copied. */
 extern const size_t frame_layout_size, frame_layout_code_size;
 
-/* The address of the innermost frame of a thread's state that is there, e.g. a copy. `follow` reads
- * one pointer more, which 3.11 and 3.12 need; it returns false if that cannot be read. */
+/* The address of the innermost frame, from a thread state that can be read directly, such as a copy.
+ * `follow` reads one pointer more, which 3.11 and 3.12 need; it returns false if that cannot be read. */
 bool frame_layout_innermost(const PyThreadState *state,
                             bool (*follow)(void *, const void *, size_t), uint64_t *frame);
 

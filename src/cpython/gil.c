@@ -33,8 +33,8 @@
 #include "native/clock.h"
 
 #define PROOF_ROUNDS 5
-#define PROOF_ATTEMPTS                                                                             \
-    50 /* a knocker that comes in between makes rounds one hold of the program's */
+/* A knock that comes between two rounds makes them one hold of the program's: then it is tried again. */
+#define PROOF_ATTEMPTS 50
 
 typedef struct _gil_runtime_state gil_state;
 

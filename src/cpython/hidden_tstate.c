@@ -84,7 +84,7 @@ static bool is_listed(PyThreadState *const *head, const PyThreadState *state) {
 
 /* A free-threaded 3.13 stops the world for its second thread state, when that is in the list and not
  * finished yet (new_threadstate in Python/pystate.c, _PyGC_ImmortalizeDeferredObjects). A knocker
- * that makes it waits for whoever has the GIL, and meanwhile faulthandler sees a state in ruins. So
+ * that makes it waits for whoever has the GIL, and meanwhile faulthandler sees a half-made state. So
  * one is made and deleted by a thread that has the GIL. */
 void hidden_tstate_prepare(void) {
 #if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030E0000

@@ -15,7 +15,7 @@ void hidden_tstate_prepare(void);
 PyThreadState *hidden_tstate_new(void);
 
 /* Around os.fork(): no thread is in the midst of making a state, which up to 3.11 would leave the
- * child a list in ruins. The GIL is held; the first lets it go while one is being made. In a child
+ * child a half-changed list. The GIL is held; the first lets it go while one is being made. In a child
  * that comes into being otherwise the last one is called all the same. */
 void hidden_tstate_before_fork(void);
 void hidden_tstate_after_fork_in_parent(void);

@@ -33,7 +33,7 @@ uint64_t audit_look_in(void) {
     return audit.asked.look_due > now ? ns_of(audit.asked.look_due - now) : 0;
 }
 
-/* What a thread does before it was asked is not held against it. */
+/* Only what a thread does after it was asked counts. */
 int ask_audited_hold(pthread_mutex_t *mutex, uint64_t turn) {
     bool asked = (looks.at_release & AT_RELEASE_AUDIT) != 0 && audit.asked.turn == turn;
     if (!goes_on(turn) || asked) {

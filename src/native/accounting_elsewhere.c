@@ -1,4 +1,4 @@
-/* The accounting where there is none. */
+/* The accounting on platforms that have none: nothing can be installed. */
 #include "native/accounting.h"
 
 #if !(defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__)))

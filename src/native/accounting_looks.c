@@ -68,7 +68,8 @@ uint64_t ticks_of(uint64_t nanoseconds) {
 
 uint64_t ns_of(uint64_t ticks) { return ticks * 1000000 / looks.pacing.ticks_per_ms; }
 
-/* The mean time between looks, in ticks. For each of the program's threads, a wait is told, too. */
+/* The mean time between looks, in ticks. With a look of the program's threads goes the cost of handing the
+ * wait to the windows. */
 static uint64_t mean_between_looks(bool knock) {
     uint64_t cost = looks.cost.ticks + (knock ? 0 : looks.telling_cost.ticks);
     return ticks_of(look_pacing_mean_ns(charges_looks(knock), ns_of(cost)));

@@ -94,7 +94,7 @@ struct self {
     struct audited_hold hold; /* that is over and to be told */
 };
 
-/* Not to be found by others means to be reached without a table. */
+/* Hidden from other objects, these are reached directly, not through the table of global offsets. */
 #pragma GCC visibility push(hidden)
 
 extern FAST_THREAD_LOCAL struct self self;

@@ -1,5 +1,5 @@
-/* Charges: what each open window holds against the places at which the GIL was held, and the places
- * at which threads waited for it.
+/* Charges: how much waiting each open window puts down to the places at which the GIL was held, and to
+ * those at which threads waited for it.
  *
  * A look at the holder charges a place with the waiting that the look stands for. These charges are
  * an estimate; the wait itself is known exactly (see ledger.h). So at reading they are scaled: what is

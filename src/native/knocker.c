@@ -2,7 +2,7 @@
  * would. On Linux both need care. A thread that wakes on a timer is not let in before the running
  * one has used up its slice, unless its own slice is the shorter one (from 6.12 on): without that,
  * it gets to look mostly when the holder of the GIL has gone to sleep, and finds the GIL free (0.27
- * in place of 0.48 for "hold 1 ms, sleep 1 ms"). But a thread that is faster on its feet than the
+ * in place of 0.48 for "hold 1 ms, sleep 1 ms"). But a thread that is woken sooner than the
  * others is also the first to time out and to queue up anew for the GIL, behind them: with a short
  * slice (or a small timer slack) it waits several times as long as they do. So the slice is short
  * for the look only.

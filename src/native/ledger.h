@@ -1,6 +1,6 @@
 /* The ledger: who held the GIL, who waited for it, and for how long.
  *
- * A pure book: it has no clock, no lock and no I/O of its own. Its caller (accounting.c) tells it
+ * Bookkeeping only: it has no clock, no lock and no I/O of its own. Its caller (accounting.c) tells it
  * each request, acquisition and release in the order in which they happen, under the GIL's own
  * mutex, with the time in ticks. Every function here is called under that mutex, unless its
  * contract says otherwise.
@@ -154,7 +154,7 @@ struct ledger_reading {
     size_t thread_count;
 };
 
-/* Make an empty book. Returns 0, or -1 when memory cannot be had. Any thread; nobody else may use
+/* Make an empty ledger. Returns 0, or -1 when memory cannot be had. Any thread; nobody else may use
  * it yet. */
 int ledger_init(struct ledger *ledger);
 

@@ -74,8 +74,8 @@ static void reclaim_internal(struct ledger *ledger) {
 }
 
 /* With every slot used and none free, an ended thread's is taken, though an open window then no
- * longer tells of it by name; its part stays in the sums. Goes on from where it left off, so that a
- * storm of threads stays cheap. */
+ * longer tells of it by name; its part stays in the sums. Goes on from where it left off, so that
+ * many short threads stay cheap. */
 static struct ledger_slot *evict(struct ledger *ledger) {
     for (size_t step = 0; step < LEDGER_SLOTS; step++) {
         struct ledger_slot *slot = &ledger->slots[ledger->hand];

@@ -1,5 +1,5 @@
-/* What each window holds against places: those at which threads waited for locks, and those at which
- * other threads let these locks go and so ended the waits.
+/* How much waiting each window puts down to places: those at which threads waited for locks, and those at
+ * which other threads let these locks go and so ended the waits.
  *
  * A charge is an estimate: who charges has drawn the wait by its length (native/parking_places.c). Each
  * window has LOCK_CHARGES_ROWS rows; what finds none counts as omitted. Every function takes a lock of
@@ -37,7 +37,7 @@ struct lock_charges_reading {
 /* Begin a window in that place, whose number no other has had. */
 void lock_charges_open(int window, uint64_t generation);
 
-/* Add to what a window holds against a thread at a place, unless the window has been closed. */
+/* Add to what a window charges to a thread at a place, unless the window has been closed. */
 void lock_charges_add(int window, uint64_t generation, const struct lock_charge *charge);
 
 /* Copy what a window has, most waited first. */

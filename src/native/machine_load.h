@@ -93,7 +93,7 @@ const struct machine_counters *machine_marks_before(const struct machine_marks *
 void machine_load_add(struct machine_counters *counters, const struct machine_look *last,
                       const struct machine_look *look);
 
-/* Tell two states of the counters apart. Returns false where they do not tell anything: there was no
+/* Work out the load between two states of the counters. Returns false where it is not known: there was no
  * look, none between them, or a fork. Pure. */
 bool machine_load_between(const struct machine_counters *before,
                           const struct machine_counters *after, struct machine_load *load);

@@ -89,7 +89,7 @@ struct window {
     uint64_t omitted;
 };
 
-/* Not to be found by others means to be reached without a table. */
+/* Hidden from other objects, these are reached directly, not through the table of global offsets. */
 #pragma GCC visibility push(hidden)
 
 extern struct slot slots[PARKING_THREADS];

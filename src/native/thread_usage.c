@@ -14,7 +14,7 @@
 /* The processor time that getrusage gives is only brought up to date now and then. */
 struct usage usage_now(void) {
     struct timespec used = {0, 0};
-    struct rusage usage = {.ru_nvcsw = 0}; /* a sandbox may answer without a word */
+    struct rusage usage = {.ru_nvcsw = 0}; /* a sandbox may succeed and write nothing */
     if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) != 0 ||
         getrusage(RUSAGE_THREAD, &usage) != 0) {
         return (struct usage){0, UNKNOWN_SLEEPS};
@@ -32,7 +32,7 @@ static bool sleeps_are_counted(void) {
         if (before.sleeps != UNKNOWN_SLEEPS && after.sleeps > before.sleeps) {
             return true;
         }
-        nap.tv_nsec *= 2; /* one that is over before the thread lies down is none */
+        nap.tv_nsec *= 2; /* one that is over before the thread is off the processor is none */
     }
     return false;
 }
