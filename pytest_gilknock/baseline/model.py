@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model.metrics import METRICS
+from pytest_gilknock.model.statistics import wilson_interval
 from pytest_gilknock.model.units import SECONDS
 from pytest_gilknock.render.format import printable
 
@@ -65,6 +66,13 @@ class BaselineEntry:
         0 where that is not known.
         """
         return (self.lost or 0.0) / self.ready if self.ready else 0.0
+
+    @property
+    def knock_interval(self) -> tuple[float, float]:
+        """The lowest and the highest share of waiting knocks that those there were leave likely."""
+        if not self.knocks:
+            return 0.0, 1.0
+        return wilson_interval(min(self.knocks_waited, self.knocks), self.knocks)
 
     @classmethod
     def from_reading(cls, reading: GilReading, blame: str | None = None) -> BaselineEntry:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.gate.others import excess_share
 from pytest_gilknock.model.metrics import Metric, Others
-from pytest_gilknock.model.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from pytest_gilknock.baseline.model import BaselineEntry
@@ -37,11 +36,6 @@ class Certainty(NamedTuple):
     the machine is as busy as it was, or the metric's ``most`` if there is none."""
 
 
-def judged_by_knocks(metric: Metric, after: BaselineEntry) -> bool:
-    """Return whether a value is a share of knocks, with the uncertainty of their number."""
-    return metric.knocked and after.method == "sampled"
-
-
 def certainty_of(
     metric: Metric,
     value: float,
@@ -50,11 +44,11 @@ def certainty_of(
     after: BaselineEntry,
 ) -> Certainty:
     """Return what is sure of a value of ``after``, beside the spread of the entries ``before``."""
-    if judged_by_knocks(metric, after):
+    if metric.is_of_knocks(after):
         return _by_knocks(metric, spread, before, after)
     others = Others.at_most(excess_share(before, after))
     delay = metric.delay(value, after, others)
-    beyond = value - spread.usual if metric.worse == "higher" else spread.usual - value
+    beyond = metric.worse_by(value, spread.usual)
     return Certainty(
         growth=beyond - delay,
         gain=-beyond,
@@ -118,10 +112,5 @@ def _by_knocks(
 
 def _confidence(entries: Iterable[BaselineEntry]) -> tuple[float, float]:
     """Return the lowest and highest share that sampled entries leave likely."""
-    intervals = [
-        wilson_interval(min(entry.knocks_waited, entry.knocks), entry.knocks)
-        if entry.knocks
-        else (0.0, 1.0)
-        for entry in entries
-    ]
+    intervals = [entry.knock_interval for entry in entries]
     return min(low for low, _ in intervals), max(high for _, high in intervals)

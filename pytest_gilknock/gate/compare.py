@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from pytest_gilknock.baseline.model import BaselineEntry
-from pytest_gilknock.gate.certainty import Certainty, certainty_of, judged_by_knocks
+from pytest_gilknock.gate.certainty import Certainty, certainty_of
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.spread import Spread, spread_of
 from pytest_gilknock.model import units
@@ -172,7 +172,7 @@ def _compare_metric(
     if now is None or spread is None:
         return f"not measured {'now' if now is None else 'before'}"
     sure = certainty_of(metric, now, spread, alike, after)
-    beyond = now - spread.usual if metric.worse == "higher" else spread.usual - now
+    beyond = metric.worse_by(now, spread.usual)
     absolute, relative = metric.noticeable
     slack = metric.slack / after.wall if after.wall else 0.0
     floor = max(slack, spread.noise)
@@ -213,7 +213,7 @@ def _verdict(
 
 def _caveat(metric: Metric, after: BaselineEntry) -> str:
     """Return what may account for a change that is over its gate, but not surely."""
-    if judged_by_knocks(metric, after):
+    if metric.is_of_knocks(after):
         return f"{units.count(after.knocks, 'knock')} only"
     words = []
     if after.others and after.processors and after.wall:

@@ -125,6 +125,14 @@ class Metric:
     since: int = 1
     """The schema of the baselines that have it; older ones have it not measured."""
 
+    def is_of_knocks(self, conditions: Conditions) -> bool:
+        """Return whether a value is a share of knocks, with the uncertainty of their number."""
+        return self.knocked and conditions.method == "sampled"
+
+    def worse_by(self, value: float, usual: float) -> float:
+        """Return by how much a value is worse than another; negative where it is better."""
+        return value - usual if self.worse == "higher" else usual - value
+
     @property
     def title(self) -> str:
         """The name as a table prints it."""

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.model.metrics import METRICS, Metric, Others
-from pytest_gilknock.model.statistics import wilson_interval
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting.calls import entries_of_calls
 from pytest_gilknock.reporting.file_report import FileReport
@@ -62,6 +61,6 @@ def _measures(entry: BaselineEntry) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def _bounds(metric: Metric, value: float, entry: BaselineEntry) -> tuple[float, float]:
-    if metric.knocked and entry.method == "sampled":
-        return wilson_interval(min(entry.knocks_waited, entry.knocks), entry.knocks)
+    if metric.is_of_knocks(entry):
+        return entry.knock_interval
     return value - metric.delay(value, entry, Others.likely(entry.lost_share)), value
