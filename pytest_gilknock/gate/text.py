@@ -312,7 +312,7 @@ def _allowance(change: Change) -> str:
     allowed = metric.signed(change.allowed)
     if change.delay <= NOTABLE_DELAY * change.allowed:
         return allowed
-    return f"{allowed}, and {metric.signed(change.delay)} as others used the processors"
+    return f"{allowed}, without the {metric.signed(change.delay)} that others may have caused"
 
 
 def _spread(change: Change, names: Sequence[str]) -> str:

@@ -81,10 +81,15 @@ def _delay_at_once(value: float, conditions: Conditions, others: Others) -> floa
 
 
 def _delay_in_contention(value: float, conditions: Conditions, others: Others) -> float:
-    """Without the others the GIL would be held for less, and the window be shorter by as much."""
-    window = 1.0 - value * others.slowdown
-    if conditions.method == "sampled" or window <= 0.0:  # held for all of the window, as it is then
+    """Without the others the GIL would be held for less, and the window be shorter by as much.
+
+    Nothing is known of a window of which others had everything.
+    """
+    if conditions.method == "sampled":
         return 0.0
+    window = 1.0 - value * others.slowdown
+    if window <= 0.0:
+        return value
     return value - value * (1.0 - others.slowdown) / window
 
 

@@ -301,6 +301,7 @@ def test_a_contention_counts_only_if_the_gil_was_held_noticeably_longer(
         ("contention", 0.30, 1.0, 2.0, "inconclusive"),
         ("contention", 0.30, 0.0, 1.0, "inconclusive"),  # it was not let onto a processor at all
         ("contention", 1.00, 1.0, 9.0, "over the gate"),  # held throughout, whoever else ran
+        ("contention", 1.00, 0.0, 1.0, "inconclusive"),
         ("contended", 1000, 1.0, 9.0, "over the gate"),  # no wait more, but for longer ones
         ("wait", 0.11, 1.0, 9.0, "steady"),
         ("wait", 0.00, 1.0, 9.0, "better"),

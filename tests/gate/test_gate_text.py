@@ -336,7 +336,7 @@ def test_a_change_from_zero_has_no_percentage() -> None:
 def test_what_is_due_to_others_is_told_where_it_matters() -> None:
     before = [changed(ENTRY, wait=0.0)]
     for lost, words in (
-        (0.25, "allowed     +20.0 ms, and +175 ms as others used the processors, set by"),
+        (0.25, "allowed     +20.0 ms, without the +175 ms that others may have caused, set by"),
         (1e-4, "allowed     +20.0 ms, set by"),
     ):
         after = replace(changed(ENTRY, wait=0.4), used=0.75, lost=lost)
