@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +92,7 @@ class Sanitized:
 
     build: str
     folder: Path
+    reports: Path  # where the sanitizer writes what it finds
     environment: dict[str, str]
 
     def run(self, *command: object) -> tuple[int, str]:
@@ -102,7 +102,7 @@ class Sanitized:
             [sys.executable, *command], PATIENCE, cwd=self.folder, env=environment
         )
         reports = ""
-        for report in self.folder.glob("report.*"):
+        for report in self.reports.iterdir():
             reports += report.read_text(errors="replace")
             report.unlink()
         assert not reports, reports
@@ -112,7 +112,7 @@ class Sanitized:
 @pytest.fixture(scope="module", params=SANITIZERS, ids=lambda sanitizer: sanitizer.build)
 def sanitized(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Sanitized]:
+) -> Sanitized:
     sanitizer: Sanitizer = request.param
     pytest.importorskip("setuptools", minversion="80", reason="setup.py needs it")
     if sanitizer.build == THREAD and METHOD == "disabled":
@@ -123,22 +123,16 @@ def sanitized(
     if library is None:
         pytest.skip(f"{COMPILER[0]} has no {sanitizer.library}")
 
-    folder = tmp_path_factory.mktemp("sanitized")
-    package = folder / "pytest_gilknock"
-    shutil.copytree(ROOT / package.name, package, ignore=shutil.ignore_patterns("_core.*.so"))
-    build = ["setup.py", "build_ext", "--build-lib", folder, "--build-temp", folder / "objects"]
-    done = subprocess.run(
-        [sys.executable, *map(str, build)],
-        env={**os.environ, "GILKNOCK_SANITIZE": sanitizer.build},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
+    with processes.shared_between_workers(tmp_path_factory) as shared:
+        folder = shared / "sanitized" / sanitizer.build
+        if not folder.exists():
+            folder.parent.mkdir(exist_ok=True)
+            built = tmp_path_factory.mktemp("built")
+            build_sanitized(sanitizer.build, built)
+            built.rename(folder)
+    reports = tmp_path_factory.mktemp("reports")
     options = {
-        name: f"{value}:log_path={folder / 'report'}" for name, value in sanitizer.options.items()
+        name: f"{value}:log_path={reports / 'report'}" for name, value in sanitizer.options.items()
     }
     environment = {
         **options,
@@ -152,8 +146,25 @@ def sanitized(
     done = subprocess.run(probe, env={**os.environ, **environment}, capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"the interpreter does not run with {library.name}: {done.stderr.strip()}")
-    yield Sanitized(sanitizer.build, folder, environment)
-    shutil.rmtree(folder)
+    return Sanitized(sanitizer.build, folder, reports, environment)
+
+
+def build_sanitized(sanitizer: str, folder: Path) -> None:
+    """Make a copy of the package in ``folder``, with an extension that is built so."""
+    package = folder / "pytest_gilknock"
+    shutil.copytree(ROOT / package.name, package, ignore=shutil.ignore_patterns("_core.*.so"))
+    objects = folder / "objects"
+    build = ["setup.py", "build_ext", "--build-lib", folder, "--build-temp", objects]
+    done = subprocess.run(
+        [sys.executable, *map(str, build)],
+        env={**os.environ, "GILKNOCK_SANITIZE": sanitizer},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(objects)
 
 
 def test_core(sanitized: Sanitized) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,17 @@ def run(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, output
+
+
+@contextlib.contextmanager
+def shared_between_workers(factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Lock and return a temporary folder that all workers of pytest-xdist have.
+
+    What takes long to make is made there once; it stays as long as pytest keeps temporary folders.
+    """
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with open(folder / "shared.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
