@@ -15,6 +15,7 @@ PROGRAMS = (
     "accuracy",
     "blame",
     "convoy",
+    "lock_accuracy",
     "locks",
     "overhead",
     "page_size",
