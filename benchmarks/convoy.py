@@ -324,7 +324,7 @@ def main() -> int:
         serve(Setting(server, beside, float(switch)))
         return 0
     rounds = options.rounds or (1 if options.quick else 3)
-    seconds = 0.3 if options.quick else 2.0
+    seconds = 0.1 if options.quick else 2.0
     intervals = [0.0001, 0.005] if options.quick else INTERVALS
     works = [w for w in WORKS if w != "numpy" or importlib.util.find_spec("numpy")]
     servers = [s for s in SERVERS if s != "zeromq" or importlib.util.find_spec("zmq")]

@@ -57,7 +57,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from statistics import median, quantiles
@@ -277,6 +277,7 @@ LOCK_THREADS = 64
 EMPTY_BLOCK = "with measure(): pass"
 ALONE = ", alone"
 QUICK_SHARE = 0.01
+QUICK_WORKS = 2
 """Of the usual counts: enough to see that all works, too few for a figure."""
 
 NOTHING = "nothing"
@@ -445,12 +446,13 @@ def ratio_within(found: list[list[float]]) -> float:
     return median(ratios_within(found))
 
 
-def suite(only: str, rounds: int, share: float) -> dict[str, dict[str, list[list[float]]]]:
-    """What :func:`alternated` found for each work of test suites, without and with a window."""
+def suite(
+    works: Sequence[str], rounds: int, share: float
+) -> dict[str, dict[str, list[list[float]]]]:
+    """What :func:`alternated` found for works of :data:`SUITE`, without and with a window."""
     return {
         what: {name: alternated(name, what, rounds, share) for name in (NOTHING, "exact")}
-        for what in SUITE
-        if re.search(only, what)
+        for what in works
     }
 
 
@@ -522,15 +524,16 @@ def trace_table(found: dict[str, list[list[float]]]) -> Table:
     return Table(title, heads, rows)
 
 
-def blamed(only: str, rounds: int, share: float) -> dict[str, dict[str, list[list[float]]]]:
-    """What the children found for each work of :data:`BLAMED`."""
+def blamed(
+    works: Sequence[str], rounds: int, share: float
+) -> dict[str, dict[str, list[list[float]]]]:
+    """What the children found for works of :data:`BLAMED`."""
     return {
         what: {
             name: alternated(name, what, rounds, share, "--alternate-blame")
             for name in (BLAME, AUDIT, ACCOUNTED)
         }
-        for what in BLAMED
-        if re.search(only, what)
+        for what in works
     }
 
 
@@ -563,6 +566,12 @@ def ratios(times: dict[str, list[float]], name: str) -> float:
     """Median of the ratios to nothing, round by round."""
     paired = zip(times[name], times[NOTHING], strict=True)
     return median(took / bare for took, bare in paired)
+
+
+def chosen(works: Iterable[str], options: argparse.Namespace) -> list[str]:
+    """The works that ``--only`` names; of a smoke run the first of them."""
+    names = [what for what in works if re.search(options.only, what)]
+    return names[:QUICK_WORKS] if options.quick else names
 
 
 def main() -> int:
@@ -605,13 +614,13 @@ def main() -> int:
         harness.write_json(options.json, found)
         return 0
     blame_rounds = options.rounds or (1 if options.quick else 15)
-    beyond = {} if options.suite else blamed(options.only, blame_rounds, share)
+    beyond = {} if options.suite else blamed(chosen(BLAMED, options), blame_rounds, share)
     if options.blame:
         harness.show(line, blame_table(beyond, blame_rounds))
         harness.write_json(options.json, {"blame": beyond})
         return 0
     suite_rounds = options.rounds or (1 if options.quick else 25)
-    works = suite(options.only, suite_rounds, share)
+    works = suite(chosen(SUITE, options), suite_rounds, share)
     tables = [suite_table(works, suite_rounds)] if works else []
     measured: list[list[float]] = []
     if re.search(options.only, EMPTY_BLOCK):

@@ -42,6 +42,7 @@ from harness import Table, figure, span
 THREADS = [1, 10, 100, 1_000]
 TESTS = [1, 10, 100, 1_000, 10_000, 100_000]
 RUNS = [1, 100, 1_000, 5_000]
+QUICK_MOST = 10
 BELOW, ROWS, JSON = KINDS = ["below a row", "worth a row", "all in JSON"]
 LIMIT = 120.0
 """Seconds for one size."""
@@ -279,10 +280,10 @@ def main() -> int:
         return 0
 
     line = harness.machine_line()
-    most = 100 if options.quick else TESTS[-1]
+    most = QUICK_MOST if options.quick else TESTS[-1]
     itself = [sys.executable, __file__]
     crowds, keepings = [], []
-    for count in THREADS:
+    for count in (count for count in THREADS if count <= most):
         harness.progress(f"{count} threads")
         crowds.append(Crowd(**harness.ask([*itself, "--threads", str(count)], LIMIT)))
     for kind in KINDS:
@@ -291,7 +292,7 @@ def main() -> int:
             answer = harness.ask([*itself, "--tests", kind, str(count)], LIMIT)
             keepings.append(Keeping(**answer))
     rounds = options.rounds or (1 if options.quick else 5)
-    runs = [measure_runs(count, rounds) for count in RUNS if count <= most or not options.quick]
+    runs = [measure_runs(count, rounds) for count in RUNS if count <= most]
     harness.show(line, crowd_table(crowds), keeping_table(keepings), runs_table(runs))
     harness.write_json(
         options.json,
