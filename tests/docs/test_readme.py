@@ -40,7 +40,12 @@ def test_the_files_it_names_are_there():
     assert len(named) > 3
     assert linked
     for path in named + linked:
-        assert ROOT.joinpath(path).exists(), path
+        file, _, anchor = path.partition("#")
+        assert ROOT.joinpath(file).exists(), path
+        if anchor:
+            text = ROOT.joinpath(file).read_text("utf-8")
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, path
 
 
 @exact
