@@ -67,15 +67,16 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "gil_audit",
         "store_true",
         None,
-        "list the native calls that keep the GIL: holds that go on although a thread has waited "
-        "for a whole switch interval and asked for it; knocks follow one another at once",
+        "list the native calls that go on holding the GIL although a thread has waited for a whole "
+        "switch interval and asked for it; to find them, the plugin asks for it all the time",
     ),
     (
         "gil_max_hold",
         "store",
         "TIME",
-        "fail tests in which a native call keeps the GIL so that it is held for longer than this "
-        "at once (20ms), unless they have a max_gil_hold marker; audits them as --gil-audit does",
+        "fail tests in which the GIL is held for longer than this at once (20ms) by a native call "
+        "that keeps it although others ask, unless they have a max_gil_hold marker; audits every "
+        "test as --gil-audit does",
     ),
     (
         "gil_max_lock_wait",
@@ -92,7 +93,13 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "fail tests in which the interpreter stops a thread for longer than this at once (5ms), "
         "unless they have a max_stop_the_world marker; where the GIL is off",
     ),
-    ("gil_method", "store", "|".join(METHODS), "how the GIL is measured (default: auto)"),
+    (
+        "gil_method",
+        "store",
+        "|".join(METHODS),
+        "how the GIL is measured: every take and release (exact), knocks alone (sampled), or exact "
+        "where that is possible (auto, the default)",
+    ),
     (
         "gil_switch_interval",
         "store",
@@ -103,7 +110,9 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "gil_export",
         "append",
         "FORMAT:PATH",
-        "write the readings of every test to PATH as json, or in another FORMAT (repeatable)",
+        "write the readings of every test to PATH, as json, html (a page to look at), trace (a "
+        "timeline), stacks (for flame graphs), openmetrics, bencher or github-action-benchmark "
+        "(repeatable)",
     ),
     *(
         (name, "store", "PATH", f"short for --gil-export={form}:PATH")
@@ -126,14 +135,15 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "gil_compare",
         "store",
         "REF",
-        "compare with saved runs: a name, a number, a path ending in .json, or 'latest'",
+        "compare with saved runs: a name (its latest ten), a number, a path ending in .json, or "
+        "'latest'",
     ),
     (
         "gil_compare_fail",
         "append",
         "METRIC:EXPR",
         "with --gil-compare, fail each test that is worse by more than this, such as "
-        "wait:20ms&25%% (repeatable; metrics: contention, wait, max_wait, contended, max_hold, "
+        "wait:50ms&40%% (repeatable; metrics: contention, wait, max_wait, contended, max_hold, "
         "lock_wait, stop_the_world)",
     ),
     (
@@ -162,11 +172,11 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
     "gil_forbid": ("bool", "see --gil-forbid: true or false"),
     "gil_locks": ("bool", "see --gil-locks: true or false"),
     "gil_audit": ("bool", "see --gil-audit: true or false"),
-    "gil_export": ("linelist", "see --gil-export, one in a line; relative to the root directory"),
+    "gil_export": ("linelist", "see --gil-export, one per line; relative to the root directory"),
     "gil_storage": (None, "see --gil-storage; relative to the root directory"),
     "gil_compare_fail": (
         "linelist",
-        "see --gil-compare-fail: gates for every run with --gil-compare, one in a line",
+        "see --gil-compare-fail: gates for every run with --gil-compare, one per line",
     ),
     "gil_knock_interval": (
         _TEXT_OR_NUMBER,
@@ -175,12 +185,12 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
     ),
     "gil_trace_events": (
         _TEXT_OR_NUMBER,
-        "how many holds of the GIL and waits for it a trace keeps of each process, the latest "
-        "ones, 24 bytes each (default: 1000000)",
+        "how many holds of the GIL and waits for it a trace keeps of each process, 24 bytes each; "
+        "of more, it has the latest (default: 1000000)",
     ),
     "gil_stall_timeout": (
         _TEXT_OR_NUMBER,
-        "when no thread can get the GIL for so long, print all stacks to stderr and report it: "
+        "when no thread can get the GIL for this long, print all stacks to stderr and report it: "
         "10ms to 60min, or 0 for never (default: 1s)",
     ),
     "gil_junit": (

@@ -1,5 +1,6 @@
 """What else a run has of the plugin: its fixture, markers, options, the switch interval."""
 
+import re
 import sys
 import time
 
@@ -7,6 +8,7 @@ import pytest
 from support import inner
 
 from pytest_gilknock import _core
+from pytest_gilknock.reporting.file_report import formats
 
 
 @pytest.mark.parametrize("args", [("--gil-switch-interval=123us",), ("--gil-report",)])
@@ -61,6 +63,12 @@ def test_markers_are_registered(pytester):
 def test_help_lists_the_options(pytester):
     result = inner.run(pytester, "--help")
     result.stdout.fnmatch_lines(["GIL contention:", "*--gil-report *", "*gil_knock_interval *"])
+
+
+def test_help_names_every_format(pytester):
+    lines = inner.run(pytester, "--help").stdout.str()
+    text = re.sub(r"-\n +", "-", lines).partition("--gil-export=")[2].partition("--gil-json=")[0]
+    assert set(formats()) <= set(re.split(r"[\s,()]+", text))
 
 
 @pytest.mark.parametrize("asked", [[], ["-ogil_knock_interval=7ms"]])
