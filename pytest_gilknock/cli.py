@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    compare = commands.add_parser("compare", help="compare the baselines A and B")
+    compare = commands.add_parser("compare", help="compare the saved runs A and B")
     compare.add_argument("a", metavar="A", help="before: a file, or a saved run's name or number")
     compare.add_argument("b", metavar="B", help="after: likewise; of a name, its latest run")
     compare.add_argument(
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(run=_compare)
 
-    show = commands.add_parser("show", help="show what a baseline has")
+    show = commands.add_parser("show", help="show the numbers of a saved run")
     show.add_argument("file", metavar="FILE", help="a file, or a saved run's name or number")
     show.set_defaults(run=_show)
 
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     advise.add_argument("reference", metavar="REF", help="the name of three saved runs or more")
     advise.set_defaults(run=_suggest)
 
-    report = commands.add_parser("report", help="make a page to look at of a run")
+    report = commands.add_parser("report", help="make a page to look at from a run")
     report.add_argument(
         "file",
         metavar="FILE",
@@ -109,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
             "--storage",
             metavar="DIR",
             default=DEFAULT_STORAGE,
-            help="where runs are saved (default: %(default)s)",
+            help="where runs are saved (default: %(default)s in the current folder; the ini file's "
+            "gil_storage is not read)",
         )
     return parser
 

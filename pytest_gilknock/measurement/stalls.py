@@ -1,4 +1,4 @@
-"""The plugin object that has stalls watched: the GIL not to be had for a second, say.
+"""The plugin object that has stalls watched: no thread can get the GIL for a second, say.
 
 The stacks are written by faulthandler, which needs no GIL for it: by the handler of a signal that
 is kept for that, which the watching thread calls in a copy of the process. pytest's own use of

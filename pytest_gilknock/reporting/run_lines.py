@@ -77,7 +77,7 @@ def urgent_notes(results: Results) -> Iterator[Line]:
 
 
 def _stalled(results: Results) -> Iterator[Line]:
-    """Yield where the GIL was not to be had for long; the stacks are on stderr."""
+    """Yield where no thread could get the GIL for long; the stacks are on stderr."""
     for stall in results.stalls[:STALLS_SHOWN]:
         test = f" in {printable(stall.test)}" if stall.test else ""
         held = f", held at {printable(stall.place)}" if stall.place else ""

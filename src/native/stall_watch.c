@@ -236,13 +236,13 @@ static void report(uint64_t when_asked, uint64_t now) {
     pthread_mutex_unlock(&watch.mutex);
 
     int length =
-        snprintf(line, sizeof line, "\ngilknock: the GIL was not to be had for %.1f s%s%s",
+        snprintf(line, sizeof line, "\ngilknock: no thread could get the GIL for %.1f s%s%s",
                  nanoseconds(now - when_asked) * 1e-9, label[0] != '\0' ? ", in " : "", label);
     if (holder.ident != 0) {
-        length +=
-            snprintf(line + length, sizeof line - (size_t)length, "; thread 0x%016llx%s%s%s has it",
-                     (unsigned long long)holder.ident, holder.name[0] != '\0' ? " (" : "",
-                     holder.name, holder.name[0] != '\0' ? ")" : "");
+        length += snprintf(line + length, sizeof line - (size_t)length,
+                           "; thread 0x%016llx%s%s%s holds it", (unsigned long long)holder.ident,
+                           holder.name[0] != '\0' ? " (" : "", holder.name,
+                           holder.name[0] != '\0' ? ")" : "");
     }
     length += snprintf(line + length, sizeof line - (size_t)length, "\n");
     write_all(line, (size_t)length);

@@ -119,8 +119,9 @@ static void test_a_stall_is_reported_once_while_it_lasts(void) {
     knock_asks(when);
     await_report(STACKS);
     sleep_for(5 * TIMEOUT);
-    CHECK(strstr(reported(), "gilknock: the GIL was not to be had for") != NULL);
-    CHECK(strstr(reported(), "s, in tests/a.py::test_b; thread 0x0000000000000abc (hog) has it\n"));
+    CHECK(strstr(reported(), "gilknock: no thread could get the GIL for") != NULL);
+    CHECK(
+        strstr(reported(), "s, in tests/a.py::test_b; thread 0x0000000000000abc (hog) holds it\n"));
     CHECK(strstr(strstr(reported(), STACKS) + 1, STACKS) == NULL);
 
     knock_asks(0);
@@ -156,7 +157,7 @@ static void test_the_next_stall_is_reported_as_well(void) {
         stall_watch_answered(when, clock_ticks());
     }
     stall_watch_stop();
-    CHECK(strstr(reported(), ", in") == NULL && strstr(reported(), "has it") == NULL);
+    CHECK(strstr(reported(), ", in") == NULL && strstr(reported(), "holds it") == NULL);
     CHECK(take() == 3);
     free_stacks(3);
 }
@@ -225,7 +226,7 @@ static void test_without_the_handler_no_signal_is_sent(void) {
         CHECK(signal(number, with_signal ? SIG_DFL : write_stacks) != SIG_ERR);
         uint64_t when = clock_ticks();
         knock_asks(when);
-        await_report("has it\n");
+        await_report("holds it\n");
         stall_watch_stop();
         CHECK(strstr(reported(), STACKS) == NULL);
         CHECK(take() == 1 && stalls[0].stacks == NULL);
@@ -275,7 +276,7 @@ static void test_where_the_process_cannot_be_copied_the_report_says_so(void) {
     no_copies = true;
     start(find_holder, number);
     knock_asks(clock_ticks());
-    await_report("has it\n(no stacks: the process cannot be copied: Operation not permitted)\n");
+    await_report("holds it\n(no stacks: the process cannot be copied: Operation not permitted)\n");
     stall_watch_stop();
     CHECK(strstr(reported(), STACKS) == NULL);
     CHECK(take() == 1);
@@ -292,7 +293,7 @@ static void test_a_file_of_the_program_is_left_alone_that_has_the_number_of_a_cl
     CHECK(write(other, text, sizeof text) == (ssize_t)sizeof text);
     CHECK(dup2(other, scratch) == scratch);
     knock_asks(clock_ticks());
-    await_report("has it\n");
+    await_report("holds it\n");
     stall_watch_stop();
     CHECK(pread(other, kept, sizeof kept, 0) == (ssize_t)sizeof text && strcmp(kept, text) == 0);
     CHECK(lseek(other, 0, SEEK_END) == (off_t)sizeof text);

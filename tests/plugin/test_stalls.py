@@ -33,7 +33,7 @@ def test_after():
     pass
 """
 HOLD = "hold_on(1.5)"
-HEAD = "gilknock: the GIL was not to be had for"
+HEAD = "gilknock: no thread could get the GIL for"
 
 
 def run(
@@ -57,7 +57,7 @@ def test_the_stacks_are_on_stderr_whatever_is_captured(pytester, capture):
     assert " in test_stall\n" in stacks
     if METHOD == "exact":
         assert "thread 0x" in head
-        assert head.endswith("(MainThread) has it")
+        assert head.endswith("(MainThread) holds it")
 
 
 def test_the_terminal_names_test_line_and_duration(pytester):
