@@ -4,7 +4,7 @@ Each project is a service with its tests. A round runs the tests once, unchanged
 regression, compared with a baseline as docs/ci.md recommends, on the machine as it is or beside CPU
 hogs. An unchanged run that is red is a false alarm; a changed one that is green, or red
 without naming the test and the service's file, is a miss. A small regression makes threads wait
-1.5 to 2 times as long as before, a large one three times and more.
+twice as long as before, a large one six times as long and more.
 
     python tests/regression_demo/demo.py --rounds 40 --hogs 0 1 2 --results rounds.jsonl
 
