@@ -8,8 +8,8 @@ from pytest_gilknock.baseline.model import Baseline, BaselineEntry, Commit
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.markdown import code, markdown_table, prose
-from pytest_gilknock.render.tables import Column, text_table
+from pytest_gilknock.render.markdown import code, prose
+from pytest_gilknock.render.tables import Column, markdown_table, text_table
 
 
 def as_text(name: str, baseline: Baseline) -> str:

@@ -13,9 +13,9 @@ from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line
-from pytest_gilknock.render.markdown import code, markdown_table, prose
+from pytest_gilknock.render.markdown import code, prose
 from pytest_gilknock.render.reading_text import reading_lines
-from pytest_gilknock.render.tables import Column, cut_test, text_table
+from pytest_gilknock.render.tables import Column, cut_test, markdown_table, text_table
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.runs import Comparison

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pytest_gilknock.render.tables import Column
 
 
 def code(words: str) -> str:
@@ -21,19 +16,3 @@ def code(words: str) -> str:
 def prose(words: str) -> str:
     """Return ``words`` so that Markdown shows them as they are."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", words)
-
-
-def markdown_table(columns: Sequence[Column]) -> Iterator[str]:
-    """Yield the lines of a table, each cell as its column has it in Markdown; nothing is cut."""
-    yield _row([prose(column.head) for column in columns])
-    yield "|" + "|".join("-:" if column.right else "-" for column in columns) + "|"
-    for cells in zip(*map(_cells, columns), strict=True):
-        yield _row(cells)
-
-
-def _cells(column: Column) -> list[str]:
-    return [column.markdown(cell) if cell else "" for cell in column.cells]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"

@@ -1,8 +1,8 @@
-"""Tables of aligned text, which fit a width where they can. Pure."""
+"""Tables: of aligned text, which fit a width where they can, and in Markdown. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pytest_gilknock.render.format import display_width, fit_test
@@ -77,3 +77,19 @@ def _line(row: tuple[str, ...], columns: Sequence[Column]) -> str:
         pad = " " * (column.width - display_width(cell))
         cells.append(pad + cell if column.right else cell + pad)
     return (" " * _GAP).join(cells).rstrip()
+
+
+def markdown_table(columns: Sequence[Column]) -> Iterator[str]:
+    """Yield the lines of a table, each cell as its column has it in Markdown; nothing is cut."""
+    yield _markdown_row([prose(column.head) for column in columns])
+    yield "|" + "|".join("-:" if column.right else "-" for column in columns) + "|"
+    for cells in zip(*map(_markdown_cells, columns), strict=True):
+        yield _markdown_row(cells)
+
+
+def _markdown_cells(column: Column) -> list[str]:
+    return [column.markdown(cell) if cell else "" for cell in column.cells]
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"

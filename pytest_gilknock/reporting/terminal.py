@@ -13,7 +13,7 @@ from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count
 from pytest_gilknock.render.format import display_width, keep_start, printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
-from pytest_gilknock.render.markdown import code, markdown_table, prose
+from pytest_gilknock.render.markdown import code, prose
 from pytest_gilknock.render.places import (
     blame_lines,
     fit_place,
@@ -23,7 +23,13 @@ from pytest_gilknock.render.places import (
     victim_lines,
 )
 from pytest_gilknock.render.reading_text import SHOWN, convoy_text, thread_line
-from pytest_gilknock.render.tables import Column, cut_test, table_width, text_table
+from pytest_gilknock.render.tables import (
+    Column,
+    cut_test,
+    markdown_table,
+    table_width,
+    text_table,
+)
 from pytest_gilknock.reporting.results import PhaseResult, Results
 from pytest_gilknock.reporting.run_lines import notes
 

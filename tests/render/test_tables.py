@@ -4,8 +4,8 @@ import pytest
 
 from pytest_gilknock.render.format import keep_start
 from pytest_gilknock.render.lines import Line, write_lines
-from pytest_gilknock.render.markdown import code, markdown_table
-from pytest_gilknock.render.tables import MIN_WIDTH, Column, cut_test, text_table
+from pytest_gilknock.render.markdown import code
+from pytest_gilknock.render.tables import MIN_WIDTH, Column, cut_test, markdown_table, text_table
 
 NUMBERS = Column("wait", ["1 ms", "20.5 ms"])
 NAMES = Column("test", ["a" * 30, "b" * 10], right=False, cut=cut_test)
