@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model import units
-from pytest_gilknock.model.locks import LIMITED_KINDS, LOCK_LIMITS, limited_kinds
+from pytest_gilknock.model.locks import LIMITED_KINDS
 from pytest_gilknock.model.statistics import wilson_interval
 
 if TYPE_CHECKING:
@@ -46,12 +46,14 @@ class Limit(NamedTuple):
     @property
     def is_on_locks(self) -> bool:
         """Whether it needs waits for locks measured."""
-        return self.kind in LOCK_LIMITS
+        return self.kind in ("max_lock_wait", "max_stop_the_world")
 
     @property
     def lock_kinds(self) -> tuple[LockKind, ...]:
         """The kinds of waits that a limit on locks is for."""
-        return limited_kinds(self.kind, self.lock_kind)
+        if self.lock_kind is not None:
+            return (self.lock_kind,)
+        return LIMITED_KINDS if self.kind == "max_lock_wait" else ("stop_the_world",)
 
     @property
     def text(self) -> str:

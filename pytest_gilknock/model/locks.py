@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Victim
     from pytest_gilknock.model.longest_wait import LongestWait
     from pytest_gilknock.model.statistics import Latency
-    from pytest_gilknock.model.wire import Kind
 
 LOCK_KINDS: tuple[LockKind, ...] = get_args(LockKind)
 
@@ -22,17 +21,6 @@ INTERPRETER_KINDS: tuple[LockKind, ...] = ("objects", "stop_the_world", "interpr
 
 LIMITED_KINDS: tuple[LockKind, ...] = ("objects", "interpreter", "program")
 """Kinds of locks; a stopped world is none."""
-
-LOCK_LIMITS: tuple[Kind, ...] = ("max_lock_wait", "max_stop_the_world")
-"""The limits that need waits for locks measured."""
-
-
-def limited_kinds(limit: Kind, lock_kind: LockKind | None) -> tuple[LockKind, ...]:
-    """Return the kinds of waits that a limit on locks is for; ``lock_kind`` if it is for one."""
-    if lock_kind is not None:
-        return (lock_kind,)
-    return LIMITED_KINDS if limit == "max_lock_wait" else ("stop_the_world",)
-
 
 KIND_NAMES: dict[LockKind, str] = {
     "objects": "objects",
