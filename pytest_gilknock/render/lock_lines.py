@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.locks import KIND_NAMES, LOCK_KINDS
 from pytest_gilknock.render.format import display_width, short_name
+from pytest_gilknock.render.place_text import WIDE, fit_place
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.locks import LockReading, LockWaits, ThreadLockWaits
-    from pytest_gilknock.model.stack import Place
     from pytest_gilknock.model.wire import LockKind
 
 PLACES_SHOWN = 1
@@ -44,14 +44,11 @@ def kind_texts(kinds: dict[LockKind, LockWaits]) -> list[str]:
     ]
 
 
-def lock_lines(
-    locks: LockReading, fit_place: Callable[[Place, int], str], width: int
-) -> Iterator[str]:
+def lock_lines(locks: LockReading, root: str, *, width: int = WIDE) -> Iterator[str]:
     """Yield what was waited for, a line for each kind, and who waited longest.
 
-    Below each kind stand the places where most of it was. What is not shown is counted.
-    ``fit_place`` writes a place in at most so many columns. No line is wider than ``width``, from
-    76 up: a longer one goes on below.
+    Below each kind stand the places where most of it was, with paths relative to ``root``. What is
+    not shown is counted. No line is wider than ``width``, from 76 up: a longer one goes on below.
     """
     for kind in LOCK_KINDS:
         waits = locks.of(kind)
@@ -64,7 +61,7 @@ def lock_lines(
             f" {units.seconds(waits.longest)}{types}",
             width,
         )
-        yield from _places(locks, kind, fit_place, width)
+        yield from _places(locks, kind, root, width)
     if locks.unproven is not None and locks.unproven.count:
         yield f"not told apart: {units.seconds(locks.unproven.waited)}"
     for head, omitted in (("waited", locks.victims_omitted), ("let go", locks.blame_omitted)):
@@ -96,14 +93,12 @@ def _folded(line: str, width: int) -> Iterator[str]:
     yield begun
 
 
-def _places(
-    locks: LockReading, kind: LockKind, fit_place: Callable[[Place, int], str], width: int
-) -> Iterator[str]:
+def _places(locks: LockReading, kind: LockKind, root: str, width: int) -> Iterator[str]:
     for head, rows in (("waited", locks.victims), ("let go", locks.blame)):
         for row in rows.get(kind, ())[:PLACES_SHOWN]:
             start = f"  {head} "
             end = f" in {short_name(row.thread_label)}: {units.seconds(row.waited)}"
-            yield start + fit_place(row.place, width - display_width(start + end)) + end
+            yield start + fit_place(row.place, root, width - display_width(start + end)) + end
         if (more := len(rows.get(kind, ())) - PLACES_SHOWN) > 0:
             yield f"  ({units.count(more, 'more place')} with less)"
 

@@ -1,4 +1,4 @@
-"""How places in the code are printed: ``store.py:14 archive > zlib.compress``. Pure.
+"""The places of a reading in lines: who held the GIL, who waited, who kept it though asked. Pure.
 
 ``root`` is the directory that paths are printed relative to.
 """
@@ -7,87 +7,28 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterator
-from functools import lru_cache
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed, worst_places
-from pytest_gilknock.model.stack import COLLECTING, PYTEST, Frame, Place, Stack, place_of, shorten
-from pytest_gilknock.render.format import (
-    display_width,
-    keep_end,
-    keep_start,
-    printable,
-    short_name,
+from pytest_gilknock.model.stack import place_of
+from pytest_gilknock.render.format import display_width, keep_start, printable, short_name
+from pytest_gilknock.render.place_text import (
+    WIDE,
+    fit_place,
+    frame_text,
+    frames_shown,
+    place_text,
+    shortest_text,
 )
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Blame
     from pytest_gilknock.model.longest_wait import LongestWait
     from pytest_gilknock.model.reading import GilReading
-
-NO_FRAME = "(no Python frame)"
-WIDE = 1_000
-"""Room for any line: nothing is shortened."""
+    from pytest_gilknock.model.stack import Place, Stack
 
 _NOTABLE = 0.2  # hand-overs from this share of the wait up are shown
-
-
-@lru_cache(maxsize=4096)
-def frame_text(frame: Frame, root: str) -> str:
-    """Return ``file:line function``, or the name of a special frame."""
-    if not frame.file:
-        return printable(frame.function)
-    return printable(f"{shorten(frame.file, root)}:{frame.line} {function_text(frame)}")
-
-
-def function_text(frame: Frame) -> str:
-    """Return ``outer.inner`` for ``outer.<locals>.inner``."""
-    return frame.function.replace(".<locals>", "")
-
-
-def place_text(place: Place, root: str) -> str:
-    """Return ``file:line function > what it calls``, with how much else it calls."""
-    shown = NO_FRAME if place.frame is None else frame_text(place.frame, root)
-    more = f" and {place.more} more" if place.more else ""
-    return shown if place.inside is None else f"{shown} > {printable(place.inside)}{more}"
-
-
-def fit_place(place: Place, root: str, width: int) -> str:
-    """Return a place in at most ``width`` columns, from some 20 up; the line number stays.
-
-    What it calls goes first, then folders, then the end of the function's name, then the start of
-    the file's. That garbage is collected there stays: it is not what the line says.
-    """
-    text = place_text(place, root)
-    if display_width(text) <= width or place.frame is None:
-        return keep_start(text, width)
-    if place.inside == COLLECTING:
-        collecting = f" > {COLLECTING}"
-        return fit_place(place.line, root, width - len(collecting)) + collecting
-    frame = place.frame
-    path = shorten(frame.file, root)
-    name = _file_name(frame)
-    for file, inside, more in (
-        (path, place.inside, 0),
-        (path, None, 0),
-        (name, place.inside, place.more),
-        (name, place.inside, 0),
-        (name, None, 0),
-    ):
-        short = place_text(Place(frame._replace(file=file), inside, more), "")
-        if display_width(short) <= width:
-            return short
-    where = keep_end(printable(f"{name}:{frame.line}"), width)
-    room = width - display_width(where) - 1
-    return f"{where} {keep_start(printable(function_text(frame)), room)}" if room > 5 else where
-
-
-def _file_name(frame: Frame) -> str:
-    """Return a file's name, with its folder's where every package has a file of that name."""
-    parts = frame.file.replace("\\", "/").split("/")
-    return "/".join(parts[-2 if parts[-1] in ("__init__.py", "__main__.py") else -1 :])
 
 
 def _place_line(
@@ -99,25 +40,11 @@ def _place_line(
     """
     around = display_width(before + after)
     room = width - around - display_width(f": {measured}")
-    if room >= display_width(_shortest(place)):
+    if room >= display_width(shortest_text(place)):
         yield f"{before}{fit_place(place, root, room)}{after}: {measured}"
     else:
         yield f"{before}{fit_place(place, root, width - around - 1)}{after}:"
         yield f"    {measured}"
-
-
-def _shortest(place: Place) -> str:
-    """Return ``store.py:14 archive``."""
-    frame, inside = place.frame, place.inside if place.inside == COLLECTING else None
-    named = None if frame is None else frame._replace(file=_file_name(frame))
-    return place_text(Place(named, inside), "")
-
-
-def frames_shown(stack: Stack) -> Stack:
-    """Return the frames of a stack; pytest's own around the test become one."""
-    outer = [*takewhile(lambda frame: not frame.own, reversed(stack))]
-    pytests = max((at for at, frame in enumerate(outer, 1) if frame.of_pytest), default=0)
-    return (*stack[: len(stack) - pytests], PYTEST) if pytests else stack
 
 
 def worst_place(reading: GilReading, root: str) -> str | None:

@@ -11,14 +11,12 @@ from pytest_gilknock.model.limits import LimitVerdict, lock_text, threads_of
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.render.format import printable, short_name
 from pytest_gilknock.render.lock_lines import lock_lines
+from pytest_gilknock.render.place_text import place_text
 from pytest_gilknock.render.places import (
-    WIDE,
     blame_lines,
-    fit_place,
     hold_lines,
     longest_hold_text,
     longest_wait_text,
-    place_text,
     victim_lines,
 )
 
@@ -107,7 +105,7 @@ def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) 
     if reading.locks.reason is None:
         yield from _indented(
             "  locks       what threads waited for:",
-            lock_lines(reading.locks, lambda place, room: fit_place(place, root, room), WIDE),
+            lock_lines(reading.locks, root),
         )
     if longest and reading.longest_wait is not None:
         yield f"  longest     {longest_wait_text(reading.longest_wait, root)}"

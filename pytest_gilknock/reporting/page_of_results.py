@@ -11,7 +11,7 @@ from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.locks import INTERPRETER_KINDS, KIND_NAMES
 from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.places import place_text
+from pytest_gilknock.render.place_text import place_text
 from pytest_gilknock.render.reading_text import convoy_text
 from pytest_gilknock.reporting.page import MOST_HOLDS, Details, Page, Row, pack
 from pytest_gilknock.reporting.page_of_test import details_of, row_of

@@ -11,13 +11,8 @@ from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import shows_locks, thread_count
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
-from pytest_gilknock.render.places import (
-    NO_FRAME,
-    frame_text,
-    frames_shown,
-    longest_wait_text,
-    place_text,
-)
+from pytest_gilknock.render.place_text import NO_FRAME, frame_text, frames_shown, place_text
+from pytest_gilknock.render.places import longest_wait_text
 from pytest_gilknock.render.reading_text import convoy_text
 from pytest_gilknock.reporting.page import MOST_HOLDS, Details, Row, Stacks
 
@@ -33,9 +28,6 @@ if TYPE_CHECKING:
 
 MOST_STACKS = 60
 """Stacks in one flame graph of a test; those least waited for are left out."""
-
-LINES_WIDTH = 120
-"""Columns of a line on waits for locks, but for places, which are whole."""
 
 
 def row_of(test: PhaseResult, reading: GilReading, convoy: Convoy | None, root: str) -> Row:
@@ -92,9 +84,7 @@ def details_of(
             )
             for hold in reading.holds[:MOST_HOLDS]
         ],
-        locks=list(
-            lock_lines(reading.locks, lambda place, _: place_text(place, root), LINES_WIDTH)
-        ),
+        locks=list(lock_lines(reading.locks, root)),
         by_knocks=waits.by_knocks,
         waited_for=waits.waited_for,
         blame=_stacks(waits.blame, root),

@@ -14,12 +14,11 @@ from pytest_gilknock.render.format import display_width, keep_start, printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
 from pytest_gilknock.render.markdown import code, prose
+from pytest_gilknock.render.place_text import fit_place, place_text
 from pytest_gilknock.render.places import (
     blame_lines,
-    fit_place,
     hold_lines,
     longest_wait_text,
-    place_text,
     victim_lines,
 )
 from pytest_gilknock.render.reading_text import SHOWN, convoy_text, thread_line
@@ -196,9 +195,7 @@ def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Ite
         yield f"    longest: {longest_wait_text(reading.longest_wait, root)}"
     for thread in reading.busiest_threads[:SHOWN]:
         yield f"    thread {thread_line(thread)}"
-    for line in lock_lines(
-        reading.locks, lambda place, room: fit_place(place, root, room), width - 4
-    ):
+    for line in lock_lines(reading.locks, root, width=width - 4):
         yield f"    {line}"
     room = width - len("    victim ")
     for line in blame_lines(reading, root, most=SHOWN, stacks=stacks, width=room):

@@ -7,14 +7,13 @@ from pytest_gilknock.model.locks import LOCK_KINDS
 from pytest_gilknock.model.reading import locks_of
 from pytest_gilknock.render.format import display_width
 from pytest_gilknock.render.lock_lines import lock_lines
-from pytest_gilknock.render.places import fit_place
 
 DEEP = "/src/" + "d" * 60 + ".py"
 
 
 def lines_of(width: int, **changes: object) -> list[str]:
     reading = locks_of(locks(**changes))
-    return list(lock_lines(reading, lambda place, room: fit_place(place, "", room), width))
+    return list(lock_lines(reading, "", width=width))
 
 
 @pytest.mark.parametrize("thread", ["w" * 70, "\u30b9\u30ec\u30c3\u30c9" * 10])

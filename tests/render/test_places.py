@@ -4,12 +4,11 @@ from support.scripted import blamed, reading
 from pytest_gilknock.model.longest_wait import longest_wait_of
 from pytest_gilknock.model.stack import place_of, stack_of
 from pytest_gilknock.render.format import display_width
+from pytest_gilknock.render.place_text import fit_place, place_text
 from pytest_gilknock.render.places import (
     blame_lines,
-    fit_place,
     hold_lines,
     longest_wait_text,
-    place_text,
     victim_lines,
 )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.stack import Frame, Stack, shorten
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.places import function_text
+from pytest_gilknock.render.place_text import function_text
 from pytest_gilknock.reporting.file_report import FileReport
 
 if TYPE_CHECKING:

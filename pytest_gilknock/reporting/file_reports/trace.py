@@ -24,7 +24,7 @@ from pytest_gilknock.model.blame import Blame, worst_places
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import ThreadReading
 from pytest_gilknock.model.trace import Interval, Trace, ends_forced
-from pytest_gilknock.render.places import frame_text, place_text
+from pytest_gilknock.render.place_text import frame_text, place_text
 from pytest_gilknock.reporting.file_report import FileReport
 
 if TYPE_CHECKING:

@@ -1,0 +1,86 @@
+"""How a place in the code is printed: ``store.py:14 archive > zlib.compress``. Pure.
+
+``root`` is the directory that paths are printed relative to.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import takewhile
+
+from pytest_gilknock.model.stack import COLLECTING, PYTEST, Frame, Place, Stack, shorten
+from pytest_gilknock.render.format import display_width, keep_end, keep_start, printable
+
+NO_FRAME = "(no Python frame)"
+WIDE = 1_000
+"""Room for any line: nothing is shortened."""
+
+
+@lru_cache(maxsize=4096)
+def frame_text(frame: Frame, root: str) -> str:
+    """Return ``file:line function``, or the name of a special frame."""
+    if not frame.file:
+        return printable(frame.function)
+    return printable(f"{shorten(frame.file, root)}:{frame.line} {function_text(frame)}")
+
+
+def function_text(frame: Frame) -> str:
+    """Return ``outer.inner`` for ``outer.<locals>.inner``."""
+    return frame.function.replace(".<locals>", "")
+
+
+def place_text(place: Place, root: str) -> str:
+    """Return ``file:line function > what it calls``, with how much else it calls."""
+    shown = NO_FRAME if place.frame is None else frame_text(place.frame, root)
+    more = f" and {place.more} more" if place.more else ""
+    return shown if place.inside is None else f"{shown} > {printable(place.inside)}{more}"
+
+
+def fit_place(place: Place, root: str, width: int) -> str:
+    """Return a place in at most ``width`` columns, from some 20 up; the line number stays.
+
+    What it calls goes first, then folders, then the end of the function's name, then the start of
+    the file's. That garbage is collected there stays: it is not what the line says.
+    """
+    text = place_text(place, root)
+    if display_width(text) <= width or place.frame is None:
+        return keep_start(text, width)
+    if place.inside == COLLECTING:
+        collecting = f" > {COLLECTING}"
+        return fit_place(place.line, root, width - len(collecting)) + collecting
+    frame = place.frame
+    path = shorten(frame.file, root)
+    name = _file_name(frame)
+    for file, inside, more in (
+        (path, place.inside, 0),
+        (path, None, 0),
+        (name, place.inside, place.more),
+        (name, place.inside, 0),
+        (name, None, 0),
+    ):
+        short = place_text(Place(frame._replace(file=file), inside, more), "")
+        if display_width(short) <= width:
+            return short
+    where = keep_end(printable(f"{name}:{frame.line}"), width)
+    room = width - display_width(where) - 1
+    return f"{where} {keep_start(printable(function_text(frame)), room)}" if room > 5 else where
+
+
+def _file_name(frame: Frame) -> str:
+    """Return a file's name, with its folder's where every package has a file of that name."""
+    parts = frame.file.replace("\\", "/").split("/")
+    return "/".join(parts[-2 if parts[-1] in ("__init__.py", "__main__.py") else -1 :])
+
+
+def shortest_text(place: Place) -> str:
+    """Return ``store.py:14 archive``."""
+    frame, inside = place.frame, place.inside if place.inside == COLLECTING else None
+    named = None if frame is None else frame._replace(file=_file_name(frame))
+    return place_text(Place(named, inside), "")
+
+
+def frames_shown(stack: Stack) -> Stack:
+    """Return the frames of a stack; pytest's own around the test become one."""
+    outer = [*takewhile(lambda frame: not frame.own, reversed(stack))]
+    pytests = max((at for at, frame in enumerate(outer, 1) if frame.of_pytest), default=0)
+    return (*stack[: len(stack) - pytests], PYTEST) if pytests else stack
