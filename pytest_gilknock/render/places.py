@@ -144,6 +144,33 @@ def longest_wait_text(
     return text
 
 
+def longest_wait_lines(longest: LongestWait, root: str, width: int) -> Iterator[str]:
+    """Yield who waited longest, where, and who kept the GIL, in at most ``width`` columns.
+
+    ``width`` is from some 60 up. Where one line has no room for both, the second has who kept it.
+    """
+    text = longest_wait_text(longest, root)
+    if display_width(text) <= width:
+        yield text
+        return
+    waited = f"{short_name(longest.thread_label)} waited {units.seconds(longest.waited)}"
+    holder = short_name(longest.holder_label)
+    is_kept = bool(longest.holder_stack or longest.holder_native_id)
+    comma = "," if is_kept else ""
+    yield _with_place(f"{waited} in ", longest.stack, comma, root, width) or waited + comma
+    if is_kept:
+        kept = _with_place("kept by ", longest.holder_stack, f" in {holder}", root, width)
+        yield kept or f"kept by {holder}"
+
+
+def _with_place(before: str, stack: Stack, after: str, root: str, width: int) -> str:
+    """Return the place of a stack between two texts, in ``width`` columns; "" without a stack."""
+    if not stack:
+        return ""
+    room = width - display_width(before + after)
+    return f"{before}{fit_place(place_of(stack), root, room)}{after}"
+
+
 def _weight(blame: Blame) -> str:
     """Return how long others waited for it, and how well that is known."""
     if blame.waited:

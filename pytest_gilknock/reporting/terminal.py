@@ -18,7 +18,7 @@ from pytest_gilknock.render.place_text import fit_place, place_text
 from pytest_gilknock.render.places import (
     blame_lines,
     hold_lines,
-    longest_wait_text,
+    longest_wait_lines,
     victim_lines,
 )
 from pytest_gilknock.render.reading_text import SHOWN, convoy_text, thread_line
@@ -192,7 +192,10 @@ def _limits(entry: PhaseResult) -> str:
 
 def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Iterator[str]:
     if reading.longest_wait is not None:
-        yield f"    longest: {longest_wait_text(reading.longest_wait, root)}"
+        head = "    longest: "
+        for line in longest_wait_lines(reading.longest_wait, root, width - len(head)):
+            yield head + line
+            head = " " * len(head)
     for thread in reading.busiest_threads[:SHOWN]:
         yield f"    thread {thread_line(thread)}"
     for line in lock_lines(reading.locks, root, width=width - 4):

@@ -8,6 +8,7 @@ from pytest_gilknock.render.place_text import fit_place, place_text
 from pytest_gilknock.render.places import (
     blame_lines,
     hold_lines,
+    longest_wait_lines,
     longest_wait_text,
     victim_lines,
 )
@@ -166,6 +167,30 @@ def test_the_longest_wait_is_a_sentence():
         "MainThread waited 67.0 ms in svc/loop.py:7 run > select.epoll.poll,"
         " kept by svc/parsing.py:9 parse_batch in AnyIO worker thread"
     )
+    assert list(longest_wait_lines(longest, ROOT, 67)) == [
+        "MainThread waited 67.0 ms in svc/loop.py:7 run > select.epoll.poll,",
+        "kept by svc/parsing.py:9 parse_batch in AnyIO worker thread",
+    ]
+    assert list(longest_wait_lines(longest, ROOT, 200)) == [longest_wait_text(longest, ROOT)]
     unseen = longest_wait_of((0.01, 0.0, True, 0, None, (), (), 0, None), {})
     assert unseen is not None
     assert longest_wait_text(unseen, ROOT) == "a knock waited 10.0 ms"
+
+
+@pytest.mark.parametrize(
+    ("places", "lines"),
+    [
+        (((), ()), ["vvvvvvvvvvvvvvvvvvvvvvvvvvvvv... waited 67.0 ms,", "kept by AnyIO worker"]),
+        (
+            ((STORE,), (STORE,)),
+            [
+                "vvvvvvvvvvvvvvvvvvvvvvvvvvvvv... waited 67.0 ms in store.py:14,",
+                "kept by svc/store.py:14 archive > zlib.compress in AnyIO worker",
+            ],
+        ),
+    ],
+)
+def test_the_longest_wait_in_a_narrow_terminal_keeps_its_time_and_line_numbers(places, lines):
+    longest = longest_wait_of((0.067, 0.2, False, 11, "v" * 70, *places, 12, "AnyIO worker"), {})
+    assert longest is not None
+    assert list(longest_wait_lines(longest, ROOT, 64)) == lines

@@ -62,8 +62,10 @@ def test_a_table_of_80_columns():
 def test_lines_fit_the_terminal(width):
     deep = [blamed("/src/" + "x" * 60 + ".py", 12345, "f" * 60, 12, "worker", 0.1, 25)]
     threads = [(12, "w" * 70, 0.4, 0.05, 50, 25, 0.0041)]
+    stack = deep[0][0]
+    longest = (0.0999, 0.2, False, 11, "v" * 70, stack, stack, 12, "w" * 70)
     results = results_of(
-        (LONG * 2, breach(raw(blame=deep, threads=threads))),
+        (LONG * 2, breach(raw(blame=deep, threads=threads, longest_wait=longest))),
         ("b", measured(raw(blame=deep, wait=0.3))),
     )
     for verbosity in (-1, 0, 1):
@@ -78,7 +80,13 @@ def test_names_in_wide_characters_fit_the_terminal(width):
     waited = [(stack, 12, thread, 0.2, 0.005, 25)]
     audited = {"max_hold": 0.03, "holds": [(stack, 12, thread, 0.08, 0.03, 4)]}
     of_locks = locks(threads=[], victims={"objects": waited}, blame={"objects": waited})
-    seen = raw(blame=[(stack, 12, thread, 0.1, 25, 0.0, 0)], victims=waited, **audited)
+    longest = (0.0999, 0.2, False, 11, thread * 3, stack, stack, 12, thread * 3)
+    seen = raw(
+        blame=[(stack, 12, thread, 0.1, 25, 0.0, 0)],
+        victims=waited,
+        longest_wait=longest,
+        **audited,
+    )
     results = results_of(
         (f"t.py::test[{'値' * 60}]", measured({**seen, "locks": of_locks})),
         ("u", measured(disabled(locks=of_locks))),
