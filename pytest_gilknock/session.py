@@ -12,14 +12,9 @@ import pytest
 from pytest_gilknock.measurement.gil_watch import gil_enabled
 from pytest_gilknock.measurement.header import Header
 from pytest_gilknock.measurement.meter import Meter, OuterPhases
+from pytest_gilknock.measurement.report_hooks import read_reports
 from pytest_gilknock.measurement.settings import no_audit
-from pytest_gilknock.measurement.transport import (
-    Controller,
-    WorkerSink,
-    fail_worker,
-    is_worker,
-    read_reports,
-)
+from pytest_gilknock.measurement.transport import Controller, WorkerSink, fail_worker, is_worker
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting import github
 from pytest_gilknock.reporting.reporter import Reporter

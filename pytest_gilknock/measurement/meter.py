@@ -12,13 +12,9 @@ from pytest_gilknock import _core
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.gil_watch import gil_enabled
 from pytest_gilknock.measurement.other_plugins import may_run_tests_otherwise
+from pytest_gilknock.measurement.report_hooks import write_on_reports
 from pytest_gilknock.measurement.tracebacks import raised_at_test
-from pytest_gilknock.measurement.transport import (
-    PENDING,
-    Pending,
-    has_workers,
-    write_on_reports,
-)
+from pytest_gilknock.measurement.transport import PENDING, Pending, has_workers
 from pytest_gilknock.model.limits import Limit, judge
 from pytest_gilknock.model.reading import GilReading, lazy_reading
 from pytest_gilknock.model.wire import encodable

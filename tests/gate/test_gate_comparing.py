@@ -43,7 +43,7 @@ def test_a_test_over_its_gate_fails_and_says_why(project: pytest.Pytester) -> No
             "*= GIL contention compared =*",
             "!  contention * test_a.py::test_one",
             "Gate: contention:0.5",
-            "FAILED test_a.py::test_one - GIL contention 1.000, was 0.000 (+1.000, from 0)",
+            "FAILED test_a.py::test_one - GIL: contention 1.000, was 0.000 (+1.000, from 0)",
         ]
     )
 

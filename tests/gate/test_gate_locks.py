@@ -59,7 +59,7 @@ def test_what_grew_over_its_gate_fails_and_what_did_not_passes(
             "                waited */cache.py:12 put in MainThread: 200 ms",
             "                let go */cache.py:15 get in worker: 200 ms",
             f"Gate: {gate}",
-            f"FAILED test_a.py::test_one - GIL {broken.split('(')[0]}*",
+            f"FAILED test_a.py::test_one - GIL: {broken.split('(')[0]}*",
         ]
     )
 
@@ -134,6 +134,6 @@ def test_the_worst_of_several_breaches_comes_first(pytester: pytest.Pytester) ->
         [
             "GIL contention regression: stop_the_world 60.0 ms, was 2.00 ms *",
             "GIL contention regression: lock_wait 701 ms, was 10.0 ms *",
-            "FAILED test_a.py::test_one - GIL stop_the_world 60.0 ms, was 2.00 ms *",
+            "FAILED test_a.py::test_one - GIL: stop_the_world 60.0 ms, was 2.00 ms *",
         ]
     )

@@ -81,7 +81,7 @@ def test_a_limit_on_holds(pytester, where):
             f" for; limit 150 ms, set by {source}",
             "  kept        where the GIL was kept although asked for:",
             "              *.py:5 keep in MainThread: longest * ms (* hold*, *)",
-            "FAILED *::test_keeps_too - GIL held for * ms at once by *",
+            "FAILED *::test_keeps_too - GIL: held for * ms at once by *",
         ]
     )
     result.stdout.no_fnmatch_line("*::test_lets_go - *")

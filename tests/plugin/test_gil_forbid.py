@@ -334,6 +334,6 @@ class TestFreeThreaded:
         result.assert_outcomes(passed=1, failed=1)
         result.stdout.fnmatch_lines(
             [
-                "FAILED *::test_b - GIL enabled, was disabled, turned on by needs_the_gil*",
+                "FAILED *::test_b - GIL: enabled, was disabled, turned on by needs_the_gil*",
             ]
         )

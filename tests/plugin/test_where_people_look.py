@@ -56,11 +56,11 @@ def test_the_short_summary_begins_with_the_number_and_has_it_once(
     result = pytester.runpytest("--gil-max-wait=1ms", "--junitxml=report.xml", "-q")
     (line,) = [line for line in result.outlines if line.startswith("FAILED")]
     text = result.stdout.str()
-    assert re.search(r" - GIL \S.* waited [0-9.]+ ms", line)
+    assert re.search(r" - GIL: \S.* waited [0-9.]+ ms", line)
     assert text.count("GIL limit exceeded: ") == 1
     assert text.count("blame  ") == 1
     failure = next(ElementTree.parse(pytester.path / "report.xml").iter("failure"))
-    assert re.match(r"GIL \S.* waited [0-9.]+ ms", str(failure.get("message")))
+    assert re.match(r"GIL: \S.* waited [0-9.]+ ms", str(failure.get("message")))
     assert "GIL limit exceeded: " in str(failure.text)
     (case,) = ElementTree.parse(pytester.path / "report.xml").iter("testcase")
     properties = {one.get("name"): one.get("value") for one in case.iter("property")}

@@ -4,10 +4,11 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from support import inner, scripted
+from support import inner
 from support.inner import exact
 
-from pytest_gilknock.measurement.transport import Controller, ReportReader, blamed_line
+from pytest_gilknock.measurement.report_hooks import ReportReader
+from pytest_gilknock.measurement.transport import Controller
 from pytest_gilknock.plugin import FirstReading
 
 
@@ -28,27 +29,6 @@ def test_readings_are_taken_off_the_reports_that_others_keep():
     reader.pytest_runtest_logreport(report)
     assert taken == [("test_a", "passed", "reading", False)]
     assert vars(report) == left
-
-
-def test_the_line_to_blame_for_a_limit_on_locks_is_of_the_locks_that_it_is_for():
-    places = {
-        kind: [scripted.lock_place(f"/src/app/{kind}.py", 7, "put", 11, "MainThread", 0.2)]
-        for kind in ("objects", "stop_the_world", "program")
-    }
-    kinds = dict.fromkeys(("objects", "stop_the_world", "interpreter"), (1, 0.5, 0.5))
-    kinds |= {"program": (1, 9.0, 9.0), "unproven": (0, 0.0, 0.0)}
-    raw = scripted.disabled(locks=scripted.locks(kinds=kinds, victims=places, blame=places))
-
-    def line(*limits):
-        verdicts = [(limit, True, "too long") for limit in limits]
-        return blamed_line(scripted.measured(raw, verdicts=verdicts))
-
-    stopped = ("max_stop_the_world", 0.01, "--gil-max-stop-the-world", None, None)
-    objects = ("max_lock_wait", 0.01, "--gil-max-lock-wait", None, "objects")
-    locks = ("max_lock_wait", 0.01, "--gil-max-lock-wait", None, None)
-    assert line(stopped) == ["/src/app/stop_the_world.py", 7]
-    assert line(objects) == ["/src/app/objects.py", 7]
-    assert line(objects, locks) == ["/src/app/program.py", 7]
 
 
 def test_the_totals_of_a_worker_that_crashed_are_missed():

@@ -1,0 +1,63 @@
+"""What the report of a test says that fails by a limit or a gate: the line to blame, and a summary.
+
+It travels with the report, as attributes of plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_gilknock.model import wire
+from pytest_gilknock.model.blame import worst_places
+from pytest_gilknock.model.limits import Limit
+from pytest_gilknock.model.reading import GilReading
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_gilknock.model.blame import Blame, Hold, Victim
+    from pytest_gilknock.model.wire import PhaseRecord
+
+
+def add_breach(report: pytest.TestReport, failure: BaseException, record: PhaseRecord) -> None:
+    """Say on a report that its test failed by a limit or a gate, for which ``failure`` was raised.
+
+    ``record`` is what was measured.
+    """
+    attributes = report.__dict__
+    attributes[wire.BREACH] = True
+    attributes[wire.BLAMED] = blamed_line(record)
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = summary_of(str(failure))
+
+
+def blamed_line(record: PhaseRecord) -> list[Any] | None:
+    """Return the file and line that is most to blame, if it is the program's own.
+
+    That is what kept others waiting longest, or for a limit on holds the place of the longest hold;
+    for limits on locks, where the locks were let go for which they are.
+    """
+    reading = GilReading.from_raw(record["raw"])
+    broken = [Limit(*limit) for limit, breached, _ in record.get("verdicts", []) if breached]
+    rows: Sequence[Blame | Hold | Victim] = worst_places(reading)
+    if {limit.kind for limit in broken} == {"max_hold"}:
+        rows = reading.holds
+    elif broken and all(limit.is_on_locks for limit in broken):
+        kinds = [kind for limit in broken for kind in limit.lock_kinds]
+        _, kind = reading.locks.longest_of(kinds)
+        rows = reading.locks.blame.get(kind) or reading.locks.victims.get(kind, ())
+    frame = next((row.frame for row in rows), None)
+    return [frame.file, frame.line] if frame is not None and frame.own else None
+
+
+def summary_of(failure: str) -> str:
+    """Return the text of a failure for the short test summary and JUnit's message.
+
+    That is its first line, with ``GIL:`` or ``lock:`` for what stands before the number: a line of
+    a terminal has no room for more. In CI, where lines are not cut off, the whole text would stand
+    there once more.
+    """
+    head, _, fact = failure.partition("\n")[0].partition(": ")
+    return f"{head.partition(' ')[0]}: {fact}"
