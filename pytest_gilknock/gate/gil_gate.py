@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,8 +13,7 @@ from pytest_gilknock.gate.result import FAILED_FOR_GIL
 from pytest_gilknock.gate.text import gil_text
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
-from pytest_gilknock.measurement.gil_turned_on import GilTurnedOn
-from pytest_gilknock.measurement.transport import has_workers
+from pytest_gilknock.measurement.gil_turned_on import FailsForGil
 from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.gate.baseline_runs import BaselineRuns
 
 
-class GilGate:
+class GilGate(FailsForGil):
     """Fails the first test of each process that has a GIL which it did not have.
 
     A test that skips or is expected to fail leaves that to the next one of its process, and the
@@ -31,12 +30,11 @@ class GilGate:
     """
 
     def __init__(self, before: BaselineRuns, set_by: str, *, travels: bool) -> None:
+        super().__init__("gilknock_gate_gil_turned_on", set_by)
         self._before = before
-        self._set_by = set_by
         self._travels = travels
         self._began_without_gil = False
         self._first_with_gil: str | None = None
-        self._unjudged = GilTurnedOn("gilknock_gate_gil_turned_on")
         self._test_failed = False
 
     def failure_of(
@@ -67,11 +65,6 @@ class GilGate:
         """Note whether the tests of this process begin without the GIL."""
         self._began_without_gil = not gil_watch.gil_enabled()
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Learn from a worker of pytest-xdist of a GIL that none of its tests failed for."""
-        self._unjudged.learn_from(node)
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note, where the run is printed, that a test of any process failed for its GIL.
@@ -81,28 +74,20 @@ class GilGate:
         if not self._travels and report.__dict__.pop(FAILED_FOR_GIL, False) and report.failed:
             self._test_failed = True
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail a run that would pass although a test turned the GIL on."""
-        if self._is_unjudged(session):
-            self._unjudged.words = _turned_on_text()
-        self._unjudged.fail(session)
-
-    def _is_unjudged(self, session: pytest.Session) -> bool:
-        """Return whether a test of this process turned the GIL on, and none failed for it."""
-        if has_workers(session.config) or self._first_with_gil is not None:
-            return False
-        if not self._began_without_gil or not gil_watch.gil_enabled():
-            return False
+    def objection_to(self, session: pytest.Session) -> str | None:
+        """Return what turned the GIL on, if a test of this process did and none failed for it."""
+        if self._first_with_gil is not None or not self._began_without_gil:
+            return None
         entries = (self._before.entries.get(id_of(item)) for item in session.items)
-        return any(before and ran_without_gil(before) for before in entries)
+        if not any(before and ran_without_gil(before) for before in entries):
+            return None
+        return f"{_turned_on_text()}, but no test failed for it"
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what turned the GIL on, where no test of the run failed for it."""
-        if self._unjudged.words is not None and not self._test_failed:
-            words = f"{self._unjudged.words}, but no test failed for it"
-            terminalreporter.write_line(f"{words}; set by {self._set_by}", red=True)
+        """Say why the run fails, unless a test of another process says it."""
+        if not self._test_failed:
+            super().pytest_terminal_summary(terminalreporter)
 
 
 def _turned_on_text() -> str:

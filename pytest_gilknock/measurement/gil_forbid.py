@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Generator
-from typing import Any
 
 import pytest
 
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
-from pytest_gilknock.measurement.gil_turned_on import GilTurnedOn
+from pytest_gilknock.measurement.gil_turned_on import FailsForGil
 from pytest_gilknock.measurement.tracebacks import raised_at_test
 from pytest_gilknock.measurement.transport import fail_worker, has_workers, is_worker
 from pytest_gilknock.render.format import printable
@@ -32,29 +31,38 @@ def check_interpreter(source: str) -> None:
         )
 
 
-def _words(config: pytest.Config) -> str:
+def _forbidden(config: pytest.Config) -> str:
+    """Return why a test or a run fails."""
+    return f"GIL forbidden: {_enabled(config)}"
+
+
+def _enabled(config: pytest.Config) -> str:
+    """Return that the GIL is on, and by which module where that is known."""
     enabler = gil_watch.found()
     by = f" by {printable(enabler.text(str(config.rootpath)))}" if enabler is not None else ""
     return f"the GIL is enabled{by}"
 
 
-class GilForbid:
+class GilForbid(FailsForGil):
     """Refuses to run tests with the GIL on; fails the test that turns it on, and with it the run.
 
     The run is judged once more at its end: a test that skips, is expected to fail or is run again
     has another outcome than that.
     """
 
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._turned_on = GilTurnedOn("gilknock_gil_turned_on")
+    def __init__(self, set_by: str) -> None:
+        super().__init__("gilknock_gil_turned_on", set_by)
+
+    def objection_to(self, session: pytest.Session) -> str:
+        """Return what turned the GIL on."""
+        return _forbidden(session.config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Refuse to run tests with the GIL on."""
         if has_workers(session.config) or not gil_watch.gil_enabled():
             return
-        words = f"{self._source}: {_words(session.config)}"
+        words = f"{self._set_by}: {_enabled(session.config)}"
         if is_worker(session.config):
             fail_worker(session.config, words)
         raise pytest.UsageError(words)
@@ -71,31 +79,11 @@ class GilForbid:
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         return (yield from self._watch(item))
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Learn from a worker of pytest-xdist that its GIL is on."""
-        self._turned_on.learn_from(node)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Fail a run that would pass although the GIL is on."""
-        if exitstatus == pytest.ExitCode.USAGE_ERROR:
-            return  # it was refused
-        if not has_workers(session.config) and gil_watch.gil_enabled():
-            self._turned_on.words = _words(session.config)
-        self._turned_on.fail(session)
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what turned the GIL on."""
-        if self._turned_on.words is not None:
-            words = f"GIL forbidden: {self._turned_on.words}; set by {self._source}"
-            terminalreporter.write_line(words, red=True)
-
     def _watch(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
         before = gil_watch.gil_enabled()
         result = yield
         if gil_watch.gil_enabled() and not before and not is_expected_to_fail(item):
-            words = f"GIL forbidden: {_words(item.config)}\n  set by {self._source}"
+            words = f"{_forbidden(item.config)}\n  set by {self._set_by}"
             raise raised_at_test(item, pytest.fail.Exception(words, pytrace=False))
         return result
