@@ -126,10 +126,15 @@ class Meter:
             except BaseException:
                 cut_off = window.end()
                 self.use_reports(item.config)
-                setattr(item, PENDING, self._pending(item, phase, cut_off, ()))
+                setattr(item, PENDING, Pending(phase, self._record(item, phase, cut_off, limits)))
                 raise
             raw = window.end(0.0 if limits else self._shortest)
-            pending = too_short if raw is None else self._pending(item, phase, raw, limits)
+            pending = too_short
+            if raw is not None:
+                record = self._record(item, phase, raw, limits)
+                every_test = self._default.get(phase, ())
+                failure = _judge(item, record, limits, every_test) if limits else None
+                pending = Pending(phase, record, failure)
             if self._by_report:
                 setattr(item, PENDING, pending)
                 if pending.failure is not None:
@@ -140,21 +145,23 @@ class Meter:
 
         return measure
 
-    def _pending(
+    def _record(
         self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
-    ) -> Pending:
-        """Return what is known of a phase, with the failure if it breaks one of ``limits``."""
+    ) -> PhaseRecord:
+        """Return what a report carries of a phase; give its test the properties that it is to have.
+
+        ``limits`` are those of the phase.
+        """
         record: PhaseRecord = {"phase": phase, "raw": encodable(raw) if self._travels else raw}
         if raw["gil_enabled"] != self._gil_enabled:
             self._gil_enabled = record["gil_turned_on"] = raw["gil_enabled"]
-        failure = _judge(item, record, limits, self._default.get(phase, ())) if limits else None
         wanted = self._properties
         if phase == "call" and (limits if wanted == "limited" else wanted != "none"):
             reading = lazy_reading(record["raw"])
             blame = worst_place(reading, str(item.config.rootpath))
             properties = junit.reading_properties(reading, blame)
             junit.set_properties(item.user_properties, properties)
-        return Pending(phase, record, failure)
+        return record
 
 
 class OuterPhases:
