@@ -56,7 +56,8 @@ def _in_workspace(file: str, environ: Mapping[str, str]) -> str:
     workspace = environ.get("GITHUB_WORKSPACE")
     if not workspace:
         return file
-    inside = os.path.relpath(os.path.abspath(file), workspace)
+    # The workspace may be reached through a link, and pytest's root directory without it.
+    inside = os.path.relpath(os.path.realpath(file), os.path.realpath(workspace))
     return file if inside.startswith(os.pardir) else inside.replace(os.sep, "/")
 
 

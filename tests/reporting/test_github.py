@@ -46,6 +46,15 @@ def test_a_path_is_told_from_the_workspace_on() -> None:
     ]
 
 
+def test_a_workspace_may_be_a_link(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    annotation = one(file=str(folder / "tests" / "test_a.py"))
+    (command,) = workflow_commands([annotation], {"GITHUB_WORKSPACE": str(link)})
+    assert command.startswith("::error file=tests/test_a.py,")
+
+
 @pytest.mark.parametrize(("number", "lines"), [(0, 0), (1, 1), (10, 10), (11, 10), (500, 10)])
 def test_there_are_never_more_than_github_shows(number: int, lines: int) -> None:
     annotations = [one(title=f"t{at}") for at in range(number)]
