@@ -66,7 +66,7 @@ def start(config: pytest.Config) -> None:
         if settings.reporting.html_columns and not is_worker(config):
             from pytest_gilknock.reporting.html_columns import HtmlColumns
 
-            # Its hook is to run before the meter's, which takes the readings off the reports.
+            # Registered last, so that its hook runs before the one that takes readings off reports.
             config.pluginmanager.register(HtmlColumns(config))
 
 

@@ -70,7 +70,7 @@ def read(config: pytest.Config) -> Settings:
         gate=gate_settings.read(config, asked),
     )
     settings = settings._replace(measurement=_with_gated_metrics(asked, settings))
-    _check_exports(config, asked, settings)
+    _spare_saved_runs(config, asked, settings)
     reporting_settings.check_table_options(
         asked,
         report=settings.reporting.report,
@@ -92,7 +92,7 @@ def _with_gated_metrics(asked: Asked, settings: Settings) -> MeasurementSettings
     return measurement
 
 
-def _check_exports(config: pytest.Config, asked: Asked, settings: Settings) -> None:
+def _spare_saved_runs(config: pytest.Config, asked: Asked, settings: Settings) -> None:
     """Raise pytest.UsageError for an export that would replace a saved run, or be taken for one."""
     if not settings.reporting.exports:
         return

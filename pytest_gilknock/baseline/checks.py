@@ -61,7 +61,7 @@ def parse(data: bytes, most: int, too_large: str) -> Any:
             f"not JSON, or cut off: {error.msg} in line {error.lineno}, column {error.colno}"
         ) from None
     except RecursionError:
-        raise Fault("nested too deeply to be a baseline") from None
+        raise Fault("nested too deeply") from None
     except ValueError:
         raise Fault("a number has too many digits") from None
 

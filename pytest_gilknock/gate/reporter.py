@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 BEFORE = "gilknock_before"
 """Key of what a worker of pytest-xdist compares with: as a text, since it may be elsewhere."""
 
-
 BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+"""How a run ends that did not come to its last test."""
 
 
 class GateReporter:

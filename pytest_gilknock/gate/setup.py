@@ -43,7 +43,7 @@ def install(
     if is_worker(config):
         before = BaselineRuns.loads(config.workerinput[BEFORE])  # type: ignore[attr-defined]
     else:
-        before = _report(config, gate, measurement, reporting, show)
+        before = _register_reporter(config, gate, measurement, reporting, show)
     gil_gate = None
     if gate.gates:
         gil_gate = GilGate(before, gate.gates_set_by, travels=is_worker(config))
@@ -66,14 +66,14 @@ def install(
         config.pluginmanager.register(Retries(gate.retries, checker.can_fail))
 
 
-def _report(
+def _register_reporter(
     config: pytest.Config,
     gate: GateSettings,
     measurement: MeasurementSettings,
     reporting: ReportingSettings,
     show: Callable[[Changes], None],
 ) -> BaselineRuns:
-    """Check the target of the save, read the baseline, and register the reporter of both."""
+    """Register what saves and compares, once it is known that it can; return the saved runs."""
     now = _now(measurement)
     try:
         gate_io.check_save(gate, now)

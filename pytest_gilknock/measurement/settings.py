@@ -101,16 +101,16 @@ def _parse_events(value: Any) -> int:
     return int(written)
 
 
-def _or_off(parse: Callable[[Any], float], *off: str) -> Callable[[Any], float]:
-    """Return a parser that takes these values for 0 seconds."""
+def _or_off(parse: Callable[[Any], float], off: str) -> Callable[[Any], float]:
+    """Return a parser that takes the word ``off`` for 0 seconds."""
 
     def parse_or_off(value: Any) -> float:
-        if str(value) in off:
+        if str(value) == off:
             return 0.0
         try:
             return parse(value)
         except ValueError as error:
-            raise ValueError(f"{error}, or {' or '.join(map(repr, off))}") from None
+            raise ValueError(f"{error}, or {off!r}") from None
 
     return parse_or_off
 

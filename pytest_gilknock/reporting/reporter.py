@@ -93,9 +93,8 @@ class Reporter:
         wanted = self._settings.report and self.results.measured and not self._settings.compares
         if not wanted or not github.is_running(os.environ):
             return []
-        page = terminal.as_markdown(self.results, root=str(self._config.rootpath))
         try:
-            github.append_summary(page, os.environ)
+            github.append_summary(terminal.as_markdown(self.results), os.environ)
         except OSError as error:
             return [Line(f"GITHUB_STEP_SUMMARY: {printable(str(error))}", yellow=True)]
         return []

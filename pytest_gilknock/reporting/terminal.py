@@ -83,10 +83,10 @@ def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) ->
     if not entries:
         return
     readings = [entry.reading for entry in entries]
-    *numbers, blame, tests = _columns(entries, readings, root)
-    columns = [*numbers, blame, tests]
+    columns = _columns(entries, readings, root)
     blame_below = table_width(columns) > width
     if blame_below:
+        *numbers, _, tests = columns
         columns = [*numbers, tests]
     head, *rows = text_table(columns, width)
     yield Line(head, bold=True)
@@ -136,12 +136,13 @@ def _waited_for(reading: GilReading) -> str:
     return worst_text(reading.locks) if reading.method == "disabled" else "GIL"
 
 
-def as_markdown(results: Results, *, root: str = "") -> str:
+def as_markdown(results: Results) -> str:
     """Return the worst tests as a table of GitHub's and GitLab's Markdown, and the whole run."""
     entries = results.rows()
     lines = ["### GIL contention", ""]
     if entries:
-        *numbers, blame, tests = _columns(entries, [entry.reading for entry in entries], root)
+        readings = [entry.reading for entry in entries]
+        *numbers, blame, tests = _columns(entries, readings, results.root)
         blame = blame._replace(cells=["" if cell == _NO_PLACE else cell for cell in blame.cells])
         lines += [*markdown_table([*numbers, blame, tests]), ""]
         lines += [prose(LEGEND), ""]

@@ -47,5 +47,4 @@ def _head(metric: Metric) -> tuple[str, str]:
 
 
 def _label(nodeid: str) -> str:
-    text = printable(nodeid)
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return printable(nodeid).replace("\\", "\\\\").replace('"', '\\"')
