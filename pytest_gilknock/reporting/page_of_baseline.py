@@ -82,10 +82,11 @@ def _sentence(waits: list[float], tests: int) -> str:
 
 
 def _row(nodeid: str, entry: BaselineEntry) -> Row:
+    threads_known = entry.metrics.get("wait") is not None  # they are those that could wait
     return Row(
         test=printable(nodeid),
         metrics=[entry.metrics.get(metric.name) for metric in METRICS.values() if metric.shown],
-        threads=entry.threads if entry.method == "exact" else None,
+        threads=entry.threads if threads_known else None,
         wall=entry.wall,
         held_by=printable(entry.blame or ""),
         flags="",

@@ -23,6 +23,8 @@ from support.traces import MAIN, trace
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
 
+from pytest_gilknock.baseline.model import BaselineEntry
+from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.reporting.changes import ChangeRow, Changes
 from pytest_gilknock.reporting.file_report import find
 from pytest_gilknock.reporting.page import BATCH, page_text
@@ -140,6 +142,17 @@ def test_a_saved_run_says_of_how_many_tests_its_wait_is(waits, figure, said):
     tests = {str(number): changed(ENTRY, wait=wait) for number, wait in enumerate(waits)}
     one = page_of_baseline(replace(BASELINE, tests=tests))
     assert (dict(one.figures)["wait"], one.sentence) == (figure, said)
+
+
+@pytest.mark.parametrize(
+    ("reading", "threads"),
+    [(raw(), 2), (sampled(50, 25), None), (disabled(), None), (disabled(locks=locks()), 2)],
+)
+def test_a_saved_run_has_the_threads_that_the_page_of_its_run_has(reading, threads):
+    entry = BaselineEntry.from_reading(GilReading.from_raw(reading))
+    (row,) = page_of_baseline(replace(BASELINE, tests={"t": entry})).rows
+    of_run = page(("t", measured(reading))).run["rows"][0][4]
+    assert (row.threads, of_run) == (threads, threads)
 
 
 def test_details_are_packed_in_batches():
