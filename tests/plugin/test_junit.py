@@ -36,7 +36,7 @@ def test_a_limited_test_that_fails_by_itself_has_properties(pytester):
     pytester.makepyfile(JUNIT.replace("test_limited(): pass", "test_limited(): assert False"))
     inner.run(pytester, "--junit-xml=junit.xml").assert_outcomes(passed=1, failed=1)
     cases = pytester.path.joinpath("junit.xml").read_text().split("<testcase ")[1:]
-    assert ["gil_contention" in case for case in cases] == [True, False]
+    assert ['name="gil_contention"' in case for case in cases] == [True, False]
 
 
 def test_without_a_junit_file_a_report_adds_no_properties_to_a_short_test(pytester, monkeypatch):
