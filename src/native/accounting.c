@@ -65,6 +65,7 @@
 
 #if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -236,11 +237,15 @@ NEVER_INLINE static int lock_gil(pthread_mutex_t *mutex) {
     return error;
 }
 
+/* errno stays as it is. The interpreter restores it as it takes the GIL, but not as it lets it go: os.listdir()
+ * sets it to 0, lets the GIL go, calls readdir(), and takes anything else for an error. */
 NEVER_INLINE static int unlock_gil(pthread_mutex_t *mutex) {
     quick_unlocking();
     int error = hooks.unlock(mutex);
     if (self.errands != ERRAND_NONE) {
+        int error_before = errno;
         run_errands();
+        errno = error_before;
     }
     return error;
 }

@@ -3,6 +3,7 @@
 
 #ifdef __linux__
 
+#include <errno.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -15,8 +16,10 @@
 struct usage usage_now(void) {
     struct timespec used = {0, 0};
     struct rusage usage = {.ru_nvcsw = 0}; /* a sandbox may succeed and write nothing */
+    int error_before = errno;
     if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) != 0 ||
         getrusage(RUSAGE_THREAD, &usage) != 0) {
+        errno = error_before;
         return (struct usage){0, UNKNOWN_SLEEPS};
     }
     return (struct usage){(int64_t)used.tv_sec * 1000000000 + used.tv_nsec, usage.ru_nvcsw};

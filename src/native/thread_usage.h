@@ -13,7 +13,7 @@ struct usage {
     long sleeps; /* voluntary context switches */
 };
 
-/* Of the calling thread. */
+/* Of the calling thread; UNKNOWN_SLEEPS where the system does not tell. errno stays as it is. */
 struct usage usage_now(void);
 
 /* Try whether the system counts this rightly here. Takes some hundred microseconds, in which the calling

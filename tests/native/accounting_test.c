@@ -410,8 +410,13 @@ static void aim(struct stack_aim *at) {
     *at = (struct stack_aim){.state = gil.last_holder, .is_frame_known = true};
 }
 
+static int looks_made; /* atomic */
+
+/* As the system call does that reads memory which is gone, a look sets errno. */
 static uint32_t look_at(const struct stack_aim *at, bool collects) {
     CHECK(at->state != NULL);
+    __atomic_add_fetch(&looks_made, 1, __ATOMIC_RELAXED);
+    errno = EFAULT;
     return collects ? PLACE_IN_COLLECTION : PLACE_IN_HOLD;
 }
 
@@ -492,6 +497,36 @@ static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     free(reading.threads);
     reading = read_and_close(&window);
     free(reading.threads);
+    accounting_look_no_more();
+    CHECK(accounting_intact());
+}
+
+static void *take_and_drop(void *unused) {
+    static char taker;
+    toy_gil_take(&gil, &taker);
+    toy_gil_drop(&gil, &taker);
+    return unused;
+}
+
+/* The holder looks at itself as it lets the GIL go for which another has waited. */
+static void test_a_release_leaves_errno_alone(void) {
+    struct ledger_window window;
+    char reason[100];
+    pthread_t waiter;
+    CHECK(accounting_look(&reader, false, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    open_window(&window, true);
+    CHECK(pthread_create(&waiter, NULL, take_and_drop, NULL) == 0);
+    while (!toy_gil_is_wanted(&gil)) {
+    }
+    int before = __atomic_load_n(&looks_made, __ATOMIC_RELAXED);
+    errno = 0;
+    toy_gil_drop(&gil, &main_diary);
+    int error = errno;
+    CHECK(__atomic_load_n(&looks_made, __ATOMIC_RELAXED) > before);
+    CHECK(error == 0);
+    CHECK(pthread_join(waiter, NULL) == 0);
+    toy_gil_take(&gil, &main_diary);
+    accounting_close(&window);
     accounting_look_no_more();
     CHECK(accounting_intact());
 }
@@ -922,6 +957,7 @@ int main(void) {
         test_knocks_leave_no_trace();
         test_the_wait_is_charged_to_who_has_the_gil(true);
         test_the_wait_is_charged_to_who_has_the_gil(false);
+        test_a_release_leaves_errno_alone();
         test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before();
         test_holds_are_told_of_that_go_on_after_their_thread_was_asked();
         test_threads_that_ended_are_told_of_by_their_last_name();
