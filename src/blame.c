@@ -18,12 +18,12 @@
 
 const char *const blame_method_names[3] = {"looked", "released", "none"};
 
-/* Guarded by the GIL. */
+/* What blame can be had of. Guarded by the GIL, or by the examination that locks.c makes without one. */
 static struct {
-    bool proved; /* stacks are read rightly */
-    enum blame_method exact;
+    bool are_read;           /* rightly, as was proved */
+    enum blame_method exact; /* how exact windows learn whom to blame */
     char reason[GIL_REASON_SIZE];
-} capability = {.exact = BLAME_NONE, .reason = "this interpreter's GIL was not found"};
+} stacks = {.exact = BLAME_NONE, .reason = "this interpreter's GIL was not found"};
 
 /* --- how the holder is looked at --- */
 
@@ -33,39 +33,36 @@ static struct accounting_reader reader_of_stacks(void) {
 }
 
 bool blame_set_up(const struct gil *gil, bool accounted) {
-    capability.exact = BLAME_NONE;
-    capability.proved = blame_proof_run(gil, capability.reason, sizeof capability.reason) == 0;
-    if (!accounted || !capability.proved) {
-        return capability.proved;
+    stacks.exact = BLAME_NONE;
+    stacks.are_read = blame_proof_run(gil, stacks.reason, sizeof stacks.reason) == 0;
+    if (!accounted || !stacks.are_read) {
+        return stacks.are_read;
     }
     const struct accounting_reader reader = reader_of_stacks();
     char reason[GIL_REASON_SIZE];
     if (accounting_look(&reader, true, (const void *)PyEval_SaveThread, reason, sizeof reason) ==
         0) {
-        capability.exact = BLAME_LOOKED;
+        stacks.exact = BLAME_LOOKED;
         return true;
     }
-    snprintf(capability.reason, sizeof capability.reason, "waits cannot be cut short: %.100s",
-             reason);
+    snprintf(stacks.reason, sizeof stacks.reason, "waits cannot be cut short: %.100s", reason);
     if (accounting_look(&reader, false, NULL, reason, sizeof reason) == 0) {
-        capability.exact = BLAME_RELEASED;
+        stacks.exact = BLAME_RELEASED;
     }
     return true;
 }
 
 bool blame_stacks_are_read(const char **reason) {
-    if (!capability.proved && !gil_is_enabled()) {
-        capability.proved = blame_proof_run(NULL, capability.reason, sizeof capability.reason) == 0;
+    if (!stacks.are_read && !gil_is_enabled()) {
+        stacks.are_read = blame_proof_run(NULL, stacks.reason, sizeof stacks.reason) == 0;
     }
-    *reason = capability.proved ? NULL : capability.reason;
-    return capability.proved;
+    *reason = stacks.are_read ? NULL : stacks.reason;
+    return stacks.are_read;
 }
 
 enum blame_method blame_method(bool exact, const char **reason) {
-    enum blame_method method = exact               ? capability.exact
-                               : capability.proved ? BLAME_LOOKED
-                                                   : BLAME_NONE;
-    *reason = method == BLAME_LOOKED ? NULL : capability.reason;
+    enum blame_method method = exact ? stacks.exact : stacks.are_read ? BLAME_LOOKED : BLAME_NONE;
+    *reason = method == BLAME_LOOKED ? NULL : stacks.reason;
     return method;
 }
 
@@ -73,11 +70,11 @@ PyObject *blame_look(PyObject *module, PyObject *on) {
     (void)module;
     char reason[GIL_REASON_SIZE];
     const struct accounting_reader reader = reader_of_stacks();
-    if (capability.exact == BLAME_NONE) {
+    if (stacks.exact == BLAME_NONE) {
         Py_RETURN_FALSE;
     }
     if (on == Py_True) {
-        bool waiters_look = capability.exact == BLAME_LOOKED;
+        bool waiters_look = stacks.exact == BLAME_LOOKED;
         accounting_look(&reader, waiters_look, (const void *)PyEval_SaveThread, reason,
                         sizeof reason);
     } else {

@@ -2,33 +2,18 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "blame.h"
-#include "examination.h"
 #include "native/accounting.h"
 #include "native/clock.h"
 #include "window_knocks.h"
 
 struct capability capability;
 
-static bool another_examines(void) {
-    return capability.state == EXAMINING && capability.examiner != PyThread_get_thread_ident() &&
-           capability.process == (long)getpid();
-}
-
-void await_examination(void) { examination_await(another_examines); }
-
 /* Look for the GIL and try the accounting, once. The GIL is held and on; it is let go meanwhile, and
- * threads that come here then wait. Returns whether it is found out: not while this very thread is
- * about to, nor while another one takes too long, nor in a child that another thread than the examining
- * one has forked. */
+ * threads that come here then wait. Returns whether it is found out. */
 static bool examine(void) {
-    await_examination();
-    if (capability.state == NOT_EXAMINED) {
-        capability.state = EXAMINING;
-        capability.examiner = PyThread_get_thread_ident();
-        capability.process = (long)getpid();
+    if (examination_begin(&capability.examination)) {
         clock_init();
         capability.located =
             gil_find(&capability.gil, capability.reason, sizeof capability.reason) == 0;
@@ -39,9 +24,9 @@ static bool examine(void) {
         if (capability.located && blame_set_up(&capability.gil, capability.exact)) {
             knocking_read_stacks();
         }
-        capability.state = EXAMINED;
+        examination_end(&capability.examination);
     }
-    return capability.state == EXAMINED;
+    return examination_is_over(&capability.examination);
 }
 
 const char gil_is_off[] = "the GIL is off";

@@ -12,16 +12,15 @@
 #include "latency.h"
 #include "native/clock.h"
 
-enum state { NOT_EXAMINED, EXAMINING, MEASURED, NOT_MEASURED, ENDED };
-
-/* Without a GIL several threads may come here at once: `state` is atomic, and who has set it to EXAMINING
- * writes the rest. */
+/* Whether waits for locks are measured here. Without a GIL several threads may come here at once: who
+ * examines writes the rest, which others read when that is over. */
 static struct {
-    int state; /* of enum state */
-    unsigned long examiner;
-    char reason[160];
+    struct examination examination;
+    bool measured;
+    char reason[160];          /* why not */
     const char *why_no_places; /* NULL: threads look where they stand */
-} capability;
+    int ended;                 /* atomic: the interpreter ends, or has ended before */
+} waits;
 
 static const char *const kind_names[PARKING_KINDS] = {"objects", "stop_the_world", "interpreter",
                                                       "program", "unproven"};
@@ -30,55 +29,39 @@ static bool is_wanted(enum locks_wish wish) {
     return wish == LOCKS_ALWAYS || (wish == LOCKS_WITHOUT_GIL && !gil_is_enabled());
 }
 
-static int current_state(void) { return __atomic_load_n(&capability.state, __ATOMIC_ACQUIRE); }
+static bool have_ended(void) { return __atomic_load_n(&waits.ended, __ATOMIC_ACQUIRE) != 0; }
 
-static void set_state(enum state state) {
-    __atomic_store_n(&capability.state, state, __ATOMIC_RELEASE);
-}
-
-/* In a child that another thread has forked while one examined, nobody does any more. os.fork() waits
- * until that is over, but the fork() of C code does not. */
-static void after_fork_in_child(void) {
-    if (current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident()) {
-        set_state(NOT_EXAMINED);
-    }
-}
+/* In a child that another thread has forked while one examined. os.fork() waits until that is over, but
+ * the fork() of C code does not. */
+static void after_fork_in_child(void) { examination_after_fork_in_child(&waits.examination); }
 
 static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
+/* Find out, and begin to measure where it can be. One thread, once. */
 static void examine(void) {
-    capability.examiner = PyThread_get_thread_ident();
     clock_init();
-    int error = parking_proof_run(capability.reason, sizeof capability.reason);
-    if (error == 0 && blame_stacks_are_read(&capability.why_no_places)) {
+    waits.measured = parking_proof_run(waits.reason, sizeof waits.reason) == 0;
+    if (waits.measured && blame_stacks_are_read(&waits.why_no_places)) {
         parking_look(stack_reader_own);
     }
-    int expected = EXAMINING;
-    if (!__atomic_compare_exchange_n(&capability.state, &expected,
-                                     error == 0 ? MEASURED : NOT_MEASURED, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE)) {
-        parking_stop(); /* the interpreter has begun to end meanwhile */
+    /* Measuring has begun; the interpreter may have ended meanwhile. See locks_end: to change the word, be
+     * it by nothing, puts what either side does before in order with what the other does after. */
+    if (__atomic_fetch_add(&waits.ended, 0, __ATOMIC_ACQ_REL) != 0) {
+        parking_stop();
     }
 }
 
-static bool another_examines(void) {
-    return current_state() == EXAMINING && capability.examiner != PyThread_get_thread_ident();
-}
-
-void locks_await_examination(void) { examination_await(another_examines); }
+void locks_await_examination(void) { examination_await(&waits.examination); }
 
 void locks_prepare(enum locks_wish wish) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    int expected = NOT_EXAMINED;
-    if (!is_wanted(wish)) {
+    if (!is_wanted(wish) || have_ended()) {
         return;
     }
     pthread_once(&once, watch_forks); /* before there is anything to drop */
-    if (__atomic_compare_exchange_n(&capability.state, &expected, EXAMINING, false,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    if (examination_begin(&waits.examination)) {
         examine();
-    } else {
-        locks_await_examination();
+        examination_end(&waits.examination);
     }
 }
 
@@ -87,18 +70,18 @@ static const char *why_not(enum locks_wish wish) {
         return wish == LOCKS_NEVER ? "not asked for"
                                    : "with the GIL, only if it is asked for: --gil-locks";
     }
-    switch (current_state()) {
-    case MEASURED:
-        return parking_intact() ? NULL
-                                : "another tool redirected the interpreter's semaphore calls, or "
-                                  "too many threads waited at once";
-    case NOT_MEASURED:
-        return capability.reason;
-    case ENDED:
+    if (have_ended()) {
         return "the interpreter is ending, or has ended before";
-    default:
+    }
+    if (!examination_is_over(&waits.examination)) {
         return "whether it can be is still being found out";
     }
+    if (!waits.measured) {
+        return waits.reason;
+    }
+    return parking_intact() ? NULL
+                            : "another tool redirected the interpreter's semaphore calls, or too "
+                              "many threads waited at once";
 }
 
 void locks_open(struct locks_window *window, enum locks_wish wish, bool by_thread,
@@ -282,14 +265,14 @@ PyObject *locks_as_object(struct locks_findings *findings) {
             omitted_as_float(findings, LOCK_WAITED), "blame", by_kind(findings, blame_of_kind),
             "blame_omitted", omitted_as_float(findings, LOCK_LET_GO), "longest",
             by_kind(findings, longest_of_kind), "latency", by_kind(findings, latency_of_kind),
-            "spins", spins_as_object(&findings->reading), "places_reason",
-            capability.why_no_places);
+            "spins", spins_as_object(&findings->reading), "places_reason", waits.why_no_places);
     }
     locks_drop(findings);
     return raw;
 }
 
+/* In this order: who examines begins to measure, and then looks whether that was too late. */
 void locks_end(void) {
+    __atomic_exchange_n(&waits.ended, 1, __ATOMIC_ACQ_REL);
     parking_stop();
-    set_state(ENDED);
 }

@@ -321,7 +321,7 @@ static void window_dealloc(PyObject *object) {
 }
 
 void window_before_fork(void) {
-    await_examination();
+    examination_await(&capability.examination);
     locks_await_examination();
     knocking_before_fork();
 }
