@@ -93,8 +93,10 @@ static int open_window(Window *window) {
     if (window->audited) {
         accounting_audit(true);
     }
-    knocking_open(&window->knocks, window->opened, window->method == METHOD_SAMPLED,
-                  window->by_thread, window->audited);
+    const struct knock_wish wish = {.sampled = window->method == METHOD_SAMPLED,
+                                    .knocks = window->by_thread,
+                                    .audited = window->audited};
+    knocking_open(&window->knocks, window->opened, wish);
     locks_open(&window->locks, window->locks_wish, window->by_thread, window->opened);
     return 0;
 }

@@ -49,8 +49,6 @@ static const struct gaps {
 #define MOST_DUE 10000u
 
 static struct {
-    const struct gil *gil; /* NULL: not found */
-    bool stacks_known;     /* they can be read, see blame.h */
     bool ended;
     bool ending; /* the last knocker has not ended yet: no other may start */
     struct knock_window *newest;
@@ -62,10 +60,12 @@ static struct {
     uint64_t knocking;               /* ticks for which the knocker had the GIL */
 
     /* Atomic: between the knocker and the windows. */
-    int open;
-    int sampled;      /* of these, how many report what the knocks alone saw */
-    int wants_knocks; /* and how many have a use for knocks */
-    int audited;      /* and how many have holds audited */
+    const struct gil *gil; /* NULL: not found */
+    bool stacks_known;     /* they can be read, see blame.h */
+    int open;              /* windows */
+    int sampled;           /* of these, how many report what the knocks alone saw */
+    int knocks;            /* and how many have a use for knocks */
+    int audited;           /* and how many have holds audited */
     uint64_t newest_opened;
     uint64_t knock_asked; /* when the knock under way asked for the GIL; 0: none is */
     uint64_t gap_ticks;   /* the mean gap in force */
@@ -86,8 +86,9 @@ static struct {
     bool had_to_wait;             /* the latest knock */
 } knock_state;
 
-#define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
-#define STORE(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELAXED)
+/* The knocker, which has no GIL as it looks, finds what was made ready before a word was stored. */
+#define LOAD(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
+#define STORE(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
 
 /* --- the knock --- */
 
@@ -175,7 +176,8 @@ static void enter_lost_knock(void) {
  * the knock has to wait, and for whom. */
 static void sample(void *context) {
     (void)context;
-    knock_state.taken = knock_state.gil != NULL && gil_is_taken(knock_state.gil);
+    const struct gil *gil = LOAD(knock_state.gil);
+    knock_state.taken = gil != NULL && gil_is_taken(gil);
     knock_state.seen = (struct charges_thread){.place = PLACE_UNKNOWN};
     knock_state.seen_ident = 0;
     if (knock_state.taken && LOAD(knock_state.stacks_known) &&
@@ -187,7 +189,7 @@ static void sample(void *context) {
 static void knock(void *context) {
     (void)context;
     knock_state.knocked = true;
-    if (LOAD(knock_state.wants_knocks) == 0) {
+    if (LOAD(knock_state.knocks) == 0) {
         return;
     }
     if (knock_state.knocker_state == NULL) {
@@ -285,7 +287,6 @@ static void after_fork_in_child(void) {
     places_after_fork();
     charges_after_fork();
     hidden_tstate_after_fork_in_child();
-    knocker_after_fork();
     run_delay_after_fork();
     machine_load_after_fork();
 }
@@ -301,7 +302,7 @@ static void rouse_knocker(void) {
         return;
     }
     if (knock_state.knocker != NULL) {
-        bool first_audited = knock_state.newest != NULL && knock_state.newest->audited &&
+        bool first_audited = knock_state.newest != NULL && knock_state.newest->wish.audited &&
                              LOAD(knock_state.audited) == 1;
         if (LOAD(knock_state.open) == 1 || first_audited) {
             knocker_wake(knock_state.knocker);
@@ -365,17 +366,23 @@ void knocking_after_fork_in_parent(void) {
 
 void knocking_read_stacks(void) { STORE(knock_state.stacks_known, true); }
 
-void knocking_set_up(const struct gil *gil) { knock_state.gil = gil; }
+void knocking_set_up(const struct gil *gil) { STORE(knock_state.gil, gil); }
 
-void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks,
-                   bool audited) {
+/* Count a window in, or (by -1) out. */
+static void count_wish(const struct knock_wish *wish, int by) {
+    STORE(knock_state.sampled, knock_state.sampled + by * wish->sampled);
+    STORE(knock_state.knocks, knock_state.knocks + by * wish->knocks);
+    STORE(knock_state.audited, knock_state.audited + by * wish->audited);
+    STORE(knock_state.open, knock_state.open + by);
+}
+
+void knocking_open(struct knock_window *window, uint64_t opened, struct knock_wish wish) {
     enter_lost_knock();
     memset(window, 0, offsetof(struct knock_window, latency_base));
     window->older = knock_state.newest;
     window->opened = opened;
-    window->sampled = sampled;
-    window->wants_knocks = sampled || wants_knocks || audited;
-    window->audited = audited;
+    window->wish = wish;
+    window->wish.knocks = wish.knocks || wish.sampled || wish.audited;
     window->count_base = knock_state.count;
     window->waited_base = knock_state.waited;
     if (window->older != NULL) {
@@ -383,10 +390,7 @@ void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, b
     }
     knock_state.newest = window;
     STORE(knock_state.newest_opened, opened);
-    STORE(knock_state.sampled, knock_state.sampled + sampled);
-    STORE(knock_state.wants_knocks, knock_state.wants_knocks + window->wants_knocks);
-    STORE(knock_state.audited, knock_state.audited + window->audited);
-    STORE(knock_state.open, knock_state.open + 1);
+    count_wish(&window->wish, 1);
     rouse_knocker();
 }
 
@@ -432,10 +436,7 @@ void knocking_close(struct knock_window *window) {
     if (window->older != NULL) {
         window->older->newer = window->newer;
     }
-    STORE(knock_state.sampled, knock_state.sampled - window->sampled);
-    STORE(knock_state.wants_knocks, knock_state.wants_knocks - window->wants_knocks);
-    STORE(knock_state.audited, knock_state.audited - window->audited);
-    STORE(knock_state.open, knock_state.open - 1);
+    count_wish(&window->wish, -1);
 }
 
 double knocking_set_gap(double seconds) {

@@ -9,13 +9,18 @@
 #include "cpython/gil.h"
 #include "native/histogram.h"
 
+/* What a window is to have of the knocks. */
+struct knock_wish {
+    bool sampled; /* it reports what the knocks alone saw */
+    bool knocks;  /* it has a use for them; so has one that is sampled or audited */
+    bool audited; /* they are to follow one another at once */
+};
+
 /* What a window keeps of them; it must not move between knocking_open and knocking_close. */
 struct knock_window {
     struct knock_window *older, *newer;
-    uint64_t opened;   /* ticks */
-    bool sampled;      /* it reports what the knocks alone saw */
-    bool wants_knocks; /* always where it is sampled */
-    bool audited;      /* knocks are to follow one another at once */
+    uint64_t opened; /* ticks */
+    struct knock_wish wish;
     uint64_t count_base, waited_base;
     uint64_t wait;      /* of the answered knocks that had to, as far as it lies in the window */
     uint64_t max_wait;  /* the longest part of an answered knock that lies in the window */
@@ -40,8 +45,7 @@ void knocking_read_stacks(void);
 
 /* Count a window in, and have a knocker that is awake. Without one (no thread can be had) there are
  * no knocks. None are made while no window wants any. */
-void knocking_open(struct knock_window *window, uint64_t opened, bool sampled, bool wants_knocks,
-                   bool audited);
+void knocking_open(struct knock_window *window, uint64_t opened, struct knock_wish wish);
 
 /* Whether somebody knocks, as a window wants it. The GIL is held. */
 bool knocking_goes_on(void);

@@ -42,7 +42,8 @@ static unsigned generation;
 
 unsigned knocker_generation(void) { return generation; }
 
-void knocker_after_fork(void) {
+/* No knocker is there any more. What the parent's owned is left alone. */
+static void after_fork_in_child(void) {
     generation++;
     registry.running = NULL;
     sync_init(&registry.event);
@@ -53,7 +54,7 @@ void knocker_init(void) {
     if (!initialized) {
         initialized = true;
         sync_init(&registry.event);
-        pthread_atfork(NULL, NULL, knocker_after_fork);
+        pthread_atfork(NULL, NULL, after_fork_in_child);
     }
 }
 

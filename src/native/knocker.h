@@ -47,10 +47,6 @@ void knocker_stop_and_wait(struct knocker *knocker);
  * ran out. */
 bool knocker_stop_all(uint64_t nanoseconds);
 
-/* In a forked child: no knocker is there any more. What the parent's owned is left alone. Comes by
- * itself once knocker_init was called. */
-void knocker_after_fork(void);
-
 /* How often this process is the child of a fork: a knocker that was started under another number is
  * not there any more, and nothing of it may be touched. */
 unsigned knocker_generation(void);
