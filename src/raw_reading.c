@@ -43,16 +43,43 @@ enum key {
     KEY_MAX_HOLD,
     KEY_HOLDS,
     KEY_HOLDS_UNSEEN,
+    KEYS,
 };
 
+_Static_assert((int)KEYS == STATE_KEYS, "the module's state has room for each key");
+
 const char *const raw_reading_key_names[STATE_KEYS] = {
-    "method",       "reason",         "gil_enabled",   "switch_interval", "wall",
-    "held",         "wait",           "acquisitions",  "contended",       "max_wait",
-    "knocks",       "knocks_waited",  "knock_latency", "wait_latency",    "threads",
-    "blame",        "run_delay",      "blame_omitted", "hand_over",       "unlooked",
-    "victims",      "blame_method",   "blame_reason",  "knock_wait",      "longest_wait",
-    "machine",      "wait_histogram", "locks",         "max_hold",        "holds",
-    "holds_unseen",
+    [KEY_METHOD] = "method",
+    [KEY_REASON] = "reason",
+    [KEY_GIL_ENABLED] = "gil_enabled",
+    [KEY_SWITCH_INTERVAL] = "switch_interval",
+    [KEY_WALL] = "wall",
+    [KEY_HELD] = "held",
+    [KEY_WAIT] = "wait",
+    [KEY_ACQUISITIONS] = "acquisitions",
+    [KEY_CONTENDED] = "contended",
+    [KEY_MAX_WAIT] = "max_wait",
+    [KEY_KNOCKS] = "knocks",
+    [KEY_KNOCKS_WAITED] = "knocks_waited",
+    [KEY_KNOCK_LATENCY] = "knock_latency",
+    [KEY_WAIT_LATENCY] = "wait_latency",
+    [KEY_THREADS] = "threads",
+    [KEY_BLAME] = "blame",
+    [KEY_RUN_DELAY] = "run_delay",
+    [KEY_BLAME_OMITTED] = "blame_omitted",
+    [KEY_HAND_OVER] = "hand_over",
+    [KEY_UNLOOKED] = "unlooked",
+    [KEY_VICTIMS] = "victims",
+    [KEY_BLAME_METHOD] = "blame_method",
+    [KEY_BLAME_REASON] = "blame_reason",
+    [KEY_KNOCK_WAIT] = "knock_wait",
+    [KEY_LONGEST_WAIT] = "longest_wait",
+    [KEY_MACHINE] = "machine",
+    [KEY_WAIT_HISTOGRAM] = "wait_histogram",
+    [KEY_LOCKS] = "locks",
+    [KEY_MAX_HOLD] = "max_hold",
+    [KEY_HOLDS] = "holds",
+    [KEY_HOLDS_UNSEEN] = "holds_unseen",
 };
 
 /* Not a list made with its length: without memory for that, a free-threaded build frees what is not
@@ -84,6 +111,10 @@ static int put(PyObject *raw, PyObject *const *keys, enum key key, PyObject *val
     int error = PyDict_SetItem(raw, keys[key], value);
     Py_DECREF(value);
     return error;
+}
+
+static PyObject *optional_text(const char *text) {
+    return text != NULL ? PyUnicode_FromString(text) : Py_NewRef(Py_None);
 }
 
 static PyObject *optional_seconds(bool measured, uint64_t ticks) {
@@ -178,75 +209,149 @@ static PyObject *longest_wait(const Window *window, const struct findings *findi
     return blame_longest_as_tuple(&longest, knock, window->opened);
 }
 
-PyObject *raw_reading(const Window *window, struct findings *findings) {
-    const struct module_state *state = PyType_GetModuleState(Py_TYPE(window));
-    PyObject *const *keys = state->keys;
-    enum method method = findings->method;
-    const char *reason = findings->reason;
-    uint64_t now = findings->now;
-    const struct ledger_reading *ledger = &findings->ledger;
-    const struct knock_reading *knocks = &findings->knocks;
-    bool exact = method == METHOD_EXACT;
-    uint64_t max_wait =
-        exact && ledger->max_wait > knocks->max_wait ? ledger->max_wait : knocks->max_wait;
+/* What the parts of a raw reading are made of, and into what. */
+struct making {
+    PyObject *raw;
+    PyObject *const *keys;
+    const Window *window;
+    struct findings *findings;
+    bool exact;
+};
 
-    PyObject *raw = PyDict_Copy(state->blank); /* has room for all keys */
-    const struct charges_reading *charges = &findings->charges;
-    const char *why_not_looked = reason;
-    enum blame_method how =
-        method == METHOD_DISABLED ? BLAME_NONE : blame_method(exact, &why_not_looked);
-    bool audited = exact && window->audited && findings->knocking;
-    PyObject *blame = blame_as_list(&charges->blame);
-    PyObject *threads = exact ? threads_list(ledger) : PyList_New(0);
-    if (raw == NULL || put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[method])) < 0 ||
-        put(raw, keys, KEY_REASON,
-            reason != NULL ? PyUnicode_FromString(reason) : Py_NewRef(Py_None)) < 0 ||
+/* Each of these puts a group of values in. Returns 0, or -1 with an exception set. */
+
+static int put_method(const struct making *making) {
+    const struct module_state *state = PyType_GetModuleState(Py_TYPE(making->window));
+    const struct findings *findings = making->findings;
+    PyObject *raw = making->raw, *const *keys = making->keys;
+    double wall = clock_seconds(clock_elapsed(making->window->opened, findings->now));
+    if (put(raw, keys, KEY_METHOD, Py_NewRef(state->methods[findings->method])) < 0 ||
+        put(raw, keys, KEY_REASON, optional_text(findings->reason)) < 0 ||
         put(raw, keys, KEY_GIL_ENABLED, PyBool_FromLong(gil_is_enabled())) < 0 ||
         put(raw, keys, KEY_SWITCH_INTERVAL, PyFloat_FromDouble(switch_interval())) < 0 ||
-        put(raw, keys, KEY_WALL,
-            PyFloat_FromDouble(clock_seconds(clock_elapsed(window->opened, now)))) < 0 ||
-        put(raw, keys, KEY_HELD, optional_seconds(exact, ledger->sums.held)) < 0 ||
-        put(raw, keys, KEY_WAIT, optional_seconds(exact, ledger->sums.wait)) < 0 ||
-        put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, ledger->sums.acquisitions)) < 0 ||
-        put(raw, keys, KEY_CONTENDED, optional_count(exact, ledger->sums.contended)) < 0 ||
-        put(raw, keys, KEY_MAX_WAIT, optional_seconds(exact || knocks->count != 0, max_wait)) < 0 ||
-        put(raw, keys, KEY_KNOCKS, PyLong_FromUnsignedLongLong(knocks->count)) < 0 ||
-        put(raw, keys, KEY_KNOCKS_WAITED, PyLong_FromUnsignedLongLong(knocks->waited)) < 0 ||
-        put(raw, keys, KEY_KNOCK_LATENCY,
-            latency_as_tuple(knocks->count, &knocks->latency, knocks->max_wait)) < 0 ||
+        put(raw, keys, KEY_WALL, PyFloat_FromDouble(wall)) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+/* What the accounting knows. */
+static int put_ledger(const struct making *making) {
+    const struct ledger_reading *ledger = &making->findings->ledger;
+    const struct ledger_sums *sums = &ledger->sums;
+    PyObject *raw = making->raw, *const *keys = making->keys;
+    bool exact = making->exact;
+    if (put(raw, keys, KEY_HELD, optional_seconds(exact, sums->held)) < 0 ||
+        put(raw, keys, KEY_WAIT, optional_seconds(exact, sums->wait)) < 0 ||
+        put(raw, keys, KEY_ACQUISITIONS, optional_count(exact, sums->acquisitions)) < 0 ||
+        put(raw, keys, KEY_CONTENDED, optional_count(exact, sums->contended)) < 0 ||
+        put(raw, keys, KEY_HAND_OVER, optional_seconds(exact, ledger->hand_over)) < 0 ||
+        put(raw, keys, KEY_THREADS, exact ? threads_list(ledger) : PyList_New(0)) < 0 ||
         put(raw, keys, KEY_WAIT_LATENCY,
-            exact ? latency_as_tuple(ledger->sums.contended, &ledger->waits, ledger->max_wait)
+            exact ? latency_as_tuple(sums->contended, &ledger->waits, ledger->max_wait)
                   : Py_NewRef(Py_None)) < 0 ||
-        put(raw, keys, KEY_THREADS, Py_XNewRef(threads)) < 0 ||
-        put(raw, keys, KEY_BLAME, Py_XNewRef(blame)) < 0 ||
-        put(raw, keys, KEY_RUN_DELAY, run_delay(window, now)) < 0 ||
+        put(raw, keys, KEY_WAIT_HISTOGRAM,
+            exact ? latency_octaves_as_list(sums->contended, &ledger->waits) : Py_NewRef(Py_None)) <
+            0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int put_knocks(const struct making *making) {
+    const struct knock_reading *knocks = &making->findings->knocks;
+    PyObject *raw = making->raw, *const *keys = making->keys;
+    if (put(raw, keys, KEY_KNOCKS, PyLong_FromUnsignedLongLong(knocks->count)) < 0 ||
+        put(raw, keys, KEY_KNOCKS_WAITED, PyLong_FromUnsignedLongLong(knocks->waited)) < 0 ||
+        put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(clock_seconds(knocks->wait))) < 0 ||
+        put(raw, keys, KEY_KNOCK_LATENCY,
+            latency_as_tuple(knocks->count, &knocks->latency, knocks->max_wait)) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+/* The longest wait, be it a thread's or a knock's. */
+static int put_longest_wait(const struct making *making) {
+    const struct findings *findings = making->findings;
+    uint64_t of_knocks = findings->knocks.max_wait, of_threads = findings->ledger.max_wait;
+    uint64_t longest = making->exact && of_threads > of_knocks ? of_threads : of_knocks;
+    bool measured = making->exact || findings->knocks.count != 0;
+    if (put(making->raw, making->keys, KEY_MAX_WAIT, optional_seconds(measured, longest)) < 0 ||
+        put(making->raw, making->keys, KEY_LONGEST_WAIT, longest_wait(making->window, findings)) <
+            0) {
+        return -1;
+    }
+    return 0;
+}
+
+/* Where the GIL was held and waited for, and how that was found. */
+static int put_blame(const struct making *making) {
+    const struct charges_reading *charges = &making->findings->charges;
+    PyObject *raw = making->raw, *const *keys = making->keys;
+    bool exact = making->exact;
+    const char *reason = making->findings->reason; /* why nobody looked */
+    enum blame_method method =
+        making->findings->method == METHOD_DISABLED ? BLAME_NONE : blame_method(exact, &reason);
+    if (put(raw, keys, KEY_BLAME_METHOD, PyUnicode_FromString(blame_method_names[method])) < 0 ||
+        put(raw, keys, KEY_BLAME_REASON, optional_text(method != BLAME_LOOKED ? reason : NULL)) <
+            0 ||
+        put(raw, keys, KEY_BLAME, blame_as_list(&charges->blame)) < 0 ||
         put(raw, keys, KEY_BLAME_OMITTED,
             Py_BuildValue("ndd", (Py_ssize_t)charges->blame.omitted,
                           clock_seconds(charges->blame.omitted_waited),
                           clock_seconds(charges->blame.omitted_knock_waited))) < 0 ||
-        put(raw, keys, KEY_HAND_OVER, optional_seconds(exact, ledger->hand_over)) < 0 ||
         put(raw, keys, KEY_UNLOOKED, optional_seconds(exact, charges->unlooked)) < 0 ||
         put(raw, keys, KEY_VICTIMS,
-            exact ? blame_victims_as_list(&charges->victims) : PyList_New(0)) < 0 ||
-        put(raw, keys, KEY_BLAME_METHOD, PyUnicode_FromString(blame_method_names[how])) < 0 ||
-        put(raw, keys, KEY_BLAME_REASON,
-            how != BLAME_LOOKED ? PyUnicode_FromString(why_not_looked) : Py_NewRef(Py_None)) < 0 ||
-        put(raw, keys, KEY_LONGEST_WAIT, longest_wait(window, findings)) < 0 ||
-        put(raw, keys, KEY_KNOCK_WAIT, PyFloat_FromDouble(clock_seconds(knocks->wait))) < 0 ||
-        put(raw, keys, KEY_MACHINE, machine(window, now)) < 0 ||
-        put(raw, keys, KEY_WAIT_HISTOGRAM,
-            exact ? latency_octaves_as_list(ledger->sums.contended, &ledger->waits)
-                  : Py_NewRef(Py_None)) < 0 ||
-        put(raw, keys, KEY_LOCKS, locks_as_object(&findings->locks)) < 0 ||
-        put(raw, keys, KEY_MAX_HOLD, optional_seconds(audited, charges->holds.longest)) < 0 ||
+            exact ? blame_victims_as_list(&charges->victims) : PyList_New(0)) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+/* The holds that went on although their threads were asked to let the GIL go. */
+static int put_holds(const struct making *making) {
+    const struct charges_reading *charges = &making->findings->charges;
+    PyObject *raw = making->raw, *const *keys = making->keys;
+    bool audited = making->exact && making->window->audited && making->findings->knocking;
+    if (put(raw, keys, KEY_MAX_HOLD, optional_seconds(audited, charges->holds.longest)) < 0 ||
         put(raw, keys, KEY_HOLDS, audited ? blame_victims_as_list(&charges->held) : PyList_New(0)) <
             0 ||
         put(raw, keys, KEY_HOLDS_UNSEEN,
             PyLong_FromUnsignedLongLong(audited ? charges->holds.unseen : 0)) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+/* What threads waited for besides the GIL: processors and locks. */
+static int put_surroundings(const struct making *making) {
+    const Window *window = making->window;
+    struct findings *findings = making->findings;
+    PyObject *raw = making->raw, *const *keys = making->keys;
+    if (put(raw, keys, KEY_RUN_DELAY, run_delay(window, findings->now)) < 0 ||
+        put(raw, keys, KEY_MACHINE, machine(window, findings->now)) < 0 ||
+        put(raw, keys, KEY_LOCKS, locks_as_object(&findings->locks)) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+PyObject *raw_reading(const Window *window, struct findings *findings) {
+    const struct module_state *state = PyType_GetModuleState(Py_TYPE(window));
+    const struct making making = {
+        .raw = PyDict_Copy(state->blank), /* has room for all keys */
+        .keys = state->keys,
+        .window = window,
+        .findings = findings,
+        .exact = findings->method == METHOD_EXACT,
+    };
+    PyObject *raw = making.raw;
+    if (raw == NULL || put_method(&making) < 0 || put_ledger(&making) < 0 ||
+        put_knocks(&making) < 0 || put_longest_wait(&making) < 0 || put_blame(&making) < 0 ||
+        put_holds(&making) < 0 || put_surroundings(&making) < 0) {
         Py_CLEAR(raw);
     }
-    Py_XDECREF(blame);
-    Py_XDECREF(threads);
     free(findings->ledger.threads);
     charges_free(&findings->charges);
     locks_drop(&findings->locks);

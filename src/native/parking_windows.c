@@ -49,9 +49,15 @@ int parking_open(struct parking_window *window, bool by_thread, uint64_t now) {
     return 0;
 }
 
+/* Whether the window is open still, and not another one in its place. The lock is held. */
+static bool is_there(const struct parking_window *window) {
+    return window->index >= 0 && is_open(window->index) &&
+           windows[window->index].generation == window->generation;
+}
+
 void parking_close(struct parking_window *window) {
     pthread_mutex_lock(&lot.lock);
-    if (window->index >= 0 && windows[window->index].generation == window->generation) {
+    if (is_there(window)) {
         __atomic_fetch_and(&lot.open, ~(UINT32_C(1) << window->index), __ATOMIC_RELEASE);
         STORE(windows[window->index].generation, 0);
     }
@@ -162,51 +168,57 @@ void parking_free(struct parking_reading *reading) {
     reading->details = NULL;
 }
 
-int parking_read(const struct parking_window *window, uint64_t now,
-                 struct parking_reading *reading) {
-    memset(reading, 0, sizeof *reading);
-    size_t used = LOAD(lot.used);
-    struct parking_thread *threads = malloc((used + 1) * sizeof *threads);
-    reading->threads = threads;
-    reading->details = calloc(1, sizeof *reading->details);
-    if (threads == NULL || reading->details == NULL) {
-        parking_free(reading);
-        return -1;
-    }
-    pthread_mutex_lock(&lot.lock);
-    if (window->index < 0 || !is_open(window->index) ||
-        windows[window->index].generation != window->generation) {
-        pthread_mutex_unlock(&lot.lock); /* another thread has closed it */
-        return 0;
-    }
-    const struct window *place = &windows[window->index];
+/* Begin with what the window has of threads without a slot. */
+static void add_folded(const struct window *place, struct parking_reading *reading) {
     for (int i = 0; i < PARKING_KINDS; i++) {
         add_sums(&reading->kinds[i], &place->folded.kinds[i]);
         note_longest(&reading->longest[i], &place->folded.longest[i]);
     }
-    copy_counts(reading->details->lengths, place->lengths);
-    reading->spins = place->folded.spins;
-    reading->spins_are_seen = lot.spins_are_seen && interpose_intact(&lot.yields);
     add_types(reading, &place->folded);
+    reading->spins = place->folded.spins;
     reading->omitted = place->omitted;
-    for (size_t i = 0; i < used; i++) {
-        struct part part;
-        if (slots[i].state == SLOT_FREE) {
-            continue;
-        }
-        copy_part(&slots[i], window, now, &part, reading);
-        reading->spins += part.spins;
-        for (int kind = 0; kind < PARKING_KINDS; kind++) {
-            add_sums(&reading->kinds[kind], &part.kinds[kind]);
-            note_longest(&reading->longest[kind], &part.longest[kind]);
-        }
-        add_types(reading, &part);
-        if (place->by_thread) {
-            add_thread(reading, &slots[i], &part);
-        }
+}
+
+/* Add what a slot has of the window. */
+static void add_slot(const struct slot *slot, const struct parking_window *window, uint64_t now,
+                     struct parking_reading *reading) {
+    struct part part;
+    copy_part(slot, window, now, &part, reading);
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        add_sums(&reading->kinds[i], &part.kinds[i]);
+        note_longest(&reading->longest[i], &part.longest[i]);
     }
-    lock_charges_read(window->index, window->generation, &reading->details->charges);
-    scale(reading);
+    add_types(reading, &part);
+    reading->spins += part.spins;
+    if (windows[window->index].by_thread) {
+        add_thread(reading, slot, &part);
+    }
+}
+
+int parking_read(const struct parking_window *window, uint64_t now,
+                 struct parking_reading *reading) {
+    memset(reading, 0, sizeof *reading);
+    size_t used = LOAD(lot.used);
+    reading->threads = malloc((used + 1) * sizeof *reading->threads);
+    reading->details = calloc(1, sizeof *reading->details);
+    if (reading->threads == NULL || reading->details == NULL) {
+        parking_free(reading);
+        return -1;
+    }
+    pthread_mutex_lock(&lot.lock);
+    if (is_there(window)) { /* else another thread has closed it */
+        const struct window *place = &windows[window->index];
+        reading->spins_are_seen = lot.spins_are_seen && interpose_intact(&lot.yields);
+        copy_counts(reading->details->lengths, place->lengths);
+        add_folded(place, reading);
+        for (size_t i = 0; i < used; i++) {
+            if (slots[i].state != SLOT_FREE) {
+                add_slot(&slots[i], window, now, reading);
+            }
+        }
+        lock_charges_read(window->index, window->generation, &reading->details->charges);
+        scale(reading);
+    }
     pthread_mutex_unlock(&lot.lock);
     return 0;
 }
