@@ -14,6 +14,7 @@
 #if PY_VERSION_HEX >= 0x030E0000
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if PY_VERSION_HEX < 0x030F0000
@@ -118,27 +119,40 @@ static bool fits(const struct called *called, uint8_t instruction) {
     }
 }
 
+/* These three copy a name into room for CALLEE_NAME_SIZE bytes. False, with "" there, where it cannot be
+ * read, or there is not room for all of it. */
+
+static bool copy_c_string(const char *from, char *name) {
+    size_t length = text_reader_copy_c_string(from, name, CALLEE_NAME_SIZE);
+    if (length == CALLEE_NAME_SIZE - 1) {
+        length = 0;
+        name[0] = '\0';
+    }
+    return length != 0;
+}
+
 static bool read_type_name(const PyTypeObject *type, read_function read, char *name) {
     const char *from;
-    return read(&from, &type->tp_name, sizeof from) &&
-           text_reader_copy_c_string(from, name, CALLEE_NAME_SIZE) != 0;
+    name[0] = '\0';
+    return read(&from, &type->tp_name, sizeof from) && copy_c_string(from, name);
 }
 
 static bool copy_text(const void *text, char *name) {
     struct text_copy copy;
+    name[0] = '\0';
     if (text == NULL || !text_reader_copy(text, &copy)) {
         return false;
     }
-    bool fits = copy.size < CALLEE_NAME_SIZE;
-    if (fits) {
+    if (copy.size < CALLEE_NAME_SIZE) {
         memcpy(name, copy.bytes, copy.size);
         name[copy.size] = '\0';
     }
     free(copy.bytes);
-    return fits && name[0] != '\0';
+    return name[0] != '\0';
 }
 
-/* What a builtin function belongs to: its module, or the type of the object it is a method of. */
+/* What a builtin function belongs to: its module, or the type of the object it is a method of. As the
+ * three above. */
 static bool name_owner(const PyCFunctionObject *function, read_function read, char *owner) {
     if (copy_text(function->m_module, owner)) {
         return true;
@@ -153,52 +167,75 @@ static bool name_owner(const PyCFunctionObject *function, read_function read, ch
     return type != &PyModule_Type && read_type_name(type, read, owner);
 }
 
+/* What is read of an object that may be called: how its arguments come (0: as they like), and its names. */
+struct description {
+    int flags;
+    char owner[CALLEE_NAME_SIZE]; /* "": it goes by its own name */
+    char own[CALLEE_NAME_SIZE];
+};
+
+static bool describe_function(const void *object, read_function read,
+                              struct description *description) {
+    PyCFunctionObject function;
+    PyMethodDef definition;
+    if (!read(&function, object, sizeof function) ||
+        !read(&definition, function.m_ml, sizeof definition) ||
+        !copy_c_string(definition.ml_name, description->own)) {
+        return false;
+    }
+    description->flags = definition.ml_flags & HOW_ARGUMENTS_COME;
+    name_owner(&function, read, description->owner);
+    return true;
+}
+
+/* A method of a type; `has_flags`: it is a PyMethodDescrObject, which says how its arguments come. */
+static bool describe_method(const void *object, bool has_flags, read_function read,
+                            struct description *description) {
+    PyMethodDescrObject method;
+    PyMethodDef definition = {.ml_flags = 0};
+    if (!read(&method, object, has_flags ? sizeof method : sizeof method.d_common) ||
+        (has_flags && !read(&definition, method.d_method, sizeof definition))) {
+        return false;
+    }
+    description->flags = definition.ml_flags & HOW_ARGUMENTS_COME;
+    return copy_text(method.d_common.d_name, description->own) &&
+           read_type_name(method.d_common.d_type, read, description->owner);
+}
+
+static bool describe(const struct called *called, read_function read,
+                     struct description *description) {
+    const void *object = (const void *)called->at;
+    const PyTypeObject *type = called->type;
+    if (type == &PyCFunction_Type || type == &PyCMethod_Type) {
+        return describe_function(object, read, description);
+    }
+    if (type == &PyMethodDescr_Type || type == &PyWrapperDescr_Type ||
+        type == &PyClassMethodDescr_Type) {
+        return describe_method(object, type == &PyMethodDescr_Type, read, description);
+    }
+    return type == &PyType_Type && read_type_name(object, read, description->own);
+}
+
 /* Name the object, if this instruction can call it. Returns the length of its name, or 0. */
 static size_t name_called(uintptr_t object, uint8_t instruction, read_function read, char *name) {
-    union {
-        PyObject head;
-        PyCFunctionObject function;
-        PyMethodDescrObject method;
-        PyDescrObject descriptor;
-    } copy;
-    PyMethodDef definition = {.ml_flags = 0};
-    char owner[CALLEE_NAME_SIZE] = "", own[CALLEE_NAME_SIZE] = "";
-    if (!read(&copy.head, (const void *)object, sizeof copy.head) ||
-        !object_copy_has_references(&copy.head)) {
+    PyObject head;
+    struct description found = {.flags = 0};
+    if (!read(&head, (const void *)object, sizeof head) || !object_copy_has_references(&head)) {
         return 0;
     }
-    struct called called = {object, Py_TYPE(&copy.head), 0};
-    if (called.type == &PyCFunction_Type || called.type == &PyCMethod_Type) {
-        if (!read(&copy, (const void *)object, sizeof copy.function) ||
-            !read(&definition, copy.function.m_ml, sizeof definition) ||
-            text_reader_copy_c_string(definition.ml_name, own, sizeof own) == 0) {
-            return 0;
-        }
-        name_owner(&copy.function, read, owner);
-    } else if (called.type == &PyMethodDescr_Type || called.type == &PyWrapperDescr_Type ||
-               called.type == &PyClassMethodDescr_Type) {
-        if (!read(&copy, (const void *)object, sizeof copy.descriptor) ||
-            (called.type == &PyMethodDescr_Type &&
-             (!read(&copy, (const void *)object, sizeof copy.method) ||
-              !read(&definition, copy.method.d_method, sizeof definition))) ||
-            !copy_text(copy.descriptor.d_name, own) ||
-            !read_type_name(copy.descriptor.d_type, read, owner)) {
-            return 0;
-        }
-    } else if (called.type == &PyType_Type) {
-        if (!read_type_name((const PyTypeObject *)object, read, own)) {
-            return 0;
-        }
-    } else {
+    struct called called = {object, Py_TYPE(&head), 0};
+    if (!describe(&called, read, &found)) {
         return 0;
     }
-    called.flags = definition.ml_flags & HOW_ARGUMENTS_COME;
+    called.flags = found.flags;
     if (!fits(&called, instruction)) {
         return 0;
     }
-    bool bare = owner[0] == '\0' || strcmp(owner, "builtins") == 0;
-    int size = snprintf(name, CALLEE_NAME_SIZE, "%s%s%s", bare ? "" : owner, bare ? "" : ".", own);
-    return size > 0 && size < CALLEE_NAME_SIZE ? (size_t)size : 0;
+    bool bare = found.owner[0] == '\0' || strcmp(found.owner, "builtins") == 0 ||
+                strlen(found.owner) + 1 + strlen(found.own) >= CALLEE_NAME_SIZE;
+    int size = snprintf(name, CALLEE_NAME_SIZE, "%s%s%s", bare ? "" : found.owner, bare ? "" : ".",
+                        found.own);
+    return size > 0 ? (size_t)size : 0;
 }
 
 /* Read the called object, and see that its arguments are there. Returns 0 if they are not. */

@@ -51,11 +51,11 @@ static PyObject *local_of(const _PyInterpreterFrame *frame, Py_ssize_t local) {
 }
 
 PyObject *frame_first_argument(PyThreadState *state, int calls_up, PyCodeObject **code) {
-    _PyInterpreterFrame *frame = running_frame(state);
+    _PyInterpreterFrame *frame = frame_layout_is_known() ? running_frame(state) : NULL;
     while (frame != NULL && calls_up-- > 0) {
         frame = first_complete(frame->previous);
     }
-    if (frame == NULL || !frame_layout_is_known()) {
+    if (frame == NULL) {
         return NULL;
     }
     *code = code_of(frame);
@@ -88,8 +88,8 @@ static bool equals(PyObject *text, const char *wanted) {
 
 bool frame_has_local(PyThreadState *state, const struct frame_variable *variable,
                      const void *object) {
-    _PyInterpreterFrame *frame = running_frame(state);
-    if (frame == NULL || !frame_layout_is_known()) {
+    _PyInterpreterFrame *frame = frame_layout_is_known() ? running_frame(state) : NULL;
+    if (frame == NULL) {
         return false;
     }
     const PyCodeObject *code = code_of(frame);

@@ -5,9 +5,15 @@
 
 #include "cpython/line_table.h"
 
+#include <limits.h>
+
 #if PY_VERSION_HEX >= 0x030D0000
 #include "internal/pycore_code.h"
 #endif
+
+/* What a lookup returns for a line that has been added up: a program may make a table of its own, which
+ * may add up to anything. */
+static int line_or_none(int64_t line) { return line >= 0 && line <= INT_MAX ? (int)line : -1; }
 
 #if PY_VERSION_HEX >= 0x030B0000
 
@@ -36,13 +42,13 @@ static int read_line_delta(unsigned code, const unsigned char *at, const unsigne
 
 int line_table_find(const unsigned char *table, size_t size, int first_line, int offset) {
     const unsigned char *at = table, *end = table + size;
-    int line = first_line, start = 0;
+    int64_t line = first_line, start = 0;
     while (at < end && (*at & 128) != 0) {
         unsigned code = (*at >> 3) & 15;
-        start += ((*at & 7) + 1) * (int)sizeof(_Py_CODEUNIT);
+        start += ((*at & 7) + 1) * (int64_t)sizeof(_Py_CODEUNIT);
         line += read_line_delta(code, at + 1, end);
         if (offset < start) {
-            return code == CODE_NONE ? 0 : line;
+            return code == CODE_NONE ? 0 : line_or_none(line);
         }
         do {
             at++;
@@ -56,7 +62,7 @@ int line_table_find(const unsigned char *table, size_t size, int first_line, int
 /* Pairs: how many bytes of code, and by how much their line differs from that of the pair before;
  * -128 says that they have none. */
 int line_table_find(const unsigned char *table, size_t size, int first_line, int offset) {
-    int line = first_line, start = 0;
+    int64_t line = first_line, start = 0;
     for (size_t i = 0; i + 1 < size; i += 2) {
         int delta = (signed char)table[i + 1];
         start += table[i];
@@ -64,7 +70,7 @@ int line_table_find(const unsigned char *table, size_t size, int first_line, int
             line += delta;
         }
         if (offset < start) {
-            return delta == -128 ? 0 : line;
+            return delta == -128 ? 0 : line_or_none(line);
         }
     }
     return -1;

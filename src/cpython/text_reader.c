@@ -146,12 +146,13 @@ bool text_reader_copy_bytes(const void *bytes, size_t most, struct text_copy *co
 }
 
 size_t text_reader_copy_c_string(const char *from, char *to, size_t size) {
-    size_t done = 0;
-    while (done < size) {
+    size_t done = 0, room = size - 1;
+    while (done < room) {
         size_t part = 64 - ((uintptr_t)(from + done) & 63); /* never beyond a page's end */
-        part = part < size - done ? part : size - done;
+        part = part < room - done ? part : room - done;
         if (!own_memory_read(to + done, from + done, part)) {
-            return 0;
+            done = 0;
+            break;
         }
         const char *end = memchr(to + done, '\0', part);
         if (end != NULL) {
@@ -159,5 +160,6 @@ size_t text_reader_copy_c_string(const char *from, char *to, size_t size) {
         }
         done += part;
     }
-    return 0;
+    to[done] = '\0';
+    return done;
 }

@@ -43,7 +43,9 @@ bool text_reader_sign(const void *text, const struct text_beginning *beginning,
 /* Mix two signatures. */
 uint64_t text_reader_mix(uint64_t first, uint64_t second);
 
-/* Copy a C string of fewer than `size` bytes. Returns its length, or 0. */
+/* Copy a C string into `to`, which has room for `size` bytes; the copy is terminated. Of a longer one the
+ * first size - 1 bytes are copied, which is what is returned then. Returns the length, 0 where nothing is to be
+ * read. */
 size_t text_reader_copy_c_string(const char *from, char *to, size_t size);
 
 #endif

@@ -73,13 +73,16 @@ static ssize_t read_by(enum own_memory_way how, void *to, const void *from, size
 
 enum own_memory_way own_memory_init(void) {
     static const char known[4] = "yes";
-    for (way = OWN_MEMORY_BY_SYSTEM_CALL; way < OWN_MEMORY_CLOSED; way++) {
+    enum own_memory_way found = OWN_MEMORY_BY_SYSTEM_CALL;
+    for (; found < OWN_MEMORY_CLOSED; found++) {
         char copy[sizeof known] = "";
-        if (read_by(way, copy, known, sizeof known) == sizeof known && copy[0] == 'y') {
+        if (read_by(found, copy, known, sizeof known) == sizeof known && copy[0] == 'y') {
             break;
         }
     }
-    return way;
+    way =
+        found; /* who reads meanwhile, as it is found out again, goes on in the way known so far */
+    return found;
 }
 
 ssize_t own_memory_read_some(void *to, const void *from, size_t size) {

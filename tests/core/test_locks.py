@@ -339,13 +339,24 @@ def test_an_object_in_a_critical_section_is_waited_for_and_its_type_is_known() -
             hold(max(self.kept, other.kept))  # attached: the critical section stays entered
             return False
 
+    class OfLongName(dict[Any, Any]):
+        pass
+
+    OfLongName.__name__ = "D" * 200
+    cut_off = "D" * 79
     for kind, keep, take in (
         ("dict", lambda d: d.__setitem__(Key(0.1), 1), lambda d: d.__setitem__("a", 1)),
+        (cut_off, lambda d: d.__setitem__(Key(0.1), 1), lambda d: d.__setitem__("a", 1)),
         ("set", lambda s: s.add(Key(0.1)), lambda s: s.add("a")),
         ("list", lambda o: o.sort(key=lambda _: hold(0.1)), lambda o: o.append(1)),
     ):
         for _ in range(10):  # on a busy machine the waiter may come too late to wait
-            contended: Any = {"dict": {Key(0): 0}, "set": {Key(0)}, "list": [1]}[kind]
+            contended: Any = {
+                "dict": {Key(0): 0},
+                cut_off: OfLongName({Key(0): 0}),
+                "set": {Key(0)},
+                "list": [1],
+            }[kind]
             with Measured() as m:
                 keeper, _ = wait_for(lambda: keep(contended), "keeper")  # noqa: B023
                 time.sleep(0.015)

@@ -213,6 +213,9 @@ def tables_of_lines_made_by_the_program(count: int) -> None:
     tables = [b"", b"\x80", b"\xff", bytes(range(128, 160)), bytes(60), b"\xf0\x7e" + b"\x7f" * 40]
     variants = [odd.__code__.replace(co_linetable=table) for table in tables]
     variants += [odd.__code__.replace(co_firstlineno=line) for line in (1, 2**31 - 1)]
+    # Four times 2**28 lines on, for two bytes of code each: more than there can be.
+    far_on = b"\xf0\x40\x40\x40\x40\x60\x00\x00\x00" * 4 * len(odd.__code__.co_code)
+    variants += [odd.__code__.replace(co_linetable=far_on)]
     variants += [odd.__code__.replace(co_filename="\ud800" * 5000, co_name="ö" * 5000)]
     for _ in range(count):
         for code in variants:
@@ -308,6 +311,24 @@ def arguments_being_dropped(count: int) -> None:
     if not called and sys.version_info >= (3, 14):
         raise AssertionError(raw)
     assert "zlib.compress" not in called, called
+
+
+# More than a name in a stack may have.
+OfLongName = type("L" * 200, (list,), {})
+MANY = [-i * i % 10_007 for i in range(20_000)]
+
+
+def sorts() -> None:
+    sort = OfLongName(MANY).sort
+    sort()
+
+
+@case(usual=30, nightly=3000)
+def methods_of_types_with_long_names(count: int) -> None:
+    """A method goes by its own name where that of its object's type is too long for it."""
+    raw = looked_at(sorts, rounds=count)
+    called = {row[0][0][3] for row in raw["blame"] if row[0]} - {None}
+    assert ("sort" in called) == (sys.version_info >= (3, 14)), called
 
 
 # --- threads ---

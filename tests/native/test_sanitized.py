@@ -41,6 +41,7 @@ CASES = [
     ("threads", "windows_closed_by_other_threads", 50),
     ("threads", "windows_amid_contention", 40),
     ("hazards", "signals_every_millisecond", 20),
+    ("stacks", "tables_of_lines_made_by_the_program", 1),
     ("storms", "windows_without_forks", 300),
 ]
 MANY = 20  # times as often with GILKNOCK_NIGHTLY=1
