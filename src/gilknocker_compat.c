@@ -152,7 +152,15 @@ static void compat_end(void *context) {
     release_compat(compat);
 }
 
-/* --- the owner's side; the GIL is held --- */
+/* --- the owner's side ---
+ *
+ * The GIL is held. Without one several threads may call methods of the same object: then its critical section
+ * is what the functions below are called in. */
+
+#ifndef Py_BEGIN_CRITICAL_SECTION /* before CPython 3.13 nobody is without a GIL */
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
 
 /* In a forked child the thread is gone, perhaps with the guard locked: what it has measured stays. */
 static void notice_fork(Knocker *self) {
@@ -164,32 +172,39 @@ static void notice_fork(Knocker *self) {
     }
 }
 
-static PyObject *compat_start(PyObject *object, PyObject *unused) {
-    (void)unused;
-    Knocker *self = (Knocker *)object;
+/* What the thread and its owner are to share, not yet begun; NULL without memory. */
+static struct compat *new_compat(const Knocker *self) {
+    struct compat *compat = calloc(1, sizeof *compat);
+    if (compat != NULL) {
+        sync_init(&compat->guard);
+        compat->polling = self->polling;
+        compat->sampling = self->sampling;
+        compat->sleeping = self->sleeping;
+        compat->owners = 2;
+    }
+    return compat;
+}
+
+/* Returns 0, or -1 with an exception set. */
+static int start_knocking(Knocker *self) {
     notice_fork(self);
     if (self->knocker != NULL) {
-        Py_RETURN_NONE;
+        return 0;
     }
     if (capability.ended) { /* nobody would wait for the thread before its state is gone */
         PyErr_Format(PyExc_RuntimeError, "no thread can be started: %s", is_ending);
-        return NULL;
+        return -1;
     }
     if (!gil_admits_new_thread()) {
         PyErr_SetString(PyExc_RuntimeError, "no thread can be started safely while tracemalloc "
                                             "traces (CPython issue 128679)");
-        return NULL;
+        return -1;
     }
-    clock_init();
-    struct compat *compat = calloc(1, sizeof *compat);
+    struct compat *compat = new_compat(self);
     if (compat == NULL) {
-        return PyErr_NoMemory();
+        PyErr_NoMemory();
+        return -1;
     }
-    sync_init(&compat->guard);
-    compat->polling = self->polling;
-    compat->sampling = self->sampling;
-    compat->sleeping = self->sleeping;
-    compat->owners = 2;
     const struct knocker_work work = {compat_begin, compat_pace, compat_sample,
                                       compat_knock, compat_end,  compat};
     self->generation = knocker_generation();
@@ -198,13 +213,24 @@ static PyObject *compat_start(PyObject *object, PyObject *unused) {
         sync_destroy(&compat->guard);
         free(compat);
         PyErr_SetString(PyExc_RuntimeError, "no thread can be started");
-        return NULL;
+        return -1;
     }
     if (self->compat != NULL) {
         release_compat(self->compat);
     }
     self->compat = compat;
-    Py_RETURN_NONE;
+    return 0;
+}
+
+static PyObject *compat_start(PyObject *object, PyObject *unused) {
+    (void)unused;
+    int error;
+    clock_init();
+    hidden_tstate_prepare(); /* stops the world, for which critical sections are left */
+    Py_BEGIN_CRITICAL_SECTION(object);
+    error = start_knocking((Knocker *)object);
+    Py_END_CRITICAL_SECTION();
+    return error == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
 static void stop_knocking(Knocker *self) {
@@ -222,42 +248,59 @@ static void stop_knocking(Knocker *self) {
 
 static PyObject *compat_stop(PyObject *object, PyObject *unused) {
     (void)unused;
+    Py_BEGIN_CRITICAL_SECTION(object);
     stop_knocking((Knocker *)object);
+    Py_END_CRITICAL_SECTION();
     Py_RETURN_NONE;
+}
+
+/* Ticks, up to now. */
+struct times {
+    uint64_t waited, sampled;
+};
+
+/* What it has measured; with `anew` it measures from here on. */
+static struct times read_times(Knocker *self, bool anew) {
+    struct times times = {0, 0};
+    notice_fork(self);
+    struct compat *compat = self->compat;
+    if (compat != NULL) {
+        sync_lock(&compat->guard);
+        accrue(compat, clock_ticks());
+        times = (struct times){compat->waited, compat->sampled};
+        if (anew) {
+            compat->waited = compat->sampled = 0;
+        }
+        sync_unlock(&compat->guard);
+    }
+    return times;
 }
 
 static PyObject *compat_reset(PyObject *object, PyObject *unused) {
     (void)unused;
-    notice_fork((Knocker *)object);
-    struct compat *compat = ((Knocker *)object)->compat;
-    if (compat != NULL) {
-        sync_lock(&compat->guard);
-        accrue(compat, clock_ticks());
-        compat->waited = compat->sampled = 0;
-        sync_unlock(&compat->guard);
-    }
+    Py_BEGIN_CRITICAL_SECTION(object);
+    read_times((Knocker *)object, true);
+    Py_END_CRITICAL_SECTION();
     Py_RETURN_NONE;
 }
 
 static PyObject *compat_times(PyObject *object, PyObject *unused) {
     (void)unused;
-    notice_fork((Knocker *)object);
-    struct compat *compat = ((Knocker *)object)->compat;
-    uint64_t waited = 0, sampled = 0;
-    if (compat != NULL) {
-        sync_lock(&compat->guard);
-        accrue(compat, clock_ticks());
-        waited = compat->waited;
-        sampled = compat->sampled;
-        sync_unlock(&compat->guard);
-    }
-    return Py_BuildValue("dd", clock_seconds(waited), clock_seconds(sampled));
+    struct times times;
+    Py_BEGIN_CRITICAL_SECTION(object);
+    times = read_times((Knocker *)object, false);
+    Py_END_CRITICAL_SECTION();
+    return Py_BuildValue("dd", clock_seconds(times.waited), clock_seconds(times.sampled));
 }
 
 static PyObject *compat_is_running(PyObject *object, void *closure) {
     (void)closure;
+    bool running;
+    Py_BEGIN_CRITICAL_SECTION(object);
     notice_fork((Knocker *)object);
-    return PyBool_FromLong(((Knocker *)object)->knocker != NULL);
+    running = ((Knocker *)object)->knocker != NULL;
+    Py_END_CRITICAL_SECTION();
+    return PyBool_FromLong(running);
 }
 
 static int compat_init(PyObject *object, PyObject *arguments, PyObject *keywords) {

@@ -6,6 +6,7 @@ import _thread
 import ctypes
 import functools
 import gc
+import operator
 import os
 import random
 import sys
@@ -451,6 +452,46 @@ def gevent_with_everything_patched(count: int) -> None:
     with measured():
         for _ in range(count):
             gevent.joinall([gevent.spawn(work) for _ in range(5)], raise_error=True)
+
+
+# --- the knocker of gilknocker's interface ---
+
+
+@case(usual=300, nightly=20_000)
+def many_start_and_stop_one_knocker(count: int) -> None:
+    """Without a GIL, at the same time."""
+    knocker = _core.Knocker(100, 1000, 1000)
+    barrier = threading.Barrier(4)
+    told: list[tuple[float, float]] = []
+
+    def work() -> None:
+        for _ in range(count):
+            barrier.wait()
+            knocker.start()
+            told.append(knocker.times())
+            barrier.wait()
+            knocker.stop()
+            knocker.reset()
+
+    in_threads(4, work)
+    assert len(told) == 4 * count
+    assert all(waited >= 0 and sampled >= 0 for waited, sampled in told), told
+    assert not knocker.is_running
+
+
+@case(usual=3, nightly=100)
+def a_knocker_is_the_first_thread_beside_the_main_one(count: int) -> None:
+    """It samples from its start on, though the main thread goes straight on into a long call."""
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            knocker = _core.Knocker(1000, 10_000_000, 0)
+            keep_gil = functools.partial(ctypes.PyDLL(None).usleep, 300_000)
+            # Between the two runs no bytecode, at which the main thread could be stopped.
+            list(map(operator.methodcaller("__call__"), (knocker.start, keep_gil)))
+            _, sampled = knocker.times()
+            os._exit(0 if sampled > 0.2 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 # --- threads that contend without end, to the end ---
