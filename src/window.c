@@ -57,6 +57,15 @@ static void close_window(Window *window) {
     }
 }
 
+/* Note how much others have had of the machine so far, and how long threads stood ready. */
+static void note_machine(Window *window) {
+    run_delay_refresh(LOOK_AGE_NS);
+    run_delay_sum(&window->run_delay_base);
+    window->run_delay_looked = run_delay_looked();
+    machine_load_refresh(LOOK_AGE_NS);
+    window->machine_base = *machine_load_counters();
+}
+
 /* Choose how to measure a window, and begin. The GIL may be let go before it is measured. Returns 0,
  * or -1 with an exception set. */
 static int open_window(Window *window) {
@@ -73,11 +82,7 @@ static int open_window(Window *window) {
         PyErr_NoMemory();
         return -1;
     }
-    run_delay_refresh(LOOK_AGE_NS);
-    run_delay_sum(&window->run_delay_base);
-    window->run_delay_looked = run_delay_looked();
-    machine_load_refresh(LOOK_AGE_NS);
-    window->machine_base = *machine_load_counters();
+    note_machine(window);
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->ledger_window, window->by_thread, window->opened) < 0) {
@@ -141,22 +146,28 @@ static PyObject *error_not_open(void) {
     return NULL;
 }
 
-/* Take what a window that is open, or was until now, has seen so far. No Python object is made nor dropped,
- * which could run Python code and let the GIL go: so nobody closes the window meanwhile (with the GIL off
- * somebody may; then there is less to be read). Returns 0, or -1 without memory; sets no exception. */
-static int read_window(Window *window, struct findings *findings) {
-    uint64_t now = clock_ticks();
-    clock_calibrate();
+/* Nothing is seen yet. The histograms and the rows of types are large: what says that they are not set is
+ * enough. */
+static void clear(struct findings *findings, const Window *window, uint64_t now) {
     findings->method = window->method;
     findings->reason = window->reason;
     findings->now = now;
-    findings->ledger.sums = (struct ledger_sums){0}; /* the histograms are large: not cleared */
+    findings->ledger.sums = (struct ledger_sums){0};
     findings->ledger.max_wait = 0;
     findings->ledger.threads = NULL;
     findings->knocks.count = findings->knocks.waited = 0;
     findings->knocks.wait = findings->knocks.max_wait = 0;
     findings->knocking = false;
     findings->charges = (struct charges_reading){.unlooked = 0};
+}
+
+/* Take what a window that is open, or was until now, has seen so far. No Python object is made nor dropped,
+ * which could run Python code and let the GIL go: so nobody closes the window meanwhile (with the GIL off
+ * somebody may; then there is less to be read). Returns 0, or -1 without memory; sets no exception. */
+static int read_window(Window *window, struct findings *findings) {
+    uint64_t now = clock_ticks();
+    clock_calibrate();
+    clear(findings, window, now);
     if (locks_read(&window->locks, now, &findings->locks) < 0) {
         return -1;
     }

@@ -197,7 +197,7 @@ static void name_thread_to_come(char *name, size_t size) {
 #else
     PyThreadState *state = _PyThreadState_UncheckedGet();
 #endif
-    /* Up to 3.11 the former is that of whoever has the GIL. */
+    /* Up to 3.11 that is the state of whoever has the GIL, so it must also be this thread's own. */
     if (state == NULL || !Py_IsInitialized() || state != PyGILState_GetThisThreadState() ||
         PyThreadState_GetInterpreter(state) != PyInterpreterState_Main()) {
         return;
