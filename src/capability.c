@@ -11,9 +11,10 @@
 struct capability capability;
 
 /* Look for the GIL and try the accounting, once. The GIL is held and on; it is let go meanwhile, and
- * threads that come here then wait. Returns whether it is found out. */
+ * threads that come here then wait. Returns whether it is found out. Not begun at the interpreter's end, at
+ * which a thread that lets the GIL go may never come back for it, and for the window that it tries. */
 static bool examine(void) {
-    if (examination_begin(&capability.examination)) {
+    if (!capability.ended && examination_begin(&capability.examination)) {
         clock_init();
         capability.located =
             gil_find(&capability.gil, capability.reason, sizeof capability.reason) == 0;

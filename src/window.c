@@ -421,6 +421,7 @@ PyObject *window_cost(PyObject *module, PyObject *unused) {
 PyObject *window_shutdown(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     capability.ended = true;
+    examination_await(&capability.examination); /* a daemon thread may be at it */
     locks_end();
     Py_BEGIN_ALLOW_THREADS stall_watch_stop();
     Py_END_ALLOW_THREADS knocking_end();
