@@ -70,7 +70,8 @@ def test_two_pure_python_threads_wait_one_thread_second_per_second():
         threads = loads.in_threads(2, lambda: loads.spin(1.0))
     by_name = {thread.name: thread for thread in m.reading.threads}
     wait = sum(by_name[thread.name].wait for thread in threads)
-    assert wait == pytest.approx(1.0, rel=0.15)
+    # On a busy machine a thread may stand without a processor before it can ask for the GIL again.
+    assert 0.85 - (m.reading.run_delay or 0.0) <= wait <= 1.15
     assert m.reading.contention > 0.9
     assert m.reading.max_wait >= m.reading.switch_interval
 

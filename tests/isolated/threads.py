@@ -90,12 +90,15 @@ def storms_of_windows(count: int) -> None:
 def windows_closed_by_other_threads(count: int) -> None:
     """Who opens a window need not be who closes it, and may be gone by then."""
     windows: list[_core.Window] = []
+    lock = threading.Lock()
 
     def one() -> None:
         for _ in range(count // 6):
             windows.append(opened())
             mix()
-            checked(windows.pop(random.randrange(len(windows))).end())
+            with lock:
+                window = windows.pop(random.randrange(len(windows)))
+            checked(window.end())
 
     with measured():
         in_threads(6, one)
