@@ -10,7 +10,7 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-JUDGED_BY_THE_CLOCK = tuple(TESTS / name for name in ("core", "docs/test_recorded.py"))
+JUDGED_BY_THE_CLOCK = (TESTS / "docs" / "test_recorded.py",)
 # Of the isolated scripts those that ask how long something took, or what an idle machine is told.
 ISOLATED = TESTS / "isolated" / "test_isolated.py"
 ISOLATED_BY_THE_CLOCK = ("test_case[verdicts-", "test_case[stalls-", "test_case[audit-")
