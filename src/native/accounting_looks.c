@@ -62,11 +62,16 @@ static bool look_at_holder(pthread_mutex_t *mutex, struct charges_thread *holder
     return true;
 }
 
-uint64_t ticks_of(uint64_t nanoseconds) {
-    return nanoseconds * looks.pacing.ticks_per_ms / 1000000;
+/* A value in another unit; the product of the two numbers may be more than a word can hold. */
+static uint64_t convert(uint64_t value, uint64_t factor, uint64_t divisor) {
+    return value / divisor * factor + value % divisor * factor / divisor;
 }
 
-uint64_t ns_of(uint64_t ticks) { return ticks * 1000000 / looks.pacing.ticks_per_ms; }
+uint64_t ticks_of(uint64_t nanoseconds) {
+    return convert(nanoseconds, looks.pacing.ticks_per_ms, 1000000);
+}
+
+uint64_t ns_of(uint64_t ticks) { return convert(ticks, 1000000, looks.pacing.ticks_per_ms); }
 
 /* The mean time between looks, in ticks. With a look of the program's threads goes the cost of handing the
  * wait to the windows. */

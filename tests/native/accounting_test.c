@@ -20,6 +20,7 @@
 
 #include "check.h"
 #include "diary.h"
+#include "native/accounting_looks.h"
 #include "native/charges.h"
 #include "native/clock.h"
 #include "toy_gil.h"
@@ -501,6 +502,17 @@ static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     CHECK(accounting_intact());
 }
 
+static void test_long_times_are_converted_to_ticks_and_back(void) {
+    const uint64_t ticks_per_ms[] = {25000, 1000000, 3000000}, before = looks.pacing.ticks_per_ms;
+    const uint64_t day = 86400 * UINT64_C(1000) * MILLISECOND;
+    for (size_t i = 0; i < sizeof ticks_per_ms / sizeof *ticks_per_ms; i++) {
+        looks.pacing.ticks_per_ms = ticks_per_ms[i];
+        CHECK(ticks_of(day) == day / MILLISECOND * ticks_per_ms[i]);
+        CHECK(ns_of(ticks_of(day)) == day && ns_of(ticks_per_ms[i] / 4) == MILLISECOND / 4);
+    }
+    looks.pacing.ticks_per_ms = before;
+}
+
 static void *take_and_drop(void *unused) {
     static char taker;
     toy_gil_take(&gil, &taker);
@@ -957,6 +969,7 @@ int main(void) {
         test_knocks_leave_no_trace();
         test_the_wait_is_charged_to_who_has_the_gil(true);
         test_the_wait_is_charged_to_who_has_the_gil(false);
+        test_long_times_are_converted_to_ticks_and_back();
         test_a_release_leaves_errno_alone();
         test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before();
         test_holds_are_told_of_that_go_on_after_their_thread_was_asked();
