@@ -45,6 +45,7 @@ static struct {
     char label[STALL_LABEL_SIZE];
     struct stall stalls[STALLS];
     size_t count, omitted;
+    uint64_t taken; /* when the knock asked whose stall was taken last */
 } watch = {.turn = PTHREAD_MUTEX_INITIALIZER, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static uint64_t asked(void) { return __atomic_load_n(watch.options.asked, __ATOMIC_RELAXED); }
@@ -77,6 +78,9 @@ static struct stall *find(uint64_t when_asked) {
     }
     return NULL;
 }
+
+/* Whether the stall of the knock that asked then was taken while it lasted: it is not noted again. */
+static bool is_taken(uint64_t when_asked) { return when_asked == watch.taken; }
 
 /* The stall of the knock that asked then, new or not; NULL without room. */
 static struct stall *note(uint64_t when_asked) {
@@ -231,7 +235,7 @@ static void report(uint64_t when_asked, uint64_t now) {
     char label[STALL_LABEL_SIZE], line[STALL_LABEL_SIZE + STALL_THREAD_SIZE + 200];
     watch.options.find_holder(&holder);
     pthread_mutex_lock(&watch.mutex);
-    struct stall *stall = note(when_asked);
+    struct stall *stall = is_taken(when_asked) ? NULL : note(when_asked);
     memcpy(label, watch.label, sizeof label);
     pthread_mutex_unlock(&watch.mutex);
 
@@ -375,10 +379,10 @@ void stall_watch_answered(uint64_t when_asked, uint64_t now) {
         return;
     }
     pthread_mutex_lock(&watch.mutex);
-    struct stall *stall = note(when_asked);
+    struct stall *stall = is_taken(when_asked) ? NULL : note(when_asked);
     if (stall != NULL) {
         stall->lasted = now - when_asked;
-    } else {
+    } else if (!is_taken(when_asked)) {
         watch.omitted++;
     }
     pthread_mutex_unlock(&watch.mutex);
@@ -389,6 +393,7 @@ size_t stall_watch_take(struct stall *stalls, uint64_t now, size_t *omitted) {
     size_t count = watch.count;
     memcpy(stalls, watch.stalls, count * sizeof *stalls);
     *omitted = watch.omitted;
+    watch.taken = count > 0 ? stalls[count - 1].asked : watch.taken;
     watch.count = watch.omitted = 0;
     pthread_mutex_unlock(&watch.mutex);
     for (size_t i = 0; i < count; i++) {

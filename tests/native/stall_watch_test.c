@@ -191,6 +191,21 @@ static void test_a_stall_that_goes_on_is_taken_with_what_it_lasted_so_far(void) 
     free_stacks(1);
 }
 
+static void test_a_stall_that_was_taken_while_it_lasted_is_not_noted_again(void) {
+    start(find_holder, number);
+    uint64_t when = clock_ticks();
+    knock_asks(when);
+    await_report(STACKS);
+    CHECK(take() == 1);
+    free_stacks(1);
+    knock_asks(0);
+    stall_watch_answered(when, when + 3 * timeout);
+    CHECK(take() == 0 && omitted == 0);
+    stall_watch_answered(when + 1, when + 1 + 2 * timeout);
+    stall_watch_stop();
+    CHECK(take() == 1 && stalls[0].asked == when + 1);
+}
+
 static void test_a_stall_that_the_thread_came_too_late_for_is_noted(void) {
     start(find_holder, number);
     stall_watch_answered(1000, 1000 + 2 * timeout);
@@ -394,6 +409,7 @@ int main(void) {
     test_the_next_stall_is_reported_as_well();
     test_knocks_that_are_answered_in_time_are_no_stalls();
     test_a_stall_that_goes_on_is_taken_with_what_it_lasted_so_far();
+    test_a_stall_that_was_taken_while_it_lasted_is_not_noted_again();
     test_a_stall_that_the_thread_came_too_late_for_is_noted();
     test_what_has_no_room_is_counted();
     test_a_label_is_cut_off();
