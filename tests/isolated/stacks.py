@@ -220,8 +220,8 @@ def tables_of_lines_made_by_the_program(count: int) -> None:
     for _ in range(count):
         for code in variants:
             raw = looked_at(FunctionType(code, globals()))
-            known = raw["wait"] - raw["hand_over"] - raw["unlooked"]
-            assert known > 0.5 * raw["wait"], (code.co_linetable, raw)
+            held = raw["wait"] - raw["hand_over"]  # which takes long on a busy machine
+            assert raw["unlooked"] < 0.5 * held, (code.co_linetable, raw)
 
 
 def one_line_on() -> None:
