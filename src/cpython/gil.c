@@ -72,10 +72,15 @@ static gil_state *find_state(char *reason, size_t reason_size) {
     return state;
 }
 
+/* What a function of the module sys returns; NULL, perhaps with an exception set, where it fails. */
+static PyObject *call_of_sys(const char *name) {
+    PyObject *function = PySys_GetObject(name); /* borrowed */
+    return function != NULL ? PyObject_CallNoArgs(function) : NULL;
+}
+
 double gil_switch_interval_by_call(void) {
     double seconds = -1.0;
-    PyObject *function = PySys_GetObject("getswitchinterval"); /* borrowed */
-    PyObject *result = function != NULL ? PyObject_CallNoArgs(function) : NULL;
+    PyObject *result = call_of_sys("getswitchinterval");
     if (result != NULL) {
         seconds = PyFloat_AsDouble(result);
         Py_DECREF(result);
@@ -109,11 +114,22 @@ int gil_find(struct gil *gil, char *reason, size_t reason_size) {
     return 0;
 }
 
+#ifdef Py_GIL_DISABLED
+static bool is_enabled_by_call(void) {
+    PyObject *result = call_of_sys("_is_gil_enabled");
+    bool enabled = result != Py_False;
+    Py_XDECREF(result);
+    PyErr_Clear();
+    return enabled;
+}
+#endif
+
 bool gil_is_enabled(void) {
 #ifdef Py_GIL_DISABLED
     char reason[GIL_REASON_SIZE];
     gil_state *state = find_state(reason, sizeof reason);
-    return state != NULL && __atomic_load_n(&state->enabled, __ATOMIC_RELAXED) == INT_MAX;
+    return state != NULL ? __atomic_load_n(&state->enabled, __ATOMIC_RELAXED) == INT_MAX
+                         : is_enabled_by_call();
 #else
     return true;
 #endif

@@ -20,7 +20,8 @@ struct gil {
  * held by a thread of that interpreter. Returns 0, or -1 with a reason; sets no exception. */
 int gil_find(struct gil *gil, char *reason, size_t reason_size);
 
-/* Whether the GIL is on, for good: always, but on a free-threaded build. */
+/* Whether the GIL is on, for good: always, but on a free-threaded build. Where that does not find its GIL,
+ * as the interpreter itself says. A thread state is current. */
 bool gil_is_enabled(void);
 
 /* Watch the GIL with the accounting, take and release it a few times, and check that exactly this

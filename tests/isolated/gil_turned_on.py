@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import sysconfig
@@ -24,10 +25,29 @@ static PyModuleDef definition = {
 PyMODINIT_FUNC PyInit_needs_the_gil(void) { return PyModuleDef_Init(&definition); }
 """
 
+# A process in which the offsets that CPython publishes for debuggers are those of no version.
+WITHOUT_OFFSETS = """
+import ctypes, sys
+ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime").value = b"?"
+from pytest_gilknock import _core
+method, reason = _core.status()
+window = _core.Window()
+window.begin()
+raw = window.end()
+assert (raw["method"], raw["reason"]) == (method, reason), (raw, method, reason)
+assert raw["gil_enabled"] is sys._is_gil_enabled(), raw
+assert method == ("sampled" if sys._is_gil_enabled() else "disabled"), (method, reason)
+assert (reason == "the GIL is off") is not sys._is_gil_enabled(), reason
+"""
 
-def require_gil_off() -> None:
+
+def require_free_threading() -> None:
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
         not_here("this Python cannot do without the GIL")
+
+
+def require_gil_off() -> None:
+    require_free_threading()
     if sys._is_gil_enabled():  # type: ignore[attr-defined]
         not_here("the GIL is on from the start")
 
@@ -105,6 +125,15 @@ def windows_without_the_gil(count: int) -> None:
 
     in_threads(8, work)
     checked(shared.end())
+
+
+@case(usual=1, nightly=1)
+def its_offsets_are_not_known(_count: int) -> None:
+    """Where its place cannot be had, the interpreter is asked whether the GIL is on."""
+    require_free_threading()
+    for on in "0", "1":
+        environment = {**os.environ, "PYTHON_GIL": on}
+        subprocess.run([sys.executable, "-c", WITHOUT_OFFSETS], check=True, env=environment)
 
 
 if __name__ == "__main__":
