@@ -48,8 +48,11 @@ def replace(path: str, pieces: Iterable[str], *, compressed: bool = False) -> No
 
 
 def _make_beside(target: str, pieces: Iterable[str], *, compressed: bool) -> str:
-    """Write a new file in the folder of ``target`` and return its path."""
-    made = f"{target}.{secrets.token_hex(8)}.tmp"
+    """Write a new file in the folder of ``target`` and return its path.
+
+    Its name has nothing of the target's, which may be as long as a name can be.
+    """
+    made = os.path.join(os.path.dirname(target), f".gilknock-{secrets.token_hex(8)}.tmp")
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "wb") as file:

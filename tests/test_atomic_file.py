@@ -16,6 +16,13 @@ def test_replace_writes_and_leaves_nothing_beside(tmp_path):
     assert os.listdir(tmp_path) == ["out.json"]
 
 
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path):
+    name = "n" * os.pathconf(tmp_path, "PC_NAME_MAX")
+    check_replaceable(str(tmp_path / name))
+    replace(str(tmp_path / name), ["new"])
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_compressed_files_of_the_same_text_are_the_same(tmp_path):
     for name in ("a.gz", "b.gz"):
         replace(str(tmp_path / name), ["gr", "üß"], compressed=True)
