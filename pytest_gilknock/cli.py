@@ -22,7 +22,7 @@ from pytest_gilknock.gate.runs import Comparison, compare_runs
 from pytest_gilknock.gate.suggest import as_json as suggestion_json
 from pytest_gilknock.gate.suggest import as_text as suggestion_text
 from pytest_gilknock.gate.suggest import suggest
-from pytest_gilknock.gate.text import as_markdown, needed_table, section
+from pytest_gilknock.gate.table import as_markdown, needed_table, section
 from pytest_gilknock.render.format import shown_path
 from pytest_gilknock.reporting import page, saved_readings
 from pytest_gilknock.reporting.page_of_baseline import page_of_baseline

@@ -16,13 +16,8 @@ from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.result import GATE_RESULT
 from pytest_gilknock.gate.retries import reason_against
 from pytest_gilknock.gate.runs import BUSY_SHARE, Comparison, compare_runs, share_of_others
-from pytest_gilknock.gate.text import (
-    as_markdown,
-    busy_text,
-    inconclusive_text,
-    names_of_runs,
-    section,
-)
+from pytest_gilknock.gate.table import as_markdown, section
+from pytest_gilknock.gate.text import busy_text, inconclusive_text, names_of_runs
 from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import write_lines

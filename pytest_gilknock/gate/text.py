@@ -1,43 +1,26 @@
-"""A comparison for people: tables, and the text of a test that is over its gate. Pure."""
+"""A comparison in sentences, and the text of a test that is over its gate. Pure."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.gate.compare import RANK, Change, ChangeVerdict
 from pytest_gilknock.model import units
-from pytest_gilknock.model.metrics import METRICS, Metric
+from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.lines import Line
-from pytest_gilknock.render.markdown import code, prose
 from pytest_gilknock.render.reading_text import reading_lines
-from pytest_gilknock.render.tables import Column, cut_test, markdown_table, text_table
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.runs import Comparison
-
-SIGNS: dict[ChangeVerdict, str] = {
-    "over the gate": "!",
-    "inconclusive": "?",
-    "worse": "+",
-    "better": "-",
-    "steady": "=",
-}
 
 FACTOR_FROM = 10
 """Ratios from this value up print as ``12x``."""
 
 NOTABLE_DELAY = 0.05
 """What is due to others is printed from this share of the allowance up."""
-
-LEGEND = "! over the gate, ? over it but not surely, + worse, - better"
-
-MARKDOWN_ROWS = 50
-"""A CI page is read from the top, and GitHub drops a summary above 1 MiB whole."""
 
 _SHOWN_NAMES = 3
 
@@ -50,78 +33,6 @@ def percentage(change: Change) -> str:
         return "from 0"
     factor = change.after / change.before
     return f"{factor:.0f}x" if factor >= FACTOR_FROM else f"{100 * (factor - 1):+.0f}%"
-
-
-def columns(changes: Sequence[Change]) -> list[Column]:
-    """Return the table of changes: what each is, the numbers, and whose."""
-    metrics = [METRICS[change.metric] for change in changes]
-    pairs = list(zip(changes, metrics, strict=True))
-    return [
-        Column(
-            "", [SIGNS[change.verdict] for change in changes], right=False, markdown=_sign_markdown
-        ),
-        Column("metric", [metric.name for metric in metrics], right=False),
-        Column("before", [metric.unit.printed(change.before) for change, metric in pairs]),
-        Column("after", [metric.unit.printed(change.after) for change, metric in pairs]),
-        Column("change", [metric.signed(change.difference) for change, metric in pairs]),
-        Column("", [percentage(change) for change in changes]),
-        Column(
-            "test",
-            [printable(one.nodeid) for one in changes],
-            right=False,
-            cut=cut_test,
-            markdown=code,
-        ),
-    ]
-
-
-def _sign_markdown(sign: str) -> str:
-    """Return a sign so that it begins no list; that of a breach is bold."""
-    return f"**{sign}**" if sign == SIGNS["over the gate"] else f"\\{sign}"
-
-
-def section(comparison: Comparison, *, width: int, top: int, everything: bool) -> list[Line]:
-    """Return the table, worst first, and what it leaves out.
-
-    At most ``top`` rows (0: all) beside those over the gate; ``everything``: the steady too.
-    """
-    changes = comparison.changes if everything else comparison.notable
-    shown = [
-        change for rank, change in enumerate(changes) if not top or rank < top or change.breached
-    ]
-    lines = list(_table(shown, width))
-    if left := len(changes) - len(shown):
-        lines.append(
-            Line(f"({units.count(left, 'more row')} left out. Use --gil-top=0 to show all.)")
-        )
-    lines += [Line(line) for line in notes(comparison)]
-    lines += [Line(line, yellow=True) for line in caveats(comparison)]
-    return lines
-
-
-def _table(changes: Sequence[Change], width: int) -> Iterator[Line]:
-    if not changes:
-        return
-    head, *rows = text_table(columns(changes), width)
-    yield Line(head, bold=True)
-    for change, row in zip(changes, rows, strict=True):
-        yield Line(row, red=change.breached)
-
-
-def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
-    """Return the rows worth showing as a table of GitHub's and GitLab's Markdown."""
-    lines = [f"### GIL contention compared with {code(names_of_runs(comparison.before))}", ""]
-    shown = comparison.notable[:rows]
-    if shown:
-        *others, tests = columns(shown)
-        places = [printable(change.blame or "") for change in shown]
-        blame = [Column("blame", places, right=False, markdown=code)] if any(places) else []
-        lines += [*markdown_table([*others, *blame, tests]), "", prose(LEGEND), ""]
-    if left := len(comparison.notable) - len(shown):
-        lines += [f"{units.count(left, 'more row')} left out.", ""]
-    for line in [*notes(comparison), *caveats(comparison)]:
-        lines += [prose(line), ""]
-    return "\n".join(lines)
 
 
 def notes(comparison: Comparison) -> Iterator[str]:
@@ -169,32 +80,6 @@ def _needed_range(gated: Sequence[Change]) -> str:
             words.append(f"({units.count(cannot, 'test')} cannot fail by it)")
         parts.append(" ".join(filter(None, words)))
     return ", ".join(parts)
-
-
-def needed_table(comparison: Comparison) -> list[Line]:
-    """Return what each gated test could have detected: a row for each metric, least first."""
-    gated = [change for change in comparison.changes if change.gate is not None]
-    gated.sort(
-        key=lambda one: (one.metric, math.inf if one.needed is None else one.needed, one.nodeid)
-    )
-    if not gated:
-        return []
-    metrics = [METRICS[change.metric] for change in gated]
-    pairs = list(zip(gated, metrics, strict=True))
-    head, *rows = text_table(
-        [
-            Column("metric", [metric.name for metric in metrics], right=False),
-            Column("before", [metric.unit.printed(one.before) for one, metric in pairs]),
-            Column("to fail", [_needed(one, metric) for one, metric in pairs]),
-            Column("test", [printable(one.nodeid) for one in gated], right=False),
-        ]
-    )
-    lines = [Line(""), Line("What each gated test needs to fail:"), Line(head, bold=True)]
-    return [*lines, *map(Line, rows)]
-
-
-def _needed(change: Change, metric: Metric) -> str:
-    return "cannot" if change.needed is None else metric.signed(change.needed)
 
 
 def gil_text(module: str | None) -> str:

@@ -14,7 +14,7 @@ from pytest_gilknock.gate.compare import Change, Incomparable, compare_test
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import Gate, parse_gate, parse_gates
 from pytest_gilknock.gate.runs import compare_runs
-from pytest_gilknock.gate.text import as_markdown, section
+from pytest_gilknock.gate.table import as_markdown, section
 from pytest_gilknock.model.metrics import METRICS
 
 

@@ -14,7 +14,7 @@ from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.compare import Change, compare_test
 from pytest_gilknock.gate.expression import parse_gate, parse_gates
 from pytest_gilknock.gate.runs import Comparison, compare_runs
-from pytest_gilknock.gate.text import as_markdown, section
+from pytest_gilknock.gate.table import as_markdown, section
 from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.model.units import COUNT
 from pytest_gilknock.render.junit import reading_properties
