@@ -66,7 +66,7 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
     batches = list(pack(details()))  # makes the rows, too
     return Page(
         sentence=sentence(tests, top, results.root),
-        figures=_figures(summary, results.measured),
+        figures=_figures(summary, len(results.tests)),
         notes=[*_convoy_notes(convoys), *(("caveat", line) for line in caveats)],
         how=list(_how(summary)),
         rows=rows,

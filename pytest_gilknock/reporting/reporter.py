@@ -41,8 +41,9 @@ class Reporter:
         if record is not None:
             self.results.add(nodeid, outcome, record)
         else:
-            self.results.add_short()
-        self.results.forked += forked
+            self.results.add_short(nodeid)
+        if forked:
+            self.results.forked.add(nodeid)
 
     def add_run(self, totals: RunTotals) -> None:
         """Count one measuring process."""
@@ -76,12 +77,12 @@ class Reporter:
         """Print the section, or only what must be known where no table was asked for."""
         results, settings = self.results, self._settings
         width = self._config.get_terminal_writer().fullwidth
-        if settings.report and results.measured:
+        if settings.report and results.tests:
             lines = terminal.section(
                 results, width=width, verbosity=settings.verbosity, audit=settings.audit
             )
         else:
-            audited = settings.audit and results.measured
+            audited = settings.audit and results.tests
             lines = list(terminal.audit_lines(results, width)) if audited else []
             lines += urgent_notes(results)
         if lines:
@@ -90,7 +91,7 @@ class Reporter:
 
     def _append_summary(self) -> list[Line]:
         """Write the report into GitHub's step summary, unless a comparison is written there."""
-        wanted = self._settings.report and self.results.measured and not self._settings.compares
+        wanted = self._settings.report and self.results.tests and not self._settings.compares
         if not wanted or not github.is_running(os.environ):
             return []
         try:

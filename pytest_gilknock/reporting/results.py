@@ -91,13 +91,17 @@ class Results:
         self._all = CompactList() if keep_all else None
         self.row_measure = "held" if sort == "contention" else sort
         """The measure in seconds that decides whether a test is worth a row."""
-        self.measured = 0
-        self.forked = 0
-        """How many tests a process forked for them alone measured."""
+        self.tests: set[str] = set()
+        """The ids of those of which a phase was measured."""
+        self.forked: set[str] = set()
+        """The ids of those that a process forked for them alone measured."""
         self.crashed = 0
         """How many processes did not live to leave their totals."""
         self.with_row = 0
-        self.inconclusive = 0
+        """How many phases of tests are worth a row."""
+        self.tests_with_row: set[str] = set()
+        self.inconclusive: set[str] = set()
+        """The ids of those with a limit that could not be judged."""
         self.first_inconclusive: PhaseResult | None = None
         self.breaches: list[PhaseResult] = []
         self.gil_turned_on_by: list[str] = []
@@ -110,7 +114,7 @@ class Results:
     def add(self, nodeid: str, outcome: str, record: PhaseRecord) -> None:
         """Count one measured phase of a test, and keep it where it may be shown."""
         raw = record["raw"]
-        self.measured += 1
+        self.tests.add(nodeid)
         self.places.add(raw)
         if raw["run_delay"] is not None:
             self.run_delay += raw["run_delay"]
@@ -127,7 +131,9 @@ class Results:
             self._keep(PhaseResult(nodeid, outcome, record), worth_a_row)
 
     def _keep(self, entry: PhaseResult, worth_a_row: bool) -> None:
-        self.with_row += worth_a_row or entry.breached
+        if worth_a_row or entry.breached:
+            self.with_row += 1
+            self.tests_with_row.add(entry.nodeid)
         if entry.breached:
             self.breaches.append(entry)
         elif worth_a_row:
@@ -135,12 +141,12 @@ class Results:
             if self.top and len(self._worst) > 2 * self.top + 100:
                 self._worst = heapq.nlargest(self.top, self._worst, key=self._badness)
         if entry.verdicts and not entry.breached:
-            self.inconclusive += 1
+            self.inconclusive.add(entry.nodeid)
             self.first_inconclusive = self.first_inconclusive or entry
 
-    def add_short(self) -> None:
-        """Count one measured phase of a test that was too short for a reading."""
-        self.measured += 1
+    def add_short(self, nodeid: str) -> None:
+        """Count a test of which a measured phase was too short for a reading."""
+        self.tests.add(nodeid)
 
     def add_process(self, totals: RunTotals) -> None:
         """Count what a process measured as a whole."""

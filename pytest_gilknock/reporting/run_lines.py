@@ -30,7 +30,7 @@ def notes(results: Results, *, quiet: bool) -> Iterator[Line]:
     if summary.disabled:
         numbers = "Whole run: the GIL is disabled, so no thread waits for it"
     numbers += _locks(summary)
-    how = f"{units.count(results.measured, 'test')} measured, {_method(summary)}"
+    how = f"{units.count(len(results.tests), 'test')} measured, {_method(summary)}"
     if quiet:
         yield Line(f"{numbers}; {how}")
         yield from urgent_notes(results)
@@ -95,9 +95,10 @@ def _inconclusive(results: Results) -> Iterator[Line]:
     """Yield that tests passed because their limits could not be judged, if any did."""
     if results.first_inconclusive is not None:
         entry = results.first_inconclusive
+        tests = units.count(len(results.inconclusive), "test")
         yield Line(
-            f"{units.count(results.inconclusive, 'test')} passed with a limit that could not be"
-            f" judged, such as {printable(entry.name)}: {printable(entry.verdicts[0].fact)}",
+            f"{tests} passed with a limit that could not be judged, such as"
+            f" {printable(entry.name)}: {printable(entry.verdicts[0].fact)}",
             yellow=True,
         )
 
@@ -108,7 +109,7 @@ def caveats(results: Results) -> Iterator[Line]:
         number = "1 process" if results.crashed == 1 else f"{results.crashed} processes"
         yield Line(f"{number} crashed, whose totals are not in the whole run.", yellow=True)
     if results.forked:
-        tests = units.count(results.forked, "test")
+        tests = units.count(len(results.forked), "test")
         yield Line(
             f"{tests} ran in forked processes: what they did there is not in the whole run.",
             yellow=True,

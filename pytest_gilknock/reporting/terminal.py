@@ -212,10 +212,10 @@ def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Ite
 
 def _left_out(results: Results, shown: int) -> Iterator[Line]:
     summary = results.summary()
-    below = results.measured - results.with_row
+    below = len(results.tests) - len(results.tests_with_row)
     beyond = results.with_row - shown
     if beyond:
-        yield Line(f"({units.count(beyond, 'more test')} left out. Use --gil-top=0 to show all.)")
+        yield Line(f"({units.count(beyond, 'more row')} left out. Use --gil-top=0 to show all.)")
     if below and (summary.locks is not None or not summary.disabled):
         least = units.exact_seconds(results.threshold)
         has_waits = summary.held is not None or summary.disabled

@@ -184,10 +184,27 @@ def test_names_from_outside_break_no_markdown():
     assert second[at["mostly for"]].strip() == r"objects (A\|B\<b\>)"
 
 
+def test_a_test_with_several_measured_phases_is_one_test():
+    limit = ("contention", 0.3, "marker")
+    unjudged = [(limit, False, "no knock fell into the window")]
+    results = results_of(
+        ("a", measured(raw(), phase="setup", limits=[limit], verdicts=unjudged)),
+        ("a", measured(raw(wait=0.0), limits=[limit], verdicts=unjudged)),
+        ("b", measured(raw(wait=0.0), phase="setup")),
+        ("b", measured(raw(wait=0.0))),
+        run=raw(),
+    )
+    results.add_short("b")
+    lines = texts(results)
+    assert "2 tests measured, method exact, GIL enabled" in lines
+    assert "(1 test below 1 ms wait hidden. Use -vv to show.)" in lines
+    assert any(line.startswith("1 test passed with a limit that") for line in lines)
+
+
 def test_rows_left_out_are_counted():
     tests = [(str(number), measured(raw())) for number in range(13)]
     lines = texts(results_of(*tests, top=10))
-    assert "(3 more tests left out. Use --gil-top=0 to show all.)" in lines
+    assert "(3 more rows left out. Use --gil-top=0 to show all.)" in lines
 
 
 @pytest.mark.parametrize(
