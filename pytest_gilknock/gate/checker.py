@@ -14,19 +14,21 @@ from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.compare import Change, compare_test
 from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.node_id import id_of
-from pytest_gilknock.gate.result import FAILED_FOR_GIL, GATE_RESULT, GateResult
+from pytest_gilknock.gate.result import FAILED_FOR_GIL, GATE_RESULT, NOT_JUDGED, GateResult
 from pytest_gilknock.gate.text import breach_text, names_of_runs
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.tracebacks import raised_at_test
-from pytest_gilknock.measurement.transport import fail_worker, is_worker, pending_of
+from pytest_gilknock.measurement.transport import Pending, fail_worker, is_worker, pending_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import AskedMethod, GilReading
 from pytest_gilknock.model.units import count
 from pytest_gilknock.render import junit
+from pytest_gilknock.render.format import error_text
 from pytest_gilknock.render.places import worst_place
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.gil_gate import GilGate
+    from pytest_gilknock.model.wire import PhaseRecord
 
 
 class GateChecker:
@@ -98,7 +100,19 @@ class GateChecker:
         pending = pending_of(item)
         if pending is None or pending.record is None or pending.phase != "call":
             return returned
-        reading = GilReading.from_raw(pending.record["raw"])
+        try:
+            pending.failure = self._judge(item, pending, pending.record)
+        except Exception as error:
+            pending.attributes[NOT_JUDGED] = error_text(error)
+        if pending.failure is not None:
+            raise pending.failure
+        return returned
+
+    def _judge(
+        self, item: pytest.Item, pending: Pending, record: PhaseRecord
+    ) -> BaseException | None:
+        """Leave a test's entry for its report; return what the test fails with, if it does."""
+        reading = GilReading.from_raw(record["raw"])
         root = str(item.config.rootpath)
         entry = BaselineEntry.from_reading(reading, worst_place(reading, root))
         nodeid = id_of(item)
@@ -130,10 +144,7 @@ class GateChecker:
             "breaches": int(failure is not None),
         }
         pending.attributes[GATE_RESULT] = result
-        if failure is not None:
-            pending.failure = failure
-            raise failure
-        return returned
+        return failure
 
     def _changes(self, nodeid: str, entry: BaselineEntry) -> list[Change]:
         before = self._before.entries.get(nodeid)

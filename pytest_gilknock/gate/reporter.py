@@ -13,13 +13,13 @@ from pytest_gilknock.baseline.model import Baseline, BaselineEntry, BaselineErro
 from pytest_gilknock.baseline.storage import is_path
 from pytest_gilknock.gate import io as gate_io
 from pytest_gilknock.gate.baseline_runs import BaselineRuns
-from pytest_gilknock.gate.result import GATE_RESULT
+from pytest_gilknock.gate.result import GATE_RESULT, NOT_JUDGED
 from pytest_gilknock.gate.retries import reason_against
 from pytest_gilknock.gate.runs import BUSY_SHARE, Comparison, compare_runs, share_of_others
 from pytest_gilknock.gate.table import as_markdown, section
 from pytest_gilknock.gate.text import busy_text, inconclusive_text, names_of_runs
 from pytest_gilknock.model.wire import OUTCOMES
-from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.format import error_text, printable
 from pytest_gilknock.render.lines import write_lines
 from pytest_gilknock.reporting import github
 
@@ -66,6 +66,8 @@ class GateReporter:
         self._breached: set[str] = set()
         self._repeated: list[GateResult] = []
         self._let_pass: list[str] = []
+        self._not_judged: list[str] = []
+        self._not_shown: str | None = None
         self._saved: str | None = None
         self._save_error: str | None = None
 
@@ -93,6 +95,11 @@ class GateReporter:
 
         Of a test that a run has twice, as with ``--dist=each``, the one over its gate counts.
         """
+        reason: str | None = report.__dict__.pop(NOT_JUDGED, None)
+        if reason is not None:
+            self._not_judged.append(
+                f"{printable(report.nodeid)} was neither compared nor saved: {printable(reason)}"
+            )
         result: GateResult | None = report.__dict__.pop(GATE_RESULT, None)
         if result is None or report.outcome not in OUTCOMES:
             return
@@ -116,7 +123,10 @@ class GateReporter:
         First, as the files that others write show the comparison.
         """
         if self._settings.compare is not None and self._show is not None:
-            self._show(self._compared())
+            try:
+                self._show(self._compared())
+            except Exception as error:  # it would end the run with an internal error
+                self._not_shown = error_text(error)
         if self._settings.save is None or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         if not self._passed:
@@ -126,19 +136,31 @@ class GateReporter:
             self._save_error = "the run was broken off, and a numbered run is a whole one"
             return
         tests = {nodeid: self._measured[nodeid] for nodeid in self._passed}
-        commit = environment.commit_of(str(self._config.rootpath))
         try:
+            commit = environment.commit_of(str(self._config.rootpath))
             self._saved = gate_io.save(
                 self._settings, replace(self._now, tests=tests, commit=commit)
             )
         except BaselineError as error:
             self._save_error = str(error)
+        except Exception as error:
+            self._save_error = error_text(error)
+        if self._save_error is not None:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the comparison, and what became of the save."""
         if self._settings.compare is not None:
-            self._print_comparison(terminalreporter)
+            terminalreporter.write_sep("=", "GIL contention compared")
+            try:
+                self._print_comparison(terminalreporter)
+            except Exception as error:  # it would end the run with an internal error
+                self._not_shown = error_text(error)
+        if self._not_shown is not None:
+            words = f"This comparison could not be shown: {self._not_shown}"
+            terminalreporter.write_line(words, red=True)
+        for line in self._not_judged:
+            terminalreporter.write_line(f"Warning: {line}", yellow=True)
         if self._saved is not None:
             terminalreporter.write_line(self._saved)
             share = share_of_others(self._measured[nodeid] for nodeid in self._passed)
@@ -167,7 +189,6 @@ class GateReporter:
             top=self._top if verbosity < 2 else 0,
             everything=verbosity > 1,
         )
-        terminalreporter.write_sep("=", "GIL contention compared")
         write_lines(terminalreporter, lines)
         if github.is_running(os.environ):
             self._annotate_inconclusive(terminalreporter, comparison)
@@ -208,7 +229,5 @@ class GateReporter:
     ) -> None:
         try:
             github.append_summary(as_markdown(comparison), os.environ)
-        except OSError as error:
-            terminalreporter.write_line(
-                f"GITHUB_STEP_SUMMARY: {printable(str(error))}", yellow=True
-            )
+        except Exception as error:
+            terminalreporter.write_line(f"GITHUB_STEP_SUMMARY: {error_text(error)}", yellow=True)

@@ -7,6 +7,9 @@ from typing import Any, TypedDict
 GATE_RESULT = "gilknock_gate"
 """Attribute of a test report that has a :class:`GateResult`."""
 
+NOT_JUDGED = "gilknock_gate_not_judged"
+"""Attribute of a test report that says why there is no such result, where there should be one."""
+
 FAILED_FOR_GIL = "gilknock_gate_gil"
 """Attribute of the report of a test that failed for a GIL that was off in the saved runs."""
 

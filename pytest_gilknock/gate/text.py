@@ -51,7 +51,7 @@ def notes(comparison: Comparison) -> Iterator[str]:
     if comparison.before and comparison.new:
         yield f"New, without a baseline: {_named(comparison.new)}"
     if comparison.gone:
-        yield f"In the baseline, but did not run or pass: {_named(comparison.gone)}"
+        yield f"In the baseline, but did not run, pass or get measured: {_named(comparison.gone)}"
     yield from comparison.notes
 
 

@@ -19,6 +19,7 @@ from pytest_gilknock.model.limits import Limit, judge
 from pytest_gilknock.model.reading import GilReading, lazy_reading
 from pytest_gilknock.model.wire import encodable
 from pytest_gilknock.render import junit
+from pytest_gilknock.render.format import error_text
 from pytest_gilknock.render.places import worst_place
 from pytest_gilknock.render.reading_text import breach_text
 
@@ -71,26 +72,41 @@ class Meter:
             self.use_reports(session.config)
         had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
         turned_on = self._gil_enabled and not had_gil
-        windows_cost, knocks_held = _core.cost()
-        window = _core.Window(
-            method=self._settings.method, threads=False, locks=self._settings.locks
-        )
-        with _knock_interval(self._settings.knock_interval):
+        with _knock_interval(self._settings.knock_interval), self._run_window(turned_on):
+            return (yield)
+
+    @contextmanager
+    def _run_window(self, turned_on: bool) -> Iterator[None]:
+        """Have the totals of this process measured, or said why they cannot be."""
+        trouble: Exception | None = None
+        try:
+            windows_cost, knocks_held = _core.cost()
+            window = _core.Window(
+                method=self._settings.method, threads=False, locks=self._settings.locks
+            )
             window.begin()
-            try:
-                return (yield)
-            finally:
-                raw = window.end()
-                now = _core.cost()
-                self._sink.add_run(
-                    {
-                        "raw": raw,
-                        "windows_cost": now[0] - windows_cost,
-                        "knocks_held": now[1] - knocks_held,
-                        "gil_turned_on": turned_on,
-                        **self.extras,
-                    }
-                )
+        except Exception as error:
+            trouble = error
+        try:
+            yield
+        finally:
+            if trouble is None:
+                try:
+                    raw = window.end()
+                    now = _core.cost()
+                    self._sink.add_run(
+                        {
+                            "raw": raw,
+                            "windows_cost": now[0] - windows_cost,
+                            "knocks_held": now[1] - knocks_held,
+                            "gil_turned_on": turned_on,
+                            **self.extras,
+                        }
+                    )
+                except Exception as error:
+                    trouble = error
+            if trouble is not None:
+                self._sink.add_unmeasured_run(error_text(trouble))
 
     def use_reports(self, config: pytest.Config) -> None:
         """Hand all readings to the reports of their tests from now on."""
@@ -116,25 +132,36 @@ class Meter:
                 return (yield)
             if hasattr(item, PENDING):  # of a run that nobody reported
                 delattr(item, PENDING)
-            if limits and any(limit.kind in NEED_MORE for limit in limits):
-                window = _core.Window(**_options_for(self._settings, limits))
-            else:
-                window = _core.Window(**options)
-            window.begin()
+            pending = too_short
+            try:
+                if limits and any(limit.kind in NEED_MORE for limit in limits):
+                    window = _core.Window(**_options_for(self._settings, limits))
+                else:
+                    window = _core.Window(**options)
+                window.begin()
+            except Exception as error:
+                pending = _unmeasured(phase, limits, error)
+            if pending.unmeasured is not None:
+                self.use_reports(item.config)
+                setattr(item, PENDING, pending)
+                return (yield)
             try:
                 result = yield
             except BaseException:
-                cut_off = window.end()
+                pending = self._cut_off(item, phase, window, limits)
                 self.use_reports(item.config)
-                setattr(item, PENDING, Pending(phase, self._record(item, phase, cut_off, limits)))
+                setattr(item, PENDING, pending)
                 raise
-            raw = window.end(0.0 if limits else self._shortest)
-            pending = too_short
-            if raw is not None:
-                record = self._record(item, phase, raw, limits)
-                every_test = self._default.get(phase, ())
-                failure = _judge(item, record, limits, every_test) if limits else None
-                pending = Pending(phase, record, failure)
+            try:
+                raw = window.end(0.0 if limits else self._shortest)
+                if raw is not None:
+                    record = self._record(item, phase, raw, limits)
+                    every_test = self._default.get(phase, ())
+                    failure = _judge(item, record, limits, every_test) if limits else None
+                    pending = Pending(phase, record, failure)
+            except Exception as error:
+                pending = _unmeasured(phase, limits, error)
+                self.use_reports(item.config)
             if self._by_report:
                 setattr(item, PENDING, pending)
                 if pending.failure is not None:
@@ -144,6 +171,15 @@ class Meter:
             return result
 
         return measure
+
+    def _cut_off(
+        self, item: pytest.Item, phase: str, window: _core.Window, limits: tuple[Limit, ...]
+    ) -> Pending:
+        """Return what was measured of a phase that raises."""
+        try:
+            return Pending(phase, self._record(item, phase, window.end(), limits))
+        except Exception as error:
+            return _unmeasured(phase, limits, error)
 
     def _record(
         self, item: pytest.Item, phase: str, raw: RawReading, limits: tuple[Limit, ...]
@@ -162,6 +198,13 @@ class Meter:
             properties = junit.reading_properties(reading, blame)
             junit.set_properties(item.user_properties, properties)
         return record
+
+
+def _unmeasured(phase: str, limits: tuple[Limit, ...], error: Exception) -> Pending:
+    """Return that a phase could not be measured, or its limits not be judged: no error of a
+    measurement fails a test.
+    """
+    return Pending(phase, None, unmeasured=(error_text(error), bool(limits)))
 
 
 class OuterPhases:

@@ -21,7 +21,7 @@ from pytest_gilknock.model import wire
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.transport import Sink
-    from pytest_gilknock.model.wire import PhaseRecord
+    from pytest_gilknock.model.wire import PhaseRecord, Unmeasured
 
 _WRITER = "gilknock-report-writer"
 _READER = "gilknock-report-reader"
@@ -57,8 +57,13 @@ class ReportReader:
         if wire.RECORD not in attributes:
             return
         record: PhaseRecord | None = attributes.pop(wire.RECORD)
+        unmeasured: Unmeasured | None = attributes.pop(wire.UNMEASURED, None)
         forked: bool = attributes.pop(wire.FORKED, False)
-        if report.outcome in wire.OUTCOMES:
+        if report.outcome not in wire.OUTCOMES:
+            return
+        if unmeasured is not None:
+            self._sink.add_unmeasured(report.nodeid, unmeasured)
+        else:
             self._sink.add_phase(report.nodeid, report.outcome, record, forked=forked)
 
 
@@ -90,6 +95,8 @@ class ReportWriter:
             attributes[wire.RECORD] = pending.record
             if getpid() != self._pid:
                 attributes[wire.FORKED] = True
+            if pending.unmeasured is not None:
+                attributes[wire.UNMEASURED] = pending.unmeasured
             if pending.record is not None:
                 own_failure = not again and _is_own_failure(call, pending)
                 _add_verdict(report, pending, pending.record, own_failure=own_failure)

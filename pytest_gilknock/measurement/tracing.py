@@ -11,10 +11,11 @@ import pytest
 
 from pytest_gilknock import _core
 from pytest_gilknock.measurement.transport import has_workers
+from pytest_gilknock.render.format import error_text
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.reading import AskedMethod
-    from pytest_gilknock.model.wire import RawSpan, RunExtras
+    from pytest_gilknock.model.wire import RawSpan, RawThread, RunExtras
 
 
 class TraceRecorder:
@@ -36,26 +37,33 @@ class TraceRecorder:
         if has_workers(session.config):
             return (yield)
         window = _core.Window(method=self._method, trace=self._events)
-        memory = None
+        trouble: str | None = None
         try:
             window.begin()
         except MemoryError:
-            memory = f"there is no memory for {self._events} events"
-            window = _core.Window(method=self._method)
-            window.begin()
+            trouble = f"there is no memory for {self._events} events"
+        except Exception as error:
+            trouble = error_text(error)
         began = _core.ticks(), time.monotonic_ns()
         try:
             return (yield)
         finally:
-            reading = window.end()
-            raw = window.take_trace()
+            raw, reason = None, trouble
+            threads: list[RawThread] = []
+            if trouble is None:
+                try:
+                    reading = window.end()
+                    raw, threads = window.take_trace(), reading["threads"]
+                    reason = reading["reason"]
+                except Exception as error:
+                    reason = error_text(error)
             self._extras["trace"] = {
                 "process": self._process,
                 "pid": os.getpid(),
                 "raw": raw,
                 "clock": raw["clock"] if raw is not None else _clock_since(*began),
-                "reason": memory or reading["reason"],
-                "threads": reading["threads"],
+                "reason": reason,
+                "threads": threads,
                 "spans": self._spans,
             }
 

@@ -17,9 +17,10 @@ import pytest
 from pytest_gilknock.model import wire
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import PhaseRecord, RunTotals
+    from pytest_gilknock.model.wire import PhaseRecord, RunTotals, Unmeasured
 
-_TOTALS = "gilknock_totals"  # in the last message of an xdist worker, as is the next
+_TOTALS = "gilknock_totals"  # in the last message of an xdist worker, as are the next two
+_NO_TOTALS = "gilknock_no_totals"
 _USAGE_ERROR = "gilknock_usage_error"
 
 
@@ -27,14 +28,16 @@ _USAGE_ERROR = "gilknock_usage_error"
 class Pending:
     """A measured phase whose report is still to be made.
 
-    ``record`` is None where the phase was too short for one. ``failure`` is what was raised for a
-    limit or a gate. ``attributes`` are put on the report unless the test failed by itself.
+    ``record`` is None where the phase was too short for one, or could not be measured: then
+    ``unmeasured`` says why. ``failure`` is what was raised for a limit or a gate. ``attributes``
+    are put on the report unless the test failed by itself.
     """
 
     phase: str
     record: PhaseRecord | None
     failure: BaseException | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    unmeasured: Unmeasured | None = None
 
 
 PENDING = "_gilknock_pending"
@@ -60,8 +63,14 @@ class Sink(Protocol):
         forked for this test alone.
         """
 
+    def add_unmeasured(self, nodeid: str, unmeasured: Unmeasured) -> None:
+        """Take why a phase of a test that is over could not be measured."""
+
     def add_run(self, totals: RunTotals) -> None:
         """Take the totals of a process whose last test has run."""
+
+    def add_unmeasured_run(self, reason: str) -> None:
+        """Take why such a process has no totals."""
 
     def add_crash(self) -> None:
         """Take note of a process that crashed, and its totals with it."""
@@ -94,8 +103,14 @@ class WorkerSink:
     ) -> None:
         raise AssertionError("a worker prints nothing")
 
+    def add_unmeasured(self, nodeid: str, unmeasured: Unmeasured) -> None:
+        raise AssertionError("a worker prints nothing")
+
     def add_run(self, totals: RunTotals) -> None:
         self._last_message[_TOTALS] = {**totals, "raw": wire.encodable(totals["raw"])}
+
+    def add_unmeasured_run(self, reason: str) -> None:
+        self._last_message[_NO_TOTALS] = reason
 
     def add_crash(self) -> None:
         raise AssertionError("a worker has no workers")
@@ -117,6 +132,8 @@ class Controller:
             raise pytest.UsageError(message[_USAGE_ERROR])
         elif _TOTALS in message:
             self._sink.add_run(message[_TOTALS])
+        elif _NO_TOTALS in message:
+            self._sink.add_unmeasured_run(message[_NO_TOTALS])
 
 
 def _last_message(config: pytest.Config) -> dict[str, Any]:

@@ -144,6 +144,9 @@ class PhaseRecord(_Judged):
     raw: RawReading
 
 
+# (why a phase could not be measured, whether it has limits)
+Unmeasured = tuple[str, bool]
+
 # (test id, phase or "" for all of the test, from, until); moments as in RawTrace
 RawSpan = tuple[str, str, int, int]
 
@@ -182,7 +185,8 @@ class RunTotals(RunExtras):
 
 
 # Attributes of a test report.
-RECORD = "gilknock"  # a PhaseRecord; None where the phase was measured, but too short for one
+RECORD = "gilknock"  # a PhaseRecord; None where the phase was too short for one, or unmeasured
+UNMEASURED = "gilknock_unmeasured"  # Unmeasured, where the phase could not be measured
 FORKED = "gilknock_forked"  # True where a process forked for this test alone measured it
 BREACH = "gilknock_breach"  # True where the test fails by a limit or a gate
 BLAMED = "gilknock_blamed"  # beside it: [file, line] of the program's own that is most to blame

@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     )
 
 
+def error_text(error: Exception) -> str:
+    """Return ``MemoryError``, or ``KeyError: 'wait'``, printable."""
+    return printable(": ".join(filter(None, [type(error).__name__, str(error)])))
+
+
 def display_width(text: str) -> int:
     """Return how many columns of a terminal a printable text takes.
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gilknock.model.reading import WORTH_A_ROW
-from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.format import error_text, printable
 from pytest_gilknock.render.lines import Line, write_lines
 from pytest_gilknock.reporting import github, terminal
 from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.run_lines import urgent_notes
 
 if TYPE_CHECKING:
-    from pytest_gilknock.model.wire import PhaseRecord, RunTotals
+    from pytest_gilknock.model.wire import PhaseRecord, RunTotals, Unmeasured
     from pytest_gilknock.reporting.settings import ReportingSettings
 
 
@@ -38,12 +38,24 @@ class Reporter:
         self, nodeid: str, outcome: str, record: PhaseRecord | None, *, forked: bool = False
     ) -> None:
         """Count a measured phase of a test."""
-        if record is not None:
-            self.results.add(nodeid, outcome, record)
-        else:
-            self.results.add_short(nodeid)
+        try:
+            if record is not None:
+                self.results.add(nodeid, outcome, record)
+            else:
+                self.results.add_short(nodeid)
+        except Exception as error:  # it would fail the test, or end the run
+            limited = record is not None and "limits" in record
+            self.add_unmeasured(nodeid, (error_text(error), limited))
         if forked:
             self.results.forked.add(nodeid)
+
+    def add_unmeasured(self, nodeid: str, unmeasured: Unmeasured) -> None:
+        """Keep why a phase of a test could not be measured."""
+        self.results.unmeasured.setdefault(nodeid, unmeasured)
+
+    def add_unmeasured_run(self, reason: str) -> None:
+        """Keep why a process has no totals."""
+        self.results.unmeasured_runs.append(reason)
 
     def add_run(self, totals: RunTotals) -> None:
         """Count one measuring process."""
@@ -65,7 +77,7 @@ class Reporter:
             except OSError as error:
                 reason = error.strerror or str(error) or type(error).__name__
             except Exception as error:  # it would cost the summary of all tests
-                reason = f"{type(error).__name__}: {error}"
+                reason = error_text(error)
             else:
                 self._file_news.append(Line(f"GIL readings written to {path}"))
                 self._file_news += (Line(printable(caveat), yellow=True) for caveat in caveats)
@@ -75,19 +87,24 @@ class Reporter:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the section, or only what must be known where no table was asked for."""
-        results, settings = self.results, self._settings
-        width = self._config.get_terminal_writer().fullwidth
-        if settings.report and results.tests:
-            lines = terminal.section(
-                results, width=width, verbosity=settings.verbosity, audit=settings.audit
-            )
-        else:
-            audited = settings.audit and results.tests
-            lines = list(terminal.audit_lines(results, width)) if audited else []
-            lines += urgent_notes(results)
+        try:
+            lines = self._section()
+        except Exception as error:  # it would end the run with an internal error
+            lines = [Line(f"This report could not be made: {error_text(error)}", red=True)]
         if lines:
             terminalreporter.write_sep("=", "GIL contention")
         write_lines(terminalreporter, lines + self._file_news + self._append_summary())
+
+    def _section(self) -> list[Line]:
+        results, settings = self.results, self._settings
+        width = self._config.get_terminal_writer().fullwidth
+        if settings.report and results.tests:
+            return terminal.section(
+                results, width=width, verbosity=settings.verbosity, audit=settings.audit
+            )
+        audited = settings.audit and results.tests
+        lines = list(terminal.audit_lines(results, width)) if audited else []
+        return [*lines, *urgent_notes(results)]
 
     def _append_summary(self) -> list[Line]:
         """Write the report into GitHub's step summary, unless a comparison is written there."""
@@ -96,6 +113,6 @@ class Reporter:
             return []
         try:
             github.append_summary(terminal.as_markdown(self.results), os.environ)
-        except OSError as error:
-            return [Line(f"GITHUB_STEP_SUMMARY: {printable(str(error))}", yellow=True)]
+        except Exception as error:
+            return [Line(f"GITHUB_STEP_SUMMARY: {error_text(error)}", yellow=True)]
         return []

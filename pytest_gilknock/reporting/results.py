@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         RawLockWaits,
         RawReading,
         RunTotals,
+        Unmeasured,
     )
     from pytest_gilknock.reporting.changes import Changes
 
@@ -99,6 +100,10 @@ class Results:
         """How many processes did not live to leave their totals."""
         self.with_row = 0
         """How many phases of tests are worth a row."""
+        self.unmeasured: dict[str, Unmeasured] = {}
+        """Why a phase of a test could not be measured, by its id."""
+        self.unmeasured_runs: list[str] = []
+        """Why processes have no totals that could have them."""
         self.tests_with_row: set[str] = set()
         self.inconclusive: set[str] = set()
         """The ids of those with a limit that could not be judged."""

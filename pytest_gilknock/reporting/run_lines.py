@@ -72,6 +72,7 @@ def _method(summary: RunSummary) -> str:
 
 def urgent_notes(results: Results) -> Iterator[Line]:
     """Yield what is said even where no table was asked for."""
+    yield from _unmeasured(results)
     yield from _inconclusive(results)
     yield from _stalled(results)
 
@@ -89,6 +90,18 @@ def _stalled(results: Results) -> Iterator[Line]:
     more = len(results.stalls[STALLS_SHOWN:]) + results.stalls_omitted
     if more:
         yield Line(f"({units.count(more, 'more stall')})", yellow=True)
+
+
+def _unmeasured(results: Results) -> Iterator[Line]:
+    """Yield what was to be measured and was not."""
+    for reason in results.unmeasured_runs:
+        yield Line(f"The run as a whole was not measured: {printable(reason)}", yellow=True)
+    for name, (reason, _) in [*results.unmeasured.items()][:1]:
+        tests = units.count(len(results.unmeasured), "test")
+        limited = sum(limited for _, limited in results.unmeasured.values())
+        unjudged = f"; limits of {units.count(limited, 'test')} were not judged" if limited else ""
+        words = f"not measured, such as {printable(name)}: {printable(reason)}{unjudged}"
+        yield Line(f"{tests} {words}", yellow=True)
 
 
 def _inconclusive(results: Results) -> Iterator[Line]:

@@ -22,7 +22,7 @@ def test_a_comparison_without_a_gate_fails_nothing(project: pytest.Pytester) -> 
             "+  contention  * test_a.py::test_one",
             "1 test of this run compared with base.json: 1 worse",
             "New, without a baseline: 1 test (test_a.py::test_two)",
-            "In the baseline, but did not run or pass: 1 test (test_a.py::test_gone)",
+            "In the baseline, but did not run, pass or get measured: 1 test (test_a.py::test_gone)",
         ]
     )
 

@@ -64,7 +64,7 @@ def test_the_table_has_the_worst_first_and_says_what_is_not_in_it() -> None:
         "Gate: wait:20ms&25%",
         "Growth that fails a test: wait 62.5 ms",
         "New, without a baseline: 1 test (test_a.py::test_new)",
-        "In the baseline, but did not run or pass: 1 test (test_a.py::test_gone)",
+        "In the baseline, but did not run, pass or get measured: 1 test (test_a.py::test_gone)",
         "Warning: machine kind was A, is B",
         "Warning: what other programs use of the processors is not known here: a busy machine may"
         " put a test over its gate",
