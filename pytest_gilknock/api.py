@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.reading import AskedMethod, GilReading
+from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.model.statistics import wilson_interval
 from pytest_gilknock.render.format import current_folder
 from pytest_gilknock.render.reading_text import reading_lines
@@ -215,14 +216,14 @@ def _judge_knocks(reading: GilReading, min_share: float) -> str | None:
     """Raise AssertionError as :func:`judge_release` does; return why that cannot be told."""
     __tracebackhide__ = True
     if reading.knocks < ENOUGH_KNOCKS:
-        knocks = units.count(reading.knocks, "knock")
-        return f"{knocks} fell into the block, {ENOUGH_KNOCKS} are needed"
+        asked = units.count(reading.knocks, "time")
+        return f"{OWN_THREAD} asked {asked} for the GIL in the block, {ENOUGH_KNOCKS} are needed"
     answered = reading.knocks - reading.knocks_waited
     _, high = wilson_interval(answered, reading.knocks)
     if high < min_share:
         raise AssertionError(
-            f"the GIL was free for {answered / reading.knocks:.3f} of {reading.knocks} knocks,"
-            f" at least {min_share:g} was asked for\n"
+            f"the GIL was free for {answered / reading.knocks:.3f} of {reading.knocks} requests of"
+            f" {OWN_THREAD}, at least {min_share:g} was asked for\n"
             + "\n".join(reading_lines(reading, current_folder()))
         )
     return None

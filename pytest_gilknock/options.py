@@ -97,8 +97,8 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "gil_method",
         "store",
         "|".join(METHODS),
-        "how the GIL is measured: every take and release (exact), knocks alone (sampled), or exact "
-        "where that is possible (auto, the default)",
+        "how the GIL is measured: every take and release (exact), only how long gilknock's own "
+        "thread waits for it (sampled), or exact where that is possible (auto, the default)",
     ),
     (
         "gil_switch_interval",
@@ -180,8 +180,8 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
     ),
     "gil_knock_interval": (
         _TEXT_OR_NUMBER,
-        "mean time between two knocks on the GIL, 100us to 10s, or off for none (default: 50ms; "
-        "20ms where there are only knocks)",
+        "mean time between two knocks, with which gilknock's own thread asks for the GIL, 100us to "
+        "10s, or off for none (default: 50ms; 20ms where there are only knocks)",
     ),
     "gil_trace_events": (
         _TEXT_OR_NUMBER,

@@ -322,10 +322,14 @@ def test_disabled_gil_passes():
 def test_sampled_release_is_judged_by_enough_knocks(knocks, waited, outcome):
     judged = GilReading.from_raw(sampled(knocks, waited))
     if outcome == "warns":
-        with pytest.warns(GilNotMeasuredWarning, match="19 knocks fell into the block, 20 are"):
+        with pytest.warns(
+            GilNotMeasuredWarning, match="asked 19 times for the GIL in the block, 20"
+        ):
             judge_release(judged, 0.9, 11)
     elif outcome == "fails":
-        with pytest.raises(AssertionError, match=f"of {knocks} knocks, at least 0.9 was asked"):
+        with pytest.raises(
+            AssertionError, match=f"of {knocks} requests of .*, at least 0.9 was asked"
+        ):
             judge_release(judged, 0.9, 11)
     else:
         judge_release(judged, 0.9, 11)

@@ -31,6 +31,7 @@ from pytest_gilknock.gate.expression import Gate
 from pytest_gilknock.gate.spread import Spread, spread_of
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS, Metric
+from pytest_gilknock.model.stack import OWN_THREAD
 
 ChangeVerdict = Literal["over the gate", "inconclusive", "worse", "better", "steady"]
 """Inconclusive: over the gate, but no further than a busy machine or too few knocks account for."""
@@ -214,7 +215,7 @@ def _verdict(
 def _caveat(metric: Metric, after: BaselineEntry) -> str:
     """Return what may account for a change that is over its gate, but not surely."""
     if metric.is_of_knocks(after):
-        return f"{units.count(after.knocks, 'knock')} only"
+        return f"{OWN_THREAD} asked for the GIL {units.count(after.knocks, 'time')} only"
     words = []
     if after.others and after.processors and after.wall:
         used = f"{after.others / after.wall:.1f} of {after.processors:g} processors"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.locks import LIMITED_KINDS
+from pytest_gilknock.model.stack import NOT_ASKED, OWN_THREAD
 from pytest_gilknock.model.statistics import wilson_interval
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def threads_of(reading: GilReading, limit: Limit) -> list[ThreadReading]:
 def _judge_max_wait_of_thread(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     threads = threads_of(reading, limit)
     if reading.held is None or not threads:
-        why = "the knocks of a sampled reading tell of no thread's own waits"
+        why = f"a sampled reading has the waits of {OWN_THREAD} alone"
         if reading.threads:
             why = f"no thread of that name took or asked for the GIL, only {_names(reading)}"
         elif reading.held is not None:
@@ -179,9 +180,7 @@ def _names(reading: GilReading) -> str:
 
 def _judge_max_wait(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     if reading.max_wait is None:
-        return LimitVerdict(
-            limit, False, "max wait was not measured: no knock fell into the window"
-        )
+        return LimitVerdict(limit, False, f"max wait was not measured: {NOT_ASKED}")
     if reading.max_wait <= limit.bound:
         return None
     return LimitVerdict(
@@ -191,7 +190,7 @@ def _judge_max_wait(reading: GilReading, limit: Limit) -> LimitVerdict | None:
 
 def _judge_max_hold(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     if reading.max_hold is None:
-        why = reading.reason or reading.blame_reason or "no knocks could be made"
+        why = reading.reason or reading.blame_reason or NOT_ASKED
         return LimitVerdict(limit, False, f"max hold was not measured: {why}")
     if reading.max_hold <= limit.bound:
         return None
@@ -250,9 +249,7 @@ def _judge_contention(reading: GilReading, limit: Limit) -> LimitVerdict | None:
 
 def _judge_sampled_contention(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     if reading.knocks == 0:
-        return LimitVerdict(
-            limit, False, "contention was not measured: no knock fell into the window"
-        )
+        return LimitVerdict(limit, False, f"contention was not measured: {NOT_ASKED}")
     low, high = wilson_interval(reading.knocks_waited, reading.knocks)
     if high <= limit.bound or limit.bound == 1.0:
         return None
@@ -262,6 +259,7 @@ def _judge_sampled_contention(reading: GilReading, limit: Limit) -> LimitVerdict
         limit,
         breached,
         f"contention {reading.knocks_waited / reading.knocks:.3f}, limit {limit.bound_text}"
-        f" ({reading.knocks_waited} of {units.count(reading.knocks, 'knock')} waited:"
+        f" ({reading.knocks_waited} of {units.count(reading.knocks, 'request')} of {OWN_THREAD}"
+        " waited:"
         f" {low:.3f} to {high:.3f} with 95 % confidence{enough})",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_gilknock.model.stack import Names, Stack, stack_of, thread_label
+from pytest_gilknock.model.stack import OWN_THREAD, Names, Stack, stack_of, thread_label
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawLongestWait
@@ -45,7 +45,7 @@ class LongestWait:
     @property
     def thread_label(self) -> str:
         """Who waited."""
-        return "a knock" if self.is_knock else thread_label(self.thread_name, self.native_id)
+        return OWN_THREAD if self.is_knock else thread_label(self.thread_name, self.native_id)
 
     @property
     def holder_label(self) -> str:

@@ -191,6 +191,13 @@ def _lies_installed(file: str) -> bool:
     return not {*_INSTALLED}.isdisjoint(_SEPARATORS.split(file))
 
 
+OWN_THREAD = "gilknock's own thread"
+"""Who knocks, in the words of reports: their readers need not know what a knock is."""
+
+NOT_ASKED = f"{OWN_THREAD} did not ask for the GIL meanwhile"
+"""Why a number is missing that comes from knocks."""
+
+
 def thread_label(name: str | None, native_id: int) -> str:
     """Return what a thread is called in reports; the id 0 stands for an unknown one."""
     return name or (f"thread {native_id}" if native_id else "an unknown thread")

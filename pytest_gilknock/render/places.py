@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import listed, worst_places
-from pytest_gilknock.model.stack import place_of
+from pytest_gilknock.model.stack import OWN_THREAD, place_of
 from pytest_gilknock.render.format import display_width, keep_start, printable, short_name
 from pytest_gilknock.render.place_text import (
     WIDE,
@@ -177,7 +177,7 @@ def _weight(blame: Blame) -> str:
         looks = units.count(blame.looks, "look")
         return f"threads waited {units.seconds(blame.waited)} ({looks})"
     looks = units.count(blame.knock_looks, "look")
-    return f"knocks waited {units.seconds(blame.knock_waited)} ({looks})"
+    return f"{OWN_THREAD} waited {units.seconds(blame.knock_waited)} ({looks})"
 
 
 def _stack_lines(stack: Stack, root: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import Convoy, convoy_of
 from pytest_gilknock.model.limits import LimitVerdict, lock_text, threads_of
 from pytest_gilknock.model.reading import machine_was_busy
+from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import printable, short_name
 from pytest_gilknock.render.lock_lines import lock_lines
 from pytest_gilknock.render.place_text import place_text
@@ -175,9 +176,11 @@ def _times(reading: GilReading) -> Iterator[str]:
         yield f"  GIL         off; threads waited {waited} for the interpreter in {wall}"
         return
     if reading.held is None:
-        waited = f"{reading.knocks_waited} of {units.count(reading.knocks, 'knock')} waited"
+        asked = units.count(reading.knocks, "request")
+        waited = f"{reading.knocks_waited} of {asked} of {OWN_THREAD} waited"
         yield f"  contention  {units.share(reading.contention)} ({waited} in {wall})"
-        yield f"  wait        {units.NOT_MEASURED}; longest knock {units.seconds(reading.max_wait)}"
+        longest = units.seconds(reading.max_wait)
+        yield f"  wait        {units.NOT_MEASURED}; {OWN_THREAD} waited {longest} at most"
         yield f"  method      {reading.method}: {printable(reading.reason or 'asked for')}"
         return
     held = units.seconds(reading.held)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.reporting.page import Details, Page, Row, pack
 
@@ -102,7 +103,7 @@ def _details(entry: BaselineEntry) -> Details:
         ("time", units.seconds(entry.wall)),
         ("held", units.seconds(entry.held)),
         ("method", entry.method),
-        ("knocks", f"{entry.knocks_waited} of {entry.knocks} waited"),
+        (f"requests of {OWN_THREAD}", f"{entry.knocks_waited} of {entry.knocks} waited"),
         ("run delay", units.seconds(entry.run_delay)),
     ]
     return Details(figures, longest=printable(f"Held by {entry.blame}") if entry.blame else None)

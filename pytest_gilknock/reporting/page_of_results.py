@@ -10,6 +10,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.locks import INTERPRETER_KINDS, KIND_NAMES
 from pytest_gilknock.model.reading import WORTH_A_ROW
+from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.place_text import place_text
 from pytest_gilknock.render.reading_text import convoy_text
@@ -139,8 +140,8 @@ def _mostly(waits: dict[LockKind, float]) -> str:
 def _by_knocks(raws: Iterable[RawReading]) -> str:
     longest = max((raw["max_wait"] or 0.0 for raw in raws), default=0.0)
     return (
-        "How long threads waited for the GIL was not measured; of the knocks of this plugin the"
-        f" longest waited {units.seconds(longest)}."
+        "How long threads waited for the GIL was not measured;"
+        f" {OWN_THREAD} waited {units.seconds(longest)} at most."
     )
 
 
@@ -183,7 +184,10 @@ def _how(summary: RunSummary) -> Iterator[str]:
             " interpreter; held by is who let these go."
         )
     else:
-        yield "Not every process could be measured exactly; there the numbers come from knocks."
+        yield (
+            "Not every process could be measured exactly; there the numbers come from the requests"
+            f" of {OWN_THREAD}."
+        )
     for reason in summary.reasons:
         yield f"Not exact: {printable(reason)}."
     yield (
@@ -197,8 +201,8 @@ def _how(summary: RunSummary) -> Iterator[str]:
     )
     if summary.processes and not summary.disabled:
         yield (
-            f"Measuring took {units.seconds(summary.windows_cost)}, and its knocks held the GIL for"
-            f" {units.seconds(summary.knocks_held)}."
+            f"Measuring took {units.seconds(summary.windows_cost)}, and {OWN_THREAD} held the GIL"
+            f" for {units.seconds(summary.knocks_held)}."
         )
 
 

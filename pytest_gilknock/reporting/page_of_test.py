@@ -9,6 +9,7 @@ from pytest_gilknock.model.blame import worst_places
 from pytest_gilknock.model.locks import KIND_NAMES
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import shows_locks, thread_count
+from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
 from pytest_gilknock.render.place_text import NO_FRAME, frame_text, frames_shown, place_text
@@ -143,7 +144,7 @@ def _figures(test: PhaseResult, reading: GilReading) -> Iterator[tuple[str, str]
         return
     yield "looks", str(looks) if reading.blame_method != "none" else units.NOT_MEASURED
     if reading.knocks:
-        yield "knocks", f"{reading.knocks_waited} of {reading.knocks} waited"
+        yield f"requests of {OWN_THREAD}", f"{reading.knocks_waited} of {reading.knocks} waited"
 
 
 def _stacks(parts: Iterable[StackPart], root: str) -> Stacks:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pytest_gilknock.model import units
 from pytest_gilknock.model.locks import LOCK_KINDS, LockWaits
 from pytest_gilknock.model.reading import WORTH_A_ROW, machine_was_busy
+from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import kind_texts
@@ -43,7 +44,7 @@ def notes(results: Results, *, quiet: bool) -> Iterator[Line]:
         for reason in summary.reasons:
             yield Line(f"Not exact: {printable(reason)}")
         cost, held = units.seconds(summary.windows_cost), units.seconds(summary.knocks_held)
-        yield Line(f"Measuring took {cost}, and its knocks held the GIL for {held}")
+        yield Line(f"Measuring took {cost}, and {OWN_THREAD} held the GIL for {held}")
     elif summary.locks is None:
         for reason in summary.locks_reasons:
             yield Line(f"Locks are not measured: {printable(reason)}")

@@ -10,6 +10,7 @@ from pytest_gilknock.model.blame import worst_places
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count
+from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import display_width, keep_start, printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
@@ -305,7 +306,8 @@ def audit_lines(results: Results, width: int) -> Iterator[Line]:
         yield Line("No native call kept the GIL: each hold ended when a thread asked for it.")
     held = units.seconds(results.summary().knocks_held)
     yield Line(
-        f"Audit: the knocks held the GIL for {held}; each makes a thread that computes let go once"
+        f"Audit: {OWN_THREAD} held the GIL for {held}; each time it asks, a thread that computes"
+        " lets go once"
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pytest_gilknock.model.blame import LEAST_LOOKS, LEAST_SHARE, group_label
-from pytest_gilknock.model.stack import Place, common_place, place_of, stack_of
+from pytest_gilknock.model.stack import NOT_ASKED, Place, common_place, place_of, stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -200,9 +200,7 @@ class TopHolds:
     def add(self, raw: RawReading) -> None:
         """Add the reading of one measured phase of a test."""
         if raw["max_hold"] is None:
-            self.why_not = (
-                self.why_not or raw["reason"] or raw["blame_reason"] or "no knocks could be made"
-            )
+            self.why_not = self.why_not or raw["reason"] or raw["blame_reason"] or NOT_ASKED
             return
         self.audited += 1
         self.unseen += raw["holds_unseen"]

@@ -132,7 +132,7 @@ def test_the_longest_wait_names_both_sides():
     assert longest.holder_stack[0] == Frame(*PARSE)
     knock = longest_wait_of((0.01, 0.0, True, 0, None, (), (), 0, None), {})
     assert knock is not None
-    assert knock.thread_label == "a knock"
+    assert knock.thread_label == "gilknock's own thread"
     assert longest_wait_of(None, {}) is None
 
 

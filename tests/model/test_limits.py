@@ -7,6 +7,7 @@ from support.scripted import AUDITED, disabled, locks, raw, reading, sampled
 
 from pytest_gilknock.model.limits import Limit, judge, parse_lock_wait, parse_wait
 from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.model.stack import NOT_ASKED
 
 CONTENTION = Limit("contention", 0.3, "here")
 MAX_WAIT = Limit("max_wait", 0.02, "here")
@@ -69,7 +70,7 @@ def test_sampled_contention_is_judged_by_its_interval(waited, knocks, limit, out
     else:
         assert verdict is not None
         assert verdict.breached == (outcome == "breached")
-        assert f"{waited} of {knocks} knock" in verdict.fact
+        assert f"{waited} of {knocks} request" in verdict.fact
         assert ("not enough to judge" in verdict.fact) == (outcome == "not judged")
 
 
@@ -79,7 +80,7 @@ def test_nothing_seen_is_no_verdict():
         verdict = judge(nothing, limit)
         assert verdict is not None
         assert not verdict.breached
-        assert "was not measured: no knock fell into the window" in verdict.fact
+        assert f"was not measured: {NOT_ASKED}" in verdict.fact
 
 
 def test_disabled_gil_is_no_verdict():
@@ -158,7 +159,7 @@ def test_knocks_do_not_tell_of_a_thread():
     verdict = judge(GilReading.from_raw(sampled(10, 5, 3.0)), limit)
     assert verdict is not None
     assert not verdict.breached
-    assert verdict.fact.startswith("max wait of MainThread was not measured: the knocks")
+    assert verdict.fact.startswith("max wait of MainThread was not measured: a sampled")
 
 
 def test_a_hold_is_judged_where_holds_were_audited():
@@ -172,7 +173,7 @@ def test_a_hold_is_judged_where_holds_were_audited():
 @pytest.mark.parametrize(
     ("measured", "why"),
     [
-        (raw(), "no knocks could be made"),
+        (raw(), NOT_ASKED),
         (raw(blame_method="released", blame_reason="a sandbox"), "a sandbox"),
         (sampled(50, 25), "the self-test failed"),
     ],

@@ -36,10 +36,10 @@ def test_the_line_to_blame_for_a_gate_where_the_gil_is_off_is_where_locks_were_l
     ("failure", "summary"),
     [
         (
-            "GIL limit exceeded: a knock waited 99.9 ms, kept by a.py:5 f in MainThread; limit"
-            " 20 ms, set by --gil-max-wait\n  contention  0.998",
-            "GIL: a knock waited 99.9 ms, kept by a.py:5 f in MainThread; limit 20 ms, set by"
-            " --gil-max-wait",
+            "GIL limit exceeded: gilknock's own thread waited 99.9 ms, kept by a.py:5 f in"
+            " MainThread; limit 20 ms, set by --gil-max-wait\n  contention  0.998",
+            "GIL: gilknock's own thread waited 99.9 ms, kept by a.py:5 f in MainThread; limit"
+            " 20 ms, set by --gil-max-wait",
         ),
         ("lock limit exceeded during setup: x: y", "lock: x: y"),
         ("GIL contention regression: wait 2 ms, was 1 ms", "GIL: wait 2 ms, was 1 ms"),

@@ -174,7 +174,7 @@ def test_the_longest_wait_is_a_sentence():
     assert list(longest_wait_lines(longest, ROOT, 200)) == [longest_wait_text(longest, ROOT)]
     unseen = longest_wait_of((0.01, 0.0, True, 0, None, (), (), 0, None), {})
     assert unseen is not None
-    assert longest_wait_text(unseen, ROOT) == "a knock waited 10.0 ms"
+    assert longest_wait_text(unseen, ROOT) == "gilknock's own thread waited 10.0 ms"
 
 
 @pytest.mark.parametrize(

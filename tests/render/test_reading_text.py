@@ -43,8 +43,8 @@ def test_two_breaches_are_both_named_and_an_inconclusive_limit_is_not():
 
 def test_a_sampled_breach_tells_what_it_rests_on():
     text = breach_text(GilReading.from_raw(sampled(50, 30)), [BREACH])
-    assert "contention  0.600 (30 of 50 knocks waited in 1.00 s)" in text
-    assert "wait        n/a; longest knock 5.10 ms" in text
+    assert "contention  0.600 (30 of 50 requests of gilknock's own thread waited in 1.00 s)" in text
+    assert "wait        n/a; gilknock's own thread waited 5.10 ms at most" in text
     assert "method      sampled: the self-test failed" in text
     assert "threads   " not in text
 

@@ -203,8 +203,8 @@ def test_the_page_loads_nothing():
         ),
         (
             [sampled(20, 9, 0.0051), sampled(20, 9, None)],
-            "How long threads waited for the GIL was not measured; of the knocks of this plugin the"
-            " longest waited 5.10 ms.",
+            "How long threads waited for the GIL was not measured; gilknock's own thread"
+            " waited 5.10 ms at most.",
         ),
         (
             [raw(wait=0.0), sampled(20, 9), disabled()],
@@ -316,7 +316,7 @@ def test_a_run_whose_processes_crashed_says_nothing_of_the_gil():
     assert "methodn/a" in one.text
     assert "GILn/a" in one.text
     assert "The GIL was disabled" not in one.text
-    assert "its knocks held" not in one.text
+    assert "own thread held" not in one.text
 
 
 def test_the_frames_of_pytest_around_a_test_are_one():

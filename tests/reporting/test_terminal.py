@@ -54,7 +54,7 @@ def test_a_table_of_80_columns():
         "600 ms    5 %      3  /src/app/loop.py:7 run     MainThread",
         "Whole run: contention 0.500, wait 250 ms in 1.00 s",
         "3 tests measured, method exact, GIL enabled",
-        "Measuring took 21.0 ms, and its knocks held the GIL for 1.20 ms",
+        "Measuring took 21.0 ms, and gilknock's own thread held the GIL for 1.20 ms",
     ]
 
 
@@ -186,7 +186,7 @@ def test_names_from_outside_break_no_markdown():
 
 def test_a_test_with_several_measured_phases_is_one_test():
     limit = ("contention", 0.3, "marker")
-    unjudged = [(limit, False, "no knock fell into the window")]
+    unjudged = [(limit, False, "nobody asked for it")]
     results = results_of(
         ("a", measured(raw(), phase="setup", limits=[limit], verdicts=unjudged)),
         ("a", measured(raw(wait=0.0), limits=[limit], verdicts=unjudged)),
@@ -383,7 +383,8 @@ def audit_of(*readings, width=90, top=10):
 
 
 AUDIT_END = (
-    "Audit: the knocks held the GIL for 1.20 ms; each makes a thread that computes let go once"
+    "Audit: gilknock's own thread held the GIL for 1.20 ms; each time it asks, a thread that"
+    " computes lets go once"
 )
 
 

@@ -86,7 +86,7 @@ function chartsOf(details) {
   if (details.blame.length) {
     const isGil = !details.waited_for;
     const graph = new FlameGraph(details.blame, details.own, "all waiting", isGil ? "the wait whose holder was seen, by who it was" : "the wait, by who ended it");
-    const others = details.by_knocks ? "knocks waited; no thread of the program did, as far as is known" : "others waited";
+    const others = details.by_knocks ? "gilknock's own thread waited; no thread of the program did, as far as is known" : "others waited";
     const where = isGil ? `Where the thread that held the GIL stood while ${others}.` : `Where the threads stood that let go what was mostly waited for: ${details.waited_for}.`;
     charts.push(section(isGil ? "Who held it" : "Who let go", where, graph.node));
   }
