@@ -85,9 +85,9 @@ def test_knocks_have_a_track_and_what_is_lent_to_them_is_held():
     file = written(trace(events))
     assert [name for name, *_ in slices(file, "knock")] == ["knock waits", "knock"]
     names = [name for name, *_ in slices(file, "hold")]
-    assert names == ["holds, forced out", "holds, lent to a knock", "holds"]
+    assert names == ["holds, forced out", "holds, lent to gilknock's own thread", "holds"]
     knocks = {event["tid"] for event in file["traceEvents"] if event.get("cat") == "knock"}
-    assert [track_names(file)[tid] for tid in knocks] == ["knocks"]
+    assert [track_names(file)[tid] for tid in knocks] == ["gilknock's own thread"]
 
 
 def test_an_arrow_leads_from_each_release_to_the_waiter_that_got_it():

@@ -23,6 +23,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import Blame, worst_places
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import ThreadReading
+from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.model.trace import Interval, Trace, ends_forced
 from pytest_gilknock.render.place_text import frame_text, place_text
 from pytest_gilknock.reporting.file_report import FileReport
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.wire import ProcessTrace, RawTrace
     from pytest_gilknock.reporting.results import PhaseResult, Results
 
-HOLD, FORCED_OUT, LENT = "holds", "holds, forced out", "holds, lent to a knock"
+HOLD, FORCED_OUT, LENT = "holds", "holds, forced out", f"holds, lent to {OWN_THREAD}"
 WAIT, WAIT_FORCED = "waits", "waits, forced out"
 KNOCK, KNOCK_WAIT = "knock", "knock waits"
 MOST_BLAMED = 5
@@ -180,7 +181,7 @@ class _Process:
         name = f"{self._trace['process']} ({self._trace['pid']})"
         yield self._metadata("process_name", 0, name=name)
         yield self._metadata("process_sort_index", 0, sort_index=self._pid)
-        tracks = {self._tests: "tests", self._knocks: "knocks"}
+        tracks = {self._tests: "tests", self._knocks: OWN_THREAD}
         if self.dropped:
             tracks[self._gap] = "not recorded"
         if self._recorded is not None:
