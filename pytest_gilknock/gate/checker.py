@@ -13,9 +13,10 @@ from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.compare import Change, compare_test
 from pytest_gilknock.gate.expression import Gate
+from pytest_gilknock.gate.failure_text import breach_text
 from pytest_gilknock.gate.node_id import id_of
 from pytest_gilknock.gate.result import FAILED_FOR_GIL, GATE_RESULT, NOT_JUDGED, GateResult
-from pytest_gilknock.gate.text import breach_text, names_of_runs
+from pytest_gilknock.gate.text import names_of_runs
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.tracebacks import raised_at_test
 from pytest_gilknock.measurement.transport import Pending, fail_worker, is_worker, pending_of

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gilknock.gate.compare import gil_was_turned_on, ran_without_gil
+from pytest_gilknock.gate.failure_text import gil_text
 from pytest_gilknock.gate.node_id import id_of
 from pytest_gilknock.gate.result import FAILED_FOR_GIL
-from pytest_gilknock.gate.text import gil_text
 from pytest_gilknock.measurement import gil_watch
 from pytest_gilknock.measurement.expected_failures import is_expected_to_fail
 from pytest_gilknock.measurement.gil_turned_on import FailsForGil

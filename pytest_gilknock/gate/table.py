@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_gilknock.gate.compare import Change, ChangeVerdict
 from pytest_gilknock.gate.text import caveats, names_of_runs, notes, percentage
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS, Metric
@@ -16,6 +15,7 @@ from pytest_gilknock.render.markdown import code, prose
 from pytest_gilknock.render.tables import Column, cut_test, markdown_table, text_table
 
 if TYPE_CHECKING:
+    from pytest_gilknock.gate.compare import Change, ChangeVerdict
     from pytest_gilknock.gate.runs import Comparison
 
 SIGNS: dict[ChangeVerdict, str] = {

@@ -12,9 +12,10 @@ from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.compare import compare_test
 from pytest_gilknock.gate.comparison_json import as_json
 from pytest_gilknock.gate.expression import parse_gates
+from pytest_gilknock.gate.failure_text import breach_text, gil_text
 from pytest_gilknock.gate.runs import Comparison, compare_runs, share_of_others
 from pytest_gilknock.gate.table import as_markdown, needed_table, section
-from pytest_gilknock.gate.text import breach_text, busy_text, gil_text
+from pytest_gilknock.gate.text import busy_text
 from pytest_gilknock.model.blame import blame_of
 from pytest_gilknock.model.wire import Method
 from pytest_gilknock.render.markdown import code, prose
