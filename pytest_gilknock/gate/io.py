@@ -125,7 +125,7 @@ def _save_file(target: str, new: Baseline) -> tuple[str, str]:
             whole = _merged_into(target, new)
         atomic_file.replace(target, [_text_of(whole, target)])
     kept = len(whole.tests) - len(new.tests)
-    also = f"; {units.count(kept, 'test')} did not run, pass or get measured, and stay"
+    also = f"; kept {units.count(kept, 'test')} that did not run, pass or get measured"
     return target, also if kept else ""
 
 
