@@ -138,9 +138,11 @@ _BLAME_HEADS = {
 def convoy_text(convoy: Convoy) -> str:
     """Return who is held up by whom, with the numbers, in one line."""
     interval = units.exact_seconds(round(convoy.switch_interval, 6))
+    number = round(convoy.mean_wait / convoy.switch_interval)
+    about = "the switch interval" if number < 2 else f"{number} switch intervals"
     return (
-        f"{_names(convoy.threads)} waited {units.count(convoy.waits, 'time')} for about the switch"
-        f" interval of {interval} ({units.seconds(convoy.mean_wait)} on average,"
+        f"{_names(convoy.threads)} waited {units.count(convoy.waits, 'time')} for about {about}"
+        f" of {interval} ({units.seconds(convoy.mean_wait)} on average,"
         f" {units.seconds(convoy.wait)} in all) to hold the GIL for"
         f" {units.seconds(convoy.mean_hold)} at a time, beside {_names(convoy.computing)} that"
         f" {'computes' if len(convoy.computing) == 1 else 'compute'}"

@@ -1,9 +1,10 @@
 import pytest
 from support.scripted import blamed, raw, reading, sampled
 
+from pytest_gilknock.model.convoy import Convoy
 from pytest_gilknock.model.limits import Limit, LimitVerdict
 from pytest_gilknock.model.reading import GilReading
-from pytest_gilknock.render.reading_text import breach_text
+from pytest_gilknock.render.reading_text import breach_text, convoy_text
 
 BREACH = LimitVerdict(
     Limit("max_wait", 0.001, "@pytest.mark.max_gil_wait"), True, "max wait 5.20 ms, limit 1 ms"
@@ -112,3 +113,17 @@ def test_a_limit_on_a_thread_that_did_not_wait_longest_tells_its_own_waits(other
     )
     line = first_line(BREACH.limit._replace(thread="worker"), victims=[])
     assert line.startswith("worker waited 4.10 ms; limit 1 ms")
+
+
+@pytest.mark.parametrize(
+    ("mean", "told"),
+    [
+        (0.0054, "for about the switch interval of 5 ms (5.40 ms on average, 540 ms in all)"),
+        (0.003, "for about the switch interval of 5 ms (3.00 ms on average, 300 ms in all)"),
+        (0.0199, "for about 4 switch intervals of 5 ms (19.9 ms on average, 1.99 s in all)"),
+    ],
+)
+def test_a_convoy_behind_several_threads_waits_several_switch_intervals(mean, told):
+    server, hog = reading().threads[:1], reading().threads[:1]
+    convoy = Convoy(server, hog, 0.005, 100, 100 * mean, 100, 0.001)
+    assert told in convoy_text(convoy)
