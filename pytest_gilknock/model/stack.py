@@ -139,12 +139,14 @@ def place_of(stack: Stack) -> Place:
 def common_place(line: Place, insides: Mapping[str | None, float]) -> Place:
     """Return what places of one ``line`` are called together: by the heaviest of what ran inside.
 
-    ``insides`` has the weight of each; None stands for the line itself.
+    ``insides`` has the weight of each; None stands for the line itself. Beside a collection of
+    garbage the line counts as something else: to collect is not what it says.
     """
     heaviest = max(insides, key=lambda inside: insides[inside], default=line.inside)
     if line.frame is None or heaviest is None:
         return line
-    return Place(line.frame, heaviest, len(insides.keys() - {heaviest, None}))
+    others = insides.keys() - {heaviest}
+    return Place(line.frame, heaviest, len(others if heaviest == COLLECTING else others - {None}))
 
 
 def _inner_name(frame: Frame) -> str:

@@ -15,6 +15,9 @@ NO_FRAME = "(no Python frame)"
 WIDE = 1_000
 """Room for any line: nothing is shortened."""
 
+_ROOM_FOR_A_LINE = 20
+"""Columns that a place has before it says what else runs there beside a collection of garbage."""
+
 
 @lru_cache(maxsize=4096)
 def frame_text(frame: Frame, root: str) -> str:
@@ -32,8 +35,11 @@ def function_text(frame: Frame) -> str:
 def place_text(place: Place, root: str) -> str:
     """Return ``file:line function > what it calls``, with how much else it calls."""
     shown = NO_FRAME if place.frame is None else frame_text(place.frame, root)
-    more = f" and {place.more} more" if place.more else ""
-    return shown if place.inside is None else f"{shown} > {printable(place.inside)}{more}"
+    return shown if place.inside is None else f"{shown} > {printable(place.inside)}{_more(place)}"
+
+
+def _more(place: Place) -> str:
+    return f" and {place.more} more" if place.more else ""
 
 
 def fit_place(place: Place, root: str, width: int) -> str:
@@ -47,6 +53,9 @@ def fit_place(place: Place, root: str, width: int) -> str:
         return keep_start(text, width)
     if place.inside == COLLECTING:
         collecting = f" > {COLLECTING}"
+        with_others = collecting + _more(place)
+        if width - len(with_others) >= _ROOM_FOR_A_LINE:
+            collecting = with_others
         return fit_place(place.line, root, width - len(collecting)) + collecting
     frame = place.frame
     path = shorten(frame.file, root)

@@ -7,7 +7,7 @@ from support.scripted import blamed, reading
 
 from pytest_gilknock.model.blame import ThreadPart, blame_of, group_label, listed, victims_of
 from pytest_gilknock.model.longest_wait import longest_wait_of
-from pytest_gilknock.model.stack import Frame, thread_label
+from pytest_gilknock.model.stack import COLLECTING, Frame, thread_label
 
 PARSE = ("/src/svc/parsing.py", 9, "parse_batch", None)
 STORE = ("/src/svc/store.py", 14, "archive", "zlib.compress")
@@ -31,6 +31,12 @@ def test_stacks_of_one_place_are_one_row_with_its_threads_and_stacks():
     assert second.place.inside == "zlib.compress"
 
 
+def _calling(callee: str | None):
+    if callee == COLLECTING:
+        return (("", 0, COLLECTING, None), STORE)
+    return ((*STORE[:3], callee),)
+
+
 @pytest.mark.parametrize(
     ("callees", "inside", "more"),
     [
@@ -39,12 +45,14 @@ def test_stacks_of_one_place_are_one_row_with_its_threads_and_stacks():
         ({"zlib.compress": 0.2, None: 0.3}, None, 0),
         ({"zlib.compress": 0.1, "zlib.crc32": 0.2, "zlib.adler32": 0.1}, "zlib.crc32", 2),
         ({"zlib.compress": 0.1, None: 0.1, "zlib.crc32": 0.2}, "zlib.crc32", 1),
+        ({COLLECTING: 0.2}, COLLECTING, 0),
+        ({COLLECTING: 0.2, None: 0.1}, COLLECTING, 1),
+        ({COLLECTING: 0.2, None: 0.1, "zlib.crc32": 0.1}, COLLECTING, 2),
+        ({COLLECTING: 0.1, None: 0.2}, None, 0),
     ],
 )
 def test_a_line_is_one_row_whatever_it_calls(callees, inside, more):
-    rows = [
-        (((*STORE[:3], callee),), 1, "a", waited, 3, 0.0, 0) for callee, waited in callees.items()
-    ]
+    rows = [(_calling(callee), 1, "a", waited, 3, 0.0, 0) for callee, waited in callees.items()]
     (blame,) = blame_of(rows, {})
     assert blame.place[1:] == (inside, more)
     assert blame.waited == pytest.approx(sum(callees.values()))

@@ -63,6 +63,19 @@ def test_a_narrow_place_keeps_that_garbage_is_collected(width, text):
     assert fit_place(collecting, ROOT, width) == text
 
 
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (80, "svc/store.py:14 archive > <GC> and 2 more"),
+        (38, "store.py:14 archive > <GC> and 2 more"),
+        (37, "svc/store.py:14 archive > <GC>"),
+    ],
+)
+def test_beside_garbage_that_is_collected_other_things_run(width, text):
+    collecting = place_of(stack_of((("", 0, "<GC>", None), STORE)))._replace(more=2)
+    assert fit_place(collecting, ROOT, width) == text
+
+
 @pytest.mark.parametrize("width", range(20, 200))
 def test_no_place_is_wider_than_its_room_or_without_its_line_number(width):
     collecting = LONG._replace(inside="<GC>", more=2)
