@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_gilknock.model.stack import Frame, Stack
+
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import RawStall
 
@@ -34,7 +36,17 @@ class Stall(NamedTuple):
 
     @property
     def place(self) -> str | None:
-        """``file:line function`` of the thread that had the GIL; ``None`` where that is unknown.
+        """``file:line function`` of the innermost frame of the thread that had the GIL.
+
+        ``None`` where that is unknown.
+        """
+        if not (stack := self.holder):
+            return None
+        return f"{stack[0].file}:{stack[0].line} {stack[0].function}"
+
+    @property
+    def holder(self) -> Stack:
+        """The stack of the thread that had the GIL; empty where that is unknown.
 
         With one thread only, it is that one's.
         """
@@ -42,6 +54,6 @@ class Stall(NamedTuple):
         for head in heads:
             if int(head[1], 16) == self.ident or (self.ident == 0 and len(heads) == 1):
                 rest = self.stacks[head.end() :].partition("\n\n")[0]
-                frame = _FRAME.search(rest)
-                return f"{frame[1]}:{frame[2]} {frame[3]}" if frame else None
-        return None
+                found = _FRAME.findall(rest)
+                return tuple(Frame(file, int(line), name) for file, line, name in found)
+        return ()

@@ -10,7 +10,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.convoy import convoy_of
 from pytest_gilknock.model.locks import INTERPRETER_KINDS, KIND_NAMES
 from pytest_gilknock.model.reading import WORTH_A_ROW
-from pytest_gilknock.model.stack import OWN_THREAD
+from pytest_gilknock.model.stack import OWN_THREAD, place_of
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.place_text import place_text
 from pytest_gilknock.render.reading_text import convoy_text
@@ -75,7 +75,7 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
         wait=top.wait,
         holders=[*_places(top.holders, top.wait, results.root), *map(_placeless, top.placeless())],
         victims=_places(top.victims, top.wait, results.root),
-        stalls=[_stall(stall) for stall in results.stalls[:MOST_STALLS]],
+        stalls=[_stall(stall, results.root) for stall in results.stalls[:MOST_STALLS]],
         changes=results.changes,
         audit=_audit(top.holds, results.root),
     )
@@ -249,11 +249,12 @@ def _audit(holds: TopHolds, root: str) -> dict[str, Any] | None:
     return {"holds": rows[:MOST_HOLDS], "more": more, "unseen": holds.unseen}
 
 
-def _stall(stall: Stall) -> dict[str, Any]:
+def _stall(stall: Stall, root: str) -> dict[str, Any]:
+    holder = stall.holder
     return {
         "test": printable(stall.test),
         "lasted": stall.lasted,
-        "place": printable(stall.place) if stall.place else None,
+        "place": place_text(place_of(holder), root) if holder else None,
         "thread": printable(stall.thread) if stall.thread else None,
         "stacks": "\n".join(map(printable, stall.stacks.splitlines())),
     }

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pytest_gilknock.model import units
 from pytest_gilknock.model.locks import LOCK_KINDS, LockWaits
 from pytest_gilknock.model.reading import WORTH_A_ROW, machine_was_busy
-from pytest_gilknock.model.stack import OWN_THREAD
+from pytest_gilknock.model.stack import OWN_THREAD, place_of
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.render.lock_lines import kind_texts
+from pytest_gilknock.render.place_text import place_text
 from pytest_gilknock.reporting.results import Results, RunSummary
 
 STALLS_SHOWN = 10
@@ -20,7 +21,7 @@ BUSY_ALONE = "High contention with no wait: one thread was busy, and no other wa
 def notes(results: Results, *, quiet: bool) -> Iterator[Line]:
     """Yield what is said below the table: the sums of the run, how it was measured, and caveats.
 
-    ``quiet`` has the sums in one line, and no caveats.
+    ``quiet`` has the sums in one line, and no caveats but a busy machine beside a stall.
     """
     summary = results.summary()
     contention, wait = summary.contention, summary.wait
@@ -48,7 +49,7 @@ def notes(results: Results, *, quiet: bool) -> Iterator[Line]:
     elif summary.locks is None:
         for reason in summary.locks_reasons:
             yield Line(f"Locks are not measured: {printable(reason)}")
-    yield from urgent_notes(results)
+    yield from _urgent(results)
     yield from caveats(results)
 
 
@@ -73,6 +74,12 @@ def _method(summary: RunSummary) -> str:
 
 def urgent_notes(results: Results) -> Iterator[Line]:
     """Yield what is said even where no table was asked for."""
+    yield from _urgent(results)
+    if results.stalls:
+        yield from _busy(results)
+
+
+def _urgent(results: Results) -> Iterator[Line]:
     yield from _unmeasured(results)
     yield from _inconclusive(results)
     yield from _stalled(results)
@@ -82,7 +89,8 @@ def _stalled(results: Results) -> Iterator[Line]:
     """Yield where no thread could get the GIL for long; the stacks are on stderr."""
     for stall in results.stalls[:STALLS_SHOWN]:
         test = f" in {printable(stall.test)}" if stall.test else ""
-        held = f", held at {printable(stall.place)}" if stall.place else ""
+        holder = stall.holder
+        held = f", held at {place_text(place_of(holder), results.root)}" if holder else ""
         by = f" by {printable(stall.thread)}" if held and stall.thread else ""
         yield Line(
             f"Stall: no thread could get the GIL for {units.seconds(stall.lasted)}{test}{held}{by}",
@@ -128,13 +136,18 @@ def caveats(results: Results) -> Iterator[Line]:
             f"{tests} ran in forked processes: what they did there is not in the whole run.",
             yellow=True,
         )
+    yield from _busy(results)
+    if any(totals["gil_turned_on"] for totals in results.totals):
+        yield Line("The GIL was turned on before the tests, by an import.", yellow=True)
+    for nodeid in results.gil_turned_on_by:
+        yield Line(f"The GIL was turned on during {printable(nodeid)}.", yellow=True)
+
+
+def _busy(results: Results) -> Iterator[Line]:
+    """Yield that threads lacked processors, if they did."""
     if machine_was_busy(results.run_delay, results.thread_time):
         yield Line(
             f"The machine was busy: threads stood ready for {units.seconds(results.run_delay)}"
             " without a processor. Waits may be longer than on an idle one.",
             yellow=True,
         )
-    if any(totals["gil_turned_on"] for totals in results.totals):
-        yield Line("The GIL was turned on before the tests, by an import.", yellow=True)
-    for nodeid in results.gil_turned_on_by:
-        yield Line(f"The GIL was turned on during {printable(nodeid)}.", yellow=True)

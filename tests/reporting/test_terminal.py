@@ -351,6 +351,40 @@ def test_names_from_outside_are_escaped():
     assert [line for line in lines if line.startswith("Stall: ")] != []
 
 
+STACKS = """\
+Thread 0x8 (most recent call first):
+  File "/usr/lib/python3.11/threading.py", line 327 in wait
+
+Thread 0x7 (most recent call first):
+  File "/usr/lib/python3.11/json/decoder.py", line 353 in raw_decode
+  File "/usr/lib/python3.11/json/__init__.py", line 346 in loads
+  File "/src/app/feed.py", line 25 in parse
+  File "/usr/lib/python3.11/threading.py", line 982 in run
+"""
+
+
+def test_a_stall_is_placed_as_blame_is():
+    results = results_of(("t", measured(raw())), root="/src")
+    stall = ("t", 1.5, "worker", 7, STACKS)
+    unknown = ("t", 1.5, None, 9, STACKS)
+    results.add_process({**totals(raw()), "stalls": [stall, unknown], "stalls_omitted": 0})
+    assert [line for line in texts(results) if line.startswith("Stall: ")] == [
+        "Stall: no thread could get the GIL for 1.50 s in t, held at"
+        " app/feed.py:25 parse > decoder.raw_decode by worker",
+        "Stall: no thread could get the GIL for 1.50 s in t",
+    ]
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0])
+@pytest.mark.parametrize(("run_delay", "times"), [(0.3, 1), (0.0, 0)])
+def test_beside_a_stall_a_busy_machine_is_told_once(verbosity, run_delay, times):
+    results = results_of(("t", measured(raw(wall=1.0, run_delay=run_delay))))
+    stall = ("t", 1.5, "worker", 7, STACKS)
+    results.add_process({**totals(raw()), "stalls": [stall], "stalls_omitted": 0})
+    told = texts(results, verbosity=verbosity)
+    assert sum("machine was busy" in line for line in told) == times
+
+
 def test_the_places_most_waited_for_over_all_tests():
     slow = blamed("/src/app/slow.py", 3, "slow", 12, "worker", 0.2, 9)
     seldom = blamed("/src/app/seldom.py", 4, "seldom", 12, "worker", 0.1, 2)
