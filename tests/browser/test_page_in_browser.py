@@ -294,7 +294,7 @@ def test_stalls_open_with_their_stacks(show):
     stacks = 'Thread 0x1 (most recent call first):\n  File "/src/</pre>.py", line 3 in f\n'
     page = show(("t", measured(raw())), stalls=[("t", 1.5, "worker", 1, stacks)])
     assert (
-        "1.50 s in t, held at /src/</pre>.py:3 f by worker"
+        "1.50 s in t, held at </pre>.py:3 f by worker"
         in page.find_element("css selector", ".stall summary").text
     )
     click(page, ".stall summary")
