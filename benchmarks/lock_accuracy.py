@@ -12,13 +12,15 @@ Truth: stamps of the clock. The wait begins after the stamp before the call that
 the stamp of the thread that lets go, as it is about to, and before that of the waiter when its call
 has returned. The ``error`` counts from the first of these two ends: until the waiter has been woken
 it goes on waiting, and the stamps leave open for how long. A reading is ``outside`` when it lies
-beyond either of them. Where there is a GIL the waiter takes it back within its call, which is no
-wait for the lock: the thread that lets go lets go of the GIL as well.
+beyond either of them, where the call may take 10 us until it asks. Where there is a GIL the waiter
+takes it back within its call, which is no wait for the lock: the thread that lets go lets go of the
+GIL as well.
 
 Run: ``python benchmarks/lock_accuracy.py`` with CPython 3.13 or newer; before, nothing is measured.
 The rows of objects and of the stopped world are there where the GIL is off.
 
-Expect: none outside, and errors of less than 2 % or 50 us, but for a wake-up that took longer.
+Expect: none outside, and errors of less than 2 % or 50 us, but for wake-ups that took longer: on a
+virtual machine they take 50 to 250 us, which is more than 2 % of 2 ms.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from harness import Table, span
 GIL_IS_ON = getattr(sys, "_is_gil_enabled", lambda: True)()
 KEPT = (0.002, 0.02, 0.1)
 LIMIT = 120.0
+ASKING = 10e-6  # s, from the stamp before a call that asks until it does
 SHARE, ABSOLUTE = 0.02, 50e-6
 """An error is small below the larger of this share of the wait and these seconds."""
 
@@ -158,7 +161,7 @@ class Wait:
 
     @property
     def is_outside(self) -> bool:
-        return not self.least <= self.measured <= self.most
+        return not self.least - ASKING <= self.measured <= self.most
 
     @property
     def is_off(self) -> bool:
