@@ -48,6 +48,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gc
 import importlib
 import os
@@ -72,6 +73,15 @@ VOLLEY_LINE_UP_NS = 3_000
 LIMIT = 60.0
 """Seconds that one process may take for one piece of work."""
 ECHO_SIZE = 64
+CLIENT = f"""
+import socket, sys
+for line in sys.stdin:
+    port, count = map(int, line.split())
+    with socket.create_connection(("127.0.0.1", port)) as server:
+        for _ in range(count):
+            server.sendall(bytes({ECHO_SIZE}))
+            server.recv({ECHO_SIZE}, socket.MSG_WAITALL)
+"""
 
 
 def together(threads: Iterable[threading.Thread]) -> None:
@@ -122,17 +132,19 @@ def thread_pool(count: int) -> None:
             future.result()
 
 
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send back what comes, until nothing does."""
+    while message := await reader.read(ECHO_SIZE):
+        writer.write(message)
+        await writer.drain()
+    writer.close()
+
+
 def echo(count: int) -> None:
     """Round trips through asyncio streams on the loopback."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while message := await reader.read(ECHO_SIZE):
-            writer.write(message)
-            await writer.drain()
-        writer.close()
-
     async def trips() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         message = b"." * ECHO_SIZE
         for _ in range(count):
@@ -224,17 +236,41 @@ def computing(threads: int) -> Callable[[int], None]:
     return compute
 
 
+@functools.cache
+def client() -> Popen[str]:
+    """A process that makes round trips: as many, and to the port, as each line says to it."""
+    return Popen([sys.executable, "-c", CLIENT], stdin=PIPE, text=True)
+
+
 def echo_beside_a_computing_thread(count: int) -> None:
-    """Round trips through asyncio streams, each of which waits for a thread that computes."""
+    """Answers to another process by an asyncio loop, which waits for a thread that computes each
+    time that it has slept. (A loop that talks to itself need not sleep, and may keep the GIL.)
+    """
     stopping = threading.Event()
 
     def compute() -> None:
         while not stopping.is_set():
             python_loop(1_000)
 
+    async def serve() -> None:
+        done = asyncio.Event()
+
+        async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await answer(reader, writer)
+            done.set()
+
+        server = await asyncio.start_server(answer_all, "127.0.0.1", 0)
+        to_client = client().stdin
+        assert to_client is not None
+        to_client.write(f"{server.sockets[0].getsockname()[1]} {count}\n")
+        to_client.flush()
+        await done.wait()
+        server.close()
+        await server.wait_closed()
+
     thread = threading.Thread(target=compute)
     thread.start()
-    echo(count)
+    asyncio.run(serve())
     stopping.set()
     thread.join()
 
