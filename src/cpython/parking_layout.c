@@ -41,7 +41,6 @@
 #include "native/clock.h"
 #include "native/own_memory.h"
 
-#define STACK_REACH 8192       /* from the hook to the caller's semaphore */
 #define ENTRY_REACH 8192       /* from the semaphore to the caller's caller's entry */
 #define HANDED_OVER_NS 1000000 /* after so long a wait a mutex is handed over */
 
@@ -204,7 +203,7 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
     if (state == NULL) {
         return purpose; /* no thread that runs Python */
     }
-    if (call->semaphore - call->frame > STACK_REACH) {
+    if (!parking_is_on_stack(call)) {
         if (parking_layout_is_site(layout.thread_sites, call->site)) {
             purpose.kind = PARKING_PROGRAM;
         }

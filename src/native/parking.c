@@ -52,8 +52,10 @@ FAST_THREAD_LOCAL struct parking_self own;
 static void fill(struct parking_probe *probe, const struct parking_call *call) {
     const uintptr_t *words = (const uintptr_t *)call->semaphore;
     probe->call = *call;
-    probe->before[0] = words[-2];
-    probe->before[1] = words[-1];
+    if (parking_is_on_stack(call)) {
+        probe->before[0] = words[-2];
+        probe->before[1] = words[-1];
+    }
     probe->calls++;
     if (probe->wake != NULL) {
         probe->wake(probe);

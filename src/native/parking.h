@@ -41,6 +41,13 @@ struct parking_call {
     bool timed;
 };
 
+/* How far above the hook's frame a semaphore lies that is on the caller's stack, at most. */
+#define PARKING_STACK_REACH 8192
+
+static inline bool parking_is_on_stack(const struct parking_call *call) {
+    return call->semaphore - call->frame <= PARKING_STACK_REACH;
+}
+
 /* What a wait is for. */
 struct parking_purpose {
     enum parking_kind kind;
@@ -67,7 +74,8 @@ typedef uint32_t (*parking_place_reader)(void);
 /* A wait that is watched instead of counted, for proofs: filled in by the calling thread's next one. */
 struct parking_probe {
     struct parking_call call;
-    uintptr_t before[2]; /* the two words in front of the semaphore */
+    uintptr_t
+        before[2]; /* the two words in front of the semaphore, if it is on the caller's stack */
     unsigned calls;
     void (*wake)(struct parking_probe *probe); /* called before the wait, unless NULL */
     void *argument;                            /* for `wake` */

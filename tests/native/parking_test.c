@@ -105,6 +105,19 @@ static int wait_here(struct parking_purpose what, bool posted) {
 
 /* --- tests --- */
 
+static void test_a_probe_reads_nothing_before_a_semaphore_that_is_not_on_the_stack(void) {
+    sem_t *semaphore = malloc(sizeof *semaphore);
+    struct parking_probe probe = {.wake = NULL, .before = {1, 2}};
+    CHECK(semaphore != NULL && sem_init(semaphore, 0, 1) == 0);
+    parking_set_probe(&probe);
+    CHECK(target_wait(semaphore) == 0);
+    parking_set_probe(NULL);
+    CHECK(probe.calls == 1 && probe.before[0] == 1 && probe.before[1] == 2);
+    CHECK(!parking_is_on_stack(&probe.call));
+    sem_destroy(semaphore);
+    free(semaphore);
+}
+
 static void test_a_probe_sees_the_words_before_the_semaphore_and_wakes(void) {
     struct target_entry entry = {.argument = 11, .address = 22};
     struct parking_probe probe = {.wake = NULL};
@@ -787,6 +800,7 @@ int main(void) {
     CHECK(!parking_intact());
     CHECK(parking_install((const void *)target_wait, reason, sizeof reason) == 0);
     test_a_probe_sees_the_words_before_the_semaphore_and_wakes();
+    test_a_probe_reads_nothing_before_a_semaphore_that_is_not_on_the_stack();
     test_a_probe_may_wake_the_waiter();
     parking_count_spins((const void *)target_wait, target_yield);
     parking_start(classify);
