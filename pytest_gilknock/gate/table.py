@@ -10,7 +10,7 @@ from pytest_gilknock.gate.text import caveats, names_of_runs, notes, percentage
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.lines import Line
+from pytest_gilknock.render.lines import Line, rows_left_out
 from pytest_gilknock.render.markdown import code, prose
 from pytest_gilknock.render.tables import Column, cut_test, markdown_table, text_table
 
@@ -69,11 +69,7 @@ def section(comparison: Comparison, *, width: int, top: int, everything: bool) -
     shown = [
         change for rank, change in enumerate(changes) if not top or rank < top or change.breached
     ]
-    lines = list(_table(shown, width))
-    if left := len(changes) - len(shown):
-        lines.append(
-            Line(f"({units.count(left, 'more row')} left out. Use --gil-top=0 to show all.)")
-        )
+    lines = [*_table(shown, width), *rows_left_out(len(changes) - len(shown))]
     lines += [Line(line) for line in notes(comparison)]
     lines += [Line(line, yellow=True) for line in caveats(comparison)]
     return lines

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
+
+from pytest_gilknock.model import units
 
 
 class Line(NamedTuple):
@@ -13,6 +15,12 @@ class Line(NamedTuple):
     red: bool = False
     yellow: bool = False
     bold: bool = False
+
+
+def rows_left_out(number: int) -> Iterator[Line]:
+    """Yield how many rows of a table ``--gil-top`` leaves out, if it does."""
+    if number:
+        yield Line(f"({units.count(number, 'more row')} left out. Use --gil-top=0 to show all.)")
 
 
 class Terminal(Protocol):

@@ -105,7 +105,8 @@ def _unmeasured(results: Results) -> Iterator[Line]:
     """Yield what was to be measured and was not."""
     for reason in results.unmeasured_runs:
         yield Line(f"The run as a whole was not measured: {printable(reason)}", yellow=True)
-    for name, (reason, _) in [*results.unmeasured.items()][:1]:
+    if results.unmeasured:
+        name, (reason, _) = next(iter(results.unmeasured.items()))
         tests = units.count(len(results.unmeasured), "test")
         limited = sum(limited for _, limited in results.unmeasured.values())
         unjudged = f"; limits of {units.count(limited, 'test')} were not judged" if limited else ""

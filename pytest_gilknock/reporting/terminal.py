@@ -12,7 +12,7 @@ from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count
 from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import display_width, keep_start, printable
-from pytest_gilknock.render.lines import Line
+from pytest_gilknock.render.lines import Line, rows_left_out
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
 from pytest_gilknock.render.markdown import code, prose
 from pytest_gilknock.render.place_text import fit_place, place_text
@@ -214,9 +214,7 @@ def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Ite
 def _left_out(results: Results, shown: int) -> Iterator[Line]:
     summary = results.summary()
     below = len(results.tests) - len(results.tests_with_row)
-    beyond = results.with_row - shown
-    if beyond:
-        yield Line(f"({units.count(beyond, 'more row')} left out. Use --gil-top=0 to show all.)")
+    yield from rows_left_out(results.with_row - shown)
     if below and (summary.locks is not None or not summary.disabled):
         least = units.exact_seconds(results.threshold)
         has_waits = summary.held is not None or summary.disabled
