@@ -22,6 +22,7 @@ from pytest_gilknock.settings import Settings, read
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.markers import PhaseLimits
+    from pytest_gilknock.measurement.transport import Sink
     from pytest_gilknock.reporting.changes import Changes
 
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
@@ -129,7 +130,7 @@ def _meter(config: pytest.Config) -> Meter:
         config.pluginmanager.register(meter, _METER)
         if is_worker(config) or settings.needs_reports:
             meter.use_reports(config)
-        _watch_for_stalls(config, meter)
+        _watch_for_stalls(config, meter, sink)
         _record_trace(config, meter)
     return meter
 
@@ -144,13 +145,14 @@ def _record_trace(config: pytest.Config, meter: Meter) -> None:
         config.pluginmanager.register(recorder)
 
 
-def _watch_for_stalls(config: pytest.Config, meter: Meter) -> None:
+def _watch_for_stalls(config: pytest.Config, meter: Meter, sink: Sink) -> None:
     """Have stalls watched where there are knocks: without the GIL, or by choice, there are none."""
     settings = settings_of(config).measurement
     if settings.stall_timeout and settings.knock_interval != 0.0 and gil_enabled():
         from pytest_gilknock.measurement.stalls import StallWatch
 
-        config.pluginmanager.register(StallWatch(config, settings.stall_timeout, meter.extras))
+        watch = StallWatch(config, settings.stall_timeout, meter.extras, sink)
+        config.pluginmanager.register(watch)
 
 
 def _reporter(config: pytest.Config) -> Reporter:

@@ -12,6 +12,7 @@ from pytest_gilknock.model import wire
 from pytest_gilknock.model.blame import worst_places
 from pytest_gilknock.model.limits import Limit
 from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.render.format import error_text
 
 if TYPE_CHECKING:
     import pytest
@@ -19,15 +20,22 @@ if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Blame, Hold, Victim
     from pytest_gilknock.model.wire import PhaseRecord
 
+SECTION = "GIL contention"
+"""The heading of what is said below a failed test."""
+
 
 def add_breach(report: pytest.TestReport, failure: BaseException, record: PhaseRecord) -> None:
     """Say on a report that its test failed by a limit or a gate, for which ``failure`` was raised.
 
-    ``record`` is what was measured.
+    ``record`` is what was measured. Where no line can be found for it, the report says why.
     """
     attributes = report.__dict__
     attributes[wire.BREACH] = True
-    attributes[wire.BLAMED] = blamed_line(record)
+    try:
+        attributes[wire.BLAMED] = blamed_line(record)
+    except Exception as error:  # it would end the run with an internal error
+        words = f"the line to blame could not be found: {error_text(error)}"
+        report.sections.append((SECTION, words))
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None:
         crash.message = summary_of(str(failure))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,7 +72,10 @@ class Meter:
             self.use_reports(session.config)
         had_gil, self._gil_enabled = self._gil_enabled, gil_enabled()
         turned_on = self._gil_enabled and not had_gil
-        with _knock_interval(self._settings.knock_interval), self._run_window(turned_on):
+        with (
+            _knock_interval(self._settings.knock_interval, self._sink),
+            self._run_window(turned_on),
+        ):
             return (yield)
 
     @contextmanager
@@ -216,16 +219,25 @@ class OuterPhases:
 
 
 @contextmanager
-def _knock_interval(seconds: float | None) -> Iterator[None]:
+def _knock_interval(seconds: float | None, sink: Sink) -> Iterator[None]:
     """Set the mean time between two knocks, and restore it at the end; None leaves it as it is."""
     if seconds is None:
         yield
         return
-    before = _core.set_knock_interval(seconds)
-    try:
+    with ExitStack() as stack:
+        try:
+            before = _core.set_knock_interval(seconds)
+            stack.callback(_restore_knock_interval, before, sink)
+        except Exception as error:
+            sink.add_error(f"The knock interval could not be set: {error_text(error)}")
         yield
-    finally:
+
+
+def _restore_knock_interval(before: float | None, sink: Sink) -> None:
+    try:
         _core.set_knock_interval(before)
+    except Exception as error:
+        sink.add_error(f"The knock interval could not be restored: {error_text(error)}")
 
 
 NEED_MORE = ("max_hold", "max_lock_wait", "max_stop_the_world")

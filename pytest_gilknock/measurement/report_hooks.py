@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gilknock.measurement.breaches import add_breach
+from pytest_gilknock.measurement.breaches import SECTION, add_breach
 from pytest_gilknock.measurement.tracebacks import remove_own_frames
 from pytest_gilknock.measurement.transport import PENDING, Pending, is_worker
 from pytest_gilknock.model import wire
+from pytest_gilknock.render.format import error_text
 
 if TYPE_CHECKING:
     from pytest_gilknock.measurement.transport import Sink
@@ -81,10 +82,16 @@ class ReportWriter:
 
         Reports of subtests are made while their test is still being measured: nothing is pending.
         """
+        trouble = None
         if call.excinfo is not None:
-            remove_own_frames(call.excinfo)
+            try:
+                remove_own_frames(call.excinfo)
+            except Exception as error:  # it would end the run with an internal error
+                trouble = f"frames of the plugin are left in the traceback: {error_text(error)}"
         before: Pending | None = getattr(item, PENDING, None)
         report = yield
+        if trouble is not None:
+            report.sections.append((SECTION, trouble))
         pending: Pending | None = getattr(item, PENDING, None)
         if pending is not None and pending.phase == call.when:
             delattr(item, PENDING)

@@ -19,9 +19,10 @@ import pytest
 
 from pytest_gilknock import _core
 from pytest_gilknock.measurement.transport import has_workers, is_worker
-from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.format import error_text, printable
 
 if TYPE_CHECKING:
+    from pytest_gilknock.measurement.transport import Sink
     from pytest_gilknock.model.wire import RunExtras
 
 
@@ -34,14 +35,17 @@ class StallWatch:
     _runs: ClassVar[list[StallWatch]] = []
     """Those of the runs that go on, the innermost last."""
 
-    def __init__(self, config: pytest.Config, timeout: float, extras: RunExtras) -> None:
+    def __init__(
+        self, config: pytest.Config, timeout: float, extras: RunExtras, sink: Sink
+    ) -> None:
         self._timeout = timeout
         self._extras = extras
+        self._sink = sink
         self._stderr = _real_stderr(config)
         self._label = ""
         self._files = -1, 0  # the scratch file, and the signal whose handler writes to it
         if is_worker(config):
-            config.pluginmanager.register(BetweenTests())
+            config.pluginmanager.register(BetweenTests(self))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -53,33 +57,63 @@ class StallWatch:
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            scratch = _scratch_file(stack)
-            number = _core.free_signal() if scratch >= 0 else 0
-            # Without chain: the signal's default action would end the process.
-            if number:
-                faulthandler.register(number, file=scratch, all_threads=True, chain=False)
-                stack.callback(faulthandler.unregister, number)
-            self._files = scratch, number
-            if self._runs:
-                self._runs[-1]._take_stalls()
-            self._runs.append(self)
-            stack.callback(self._end)
-            self._begin()
+        stack = ExitStack()
+        with self._telling_errors():
+            self._start(stack)
+        try:
             yield
+        finally:
+            with self._telling_errors():
+                stack.close()
+
+    @contextmanager
+    def _telling_errors(self) -> Iterator[None]:
+        """Keep an error from the tests; the report says that stalls may be missing."""
+        try:
+            yield
+        except Exception as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        self._sink.add_error(f"Stalls may be missing: {error_text(error)}")
+
+    def _start(self, stack: ExitStack) -> None:
+        """Begin to watch; ``stack`` gets what ends it."""
+        scratch = _scratch_file(stack)
+        number = _core.free_signal() if scratch >= 0 else 0
+        # Without chain: the signal's default action would end the process.
+        if number:
+            faulthandler.register(number, file=scratch, all_threads=True, chain=False)
+            stack.callback(faulthandler.unregister, number)
+        self._files = scratch, number
+        if self._runs:
+            self._runs[-1]._take_stalls()
+        self._runs.append(self)
+        stack.callback(self._give_back)
+        stack.callback(self._end)
+        self._begin()
 
     def _begin(self) -> None:
-        with suppress(RuntimeError):  # no thread can be had
-            _core.watch_stalls(self._timeout, self._stderr, *self._files)
         _core.label_stalls(self._label)
+        _core.watch_stalls(self._timeout, self._stderr, *self._files)
 
     def _end(self) -> None:
         _core.unwatch_stalls()
         _core.label_stalls("")
         self._take_stalls()
+
+    def _give_back(self) -> None:
         self._runs.remove(self)
         if self._runs:
             self._runs[-1]._begin()
+
+    def label(self, test: str) -> None:
+        """Name the test that runs; "" for none."""
+        try:
+            self._label = printable(test)
+            _core.label_stalls(self._label)
+        except Exception as error:
+            self._tell(error)
 
     def _take_stalls(self) -> None:
         stalls, omitted = _core.take_stalls()
@@ -87,9 +121,8 @@ class StallWatch:
         self._extras["stalls_omitted"] = self._extras.get("stalls_omitted", 0) + omitted
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Name the test that runs."""
-        self._label = printable(nodeid)
-        _core.label_stalls(self._label)
+        """Name it."""
+        self.label(nodeid)
 
     def pytest_unconfigure(self) -> None:
         """Give up the copy of stderr."""
@@ -99,9 +132,12 @@ class StallWatch:
 class BetweenTests:
     """Names no test while a worker waits for its next one; elsewhere that follows at once."""
 
+    def __init__(self, watch: StallWatch) -> None:
+        self._watch = watch
+
     def pytest_runtest_logfinish(self) -> None:
         """Name none."""
-        _core.label_stalls("")
+        self._watch.label("")
 
 
 def _scratch_file(stack: ExitStack) -> int:

@@ -19,8 +19,9 @@ from pytest_gilknock.model import wire
 if TYPE_CHECKING:
     from pytest_gilknock.model.wire import PhaseRecord, RunTotals, Unmeasured
 
-_TOTALS = "gilknock_totals"  # in the last message of an xdist worker, as are the next two
+_TOTALS = "gilknock_totals"  # in the last message of an xdist worker, as are the next three
 _NO_TOTALS = "gilknock_no_totals"
+_ERRORS = "gilknock_errors"
 _USAGE_ERROR = "gilknock_usage_error"
 
 
@@ -72,6 +73,9 @@ class Sink(Protocol):
     def add_unmeasured_run(self, reason: str) -> None:
         """Take why such a process has no totals."""
 
+    def add_error(self, words: str) -> None:
+        """Take what else of the plugin failed, in a sentence without a full stop."""
+
     def add_crash(self) -> None:
         """Take note of a process that crashed, and its totals with it."""
 
@@ -112,6 +116,9 @@ class WorkerSink:
     def add_unmeasured_run(self, reason: str) -> None:
         self._last_message[_NO_TOTALS] = reason
 
+    def add_error(self, words: str) -> None:
+        self._last_message.setdefault(_ERRORS, []).append(words)
+
     def add_crash(self) -> None:
         raise AssertionError("a worker has no workers")
 
@@ -126,6 +133,8 @@ class Controller:
     def pytest_testnodedown(self, node: Any) -> None:
         """Take a worker's last message; one that crashed has sent none."""
         message: dict[str, Any] | None = getattr(node, "workeroutput", None)
+        for words in (message or {}).get(_ERRORS, []):
+            self._sink.add_error(words)
         if message is None:
             self._sink.add_crash()
         elif _USAGE_ERROR in message:

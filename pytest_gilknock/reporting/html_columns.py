@@ -11,6 +11,7 @@ import pytest
 from pytest_gilknock.model import units, wire
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, GilReading
+from pytest_gilknock.render.format import error_text
 from pytest_gilknock.render.reading_text import reading_lines
 
 _COLUMNS = (
@@ -36,14 +37,20 @@ class HtmlColumns:
         record: wire.PhaseRecord | None = report.__dict__.get(wire.RECORD)
         if record is None or record["phase"] != "call":
             return
+        try:
+            cells = self._cells_of(report, record)
+        except Exception as error:  # it would end the run with an internal error
+            cells = _cells_without(f"{units.NOT_MEASURED}: {error_text(error)}")
+        self._cells[id(report)] = (ref(report), cells)
+
+    def _cells_of(self, report: pytest.TestReport, record: wire.PhaseRecord) -> list[str]:
         reading = GilReading.from_raw(record["raw"])
         values = [(name, metric, metric.of(reading)) for name, _, metric in _COLUMNS]
-        cells = [_cell(name, value, metric.unit.printed(value)) for name, metric, value in values]
-        self._cells[id(report)] = (ref(report), cells)
         if (METRICS["wait"].of(reading) or 0.0) >= WORTH_A_ROW or record.get("verdicts"):
             lines = "\n".join(reading_lines(reading, self._root))
             extra = import_module("pytest_html.extras").html(f"<pre>GIL\n{escape(lines)}</pre>")
             report.extras = [*getattr(report, "extras", []), extra]  # type: ignore[attr-defined]
+        return [_cell(name, value, metric.unit.printed(value)) for name, metric, value in values]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
@@ -58,9 +65,13 @@ class HtmlColumns:
         """Add the cells of a test; of one that was not measured they say so."""
         kept, found = self._cells.pop(id(report), (None, []))
         if kept is None or kept() is not report:
-            found = [_cell(name, None, units.NOT_MEASURED) for name, *_ in _COLUMNS]
+            found = _cells_without(units.NOT_MEASURED)
         if cells:  # without any, somebody leaves the row out
             cells[-1:-1] = found
+
+
+def _cells_without(shown: str) -> list[str]:
+    return [_cell(name, None, shown) for name, *_ in _COLUMNS]
 
 
 def _cell(name: str, value: float | None, shown: str) -> str:

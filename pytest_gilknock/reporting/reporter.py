@@ -57,6 +57,10 @@ class Reporter:
         """Keep why a process has no totals."""
         self.results.unmeasured_runs.append(reason)
 
+    def add_error(self, words: str) -> None:
+        """Keep what else of the plugin failed."""
+        self.results.errors.append(words)
+
     def add_run(self, totals: RunTotals) -> None:
         """Count one measuring process."""
         self.results.add_process(totals)

@@ -104,6 +104,8 @@ class Results:
         """Why a phase of a test could not be measured, by its id."""
         self.unmeasured_runs: list[str] = []
         """Why processes have no totals that could have them."""
+        self.errors: list[str] = []
+        """What else of the plugin failed in a process, and what that means."""
         self.tests_with_row: set[str] = set()
         self.inconclusive: set[str] = set()
         """The ids of those with a limit that could not be judged."""

@@ -81,6 +81,8 @@ def urgent_notes(results: Results) -> Iterator[Line]:
 
 def _urgent(results: Results) -> Iterator[Line]:
     yield from _unmeasured(results)
+    for words in dict.fromkeys(results.errors):
+        yield Line(printable(words), yellow=True)
     yield from _inconclusive(results)
     yield from _stalled(results)
 
