@@ -45,6 +45,13 @@ RANK: dict[ChangeVerdict, int] = {
 }
 
 
+Cause = Literal["noise in the saved runs", "a short test", "others on the machine", "few knocks"]
+"""Why a test has to grow by more than its gate allows to fail."""
+
+NOTABLE_PART = 0.01
+"""What raises an amount by less than this share of it is no cause."""
+
+
 class Change(NamedTuple):
     """One metric of one test, before and now, in the metric's own unit."""
 
@@ -66,6 +73,10 @@ class Change(NamedTuple):
     """What may account for it, where it is inconclusive."""
     blame: str | None = None
     """Where the GIL was held while others waited longest, in ``after``."""
+    allowed_more_for: Cause | None = None
+    """Why more is allowed than by the gate alone; None where it is not."""
+    needs_more_for: Cause | None = None
+    """Why it has to grow by even more to fail its test; None where it has not."""
 
     @property
     def before(self) -> float:
@@ -84,6 +95,17 @@ class Change(NamedTuple):
         What is allowed counts as no less than the metric's floor: zero would make all alike.
         """
         return self.amount / max(self.allowed, METRICS[self.metric].floor)
+
+    @property
+    def causes(self) -> list[Cause]:
+        """Why it has to grow by more than its gate allows to fail its test."""
+        causes = self.allowed_more_for, self.needs_more_for
+        return [cause for cause in causes if cause is not None]
+
+    @property
+    def allowed_by_gate(self) -> float:
+        """By how much the gate alone lets it grow; 0 without a gate."""
+        return 0.0 if self.gate is None else self.gate.allowance(self.spread.usual)
 
     @property
     def needed(self) -> float | None:
@@ -181,6 +203,16 @@ def _compare_metric(
     allowed = max(gate.allowance(spread.usual), floor) if gate is not None else to_notice
     allowed = max(allowed, sure.to_worst)
     verdict = _verdict(sure, beyond, to_notice, allowed if gate is not None else None)
+    fails_from = sure.fails_from(allowed) if gate is not None else None
+    more_for: Cause | None = None
+    even_more_for: Cause | None = None
+    little = NOTABLE_PART * max(allowed, metric.floor)
+    if gate is not None and allowed - gate.allowance(spread.usual) > little:
+        is_noise = allowed in (spread.noise, sure.to_worst)
+        more_for = "noise in the saved runs" if is_noise else "a short test"
+    if fails_from is not None and fails_from - spread.usual - allowed > little:
+        few = metric.is_of_knocks(after)
+        even_more_for = "few knocks" if few else "others on the machine"
     return Change(
         nodeid=nodeid,
         metric=metric.name,
@@ -190,10 +222,12 @@ def _compare_metric(
         gate=gate,
         allowed=allowed,
         delay=sure.delay,
-        fails_from=sure.fails_from(allowed) if gate is not None else None,
+        fails_from=fails_from,
         amount=max(sure.growth, 0.0) or max(sure.gain, 0.0),
         caveat=_caveat(metric, after) if verdict == "inconclusive" else "",
         blame=after.blame,
+        allowed_more_for=more_for,
+        needs_more_for=even_more_for,
     )
 
 

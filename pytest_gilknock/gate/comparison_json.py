@@ -45,6 +45,8 @@ def _change(change: Change) -> dict[str, Any]:
         "gate": None if change.gate is None else str(change.gate),
         "extent": change.severity,
         "needed": change.needed,
+        "allowed_by_gate": None if change.gate is None else change.allowed_by_gate,
+        "needs_more_for": change.causes,
         "doubt": change.caveat or None,
         "blame": change.blame,
     }

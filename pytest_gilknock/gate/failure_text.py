@@ -41,7 +41,7 @@ def breach_text(
     for change in changes:
         lines += [
             f"GIL contention regression: {summary(change)}",
-            f"  allowed     {_allowance(change)}, set by {place}{change.gate}",
+            f"  allowed     {_allowance(change)} set by {place}{change.gate}",
             f"  before      {_spread(change, names)}",
         ]
     return "\n".join([*lines, *reading_lines(reading, root)])
@@ -57,10 +57,12 @@ def summary(change: Change) -> str:
 
 def _allowance(change: Change) -> str:
     metric = METRICS[change.metric]
-    allowed = metric.signed(change.allowed)
-    if change.delay <= NOTABLE_DELAY * change.allowed:
-        return allowed
-    return f"{allowed}, without the {metric.signed(change.delay)} that others may have caused"
+    text = f"{metric.signed(change.allowed)},"
+    if change.delay > NOTABLE_DELAY * change.allowed:
+        text += f" without the {metric.signed(change.delay)} that others may have caused,"
+    if (cause := change.allowed_more_for) is not None:
+        text += f" for {cause} more than the {metric.signed(change.allowed_by_gate)}"
+    return text
 
 
 def _spread(change: Change, names: Sequence[str]) -> str:

@@ -110,11 +110,15 @@ def needed_table(comparison: Comparison) -> list[Line]:
         return []
     metrics = [METRICS[change.metric] for change in gated]
     pairs = list(zip(gated, metrics, strict=True))
+    causes = [" and ".join(one.causes) for one in gated]
+    because = [Column("because of", causes, right=False)] if any(causes) else []
     head, *rows = text_table(
         [
             Column("metric", [metric.name for metric in metrics], right=False),
             Column("before", [metric.unit.printed(one.before) for one, metric in pairs]),
+            Column("gate", [metric.signed(one.allowed_by_gate) for one, metric in pairs]),
             Column("to fail", [_needed(one, metric) for one, metric in pairs]),
+            *because,
             Column("test", [printable(one.nodeid) for one in gated], right=False),
         ]
     )

@@ -67,14 +67,35 @@ def _needed_range(gated: Sequence[Change]) -> str:
     metrics = {change.metric for change in gated}
     for name in (name for name in METRICS if name in metrics):
         unit = METRICS[name].unit
-        all_needed = [change.needed for change in gated if change.metric == name]
-        needed = [one for one in all_needed if one is not None]
+        changes = [change for change in gated if change.metric == name]
+        needed = [change.needed for change in changes if change.needed is not None]
         ends = dict.fromkeys(unit.printed(end(needed)) for end in (min, max) if needed)
         words = [METRICS[name].title, " to ".join(ends)]
-        if cannot := len(all_needed) - len(needed):
-            words.append(f"({units.count(cannot, 'test')} cannot fail by it)")
+        remarks = []
+        if (cannot := len(changes) - len(needed)) > 0:
+            remarks.append(f"{units.count(cannot, 'test')} cannot fail by it")
+        remarks += _more_than_gate(changes)
+        if remarks:
+            words.append(f"({'; '.join(remarks)})")
         parts.append(" ".join(filter(None, words)))
     return ", ".join(parts)
+
+
+def _more_than_gate(changes: Sequence[Change]) -> Iterator[str]:
+    """Yield why tests have to grow by more than their gate allows to fail, if any have.
+
+    ``changes`` are those of one metric.
+    """
+    more = [change for change in changes if change.causes and change.needed is not None]
+    if not more:
+        return
+    if len(changes) == 1:
+        printed = METRICS[more[0].metric].unit.printed
+        what = f"more than the gate's {printed(more[0].allowed_by_gate)}"
+    else:
+        what = f"more than the gate allows in {len(more)} of {len(changes)} tests"
+    causes = dict.fromkeys(cause for change in more for cause in change.causes)
+    yield f"{what}, because of {' and '.join(causes)}"
 
 
 def names_of_runs(names: Sequence[str]) -> str:
