@@ -12,10 +12,18 @@ union head {
     PyUnicodeObject any;
 };
 
+/* Whether there was a str, or one of a class that is derived from it: code may have such names. */
+static bool is_str(const PyObject *copy) {
+    unsigned long flags;
+    return object_copy_is(copy, &PyUnicode_Type) ||
+           (object_copy_has_references(copy) &&
+            own_memory_read(&flags, &Py_TYPE((PyObject *)copy)->tp_flags, sizeof flags) &&
+            (flags & Py_TPFLAGS_UNICODE_SUBCLASS) != 0);
+}
+
 /* Where the characters are; NULL if the head is not that of a str. */
 static const char *find_characters(const char *text, union head *head) {
-    if (!own_memory_read(head, text, sizeof *head) ||
-        !object_copy_is((const PyObject *)&head->ascii, &PyUnicode_Type) ||
+    if (!own_memory_read(head, text, sizeof *head) || !is_str((const PyObject *)&head->ascii) ||
         head->ascii.length < 0) {
         return NULL;
     }
@@ -104,7 +112,7 @@ static uint64_t sign(const char *bytes, size_t size) {
 bool text_reader_sign(const void *text, const struct text_beginning *beginning,
                       uint64_t *signature) {
     const PyASCIIObject *head = &beginning->head;
-    if (!object_copy_is((const PyObject *)head, &PyUnicode_Type)) {
+    if (!is_str((const PyObject *)head)) {
         return false;
     }
     if (head->hash != -1) {

@@ -1,4 +1,6 @@
-/* Copies of objects of the interpreter that may be going away: texts and bytes. */
+/* Copies of objects of the interpreter that may be going away: texts and bytes.
+ *
+ * A str may be one of a class that is derived from it. */
 #ifndef GILKNOCK_TEXT_READER_H
 #define GILKNOCK_TEXT_READER_H
 

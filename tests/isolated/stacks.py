@@ -50,6 +50,34 @@ def names(raw: Any) -> set[tuple[str, str]]:
 # --- frames ---
 
 
+class Derived(str):
+    """Code may have such names."""
+
+
+@case(usual=20, nightly=200)
+def names_of_classes_derived_from_str(count: int) -> None:
+    """Neither such a frame nor those around it are lost."""
+
+    def innermost() -> None:
+        keep_gil(1000)
+
+    def outermost() -> None:
+        innermost()
+
+    for function in innermost, outermost:
+        code = function.__code__
+        options = {"co_filename": Derived("/derived.py"), "co_name": Derived(code.co_name)}
+        if sys.version_info >= (3, 11):
+            options["co_qualname"] = Derived(code.co_name)
+        function.__code__ = code.replace(**options)  # type: ignore[arg-type]
+    raw = looked_at(outermost, rounds=count)
+    told = names(raw)
+    assert {("derived.py", "innermost"), ("derived.py", "outermost")} <= told, told
+    assert (HERE, "run") in {(file, name.rpartition(".")[2]) for file, name in told}, told
+    unlooked = sum(row[3] for row in raw["blame"] if not row[0])
+    assert unlooked < 0.2 * raw["wait"], raw
+
+
 class Made:
     def __init__(self) -> None:
         keep_gil(500)
