@@ -169,7 +169,7 @@ static int by_serial(const void *left, const void *right) {
 struct known_names {
     size_t count;
     uint64_t serials[CHARGES_LISTED];
-    char names[CHARGES_LISTED][LEDGER_NAME_SIZE];
+    char names[CHARGES_LISTED][THREAD_NAME_SIZE];
 };
 
 static void learn_names(struct known_names *known, const struct charges_rows *rows) {
@@ -185,7 +185,7 @@ static void learn_names(struct known_names *known, const struct charges_rows *ro
 
 static PyObject *name_as_object(const struct known_names *known,
                                 const struct charges_thread *thread) {
-    char name[LEDGER_NAME_SIZE] = "";
+    char name[THREAD_NAME_SIZE] = "";
     const uint64_t *found = thread->serial != 0
                                 ? bsearch(&thread->serial, known->serials, known->count,
                                           sizeof *known->serials, by_serial)

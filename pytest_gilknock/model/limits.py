@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 10
 """How many threads are named where none has the name that a limit asks for."""
+
+NAME_BYTES = 255
+"""What readings keep of a thread's name (``THREAD_NAME_SIZE`` in src/native/thread_name.h)."""
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Limit(NamedTuple):
@@ -142,13 +148,21 @@ def judge(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     return _judge_sampled_contention(reading, limit)
 
 
+def _as_measured(name: str) -> str:
+    """Return a thread's name as readings have it (src/cpython/thread_names.c, ``copy_text``)."""
+    whole = _LONE_SURROGATES.sub("\N{REPLACEMENT CHARACTER}", name)
+    return whole.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
 def threads_of(reading: GilReading, limit: Limit) -> list[ThreadReading]:
     """Return the threads that a limit is for, the one that waited longest at once first."""
-    wanted = limit.thread
+    wanted = None if limit.thread is None else _as_measured(limit.thread)
     matching = [
         thread
         for thread in reading.threads
-        if wanted is None or thread.label == wanted or fnmatchcase(thread.label, wanted)
+        if wanted is None
+        or thread.label.strip() == wanted.strip()
+        or fnmatchcase(thread.label, wanted)
     ]
     return sorted(matching, key=lambda thread: thread.max_wait, reverse=True)
 

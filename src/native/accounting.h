@@ -26,7 +26,7 @@ struct accounting_thread {
     uint64_t serial;
     uint64_t ident; /* pthread_self() */
     uint64_t native_id;
-    char name[LEDGER_NAME_SIZE];
+    char name[THREAD_NAME_SIZE];
 };
 
 /* Redirect the mutex calls of the loaded object that holds `interpreter_function`. The GIL is held.
@@ -117,7 +117,7 @@ void accounting_audit(bool on);
 
 /* Copy the names of threads, "" where they are not known: names[i] for serials[i], which ascend. The
  * GIL is held. */
-void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGER_NAME_SIZE]);
+void accounting_names(const uint64_t *serials, size_t count, char (*names)[THREAD_NAME_SIZE]);
 
 /* Find out who has the GIL. Any thread, with the GIL or without; takes the GIL's mutex for a moment.
  * Returns false where nobody is on record, or the mutex is not to be had. */

@@ -43,7 +43,7 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
 }
 void accounting_look_no_more(void) {}
 void accounting_audit(bool on) { (void)on; }
-void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGER_NAME_SIZE]) {
+void accounting_names(const uint64_t *serials, size_t count, char (*names)[THREAD_NAME_SIZE]) {
     (void)serials;
     for (size_t i = 0; i < count; i++) {
         names[i][0] = '\0';

@@ -141,7 +141,7 @@ void forget_introduced(void) { introduced.count = 0; }
 
 /* --- for the knocker and the names --- */
 
-void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGER_NAME_SIZE]) {
+void accounting_names(const uint64_t *serials, size_t count, char (*names)[THREAD_NAME_SIZE]) {
     if (hooks.lock == NULL) { /* never installed: no thread has a serial */
         memset(names, 0, count * sizeof *names);
         return;
@@ -153,7 +153,7 @@ void accounting_names(const uint64_t *serials, size_t count, char (*names)[LEDGE
             slot = slot->next;
         }
         bool found = slot != NULL && slot->serial == serials[i];
-        snprintf(names[i], LEDGER_NAME_SIZE, "%s",
+        snprintf(names[i], THREAD_NAME_SIZE, "%s",
                  !found                                            ? ""
                  : slot->name[0] == '\0' && ledger_has_ended(slot) ? slot->os_name
                                                                    : slot->name);

@@ -37,10 +37,10 @@
 #include "native/clock.h"
 #include "native/event_ring.h"
 #include "native/histogram.h"
+#include "native/thread_name.h"
 
 /* Threads alive at once, or seen inside one window, that are told apart. */
 #define LEDGER_SLOTS 16384
-#define LEDGER_NAME_SIZE 64
 #define LEDGER_OS_NAME_SIZE 16
 
 struct ledger_sums {
@@ -77,7 +77,7 @@ struct ledger_slot {
     uint64_t serial;                   /* unique; ascending along the list of live slots */
     uint64_t ident;                    /* pthread_self() */
     uint64_t native_id;                /* the kernel's thread id */
-    char name[LEDGER_NAME_SIZE];       /* "" until it is known */
+    char name[THREAD_NAME_SIZE];       /* "" until it is known */
     struct ledger_slot *next, *previous;
     struct ledger_slot *nameless_next, *nameless_previous; /* while it is on that list */
     bool nameless;
@@ -134,7 +134,7 @@ struct ledger {
 
 struct ledger_thread {
     uint64_t native_id;
-    char name[LEDGER_NAME_SIZE];
+    char name[THREAD_NAME_SIZE];
     struct ledger_sums sums;
     uint64_t max_wait;
 };

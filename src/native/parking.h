@@ -14,6 +14,7 @@
 
 #include "native/histogram.h"
 #include "native/lock_charges.h"
+#include "native/thread_name.h"
 
 enum parking_kind {
     PARKING_OBJECT,         /* the lock of one object (a critical section) */
@@ -30,7 +31,6 @@ enum parking_kind {
 #define PARKING_TYPES 8     /* types of objects told apart for each thread in a window */
 #define PARKING_TYPE_NAMES 256
 #define PARKING_TYPE_SIZE 80
-#define PARKING_NAME_SIZE 64
 
 /* One call of a semaphore's wait. */
 struct parking_call {
@@ -107,7 +107,7 @@ struct parking_thread {
     uint64_t ident; /* pthread_self() */
     uint64_t native_id;
     bool ended;
-    char name[PARKING_NAME_SIZE]; /* "": its creator knew none */
+    char name[THREAD_NAME_SIZE]; /* "": its creator knew none */
     struct parking_sums kinds[PARKING_KINDS];
 };
 

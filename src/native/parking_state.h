@@ -72,7 +72,7 @@ struct slot {
     uint32_t sequence; /* odd while its thread writes */
     uint64_t ended_at; /* the newest generation when its thread ended */
     uint64_t ident, native_id;
-    char name[PARKING_NAME_SIZE];
+    char name[THREAD_NAME_SIZE];
     uint64_t semaphore; /* that others may post to end its wait; 0: none */
     struct release release;
     struct wait wait;

@@ -232,7 +232,7 @@ static char *pass_stacks_on(size_t *size) {
 
 static void report(uint64_t when_asked, uint64_t now) {
     struct stall_holder holder = {.ident = 0};
-    char label[STALL_LABEL_SIZE], line[STALL_LABEL_SIZE + STALL_THREAD_SIZE + 200];
+    char label[STALL_LABEL_SIZE], line[STALL_LABEL_SIZE + THREAD_NAME_SIZE + 200];
     watch.options.find_holder(&holder);
     pthread_mutex_lock(&watch.mutex);
     struct stall *stall = is_taken(when_asked) ? NULL : note(when_asked);

@@ -13,15 +13,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "native/thread_name.h"
+
 #define STALL_LABEL_SIZE 512
-#define STALL_THREAD_SIZE 64
 #define STALL_STACKS_SIZE 65536 /* at most so much of them is kept */
 #define STALLS 64               /* that are kept until they are taken */
 
 /* Who has the GIL. */
 struct stall_holder {
     uint64_t ident; /* pthread_self(); 0: not known */
-    char name[STALL_THREAD_SIZE];
+    char name[THREAD_NAME_SIZE];
 };
 
 struct stall {

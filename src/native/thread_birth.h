@@ -8,12 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BIRTH_NAME_SIZE 64
+#include "native/thread_name.h"
+
 #define BIRTH_OS_NAME_SIZE 16
 
 struct birth {
-    uint64_t born;              /* ticks */
-    char name[BIRTH_NAME_SIZE]; /* UTF-8; "" where the creator knows none */
+    uint64_t born;               /* ticks */
+    char name[THREAD_NAME_SIZE]; /* UTF-8; "" where the creator knows none */
     char
         os_name[BIRTH_OS_NAME_SIZE]; /* what the system calls its creator, hence at first it, too */
 };

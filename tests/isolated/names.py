@@ -51,6 +51,19 @@ def of_threads_that_are_gone(count: int) -> None:
     assert "MainThread" in names(raw)
 
 
+@case(usual=10, nightly=100)
+def that_are_long(count: int) -> None:
+    """A name may have 255 bytes; of a longer one the first characters that fit are kept."""
+    needs_threads()
+    with measured() as raw:
+        for i in range(count):
+            run_one(f"{i:03}" + 252 * "x")
+            run_one(f"{i:03}" + 100 * "th\N{LATIN SMALL LETTER E WITH ACUTE}")
+    assert set(names(raw)) == {"MainThread"} | {f"{i:03}" + 252 * "x" for i in range(count)} | {
+        f"{i:03}" + 63 * "th\N{LATIN SMALL LETTER E WITH ACUTE}" for i in range(count)
+    }
+
+
 @case(usual=600, nightly=5000)
 def of_threads_whose_objects_are_kept(count: int) -> None:
     """Beside as many that have no Thread: they do not stand in the way of those that have one."""

@@ -116,6 +116,11 @@ THREADS = [
     (14, "Thread-1 [x]", 0.4, 0.05, 50, 25, 0.04),
     (15, None, 0.4, 0.05, 50, 25, 0.05),
 ]
+ODD_NAMES = [
+    (16, " padded ", 0.4, 0.05, 50, 25, 0.021),
+    (17, "thé" * 63 + "th", 0.4, 0.05, 50, 25, 0.022),
+    (18, "no \ufffd text", 0.4, 0.05, 50, 25, 0.023),
+]
 
 
 @pytest.mark.parametrize(
@@ -127,11 +132,15 @@ THREADS = [
         ("pool_*", "max wait of pool_0 30.0 ms, limit 20 ms"),
         ("Thread-1 [x]", "max wait of Thread-1 [x] 40.0 ms, limit 20 ms"),
         ("thread 15", "max wait of thread 15 50.0 ms, limit 20 ms"),
+        ("padded", "max wait of  padded  21.0 ms, limit 20 ms"),
+        ("thé" * 70, f"max wait of {'thé' * 63}th 22.0 ms, limit 20 ms"),
+        ("no \udcff text", "max wait of no \ufffd text 23.0 ms, limit 20 ms"),
         ("*", "max wait of thread 15 50.0 ms, limit 20 ms"),
     ],
 )
 def test_a_limit_for_threads_counts_their_own_waits(thread, fact):
-    verdict = judge(reading(threads=THREADS, max_wait=9.0), MAX_WAIT._replace(thread=thread))
+    threads = [*THREADS, *ODD_NAMES]
+    verdict = judge(reading(threads=threads, max_wait=9.0), MAX_WAIT._replace(thread=thread))
     if fact is None:
         assert verdict is None
     else:

@@ -736,9 +736,10 @@ static void test_a_name_is_asked_for_again_only_after_the_thread_was_at_work(voi
     ledger_close(&book, &window);
     open_window(&window, main_thread, 140); /* the worker's slot is nobody's any more */
     CHECK(take_nameless(slots) == 0 && book.nameless_count == 0);
-    ledger_name(&book, main_thread,
-                "a name that has more bytes than there is room for in a slot, as it is");
-    CHECK(strlen(main_thread->name) == LEDGER_NAME_SIZE - 1);
+    char longer[THREAD_NAME_SIZE + 10];
+    snprintf(longer, sizeof longer, "%0*d", (int)sizeof longer - 1, 7);
+    ledger_name(&book, main_thread, longer);
+    CHECK(strlen(main_thread->name) == THREAD_NAME_SIZE - 1);
     ledger_close(&book, &window);
 }
 

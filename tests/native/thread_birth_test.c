@@ -16,7 +16,7 @@
 static const char *next_name = "";
 
 static void name_thread(char *name, size_t size) {
-    CHECK(size == BIRTH_NAME_SIZE);
+    CHECK(size == THREAD_NAME_SIZE);
     strcpy(name, next_name);
 }
 
@@ -48,7 +48,7 @@ static void check_thread(create_function *create, void *(*run)(void *), const ch
 
 static void test_a_thread_knows_the_name_that_its_creator_knew(void) {
     for (int i = 0; i < THREADS; i++) {
-        char name[BIRTH_NAME_SIZE];
+        char name[THREAD_NAME_SIZE];
         snprintf(name, sizeof name, "worker %d", i);
         next_name = name;
         check_thread(target_create, know_name, name);
