@@ -20,17 +20,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from _pytest.runner import call_and_report
 
-from pytest_gilknock.gate.result import GATE_RESULT
+from pytest_gilknock.gate.result import GATE_RESULT, NOT_JUDGED
+from pytest_gilknock.measurement.breaches import SECTION
 from pytest_gilknock.measurement.other_plugins import implementing
+from pytest_gilknock.model import wire
 from pytest_gilknock.model.statistics import majority
 from pytest_gilknock.render.format import printable
 
 if TYPE_CHECKING:
     from pytest_gilknock.gate.result import GateResult
+    from pytest_gilknock.model.wire import Unmeasured
 
 
 class _Attempt(NamedTuple):
-    """A run of a test. Without a result it failed by itself, and that outcome stands."""
+    """A run of a test. One without a result was not judged by its gate, and its outcome stands."""
 
     reports: list[pytest.TestReport]
     result: GateResult | None
@@ -228,14 +231,15 @@ def _outcome(attempts: list[_Attempt]) -> _Attempt:
     """Return the attempt that counts, with the number of attempts on its reports.
 
     It is the one in the middle, from the best to the worst; of two, the better one. Only the last
-    may have failed by itself, and counts then.
+    may not have been judged, and counts then.
     """
     number = len(attempts)
     if number == 1:
         return attempts[0]
     judged = [(attempt, attempt.result) for attempt in attempts if attempt.result is not None]
     if len(judged) < number:
-        chosen, words = attempts[-1], "this is the last, which failed by itself"
+        chosen = attempts[-1]
+        words = f"this is the last, which {_why_not_judged(chosen.reports)}"
     else:
         judged.sort(key=lambda one: (one[1]["breached"], one[1]["severity"]))
         chosen, result = judged[number - majority(number)]
@@ -245,5 +249,22 @@ def _outcome(attempts: list[_Attempt]) -> _Attempt:
     words = f"measured {number} times, {words}"
     for report in chosen.reports:
         report.user_properties.append(("gil_attempts", number))
-        report.sections.append(("GIL contention", words))
+        report.sections.append((SECTION, words))
     return chosen
+
+
+def _why_not_judged(reports: list[pytest.TestReport]) -> str:
+    """Return what became of an attempt that its gate did not judge, to follow "which"."""
+    decided = next((one for one in reports if not one.passed), reports[-1])
+    if decided.failed:
+        return "is over a limit" if getattr(decided, wire.BREACH, False) else "failed by itself"
+    if decided.skipped:
+        return "failed as expected" if hasattr(decided, "wasxfail") else "was skipped"
+    for report in reports:
+        reason: str | None = getattr(report, NOT_JUDGED, None)
+        unmeasured: Unmeasured | None = getattr(report, wire.UNMEASURED, None)
+        if unmeasured is not None:
+            reason, _ = unmeasured
+        if reason is not None:
+            return f"could not be judged: {printable(reason)}"
+    return "was not judged"

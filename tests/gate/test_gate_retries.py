@@ -184,6 +184,53 @@ def test_a_failure_of_a_repetition_stands(pytester: pytest.Pytester) -> None:
     assert log(pytester).count("run") == 2
 
 
+SLEEP = "time.sleep(0.05)"
+SPIN = "end = time.perf_counter() + 0.05\n        while time.perf_counter() < end: pass"
+NOT_CALLABLE = "could not be judged: TypeError: 'NoneType' object is not callable"
+
+
+@pytest.mark.parametrize(
+    ("setup", "body", "words"),
+    [
+        ("pass", "assert 0", "failed by itself"),
+        ("assert 0", "pass", "failed by itself"),
+        ("pass", SPIN, "is over a limit"),
+        ("pass", "pytest.skip()", "was skipped"),
+        ("pass", "pytest.xfail()", "failed as expected"),
+        ("monkeypatch.setattr(_core, 'Window', None)", SLEEP, NOT_CALLABLE),
+        ("monkeypatch.setattr(checker, 'compare_test', None)", SLEEP, NOT_CALLABLE),
+    ],
+    ids=["fails", "setup fails", "limit", "skips", "xfails", "unmeasured", "error"],
+)
+def test_of_a_repetition_that_no_gate_judges_it_is_said_what_became_of_it(
+    pytester: pytest.Pytester, setup: str, body: str, words: str
+) -> None:
+    with pytester.path.joinpath("conftest.py").open("a") as conftest:
+        conftest.write(
+            "\ndef pytest_runtest_logreport(report):\n"
+            "    for _, text in report.sections:\n"
+            "        print('SECTION', text)\n"
+        )
+    test = (
+        "import time\n"
+        "from pytest_gilknock import _core\n"
+        "from pytest_gilknock.gate import checker\n"
+        "@pytest.fixture\n"
+        "def second(monkeypatch):\n"
+        "    if 'run' in LOG:\n"
+        f"        {setup}\n"
+        "@pytest.mark.max_gil_contention(0.6)\n"
+        "def test_one(second):\n"
+        "    work(9)\n"
+        "    if LOG.count('run') == 2:\n"
+        f"        {body}\n"
+        "    else:\n"
+        f"        {SLEEP}\n"
+    )
+    result = retried(pytester, test, "-s")
+    assert f"SECTION measured 2 times, this is the last, which {words}" in result.stdout.str()
+
+
 @pytest.mark.parametrize("error", ["once", "always"])
 def test_a_teardown_that_fails_ends_the_repetitions_and_is_reported(
     pytester: pytest.Pytester, error: str
