@@ -45,8 +45,9 @@ def _more(place: Place) -> str:
 def fit_place(place: Place, root: str, width: int) -> str:
     """Return a place in at most ``width`` columns, from some 20 up; the line number stays.
 
-    What it calls goes first, then folders, then the end of the function's name, then the start of
-    the file's. That garbage is collected there stays: it is not what the line says.
+    What it calls goes first, then folders, then the names of the functions around its own, then the
+    end of that, then the start of the file's. That garbage is collected there stays: it is not what
+    the line says.
     """
     text = place_text(place, root)
     if display_width(text) <= width or place.frame is None:
@@ -72,7 +73,10 @@ def fit_place(place: Place, root: str, width: int) -> str:
             return short
     where = keep_end(printable(f"{name}:{frame.line}"), width)
     room = width - display_width(where) - 1
-    return f"{where} {keep_start(printable(function_text(frame)), room)}" if room > 5 else where
+    function = printable(function_text(frame))
+    while "." in function and display_width(function) > room:
+        function = function.partition(".")[2]
+    return f"{where} {keep_start(function, room)}" if room > 5 else where
 
 
 def _file_name(frame: Frame) -> str:

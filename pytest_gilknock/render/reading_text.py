@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -150,9 +151,12 @@ def convoy_text(convoy: Convoy) -> str:
 
 
 def _names(threads: Sequence[ThreadReading]) -> str:
-    shown = ", ".join(printable(thread.label) for thread in threads[:SHOWN])
-    more = len(threads) - SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
+    """Return what threads are called; those of one name are counted."""
+    counts = Counter(thread.label for thread in threads)
+    shown = counts.most_common()[:SHOWN]
+    texts = [f"{printable(name)} ({n})" if n > 1 else printable(name) for name, n in shown]
+    more = len(threads) - sum(n for _, n in shown)
+    return f"{', '.join(texts)} and {more} more" if more > 0 else ", ".join(texts)
 
 
 def thread_line(thread: ThreadReading) -> str:

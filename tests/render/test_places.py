@@ -44,6 +44,22 @@ def test_a_narrow_place_keeps_its_line_number(width, text):
     assert fit_place(PLACE, ROOT, width) == text
 
 
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (80, "svc/store.py:14 Store.archive.<lambda>.<lambda>"),
+        (41, "store.py:14 archive.<lambda>.<lambda>"),
+        (36, "store.py:14 <lambda>.<lambda>"),
+        (28, "store.py:14 <lambda>"),
+        (18, "store.py:14 <la..."),
+    ],
+)
+def test_a_narrow_place_keeps_the_innermost_function(width, text):
+    nested = "Store.archive.<locals>.<lambda>.<locals>.<lambda>"
+    place = place_of(stack_of(((STORE[0], 14, nested, None),)))
+    assert fit_place(place, ROOT, width) == text
+
+
 def test_a_narrow_place_keeps_the_name_of_a_package():
     package = place_of(stack_of(((f"{ROOT}/src/svc/__init__.py", 419, "get", None),)))
     assert fit_place(package, ROOT, 24) == "svc/__init__.py:419 get"

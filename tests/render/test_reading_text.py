@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from support.scripted import blamed, raw, reading, sampled
 
@@ -127,3 +129,17 @@ def test_a_convoy_behind_several_threads_waits_several_switch_intervals(mean, to
     server, hog = reading().threads[:1], reading().threads[:1]
     convoy = Convoy(server, hog, 0.005, 100, 100 * mean, 100, 0.001)
     assert told in convoy_text(convoy)
+
+
+def test_threads_of_one_name_in_a_convoy_are_counted():
+    server, hog = reading().threads[:1], reading().threads[0]
+    pool = tuple(replace(hog, native_id=number, name="AnyIO worker thread") for number in range(5))
+    named = tuple(replace(hog, native_id=9 + number, name=f"pool_{number}") for number in range(4))
+
+    def beside(computing):
+        text = convoy_text(Convoy(server, computing, 0.005, 100, 0.54, 100, 0.001))
+        return text.partition(", beside ")[2]
+
+    assert beside(pool) == "AnyIO worker thread (5) that compute"
+    assert beside(pool + named) == "AnyIO worker thread (5), pool_0, pool_1 and 2 more that compute"
+    assert beside(named) == "pool_0, pool_1, pool_2 and 1 more that compute"
