@@ -185,10 +185,9 @@ def test_windows_nest_and_overlap():
     inner.begin()
     loads.hold(0.05)
     later.begin()
-    first = GilReading.from_raw(inner.end())
+    first_raw = inner.end()
     loads.let_go(0.05)
-    last = GilReading.from_raw(later.end())
-    whole = GilReading.from_raw(outer.end())
+    first, last, whole = map(GilReading.from_raw, (first_raw, later.end(), outer.end()))
     assert first.contention > 0.9
     assert last.contention < 0.3
     assert 0.2 < whole.contention < 0.6

@@ -48,6 +48,7 @@ UNDER_QEMU = {
     "test_native[stall_watch]": NO_BARE_CLONE,
     "test_native[machine_load]": f"looks at the machine are {DEAR}",
     "test_native[thread_birth]": f"hundreds of threads are {DEAR}",
+    "test_a_window_of_two_milliseconds_reads_true": f"opening and closing windows is {DEAR}",
     "test_without_knocks_there_is_no_knocking_thread_and_the_sums_stay_exact": OWN_THREAD,
     "test_a_server_beside_a_thread_that_computes_is_a_convoy": (
         "the client starts for twenty seconds and talks for one: no tenth of the window is waited"
