@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import starmap, takewhile
@@ -32,16 +33,32 @@ _LEAST_PREFIX = 4
 """Threads are called by what their names begin with if that has so many letters."""
 
 
+_NUMBER = re.compile(r"\d+(?=$| \()")
+"""The number in ``pool_3`` and ``Thread-3 (target)``."""
+
+
 def group_label(labels: Iterable[str]) -> str:
     """Return what several threads are called: ``pool_* (5)``, or the first and how many others."""
     first, *others = labels
     if not others:
         return first
+    if set(others) == {first}:
+        return f"{first} ({1 + len(others)})"
     columns = zip(first, *others, strict=False)
     shared = "".join(letters[0] for letters in takewhile(lambda one: len(set(one)) == 1, columns))
     if len(shared) >= _LEAST_PREFIX:
         return f"{shared}* ({1 + len(others)})"
     return f"{first} and {len(others)} more"
+
+
+def pools_of(labels: Iterable[str]) -> list[list[str]]:
+    """Return threads in groups: those whose names differ in their number at most are one."""
+    pools: dict[str, list[str]] = {}
+    for label in labels:
+        number = _NUMBER.search(label)
+        is_named = number is not None and number.start() >= _LEAST_PREFIX
+        pools.setdefault(_NUMBER.sub("", label) if is_named else label, []).append(label)
+    return list(pools.values())
 
 
 class ThreadPart(NamedTuple):

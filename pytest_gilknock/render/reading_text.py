@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
+from pytest_gilknock.model.blame import group_label, pools_of
 from pytest_gilknock.model.convoy import Convoy, convoy_of
 from pytest_gilknock.model.limits import LimitVerdict, lock_text, threads_of
 from pytest_gilknock.model.reading import machine_was_busy
@@ -151,12 +151,11 @@ def convoy_text(convoy: Convoy) -> str:
 
 
 def _names(threads: Sequence[ThreadReading]) -> str:
-    """Return what threads are called; those of one name are counted."""
-    counts = Counter(thread.label for thread in threads)
-    shown = counts.most_common()[:SHOWN]
-    texts = [f"{printable(name)} ({n})" if n > 1 else printable(name) for name, n in shown]
-    more = len(threads) - sum(n for _, n in shown)
-    return f"{', '.join(texts)} and {more} more" if more > 0 else ", ".join(texts)
+    """Return what threads are called, the largest pool first; those of a pool are counted."""
+    pools = sorted(pools_of(printable(thread.label) for thread in threads), key=len, reverse=True)
+    shown = ", ".join(map(group_label, pools[:SHOWN]))
+    more = sum(map(len, pools[SHOWN:]))
+    return f"{shown} and {more} more" if more else shown
 
 
 def thread_line(thread: ThreadReading) -> str:

@@ -167,6 +167,7 @@ def test_threads_have_a_label():
         (["ThreadPoolExecutor-0_1", "ThreadPoolExecutor-0_0"], "ThreadPoolExecutor-0_* (2)"),
         (["MainThread", "worker", "ticker"], "MainThread and 2 more"),
         (["a1", "a2"], "a1 and 1 more"),
+        (["AnyIO worker thread", "AnyIO worker thread"], "AnyIO worker thread (2)"),
     ],
 )
 def test_threads_together_have_a_label(labels, label):

@@ -131,15 +131,28 @@ def test_a_convoy_behind_several_threads_waits_several_switch_intervals(mean, to
     assert told in convoy_text(convoy)
 
 
-def test_threads_of_one_name_in_a_convoy_are_counted():
-    server, hog = reading().threads[:1], reading().threads[0]
-    pool = tuple(replace(hog, native_id=number, name="AnyIO worker thread") for number in range(5))
-    named = tuple(replace(hog, native_id=9 + number, name=f"pool_{number}") for number in range(4))
+POOL = [f"ThreadPoolExecutor-0_{number}" for number in range(4)]
 
-    def beside(computing):
-        text = convoy_text(Convoy(server, computing, 0.005, 100, 0.54, 100, 0.001))
-        return text.partition(", beside ")[2]
 
-    assert beside(pool) == "AnyIO worker thread (5) that compute"
-    assert beside(pool + named) == "AnyIO worker thread (5), pool_0, pool_1 and 2 more that compute"
-    assert beside(named) == "pool_0, pool_1, pool_2 and 1 more that compute"
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (POOL, "ThreadPoolExecutor-0_* (4)"),
+        (["MainThread", *POOL, "server"], "ThreadPoolExecutor-0_* (4), MainThread, server"),
+        (["server", "other"], "server, other"),
+        (["a", "b", "c", *POOL, "d"], "ThreadPoolExecutor-0_* (4), a, b and 2 more"),
+        (["w1", "w2", "w3"], "w1, w2, w3"),
+        (
+            ["Thread-1 (serve)", "Thread-2 (serve)", "Thread-3 (poll)"],
+            "Thread-* (2), Thread-3 (poll)",
+        ),
+        (["AnyIO worker thread"] * 5, "AnyIO worker thread (5)"),
+        ([*["io"] * 2, "io2"], "io (2), io2"),
+    ],
+)
+def test_the_threads_of_a_pool_are_one_in_a_convoy(names, told):
+    (thread, *_) = reading().threads
+    threads = tuple(replace(thread, name=name) for name in names)
+    text = convoy_text(Convoy(threads, threads, 0.005, 100, 0.5, 100, 0.001))
+    assert text.startswith(f"{told} waited 100 times ")
+    assert f" beside {told} that compute" in text
