@@ -52,7 +52,7 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
     top = results.places
     drawn = dict(timelines(results.traces, _worst(tests)))
     rows: list[Row] = []
-    convoys: list[tuple[Convoy, str]] = []
+    convoys: list[tuple[Convoy, PhaseResult]] = []
 
     def details() -> Iterator[Details]:
         for test in tests:
@@ -60,7 +60,7 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
             convoy = convoy_of(reading)
             rows.append(row_of(test, reading, convoy, results.root))
             if convoy is not None:
-                convoys.append((convoy, rows[-1].test))
+                convoys.append((convoy, test))
             timeline = drawn.get(test.nodeid) if test.record["phase"] == "call" else None
             yield details_of(test, reading, convoy, timeline, results.root)
 
@@ -83,18 +83,22 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
 
 def sentence(tests: Iterable[PhaseResult], top: TopHolders, root: str = "") -> str:
     """Return the run in a sentence: how many tests kept others waiting, and what did most of it."""
-    raws = [test.record["raw"] for test in tests]
+    phases = [(test.nodeid, test.record["raw"]) for test in tests]
+    raws = [raw for _, raw in phases]
     if not raws:
         return "No test was measured."
     if all(raw["method"] == "disabled" for raw in raws):
-        return _without_gil(raws)
-    waits = [wait for raw in raws if (wait := raw["wait"]) is not None]
+        return _without_gil(phases)
+    waits: dict[str, float] = {}
+    for nodeid, raw in phases:
+        if raw["wait"] is not None:
+            waits[nodeid] = waits.get(nodeid, 0.0) + raw["wait"]
     if not waits:
         return _by_knocks(raws)
-    text = _who_waited([wait for wait in waits if wait >= WORTH_A_ROW], top, root)
-    unknown = sum(raw["wait"] is None and raw["method"] != "disabled" for raw in raws)
-    if unknown:
-        text += f" In {units.count(unknown, 'more test')} the waits were not measured."
+    text = _who_waited([wait for wait in waits.values() if wait >= WORTH_A_ROW], top, root)
+    with_gil = {nodeid for nodeid, raw in phases if raw["method"] != "disabled"}
+    if more := len(with_gil - waits.keys()):
+        text += f" In {units.count(more, 'more test')} the waits were not measured."
     return text
 
 
@@ -110,14 +114,17 @@ def _who_waited(waiting: list[float], top: TopHolders, root: str) -> str:
     return f"{text}; {place} did {share} % of it." if share >= 10 else f"{text}."
 
 
-def _without_gil(raws: Iterable[RawReading]) -> str:
+def _without_gil(phases: Iterable[tuple[str, RawReading]]) -> str:
     head = "The GIL was off in all tests"
-    measured = [
-        _in_place_of_gil(raw["locks"]["kinds"]) for raw in raws if not isinstance(raw["locks"], str)
-    ]
+    measured: dict[str, dict[LockKind, float]] = {}
+    for nodeid, raw in phases:
+        if not isinstance(raw["locks"], str):
+            of_test = measured.setdefault(nodeid, dict.fromkeys(INTERPRETER_KINDS, 0.0))
+            for kind, waited in _in_place_of_gil(raw["locks"]["kinds"]).items():
+                of_test[kind] += waited
     if not measured:
         return f"{head}: no thread waits for it."
-    waits = [one for one in measured if sum(one.values()) >= WORTH_A_ROW]
+    waits = [one for one in measured.values() if sum(one.values()) >= WORTH_A_ROW]
     if not waits:
         return f"{head}, and none kept a thread waiting for a millisecond or more."
     total = {kind: sum(one[kind] for one in waits) for kind in INTERPRETER_KINDS}
@@ -206,11 +213,13 @@ def _how(summary: RunSummary) -> Iterator[str]:
         )
 
 
-def _convoy_notes(convoys: list[tuple[Convoy, str]]) -> Iterator[tuple[str, str]]:
+def _convoy_notes(convoys: list[tuple[Convoy, PhaseResult]]) -> Iterator[tuple[str, str]]:
     convoys.sort(key=lambda one: -one[0].wait)
-    for convoy, test in convoys[:MOST_CONVOYS]:
-        yield "convoy", f"Convoy in {test}: {printable(convoy_text(convoy))}"
-    if more := len(convoys[MOST_CONVOYS:]):
+    shown = convoys[:MOST_CONVOYS]
+    for convoy, test in shown:
+        yield "convoy", f"Convoy in {printable(test.name)}: {printable(convoy_text(convoy))}"
+    rest = {test.nodeid for _, test in convoys[MOST_CONVOYS:]}
+    if more := len(rest - {test.nodeid for _, test in shown}):
         yield "convoy", f"{units.count(more, 'more test')} with a convoy."
 
 

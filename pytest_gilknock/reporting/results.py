@@ -122,7 +122,7 @@ class Results:
         """Count one measured phase of a test, and keep it where it may be shown."""
         raw = record["raw"]
         self.tests.add(nodeid)
-        self.places.add(raw)
+        self.places.add(nodeid, raw)
         if raw["run_delay"] is not None:
             self.run_delay += raw["run_delay"]
             self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)

@@ -315,8 +315,9 @@ def _convoys(entries: list[PhaseResult]) -> Iterator[Line]:
     found.sort(key=lambda one: -one[0].wait)
     for convoy, entry in found[:SHOWN]:
         yield Line(f"Convoy in {printable(entry.name)}: {convoy_text(convoy)}")
-    if len(found) > SHOWN:
-        yield Line(f"({units.count(len(found) - SHOWN, 'more test')} with a convoy)")
+    shown, rest = ({entry.nodeid for _, entry in part} for part in (found[:SHOWN], found[SHOWN:]))
+    if more := len(rest - shown):
+        yield Line(f"({units.count(more, 'more test')} with a convoy)")
 
 
 def _percent(part: float, total: float) -> str:

@@ -25,11 +25,16 @@ MOST_PLACES = 2_000
 class _Total:
     """What the rows of one place add up to."""
 
-    tests: int = field(default=0, kw_only=True)
-    """In how many measured phases of tests."""
+    nodeids: set[str] = field(default_factory=set, kw_only=True)
+    """The ids of the tests that have any; of a test several phases may be measured."""
 
     threads: set[str] = field(default_factory=set, kw_only=True)
     """Labels of its threads."""
+
+    @property
+    def tests(self) -> int:
+        """In how many tests."""
+        return len(self.nodeids)
 
     @property
     def thread_label(self) -> str:
@@ -93,21 +98,26 @@ class Placeless:
     waited: float = 0.0
     """Time (s), summed over threads and tests."""
 
-    tests: int = 0
-    """In how many measured phases of tests there was some."""
+    nodeids: set[str] = field(default_factory=set)
+    """The ids of the tests in which there was some."""
 
-    def add(self, waited: float | None) -> None:
-        """Add one test; None where it is not measured."""
+    @property
+    def tests(self) -> int:
+        """In how many tests there was some."""
+        return len(self.nodeids)
+
+    def add(self, nodeid: str, waited: float | None) -> None:
+        """Add one measured phase of a test; None where it is not measured."""
         if waited:
             self.waited += waited
-            self.tests += 1
+            self.nodeids.add(nodeid)
 
 
 T = TypeVar("T", bound=_Total)
 
 
 class _Totals(Generic[T]):
-    """Totals by place; takes bounded memory however many there are.
+    """Totals by place; keeps a bounded number of them however many there are.
 
     ``make`` returns one without any row, ``size`` what the largest are kept and shown by.
     """
@@ -124,17 +134,16 @@ class _Totals(Generic[T]):
         """Return the largest, at most ``number`` of them; 0 for all."""
         return heapq.nlargest(number or len(self), self._totals.values(), key=self._size)
 
-    def at(self, place: Place, thread: str | None, seen: set[Place]) -> T:
-        """Return the total to which a row of a test is to be added; ``seen`` are its other places.
+    def at(self, place: Place, thread: str | None, nodeid: str) -> T:
+        """Return the total to which a row of a test is to be added.
 
         ``thread`` is the name of the row's thread.
         """
         total = self._totals.get(place)
         if total is None:
             total = self._totals[place] = self._make(place)
-        total.tests += place not in seen
+        total.nodeids.add(nodeid)
         total.threads.add(thread or "unnamed threads")
-        seen.add(place)
         return total
 
     def forget_half(self) -> list[T]:
@@ -155,14 +164,13 @@ class TopPlaces:
         """How many places had too little to be kept."""
         self._totals = _Totals(TopPlace, lambda total: total.waited)
 
-    def add(self, parts: Iterable[tuple[RawStack, str | None, float, int]]) -> None:
-        """Add one test: (stack, thread name, waited, looks) of each row."""
-        seen: set[Place] = set()
+    def add(self, nodeid: str, parts: Iterable[tuple[RawStack, str | None, float, int]]) -> None:
+        """Add one phase of a test: (stack, thread name, waited, looks) of each row."""
         for stack, name, waited, looks in parts:
             if waited <= 0.0:
                 continue
             place = place_of(stack_of(stack))
-            total = self._totals.at(place.line, name, seen)
+            total = self._totals.at(place.line, name, nodeid)
             total.insides[place.inside] = total.insides.get(place.inside, 0.0) + waited
             total.waited += waited
             total.looks += looks
@@ -197,16 +205,15 @@ class TopHolds:
         """Why holds were not audited in some test."""
         self._totals = _Totals(TopHold, lambda total: total.longest)
 
-    def add(self, raw: RawReading) -> None:
+    def add(self, nodeid: str, raw: RawReading) -> None:
         """Add the reading of one measured phase of a test."""
         if raw["max_hold"] is None:
             self.why_not = self.why_not or raw["reason"] or raw["blame_reason"] or NOT_ASKED
             return
         self.audited += 1
         self.unseen += raw["holds_unseen"]
-        seen: set[Place] = set()
         for stack, _, name, held, longest, count in raw["holds"]:
-            total = self._totals.at(place_of(stack_of(stack)), name, seen)
+            total = self._totals.at(place_of(stack_of(stack)), name, nodeid)
             total.longest = max(total.longest, longest)
             total.count += count
             total.held += held
@@ -247,16 +254,18 @@ class TopHolders:
     def _all_placeless(self) -> tuple[Placeless, ...]:
         return self.hand_over, self.unlooked, self.omitted
 
-    def add(self, raw: RawReading) -> None:
+    def add(self, nodeid: str, raw: RawReading) -> None:
         """Add the reading of one measured phase of a test."""
         self.wait += raw["wait"] or 0.0
-        self.hand_over.add(raw["hand_over"])
-        self.unlooked.add(raw["unlooked"])
-        self.omitted.add(raw["blame_omitted"][1])
-        self.holds.add(raw)
+        self.hand_over.add(nodeid, raw["hand_over"])
+        self.unlooked.add(nodeid, raw["unlooked"])
+        self.omitted.add(nodeid, raw["blame_omitted"][1])
+        self.holds.add(nodeid, raw)
         self.holders.add(
-            (stack, name, waited, looks) for stack, _, name, waited, looks, *_ in raw["blame"]
+            nodeid,
+            ((stack, name, waited, looks) for stack, _, name, waited, looks, *_ in raw["blame"]),
         )
         self.victims.add(
-            (stack, name, waited, waits) for stack, _, name, waited, _, waits in raw["victims"]
+            nodeid,
+            ((stack, name, waited, waits) for stack, _, name, waited, _, waits in raw["victims"]),
         )

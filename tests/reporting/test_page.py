@@ -217,6 +217,29 @@ def test_the_run_in_a_sentence(readings, said):
     assert sentence(results.everything(), results.places, "/src") == said
 
 
+def phases_of(*readings):
+    phases = zip(("setup", "call", "teardown"), readings, strict=True)
+    return [("t", measured(one, phase=phase)) for phase, one in phases]
+
+
+@pytest.mark.parametrize(
+    ("readings", "said"),
+    [
+        ([raw(), raw(), raw()], f"1 test kept threads waiting 750 ms; {WORST} did 40 % of it."),
+        ([raw(wait=0.0007, blame=[])] * 3, "1 test kept threads waiting 2.10 ms."),
+        ([raw(wait=0.0), sampled(20, 9), sampled(20, 9)], CALM),
+        (
+            [disabled(locks=locks()), disabled(), disabled(locks=locks())],
+            "The GIL was off in all tests; 1 test kept threads waiting 522 ms for what is there in"
+            " its place, mostly for objects.",
+        ),
+    ],
+)
+def test_the_phases_of_a_test_are_one_test_in_the_sentence(readings, said):
+    results = results_of(*phases_of(*readings))
+    assert sentence(results.everything(), results.places, "/src") == said
+
+
 def test_the_hand_over_stands_below_the_holders():
     waited = raw(wait=0.2, hand_over=0.1, unlooked=0.0)
     assert page(("t", measured(waited))).run["holders"] == [
@@ -357,13 +380,13 @@ def test_stalls_are_shown():
     assert stalls[0]["stacks"].count("\n") == 1
 
 
-def convoy():
+def convoy(wait=0.5):
     """A thread that answers requests waits for one that computes."""
     return raw(
         wall=1.0,
-        wait=0.5,
+        wait=wait,
         threads=[
-            (11, "Main\u202eThread", 0.01, 0.5, 100, 100, 0.006),
+            (11, "Main\u202eThread", 0.01, wait, 100, 100, 0.006),
             (12, "worker", 0.9, 0.0, 100, 0, 0.0),
         ],
     )
@@ -390,6 +413,15 @@ def test_a_convoy_is_named():
     assert "2 more tests with a convoy." in one.text
     assert one.run["flags"] == ["convoy"] * 5
     assert one.details(0)[0]["convoy"].startswith("Main\\u202eThread waited 100 times")
+
+
+def test_a_test_with_convoys_in_several_phases_is_one_more():
+    others = [(f"t{number}", measured(convoy(wait=0.6))) for number in range(3)]
+    phases = phases_of(convoy(), convoy(), convoy())
+    one = page(*others, *phases)
+    assert one.text.count("Convoy in t") == 3
+    assert "1 more test with a convoy." in one.text
+    assert "with a convoy." not in page(*phases, ("t", measured(convoy()))).text
 
 
 def test_a_comparison_is_shown():

@@ -35,6 +35,18 @@ def texts(results: Results, *, width: int = 80, verbosity: int = 0) -> list[str]
     return [line.text for line in section(results, width=width, verbosity=verbosity)]
 
 
+def test_a_test_with_convoys_in_several_phases_is_one_more():
+    threads = [(11, "server", 0.01, 0.5, 100, 100, 0.006), (12, "hog", 0.9, 0.0, 100, 0, 0.0)]
+    convoy = raw(wall=1.0, wait=0.5, threads=threads)
+    waits_longer = raw(
+        wall=1.0, wait=0.6, threads=[(11, "s", 0.01, 0.6, 100, 100, 0.006), threads[1]]
+    )
+    phases = [("t", measured(convoy, phase=phase)) for phase in ("setup", "call", "teardown")]
+    others = [(f"t{number}", measured(waits_longer)) for number in range(3)]
+    assert "(1 more test with a convoy)" in texts(results_of(*others, *phases))
+    assert not [line for line in texts(results_of(*phases, phases[0])) if "more test" in line]
+
+
 def test_a_table_of_80_columns():
     results = results_of(
         (LONG, measured(raw(wait=12.44, max_wait=0.0482, held=0.998))),

@@ -11,8 +11,8 @@ MAIN = ((("/src/loop.py", 7, "run", None),), 11, "MainThread", 0.25, 0.01, 30)
 
 def run(*readings):
     top = TopHolders()
-    for one in readings:
-        top.add(one)
+    for number, one in enumerate(readings):
+        top.add(f"t.py::test_{number}", one)
     return top
 
 
@@ -28,6 +28,17 @@ def test_places_are_summed_over_tests():
     assert top.wait == 0.75
 
 
+def test_a_test_with_several_measured_phases_counts_once():
+    top = TopHolders()
+    phases = raw(blame=[SLOW], wait=0.25, hand_over=0.05, unlooked=0.05, **AUDITED)
+    for nodeid in ("a", "b", "a", "a"):  # phases of tests that run side by side
+        top.add(nodeid, phases)
+    holder, victim, hold = (top.holders.most(1)[0], top.victims.most(1)[0], top.holds.most(1)[0])
+    assert (holder.tests, round(holder.waited, 9)) == (2, 0.8)
+    assert (victim.tests, hold.tests) == (2, 2)
+    assert [part.tests for part in top.placeless()] == [2, 2]
+
+
 def test_what_only_kept_knocks_waiting_is_no_holder():
     knocked = (*SLOW[:3], 0.0, 0, 0.3, 9)
     assert run(raw(blame=[knocked])).holders.most(0) == []
@@ -39,8 +50,8 @@ def test_what_has_no_place_is_summed_where_it_is_a_percent_of_the_wait():
         ("(hand-over: nobody held it)", 0.03, 2)
     ]
     assert top.unlooked.tests == 1
-    top.add(sampled(9, 3))
-    top.add(raw(wait=0.0, unlooked=0.01, hand_over=0.0))
+    top.add("t", sampled(9, 3))
+    top.add("t", raw(wait=0.0, unlooked=0.01, hand_over=0.0))
     assert [part.what for part in top.placeless()][1:] == ["(nobody looked)"]
 
 
