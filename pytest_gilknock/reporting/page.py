@@ -122,6 +122,9 @@ class Page(NamedTuple):
 
     how: list[str]
     rows: list[Row]
+    tests: int
+    """Of how many tests the rows are: each has one for each of its measured phases."""
+
     batches: list[str]
     """What is shown of a test once it is opened, in the order of the rows; see :func:`pack`."""
 
@@ -165,6 +168,7 @@ def _run(page: Page) -> dict[str, Any]:
         "columns": _columns(),
         "rows": [_cells(row) for row in page.rows],
         "flags": [row.flags for row in page.rows],
+        "noun": "test" if page.tests == len(page.rows) else "measured phase",
         "filters": _FILTERS,
         "batch": BATCH,
         "wait": page.wait,

@@ -46,6 +46,7 @@ def page_of_baseline(baseline: Baseline) -> Page:
             " threads waited for it, all together, max wait the longest single wait."
         ],
         rows=[_row(nodeid, entry) for nodeid, entry in tests],
+        tests=len(tests),
         batches=list(pack(_details(entry) for _, entry in tests)),
         wait=0.0,
         holders=[],

@@ -71,6 +71,7 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
         notes=[*_convoy_notes(convoys), *(("caveat", line) for line in caveats)],
         how=list(_how(summary)),
         rows=rows,
+        tests=len({test.nodeid for test in tests}),
         batches=batches,
         wait=top.wait,
         holders=[*_places(top.holders, top.wait, results.root), *map(_placeless, top.placeless())],

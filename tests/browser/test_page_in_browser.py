@@ -108,6 +108,11 @@ def test_a_column_sorts_both_ways(show):
     assert texts(page, ids)[0] == "t.py::test_00000"
 
 
+def test_phases_of_a_test_are_not_counted_as_tests(show):
+    phases = [("t", measured(raw(), phase=phase)) for phase in ("setup", "call")]
+    assert texts(show(*phases), "output") == ["2 measured phases"]
+
+
 def test_search_and_filter(show):
     slow = measured(raw(blame=[blamed("/src/app/slow.py", 3, "slow", 12, "worker", 0.2, 9)]))
     page = show(("a.py::test_a", measured(raw())), ("b.py::test_b", slow), ("c", breach(raw())))

@@ -407,6 +407,11 @@ def test_without_an_audit_nothing_is_said_of_holds():
     assert page(("t.py::test_a", measured(raw()))).run["audit"] is None
 
 
+def test_rows_are_called_tests_unless_a_test_has_several():
+    assert page(*(("a", measured(raw())), ("b", measured(raw())))).run["noun"] == "test"
+    assert page(*phases_of(raw(), raw(), raw())).run["noun"] == "measured phase"
+
+
 def test_a_convoy_is_named():
     one = page(*((f"t{number}", measured(convoy())) for number in range(5)))
     assert one.text.count("Convoy in t") == 3

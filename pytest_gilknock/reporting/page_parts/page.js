@@ -245,7 +245,7 @@ function testsOf() {
     (index) => data.flags[index],
     (index) => (location.hash = address(index)),
     address,
-    { caption: "Measured tests", noun: "test" },
+    { caption: "Measured tests", noun: data.noun },
   );
   return section("Tests", "Click a column to sort by it, a test to see its threads, stacks and waits.", table.node);
 }
