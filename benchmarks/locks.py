@@ -152,7 +152,7 @@ WORKS: dict[str, tuple[Callable[[int], float], int]] = {
     "park": (park, 5_000),
     "hand-over": (hand_over, 10_000),
     **{f"lock, threads: {n}": (under_one_lock(n), 40_000) for n in CROWDS},
-    **{f"dict, threads: {n}": (on_one_dict(n), 40_000) for n in CROWDS},
+    **{f"dict, threads: {n}": (on_one_dict(n), 400_000) for n in CROWDS},
 }
 
 
