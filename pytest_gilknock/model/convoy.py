@@ -24,6 +24,9 @@ LONG_HOLD = 0.5
 WORTH_TELLING = 0.1
 """Share of the window: threads that wait for less are not said to be held up."""
 
+LARGEST_WAIT = 1 / 3
+"""Share of a thread's wait: where one wait is more of it, a native call kept it waiting."""
+
 
 class Convoy(NamedTuple):
     """Threads that wait about a switch interval for work far shorter, and who they wait for.
@@ -87,6 +90,8 @@ def _is_held_up(thread: ThreadReading, reading: GilReading, computing: int) -> b
     if thread.contended < FEWEST_WAITS or thread.wait < WORTH_TELLING * reading.wall:
         return False
     if not thread.acquisitions:  # no measurement has that, but a file may
+        return False
+    if thread.max_wait > LARGEST_WAIT * thread.wait:
         return False
     elsewhere = max(0.0, reading.wall - thread.held - thread.wait) / thread.acquisitions
     return (

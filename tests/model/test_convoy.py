@@ -12,7 +12,7 @@ Row = tuple[str, float, float, int, int]  # name, held, wait, acquisitions, cont
 
 def of(*rows: Row, wall: float = 1.0, interval: float = 0.005, **changes):
     threads = [
-        (number, name, held, wait, acquisitions, contended, wait)
+        (number, name, held, wait, acquisitions, contended, wait / max(1, contended))
         for number, (name, held, wait, acquisitions, contended) in enumerate(rows, 1)
     ]
     return reading(threads=threads, wall=wall, switch_interval=interval, **changes)
@@ -76,6 +76,15 @@ def test_behind_several_threads_a_wait_takes_an_interval_for_each():
 )
 def test_others_are_not(rows):
     assert convoy_of(of(*rows)) is None
+
+
+@pytest.mark.parametrize(("longest", "is_convoy"), [(0.0063, True), (0.02, True), (0.0642, False)])
+def test_a_thread_that_waits_for_two_native_calls_is_none(longest, is_convoy):
+    """The loop of an application, beside two calls that keep the GIL for some 55 ms each."""
+    loop = (1, "Thread-1 (run_blocking_portal)", 0.0431, 0.1217, 135, 13, longest)
+    worker = (2, "AnyIO worker thread", 0.0652, 0.0028, 5, 3, 0.002)
+    found = convoy_of(reading(threads=[loop, worker], wall=0.188, switch_interval=0.005))
+    assert (found is not None) is is_convoy
 
 
 def test_without_sums_nothing_is_said():
