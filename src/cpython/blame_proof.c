@@ -3,12 +3,17 @@
  * in which CPython keeps text. The look is made by a thread of C, as all looks are, while the thread
  * that runs the code has the GIL and waits for it.
  */
+#define Py_BUILD_CORE 1
 #include "cpython/blame_proof.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#if PY_VERSION_HEX >= 0x030D0000
+#include "internal/pycore_signal.h"
+#endif
 
 #include "cpython/stack_reader.h"
 #include "native/places.h"
@@ -44,6 +49,9 @@ static const struct {
     {"\xE7\xAC\xAC\xE4\xB8\x89", 9},
     {"<module>", 11},
 };
+
+/* A signal that arrives meanwhile, or another thread, may raise an exception here that is the program's. */
+#define TRIES 3
 
 #define FRAMES (sizeof expected / sizeof *expected)
 
@@ -141,16 +149,66 @@ static bool run(PyObject *function) {
     return good;
 }
 
+/* Take the exception that is set, a new reference, or NULL for one of ours: there is no memory, or no stack left for
+ * another call. */
+static PyObject *take_exception(void) {
+    PyObject *type, *value, *traceback;
+    bool ours =
+        PyErr_ExceptionMatches(PyExc_MemoryError) || PyErr_ExceptionMatches(PyExc_RecursionError);
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (ours) {
+        Py_CLEAR(value);
+    }
+    Py_XDECREF(traceback);
+    Py_XDECREF(type);
+    return value;
+}
+
+/* A pending call; owns the exception. */
+static int raise_in_main_thread(void *exception) {
+    PyErr_SetObject((PyObject *)Py_TYPE((PyObject *)exception), exception);
+    Py_DECREF((PyObject *)exception);
+    return -1;
+}
+
+/* Have an exception raised as the program goes on. In the main thread a signal's handler has raised it, in others
+ * PyThreadState_SetAsyncExc(), which knows classes only. Takes the reference. */
+static void hand_on(PyObject *exception) {
+    if (!_PyOS_IsMainThread()) {
+        PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), (PyObject *)Py_TYPE(exception));
+    } else if (Py_AddPendingCall(raise_in_main_thread, exception) == 0) {
+        return;
+    }
+    Py_DECREF(exception);
+}
+
+/* Run the code, again if the program is interrupted meanwhile. Returns whether it has run. */
+static bool run_to_its_end(PyObject *function) {
+    PyObject *exceptions[TRIES];
+    size_t count = 0;
+    bool ran = false;
+    while (!ran && count < TRIES) {
+        ran = run(function);
+        PyObject *exception = ran ? NULL : take_exception();
+        if (exception == NULL) {
+            break;
+        }
+        exceptions[count++] = exception;
+    }
+    for (size_t i = 0; i < count; i++) { /* not before, or the next run would get them */
+        hand_on(exceptions[i]);
+    }
+    return ran;
+}
+
 /* Returns NULL, or why stacks cannot be read. */
 static const char *prove(struct proof *proof) {
     PyObject *capsule = PyCapsule_New(proof, NULL, NULL);
     PyObject *function = capsule != NULL ? PyCFunction_New(&halt_definition, capsule) : NULL;
-    bool ran = function != NULL && run(function);
+    bool ran = function != NULL && run_to_its_end(function);
     Py_XDECREF(function);
     Py_XDECREF(capsule);
-    if (!ran && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        PyErr_SetInterrupt(); /* it was meant for the program */
-    }
     PyErr_Clear();
     if (!ran) {
         return "the known code that stacks are proved to be read by could not be run";

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import scripting
-from scripting import METHOD, case, not_here, require_locks
+from scripting import METHOD, case, not_here, opened, require_locks
 
 HERE = Path(__file__).parent
 PATIENCE = 60  # s, for one attempt
@@ -194,6 +194,41 @@ def measure():
 in_threads(1, measure)
 assert readings[0]["method"] == METHOD, readings
 """)
+
+
+RAISING = """
+import signal, sys, time
+from pytest_gilknock import _core
+
+class Late(Exception):
+    pass
+
+def handler(*_):
+    raise Late("with its text")
+
+signal.signal(signal.SIGALRM, handler)
+window = _core.Window()
+try:
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+    window.begin()
+    time.sleep(60)
+except Late as exception:
+    assert exception.args == ("with its text",)
+window = _core.Window()
+window.begin()
+raw = window.end()
+assert raw["blame_method"] == sys.argv[2], (raw["blame_method"], raw["blame_reason"])
+"""
+
+
+@case(usual=24, nightly=500)
+def in_which_the_handler_of_a_signal_raises(count: int) -> None:
+    """What it raises reaches the program, and the look at known code is made again."""
+    raw = opened().end()
+    for i in range(count):
+        moment = str(3e-4 + 3e-3 * i / count)
+        command = [sys.executable, "-c", RAISING, moment, str(raw["blame_method"])]
+        subprocess.run(command, check=True, timeout=60)
 
 
 @case(usual=3, nightly=200)
