@@ -188,6 +188,21 @@ void names_introduce(void) {
     free(threads);
 }
 
+/* Whether that is the code of a start() in the module `threading`: a subclass may have one of its own, which
+ * starts other threads besides. */
+static bool is_start(const PyCodeObject *code, PyTypeObject *thread_class) {
+    if (PyUnicode_CompareWithASCIIString(code->co_name, "start") != 0) {
+        return false;
+    }
+    PyObject *name = PyUnicode_FromString("_bootstrap");
+    PyObject *method = name != NULL ? _PyType_Lookup(thread_class, name) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(name);
+    return method != NULL && PyFunction_Check(method) &&
+           PyUnicode_Compare(((PyCodeObject *)PyFunction_GET_CODE(method))->co_filename,
+                             code->co_filename) == 0;
+}
+
 /* The calling thread starts a thread: if that is a threading.Thread's, its start() is at work. Other
  * threads may come here, too, with the GIL or without. */
 static void name_thread_to_come(char *name, size_t size) {
@@ -208,7 +223,7 @@ static void name_thread_to_come(char *name, size_t size) {
         PyObject *object = frame_first_argument(state, i, &code);
         if (object != NULL && PyType_Check(thread_class) &&
             PyType_IsSubtype(Py_TYPE(object), (PyTypeObject *)thread_class) &&
-            PyUnicode_CompareWithASCIIString(code->co_name, "start") == 0) {
+            is_start(code, (PyTypeObject *)thread_class)) {
             PyObject *value = of_thread(object, "_name");
             if (value != NULL && PyUnicode_Check(value)) {
                 copy_text(value, name, size);

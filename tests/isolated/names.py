@@ -127,6 +127,37 @@ def where_a_debugger_starts_the_threads(count: int) -> None:
     assert set(names(raw)) >= {f"traced {i}" for i in range(count)}
 
 
+class Service(threading.Thread):
+    """Starts another thread besides, in a start() of its own."""
+
+    def start(self) -> None:
+        self.done = threading.Event()
+        _thread.start_new_thread(self.help, ())
+        super().start()
+
+    def help(self) -> None:
+        let_go(1e-3)
+        self.done.set()
+
+    def run(self) -> None:
+        assert self.done.wait(60)
+
+
+@case(usual=50, nightly=1000)
+def of_threads_that_a_start_of_a_class_of_its_own_starts(count: int) -> None:
+    needs_threads()
+    with measured() as raw:
+        for i in range(count):
+            thread = Service(name=f"service {i}")
+            thread.start()
+            thread.join()
+    found = names(raw)
+    assert sorted(filter(None, found)) == sorted(
+        ["MainThread", *(f"service {i}" for i in range(count))]
+    )
+    assert found.count(None) == count
+
+
 OLDER = """
 import threading
 go = threading.Event()
