@@ -26,8 +26,9 @@ _INSTALLED = ("site-packages", "dist-packages")
 # `lib/python3.12/` of any interpreter: a file of readings may come from another machine.
 _STANDARD_LIBRARY = re.compile(r".*[\\/]lib(?:64)?[\\/]python\d+\.\d+t?[\\/](.+)", re.IGNORECASE)
 _OWN_STANDARD_LIBRARY = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
-# An installed program's code has a file; these are made by the interpreter or by `exec`.
-_NO_FILE = re.compile(r"<.*>")
+# An installed program's code has a file; these are made by the interpreter or by `exec`, but for
+# doctests, which are the program's.
+_NO_FILE = re.compile(r"<(?!doctest ).*>")
 # The script of an installed command, such as `.venv/bin/pytest`, which every test is called from.
 _COMMAND = re.compile(r"(?:.*[\\/])?(?:bin|Scripts)[\\/](?:[^.\\/]+|py\.test)(?:\.exe)?")
 # What a comprehension runs in is, to a reader, a part of the function that it stands in.

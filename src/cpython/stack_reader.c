@@ -40,7 +40,7 @@
 #define CODES_AT_ONCE 8
 #define CODE_SIZE_MOST 320 /* no less than any version's header of a code object */
 #define FRAME_SIZE_MOST 160
-#define TABLE_MOST (1u << 20)
+#define TABLE_MOST (1u << 24)
 
 static struct {
     PyThreadState *const *last_holder;

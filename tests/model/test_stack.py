@@ -19,6 +19,9 @@ ENCODE = (JSON, 200, "JSONEncoder.encode", None)
 ARCHIVE = ("/src/svc/store.py", 14, "archive", None)
 
 
+DOCTEST = ("<doctest svc.store[5]>", 2, "burn", None)
+
+
 def frame(raw):
     return Frame(*raw)
 
@@ -46,6 +49,7 @@ def frame(raw):
         ([(OURS, 3, "measure", None), CALLS, PYTEST], Place(AROUND, None)),
         ([(*CALLS[:3], "str.join"), PYTEST], Place(AROUND, "str.join")),
         ([("", 0, "<GC>", None), (OURS, 3, "measure", None), CALLS], Place(AROUND, "<GC>")),
+        ([DOCTEST, ENCODE, PYTEST], Place(frame(DOCTEST), None)),
         ([ENCODE, CALLS], Place(AROUND, "encoder.JSONEncoder.encode")),
         (
             [(OURS, 3, "f", None), (LIBRARY, 3, "run", None), CALLS],
