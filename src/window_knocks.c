@@ -103,7 +103,6 @@ static void charge_seen(uint64_t asked, uint64_t now) {
         .first_holder = knock_state.seen,
         .first_until = now,
         .weight = 1,
-        .chosen_until = now,
         .holder = knock_state.seen,
     });
 }

@@ -34,10 +34,11 @@ class LongestWait:
     """Where it waited; empty where that is not known, and for a knock."""
 
     holder_stack: Stack
-    """Where the holder of the GIL stood; empty where nobody looked."""
+    """Where that thread stood in most of these looks, or in one of them; empty where none had it."""
 
     holder_native_id: int
-    """The kernel's id of the holder; 0 where unknown."""
+    """The kernel's id of the thread that had the GIL in more than half of the looks; 0 where none had,
+    or nobody looked."""
 
     holder_thread_name: str | None
     """The name of the holder's thread; None where it could not be learned."""

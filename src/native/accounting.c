@@ -104,8 +104,8 @@ static bool drop_is_requested(void) {
  * A thread that releases and takes a GIL that nobody else wants runs through the functions called
  * `quick` only; what happens less often is kept out of them, and out of line. */
 
-static const struct lookout nothing_seen = {
-    .stage = LOOKOUT_NEW, .first_holder.place = PLACE_UNKNOWN, .holder.place = PLACE_UNKNOWN};
+static const struct lookout nothing_seen = {.stage = LOOKOUT_NEW,
+                                            .first_holder.place = PLACE_UNKNOWN};
 
 /* `blocked_since` is 0 when the mutex was had at once. */
 NEVER_INLINE static void ask(uint64_t blocked_since, bool forced) {

@@ -51,14 +51,7 @@ static bool look_at_holder(pthread_mutex_t *mutex, struct charges_thread *holder
     holder->place = looks.reader.look(&aim, collecting);
     hooks.lock(mutex);
     look_cost_note(&looks.pacing, &looks.cost, clock_elapsed(begun, clock_ticks()));
-    struct lookout *lookout = &self.lookout;
-    bool same = holder->place == lookout->holder.place && holder->serial == lookout->holder.serial;
-    if (lookout->votes == 0) {
-        lookout->holder = *holder;
-        lookout->votes = 1;
-    } else {
-        lookout->votes += same ? 1u : -1u;
-    }
+    look_votes_add(&self.lookout.votes, holder);
     return true;
 }
 
@@ -268,19 +261,26 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
     }
 }
 
+/* What a wait of that length stands for with where it was waited, in ticks; 0: it is not drawn. Waits are
+ * drawn with a chance by their length, those of `mean` and more always. */
+static uint64_t drawn_by_length(uint64_t waited) {
+    uint64_t mean = mean_of_looks();
+    if (waited >= mean) {
+        return waited;
+    }
+    return look_pacing_below(&looks.telling, mean) < waited ? mean : 0;
+}
+
 void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     struct lookout *lookout = &self.lookout;
     uint64_t waited = slot->last_wait;
     if ((looks.at_release & AT_RELEASE_LOOK) != 0 && lookout->stage == LOOKOUT_NEW) {
         lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }
-    bool looked = lookout->chosen.beginning != 0 || lookout->stage == LOOKOUT_LATER;
     self.wait.may_be_longest = waited > charges_longest_known();
-    self.wait.weight =
-        looked && !slot->internal
-            ? look_pacing_choose(&looks.telling, mean_between_looks(false), now).beginning
-            : 0;
-    if (slot->internal || lookout->chosen.beginning != 0 || self.wait.weight != 0 ||
+    bool nobody_looks = looks.reader.here == NULL;
+    self.wait.stands_for = slot->internal || nobody_looks ? 0 : drawn_by_length(waited);
+    if (slot->internal || lookout->chosen.beginning != 0 || self.wait.stands_for != 0 ||
         self.wait.may_be_longest) {
         self.wait.since = now - waited;
         self.wait.now = now;
@@ -303,16 +303,16 @@ static void tell_wait(void) {
         .first_holder = lookout->first_holder,
         .first_stands_for = lookout->first_stands_for,
         .weight = lookout->chosen.beginning,
-        .waiter_weight = self.wait.weight,
-        .chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : self.wait.now,
+        .waiter_stands_for = self.wait.stands_for,
         .waiter = somebody(slot),
-        .holder = lookout->holder,
+        .holder = look_votes_majority(&lookout->votes),
     };
     uint64_t blind = wait.since + ticks_of(LOOK_BLIND_NS);
+    uint64_t chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : wait.now;
     wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
-                       : blind < wait.chosen_until   ? blind
-                                                     : wait.chosen_until;
-    bool place_counts = self.wait.weight != 0 || self.wait.may_be_longest;
+                       : blind < chosen_until        ? blind
+                                                     : chosen_until;
+    bool place_counts = self.wait.stands_for != 0 || self.wait.may_be_longest;
     if (!slot->internal && place_counts && looks.reader.here != NULL) {
         uint64_t begun = clock_ticks();
         wait.waiter.place = looks.reader.here();

@@ -13,6 +13,7 @@
 #include "native/fast_thread_local.h"
 #include "native/interpose.h"
 #include "native/look_pacing.h"
+#include "native/look_votes.h"
 #include "native/thread_usage.h"
 
 #define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
@@ -42,9 +43,8 @@ struct lookout {
     uint64_t chosen_until; /* when LOOKOUT_LATER began */
     struct look_series series;
     struct charges_thread first_holder;
-    uint64_t first_stands_for;    /* beside the beginning of the wait: ticks */
-    struct charges_thread holder; /* seen most often, by the votes that are left for it */
-    unsigned votes;
+    uint64_t first_stands_for; /* beside the beginning of the wait: ticks */
+    struct look_votes votes;
 };
 
 /* What a thread has to do when it has unlocked the GIL's mutex. */
@@ -81,7 +81,8 @@ struct self {
     unsigned errands; /* of enum errand */
     struct {
         uint64_t since, now;
-        uint32_t weight; /* of where it was waited; 0: it was not chosen for that */
+        uint64_t
+            stands_for; /* ticks of waiting that where it was waited stands for; 0: not drawn */
         bool may_be_longest;
         uint64_t told_in; /* ticks that telling took the last time; 0: they are noted */
     } wait;               /* that is over and is to go to the windows */

@@ -231,12 +231,11 @@ static void note_longest(struct charges_window *window, const struct charges_wai
 
 static void enter_victim(struct charges_window *window, const struct charges_wait *wait,
                          uint64_t waited) {
-    uint64_t ticks = (inside(window, wait->since, wait->chosen_until) * wait->weight +
-                      inside(window, wait->chosen_until, wait->now)) *
-                     wait->waiter_weight;
-    if (ticks == 0) {
+    if (waited == 0 || wait->waiter_stands_for == 0) {
         return;
     }
+    double part = (double)waited / (double)(wait->now - wait->since);
+    uint64_t ticks = (uint64_t)((double)wait->waiter_stands_for * part);
     window->victims += ticks;
     struct charges_row *row =
         wait->waiter.place != PLACE_UNKNOWN ? row_of(window, VICTIM, &wait->waiter) : NULL;

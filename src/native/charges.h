@@ -88,11 +88,9 @@ struct charges_wait {
     struct charges_thread first_holder;
     uint64_t first_until, first_stands_for;
     uint32_t weight;
-    /* Up to here the wait was chosen (`weight` times over) or not (0); from here on it counts once. */
-    uint64_t chosen_until;
     struct charges_thread waiter;
-    uint32_t waiter_weight;       /* it stands for so many with where it was waited, may be 0 */
-    struct charges_thread holder; /* seen most often */
+    uint64_t waiter_stands_for; /* ticks of waiting that where it was waited stands for, may be 0 */
+    struct charges_thread holder; /* for most of it; place PLACE_UNKNOWN: nobody, or not seen */
 };
 void charges_waited(const struct charges_wait *wait);
 

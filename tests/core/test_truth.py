@@ -251,6 +251,23 @@ def test_threads_that_ended_inside_the_window_keep_their_part_and_their_name():
 
 
 @exact
+def test_victims_are_the_threads_that_waited():
+    """Where a thread waited is a sample; of long waits it is a close one."""
+    wait = misplaced = 0.0
+    for _ in range(4):
+        with Measured() as m:
+            loads.in_threads(3, lambda: sum(number * number for number in range(600_000)))
+        told: dict[int, float] = {}
+        for victim in m.reading.victims:
+            for part in victim.threads:
+                told[part.native_id] = told.get(part.native_id, 0.0) + part.waited
+        for thread in m.reading.threads:
+            wait += thread.wait
+            misplaced += max(0.0, told.get(thread.native_id, 0.0) - thread.wait)
+    assert misplaced < 0.05 * wait
+
+
+@exact
 def test_a_thousand_threads_born_and_gone_inside_one_window_are_all_counted():
     with Measured() as m:
         for _ in range(20):

@@ -62,9 +62,8 @@ static void wait(void) {
         .first_until = now - length + pick(length + 1),
         .first_stands_for = pick(2) * pick(300),
         .weight = (uint32_t)pick(4),
-        .chosen_until = now - pick(length + 1),
         .waiter = somebody(),
-        .waiter_weight = (uint32_t)pick(3),
+        .waiter_stands_for = pick(3) * pick(300),
         .holder = somebody(),
     };
     charges_waited(one);
@@ -160,9 +159,9 @@ static uint64_t waited_by(const struct open *open, const struct charges_thread *
         const struct charges_wait *one = &waits[i];
         if (wait_rounds[i] > open->round && !one->knock &&
             (waiter == NULL || is_same(waiter, &one->waiter))) {
-            sum += (inside(open, one->since, one->chosen_until) * one->weight +
-                    inside(open, one->chosen_until, one->now)) *
-                   one->waiter_weight;
+            double part =
+                (double)inside(open, one->since, one->now) / (double)(one->now - one->since);
+            sum += (uint64_t)((double)one->waiter_stands_for * part);
         }
     }
     return sum;

@@ -86,7 +86,7 @@ PROGRAMS = [
         "accounting",
         "accounting accounting_looks accounting_audit accounting_threads accounting_recording"
         " accounting_elsewhere thread_usage thread_birth ledger ledger_slots charges places"
-        " look_pacing event_ring interpose elf_object clock histogram run_delay",
+        " look_pacing look_votes event_ring interpose elf_object clock histogram run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",
@@ -97,6 +97,7 @@ PROGRAMS = [
     Program("run_delay", "run_delay clock", linux_only=True),
     Program("places", "places", ("-Dmalloc=scarce_malloc", "-Dcalloc=scarce_calloc")),
     Program("look_pacing", "look_pacing"),
+    Program("look_votes", "look_votes"),
     Program("random", ""),
     Program("charges", "charges"),
     Program("lock_charges", "lock_charges"),
