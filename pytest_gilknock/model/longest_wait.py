@@ -34,11 +34,11 @@ class LongestWait:
     """Where it waited; empty where that is not known, and for a knock."""
 
     holder_stack: Stack
-    """Where that thread stood in most of these looks, or in one of them; empty where none had it."""
+    """Where that thread stood in most of these looks, or in one; empty where no thread had it."""
 
     holder_native_id: int
-    """The kernel's id of the thread that had the GIL in more than half of the looks; 0 where none had,
-    or nobody looked."""
+    """The kernel's id of the thread that had the GIL in more than half of the looks; 0 where none
+    had, or nobody looked."""
 
     holder_thread_name: str | None
     """The name of the holder's thread; None where it could not be learned."""

@@ -149,8 +149,8 @@ static bool run(PyObject *function) {
     return good;
 }
 
-/* Take the exception that is set, a new reference, or NULL for one of ours: there is no memory, or no stack left for
- * another call. */
+/* Take the exception that is set, a new reference, or NULL for one of ours: there is no memory, or no
+ * stack left for another call. */
 static PyObject *take_exception(void) {
     PyObject *type, *value, *traceback;
     bool ours =
@@ -172,8 +172,8 @@ static int raise_in_main_thread(void *exception) {
     return -1;
 }
 
-/* Have an exception raised as the program goes on. In the main thread a signal's handler has raised it, in others
- * PyThreadState_SetAsyncExc(), which knows classes only. Takes the reference. */
+/* Have an exception raised as the program goes on. In the main thread a signal's handler has raised it,
+ * in others PyThreadState_SetAsyncExc(), which knows classes only. Takes the reference. */
 static void hand_on(PyObject *exception) {
     if (!_PyOS_IsMainThread()) {
         PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), (PyObject *)Py_TYPE(exception));

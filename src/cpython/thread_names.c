@@ -188,8 +188,8 @@ void names_introduce(void) {
     free(threads);
 }
 
-/* Whether that is the code of a start() in the module `threading`: a subclass may have one of its own, which
- * starts other threads besides. */
+/* Whether that is the code of a start() in the module `threading`: a subclass may have one of its own,
+ * which starts other threads besides. */
 static bool is_start(const PyCodeObject *code, PyTypeObject *thread_class) {
     if (PyUnicode_CompareWithASCIIString(code->co_name, "start") != 0) {
         return false;

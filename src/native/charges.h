@@ -4,7 +4,8 @@
  * A look at the holder charges a place with the waiting that the look stands for. These charges are
  * an estimate; the wait itself is known exactly (see ledger.h). So at reading they are scaled: what is
  * charged, what looks did not see, and the hand-over make up the wait to the tick. A window that
- * no look fell into says that nobody looked.
+ * no look fell into says that nobody looked. Where threads wait is drawn from the waits as they end, with
+ * a chance by their length, and scaled likewise.
  *
  * Knocks wait and look like threads, and are charged apart. So are holds that went on although their
  * threads were asked to let the GIL go: each of them is counted, none is an estimate.

@@ -1,10 +1,10 @@
 /* Who had the GIL for most of a wait, told by the looks that were made during it.
  *
- * Looks come one after another, and may see any number of threads and places; there is room for one of each. So they
- * vote as R. S. Boyer and J S. Moore have them ("MJRTY: A Fast Majority Vote Algorithm", 1981): a
- * candidate that a majority stands behind is never lost. One that remains need not have a majority. So what it was
- * seen since it became the candidate is counted, too, which is no more than it was seen at all: if that is more than
- * half of the looks, it had the GIL in most of them. */
+ * Looks come one after another, and may see any number of threads and places; there is room for one of
+ * each. So they vote as R. S. Boyer and J S. Moore have them ("MJRTY: A Fast Majority Vote Algorithm",
+ * 1981): a candidate that a majority stands behind is never lost, but one that remains need not have a
+ * majority. So the looks that saw it since it became the candidate are counted, too, which are no more
+ * than all that saw it: if they are more than half, it had the GIL in most of them. */
 #ifndef GILKNOCK_LOOK_VOTES_H
 #define GILKNOCK_LOOK_VOTES_H
 
@@ -23,8 +23,8 @@ struct look_votes {
 /* A look has seen that holder, whose place may be PLACE_UNKNOWN. */
 void look_votes_add(struct look_votes *votes, const struct charges_thread *holder);
 
-/* The thread that more than half of the looks saw, with a place where it was seen, which is the most frequent one if
- * more than half of these saw it there. Else nobody: serial and native_id 0, place PLACE_UNKNOWN. */
+/* The thread that more than half of the looks saw, with a place where it was seen: the most frequent one,
+ * if more than half of these saw it there. Else nobody: serial and native_id 0, place PLACE_UNKNOWN. */
 struct charges_thread look_votes_majority(const struct look_votes *votes);
 
 #endif
