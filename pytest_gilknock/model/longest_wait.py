@@ -34,11 +34,11 @@ class LongestWait:
     """Where it waited; empty where that is not known, and for a knock."""
 
     holder_stack: Stack
-    """Where that thread stood in most of these looks, or in one; empty where no thread had it."""
+    """Where the holder stood, the thread that had the GIL in more than half of the looks during the
+    wait; empty where none had, or nobody looked."""
 
     holder_native_id: int
-    """The kernel's id of the thread that had the GIL in more than half of the looks; 0 where none
-    had, or nobody looked."""
+    """The kernel's id of the holder; 0 where there is none."""
 
     holder_thread_name: str | None
     """The name of the holder's thread; None where it could not be learned."""
