@@ -27,11 +27,13 @@ enum key {
     KEY_KNOCK_LATENCY,
     KEY_WAIT_LATENCY,
     KEY_THREADS,
+    KEY_THREADS_OMITTED,
     KEY_BLAME,
     KEY_RUN_DELAY,
     KEY_BLAME_OMITTED,
     KEY_HAND_OVER,
     KEY_UNLOOKED,
+    KEY_UNLOOKED_REASON,
     KEY_VICTIMS,
     KEY_BLAME_METHOD,
     KEY_BLAME_REASON,
@@ -64,11 +66,13 @@ const char *const raw_reading_key_names[STATE_KEYS] = {
     [KEY_KNOCK_LATENCY] = "knock_latency",
     [KEY_WAIT_LATENCY] = "wait_latency",
     [KEY_THREADS] = "threads",
+    [KEY_THREADS_OMITTED] = "threads_omitted",
     [KEY_BLAME] = "blame",
     [KEY_RUN_DELAY] = "run_delay",
     [KEY_BLAME_OMITTED] = "blame_omitted",
     [KEY_HAND_OVER] = "hand_over",
     [KEY_UNLOOKED] = "unlooked",
+    [KEY_UNLOOKED_REASON] = "unlooked_reason",
     [KEY_VICTIMS] = "victims",
     [KEY_BLAME_METHOD] = "blame_method",
     [KEY_BLAME_REASON] = "blame_reason",
@@ -247,6 +251,7 @@ static int put_ledger(const struct making *making) {
         put(raw, keys, KEY_CONTENDED, optional_count(exact, sums->contended)) < 0 ||
         put(raw, keys, KEY_HAND_OVER, optional_seconds(exact, ledger->hand_over)) < 0 ||
         put(raw, keys, KEY_THREADS, exact ? threads_list(ledger) : PyList_New(0)) < 0 ||
+        put(raw, keys, KEY_THREADS_OMITTED, PyLong_FromSize_t(exact ? ledger->omitted : 0)) < 0 ||
         put(raw, keys, KEY_WAIT_LATENCY,
             exact ? latency_as_tuple(sums->contended, &ledger->waits, ledger->max_wait)
                   : Py_NewRef(Py_None)) < 0 ||
@@ -285,6 +290,14 @@ static int put_longest_wait(const struct making *making) {
     return 0;
 }
 
+/* Why nobody saw where the GIL was held for a part of the wait, as far as that is known; else NULL. */
+static const char *unlooked_reason(const struct making *making) {
+    bool was_full = places_refused() != making->window->places_refused_base;
+    return was_full && making->exact && making->findings->charges.unlooked != 0
+               ? "there is no room for more functions, names and stacks"
+               : NULL;
+}
+
 /* Where the GIL was held and waited for, and how that was found. */
 static int put_blame(const struct making *making) {
     const struct charges_reading *charges = &making->findings->charges;
@@ -302,6 +315,7 @@ static int put_blame(const struct making *making) {
                           clock_seconds(charges->blame.omitted_waited),
                           clock_seconds(charges->blame.omitted_knock_waited))) < 0 ||
         put(raw, keys, KEY_UNLOOKED, optional_seconds(exact, charges->unlooked)) < 0 ||
+        put(raw, keys, KEY_UNLOOKED_REASON, optional_text(unlooked_reason(making))) < 0 ||
         put(raw, keys, KEY_VICTIMS,
             exact ? blame_victims_as_list(&charges->victims) : PyList_New(0)) < 0) {
         return -1;

@@ -4,7 +4,7 @@
 
 #include <Python.h>
 
-#define STATE_KEYS 31   /* keys of a raw reading, in the order of raw_reading.c's `enum key` */
+#define STATE_KEYS 33   /* keys of a raw reading, in the order of raw_reading.c's `enum key` */
 #define STATE_METHODS 3 /* in the order of window.h's `enum method` */
 
 struct module_state {

@@ -15,6 +15,7 @@
 #include "native/charges.h"
 #include "native/clock.h"
 #include "native/machine_load.h"
+#include "native/places.h"
 #include "native/run_delay.h"
 #include "native/stall_watch.h"
 #include "raw_reading.h"
@@ -83,6 +84,7 @@ static int open_window(Window *window) {
         return -1;
     }
     note_machine(window);
+    window->places_refused_base = places_refused();
     window->opened = clock_ticks();
     if (window->method == METHOD_EXACT &&
         accounting_open(&window->ledger_window, window->by_thread, window->opened) < 0) {
@@ -155,6 +157,7 @@ static void clear(struct findings *findings, const Window *window, uint64_t now)
     findings->ledger.sums = (struct ledger_sums){0};
     findings->ledger.max_wait = 0;
     findings->ledger.threads = NULL;
+    findings->ledger.omitted = 0;
     findings->knocks.count = findings->knocks.waited = 0;
     findings->knocks.wait = findings->knocks.max_wait = 0;
     findings->knocking = false;

@@ -34,6 +34,7 @@ typedef struct {
     uint64_t run_delay_base;   /* ns */
     uint64_t run_delay_looked; /* ticks; when that was looked at */
     struct machine_counters machine_base;
+    uint64_t places_refused_base;       /* how often there had been no room for a place */
     struct ledger_window ledger_window; /* if exact */
     struct charges_window charges;      /* unless disabled */
     struct trace trace;

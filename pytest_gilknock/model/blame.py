@@ -381,11 +381,11 @@ def _by_line(
 
 
 def _threads(rows: Iterable[Row], names: Names) -> tuple[ThreadPart, ...]:
-    sums: dict[int, ThreadPart] = {}
+    sums: dict[tuple[int, str | None], ThreadPart] = {}
     for row in rows:
-        name = row.name or names.get(row.native_id)
-        before = sums.get(row.native_id, ThreadPart(row.native_id, name, 0.0))
-        sums[row.native_id] = before._replace(
+        thread = row.native_id, row.name or names.get(row.native_id)
+        before = sums.get(thread, ThreadPart(*thread, 0.0))
+        sums[thread] = before._replace(
             waited=before.waited + row.waited, knock_waited=before.knock_waited + row.knock_waited
         )
     return tuple(sorted(sums.values(), key=lambda part: (-part.waited, -part.knock_waited)))

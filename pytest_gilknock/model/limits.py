@@ -22,6 +22,9 @@ MOST_NAMES = 10
 NAME_BYTES = 255
 """What readings keep of a thread's name (``THREAD_NAME_SIZE`` in src/native/thread_name.h)."""
 
+MAIN_THREAD = "MainThread"
+"""The name of the one thread that does not end before the process does."""
+
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -169,20 +172,23 @@ def threads_of(reading: GilReading, limit: Limit) -> list[ThreadReading]:
 
 def _judge_max_wait_of_thread(reading: GilReading, limit: Limit) -> LimitVerdict | None:
     threads = threads_of(reading, limit)
-    if reading.held is None or not threads:
+    if threads and threads[0].max_wait > limit.bound:
+        waited = units.seconds(threads[0].max_wait)
+        return LimitVerdict(
+            limit, True, f"max wait of {threads[0].label} {waited}, limit {limit.bound_text}"
+        )
+    if reading.held is None:
         why = f"a sampled reading has the waits of {OWN_THREAD} alone"
-        if reading.threads:
-            why = f"no thread of that name took or asked for the GIL, only {_names(reading)}"
-        elif reading.held is not None:
-            why = "no thread took or asked for the GIL"
-        return LimitVerdict(limit, False, f"max wait of {limit.thread} was not measured: {why}")
-    worst = threads[0]
-    if worst.max_wait <= limit.bound:
+    elif reading.threads_omitted and not (threads and limit.thread == MAIN_THREAD):
+        omitted = units.count(reading.threads_omitted, "thread")
+        why = f"{omitted} that ended made room for others, and may have had that name"
+    elif threads:
         return None
-    waited = units.seconds(worst.max_wait)
-    return LimitVerdict(
-        limit, True, f"max wait of {worst.label} {waited}, limit {limit.bound_text}"
-    )
+    elif reading.threads:
+        why = f"no thread of that name took or asked for the GIL, only {_names(reading)}"
+    else:
+        why = "no thread took or asked for the GIL"
+    return LimitVerdict(limit, False, f"max wait of {limit.thread} was not measured: {why}")
 
 
 def _names(reading: GilReading) -> str:

@@ -22,7 +22,7 @@ from pytest_gilknock.model.locks import (
 )
 from pytest_gilknock.model.longest_wait import LongestWait, longest_wait_of
 from pytest_gilknock.model.machine import MachineLoad
-from pytest_gilknock.model.stack import thread_label
+from pytest_gilknock.model.stack import names_of, thread_label
 from pytest_gilknock.model.statistics import Latency
 
 if TYPE_CHECKING:
@@ -91,12 +91,19 @@ class ThreadReading:
         """The thread's name, or its native id where it has none."""
         return thread_label(self.name, self.native_id)
 
+    def is_known_as(self, native_id: int, name: str | None) -> bool:
+        """Return whether it is the thread of that id and name.
+
+        The kernel uses ids of threads again, and a name may be known in one place only.
+        """
+        return native_id == self.native_id and (name == self.name or None in (name, self.name))
+
 
 def locks_of(raw: RawLocks | str) -> LockReading:
     """Make a reading of what the C core returned: the waits, or why there are none."""
     if isinstance(raw, str):
         return LockReading.not_measured(raw)
-    names = {native_id: name for native_id, name, _ in raw["threads"]}
+    names = names_of(thread[:2] for thread in raw["threads"])
 
     def places(rows: dict[str, list[RawVictim]]) -> dict[str, tuple[Victim, ...]]:
         return {kind: victims_of(of_kind, names) for kind, of_kind in rows.items() if of_kind}
@@ -227,6 +234,10 @@ class GilReading(_Derived):
     threads: tuple[ThreadReading, ...]
     """The threads that took the GIL or waited for it; empty unless exact."""
 
+    threads_omitted: int
+    """How many more did that ended and made room for others: a window has room for 16,384 threads.
+    They are in the sums."""
+
     blame: tuple[Blame, ...]
     """The places whose threads held the GIL while others waited, the one most waited for first."""
 
@@ -247,6 +258,9 @@ class GilReading(_Derived):
 
     unlooked: float | None
     """Wait (s) during which nobody saw who held the GIL; None unless exact."""
+
+    unlooked_reason: str | None
+    """Why nobody did, where it is not by chance alone; None where nothing is known."""
 
     victims: tuple[Victim, ...]
     """The places whose threads waited, the one where most was waited first; empty unless exact."""
@@ -284,7 +298,7 @@ class GilReading(_Derived):
         knock_latency, wait_latency = raw["knock_latency"], raw["wait_latency"]
         histogram = raw["wait_histogram"]
         machine = raw["machine"]
-        names = _names(raw)
+        names = names_of(thread[:2] for thread in raw["threads"])
         return cls(
             method=raw["method"],
             reason=raw["reason"],
@@ -302,12 +316,14 @@ class GilReading(_Derived):
             wait_latency=None if wait_latency is None else Latency(*wait_latency),
             wait_histogram=None if histogram is None else tuple(histogram),
             threads=tuple(ThreadReading(*thread) for thread in raw["threads"]),
+            threads_omitted=raw["threads_omitted"],
             blame=blame_of(raw["blame"], names),
             blame_method=raw["blame_method"],
             blame_reason=raw["blame_reason"],
             blame_omitted=raw["blame_omitted"],
             hand_over=raw["hand_over"],
             unlooked=raw["unlooked"],
+            unlooked_reason=raw["unlooked_reason"],
             victims=victims_of(raw["victims"], names),
             knock_wait=raw["knock_wait"],
             longest_wait=longest_wait_of(raw["longest_wait"], names),
@@ -372,8 +388,8 @@ class _LazyReading(_Derived):
 
     @property
     def blame(self) -> tuple[Blame, ...]:
-        rows = self._raw["blame"]
-        return blame_of(rows, _names(self._raw)) if rows else ()
+        rows, threads = self._raw["blame"], self._raw["threads"]
+        return blame_of(rows, names_of(one[:2] for one in threads)) if rows else ()
 
     def __getattr__(self, name: str) -> Any:
         if name == "locks":
@@ -383,8 +399,3 @@ class _LazyReading(_Derived):
         if value is None or isinstance(value, (float, int, str)):
             return value
         return getattr(GilReading.from_raw(self._raw), name)
-
-
-def _names(raw: RawReading) -> dict[int, str | None]:
-    """Return the names of the threads, some of which were learned only after a row was made."""
-    return {thread[0]: thread[1] for thread in raw["threads"]}

@@ -17,7 +17,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pytest_gilknock.model.wire import RawStack
 
@@ -82,6 +82,18 @@ Stack = tuple[Frame, ...]
 
 Names = dict[int, str | None]
 """Names of threads by native id; some are learned only after a stack was seen."""
+
+
+def names_of(threads: Iterable[tuple[int, str | None]]) -> Names:
+    """Return the names of threads, of which there are the native id and the name.
+
+    The kernel uses the id of a thread that has ended again: there is no name for an id that threads
+    of different names had.
+    """
+    names: Names = {}
+    for native_id, name in threads:
+        names[native_id] = name if names.get(native_id, name) == name else None
+    return names
 
 
 class Place(NamedTuple):

@@ -85,6 +85,7 @@ class RawReading(TypedDict):
     wait_histogram: list[tuple[float, int]] | None
     locks: RawLocks | str  # the text says why they were not measured
     threads: list[RawThread]  # empty unless exact
+    threads_omitted: int  # ended ones that made room for others; they are in the sums
     blame: list[RawBlame]  # most waited first
     blame_omitted: tuple[int, float, float]  # (rows, waited, knock_waited) for which it has no room
     blame_method: BlameMethod  # seen while it held; as it let the GIL go; not at all
@@ -92,6 +93,7 @@ class RawReading(TypedDict):
     # Exact: wait = sum of waited, the omitted included, + hand_over + unlooked.
     hand_over: float | None  # wait while no thread of the program held the GIL; None unless exact
     unlooked: float | None  # wait whose holder was not seen; None unless exact
+    unlooked_reason: str | None  # why not, where more than chance is known
     victims: list[RawVictim]  # most waited first; empty unless exact
     knock_wait: float  # summed over knocks
     longest_wait: RawLongestWait | None  # None without any wait

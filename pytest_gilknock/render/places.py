@@ -82,6 +82,12 @@ def blame_lines(
     if reading.hand_over and reading.wait and reading.hand_over >= _NOTABLE * reading.wait:
         passed = f"{units.seconds(reading.hand_over)}, {reading.hand_over / reading.wait:.0%}"
         yield f"({passed}, passed while the GIL was free and the next thread woke up)"
+    if reading.unlooked and reading.unlooked_reason:
+        yield keep_start(
+            f"({units.seconds(reading.unlooked)} passed while nobody saw where the GIL was held:"
+            f" {reading.unlooked_reason})",
+            width,
+        )
 
 
 def victim_lines(

@@ -63,7 +63,7 @@ def _fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
     longest = reading.longest_wait
     if limit.thread is not None:
         worst = threads_of(reading, limit)[0]
-        if longest is None or longest.is_knock or longest.native_id != worst.native_id:
+        if longest is None or not worst.is_known_as(longest.native_id, longest.thread_name):
             return f"{_thread_waited(reading, worst, root)}; limit {limit.bound_text}"
     if longest is None:
         return printable(verdict.fact)
@@ -88,7 +88,7 @@ def _thread_waited(reading: GilReading, thread: ThreadReading, root: str) -> str
         (part.waited, victim)
         for victim in reading.victims
         for part in victim.threads
-        if part.native_id == thread.native_id
+        if thread.is_known_as(part.native_id, part.name)
     ]
     if not waits:
         return text
@@ -115,10 +115,12 @@ def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) 
         yield f"  convoy      {convoy_text(convoy)}"
     threads = reading.busiest_threads[:SHOWN]
     if threads:
-        total = units.count(len(reading.threads), "thread")
+        total = units.count(len(reading.threads) + reading.threads_omitted, "thread")
         yield f"  threads     {total} took the GIL, busiest first:"
     for thread in threads:
         yield f"              {thread_line(thread)}"
+    if reading.threads_omitted:
+        yield f"              ({reading.threads_omitted} of them ended and made room for others)"
     if machine_was_busy(reading.run_delay or 0.0, reading.wall * len(reading.threads)):
         delay = units.seconds(reading.run_delay)
         yield f"  machine     busy: threads stood ready for {delay} without a processor"

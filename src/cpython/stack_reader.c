@@ -12,7 +12,8 @@
  *     version included (from 3.11 on each code object has its own): so it was there meanwhile, and its
  *     names with it.
  * If any of that fails the look is made again, with the frame that is innermost then. A thread that
- * moves too fast for TRIES looks stays unknown.
+ * moves too fast for TRIES looks stays unknown. So does one at a code for which the places have no
+ * room: another look would find it somewhere else.
  *
  * The frames of most calls lie in one piece of memory, so one copy gets many of them. Those of
  * generators, and where C code called Python, lie elsewhere and are copied one by one.
@@ -60,7 +61,8 @@ struct look {
     bool collecting;
     struct block block;
     size_t count;
-    bool cut; /* there are more frames than room */
+    bool cut;     /* there are more frames than room */
+    bool no_room; /* the places have none for a code of theirs */
     struct frame_view views[STACK_READER_FRAMES];
     struct places_frame frames[STACK_READER_FRAMES + 2];
 };
@@ -221,7 +223,8 @@ static bool read_codes(const struct frame_view *views, struct candidate *candida
 }
 
 /* Copy the names of a code that is not known yet, and add it. The places are not locked. */
-static uint32_t learn_code(const struct frame_view *view, const struct places_code_key *key) {
+static uint32_t learn_code(struct look *look, const struct frame_view *view,
+                           const struct places_code_key *key) {
     struct text_copy file = {NULL, 0}, name = {NULL, 0}, table = {NULL, 0};
     struct candidate again;
     uint32_t code = PLACES_CODE_UNKNOWN;
@@ -234,6 +237,7 @@ static uint32_t learn_code(const struct frame_view *view, const struct places_co
                                (struct places_text){name.bytes, name.size},
                                (const unsigned char *)table.bytes, table.size);
         places_unlock();
+        look->no_room = code == PLACES_CODE_UNKNOWN;
     }
     free(file.bytes);
     free(name.bytes);
@@ -253,13 +257,13 @@ static uint32_t line_at(struct places_code *code, int offset) {
 }
 
 /* Name a frame's code and line. */
-static bool identify(const struct frame_view *view, const struct code_view *found,
-                     struct places_frame *frame) {
+static bool identify(struct look *look, const struct frame_view *view,
+                     const struct code_view *found, struct places_frame *frame) {
     places_lock();
     frame->code = places_find_code(&found->key);
     if (frame->code == PLACES_CODE_UNKNOWN) {
         places_unlock();
-        frame->code = learn_code(view, &found->key);
+        frame->code = learn_code(look, view, &found->key);
         if (frame->code == PLACES_CODE_UNKNOWN) {
             return false;
         }
@@ -282,7 +286,8 @@ static bool identify_all(struct look *look) {
         }
         for (size_t i = 0; i < count; i++, done++) {
             const struct code_view *code = &candidates[i].code;
-            if (!code->is_shim && !identify(&look->views[done], code, &look->frames[named++])) {
+            if (!code->is_shim &&
+                !identify(look, &look->views[done], code, &look->frames[named++])) {
                 return false;
             }
         }
@@ -343,8 +348,9 @@ static bool look_from(struct look *look, uint64_t frame) {
 uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting) {
     struct look look;
     look.collecting = collecting;
+    look.no_room = false;
     uint64_t frame = (uintptr_t)aim->frame;
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < TRIES && !look.no_room; i++) {
         if ((i > 0 || !aim->is_frame_known) && !find_innermost(aim->state, &frame)) {
             break;
         }
@@ -361,6 +367,7 @@ static uint32_t read_own(const PyThreadState *state) {
     struct look look;
     uint64_t frame;
     look.collecting = false;
+    look.no_room = false;
     return find_innermost(state, &frame) && look_from(&look, frame) ? enter(&look) : PLACE_UNKNOWN;
 }
 

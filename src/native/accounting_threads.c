@@ -103,6 +103,16 @@ void thread_ends(void *slot) {
     ledger_ended(slot, name);
 }
 
+/* Something else than the interpreter started the calling thread: it may have the name that the system has
+ * for a Thread of Python's, which started it. */
+static void note_inherited_name(void) {
+    char name[LEDGER_OS_NAME_SIZE];
+    prctl(PR_GET_NAME, name);
+    if (ledger_has_thread_called(&ledger, name)) {
+        memcpy(self.os_name_at_birth, name, sizeof name);
+    }
+}
+
 /* Give the calling thread's new slot the name that is known of it. */
 static void name_new_slot(struct ledger_slot *slot) {
     const struct birth *birth = birth_of_self();
@@ -113,6 +123,8 @@ static void name_new_slot(struct ledger_slot *slot) {
         ledger_name(&ledger, slot, name);
     } else if (birth != NULL) {
         memcpy(self.os_name_at_birth, birth->os_name, sizeof self.os_name_at_birth);
+    } else {
+        note_inherited_name();
     }
 }
 

@@ -14,23 +14,6 @@ static void raise_to(uint64_t *maximum, uint64_t value) {
 
 /* --- events --- */
 
-/* The entry of a slot among those of a window; they ascend by serial. NULL: the thread is younger.
- */
-static struct ledger_entry *find_entry(const struct ledger_window *window, uint64_t serial) {
-    size_t low = 0, high = window->entry_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (window->entries[middle].serial < serial) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < window->entry_count && window->entries[low].serial == serial
-               ? &window->entries[low]
-               : NULL;
-}
-
 /* The window itself or, going back in time, the first one that tells threads apart. */
 static struct ledger_window *by_thread_from(struct ledger_window *window) {
     while (window != NULL && !window->by_thread) {
@@ -344,6 +327,7 @@ int ledger_read(struct ledger *ledger, const struct ledger_window *window, uint6
     }
     reading->max_wait = maximum_since(ledger, window, NULL);
     reading->hand_over = clock_elapsed(window->hand_over_base, ledger->hand_over);
+    reading->omitted = window->omitted;
     reading->pending = 0;
     reading->longest_pending.waited = 0;
 

@@ -99,6 +99,7 @@ struct ledger_window {
     bool by_thread;
     struct ledger_entry *entries; /* owned; one for each slot that was live at the opening */
     size_t entry_count;
+    size_t omitted;              /* threads that took part, ended and made room for others */
     bool saw_wait;               /* a wait ended since the opening */
     struct histogram waits_base; /* from before the first of them; not set without any */
 };
@@ -152,6 +153,7 @@ struct ledger_reading {
     struct ledger_thread
         *threads; /* owned by the caller, freed with free(); only threads with any event */
     size_t thread_count;
+    size_t omitted; /* threads that ended and made room for others; they are in the sums */
 };
 
 /* Make an empty ledger. Returns 0, or -1 when memory cannot be had. Any thread; nobody else may use
@@ -168,6 +170,9 @@ void ledger_name(struct ledger *ledger, struct ledger_slot *slot, const char *na
  * told here, or never were; returns how many. Each is told once more after its end, and then no
  * more. */
 size_t ledger_take_nameless(struct ledger *ledger, struct ledger_slot **slots, size_t size);
+
+/* Whether a thread has that name, as far as the system keeps names. */
+bool ledger_has_thread_called(const struct ledger *ledger, const char *os_name);
 
 /* Take a slot out of the program's threads for good: it is a knocker's. */
 void ledger_mark_internal(struct ledger *ledger, struct ledger_slot *slot);

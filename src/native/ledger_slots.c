@@ -73,6 +73,35 @@ static void reclaim_internal(struct ledger *ledger) {
     }
 }
 
+struct ledger_entry *find_entry(const struct ledger_window *window, uint64_t serial) {
+    size_t low = 0, high = window->entry_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (window->entries[middle].serial < serial) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < window->entry_count && window->entries[low].serial == serial
+               ? &window->entries[low]
+               : NULL;
+}
+
+/* The thread of the slot, which has ended, is about to lose it: windows in which it took the GIL can no
+ * longer tell of it. */
+static void count_as_omitted(struct ledger *ledger, const struct ledger_slot *slot) {
+    for (struct ledger_window *window = ledger->newest; window != NULL; window = window->older) {
+        if (window->by_thread) {
+            const struct ledger_entry *entry = find_entry(window, slot->serial);
+            const struct ledger_sums *base =
+                entry != NULL ? &entry->base : &(struct ledger_sums){0};
+            window->omitted +=
+                slot->sums.acquisitions != base->acquisitions || slot->sums.held != base->held;
+        }
+    }
+}
+
 /* With every slot used and none free, an ended thread's is taken, though an open window then no
  * longer tells of it by name; its part stays in the sums. Goes on from where it left off, so that
  * many short threads stay cheap. */
@@ -81,6 +110,7 @@ static struct ledger_slot *evict(struct ledger *ledger) {
         struct ledger_slot *slot = &ledger->slots[ledger->hand];
         ledger->hand = (ledger->hand + 1) % LEDGER_SLOTS;
         if (ledger_has_ended(slot) && !slot->internal && slot != ledger->holder) {
+            count_as_omitted(ledger, slot);
             unlink_slot(ledger, slot);
             if (ledger->former == slot) {
                 ledger->former = NULL;
@@ -144,6 +174,15 @@ size_t ledger_take_nameless(struct ledger *ledger, struct ledger_slot **slots, s
         }
     }
     return count;
+}
+
+bool ledger_has_thread_called(const struct ledger *ledger, const char *os_name) {
+    for (const struct ledger_slot *slot = ledger->latest; slot != NULL; slot = slot->previous) {
+        if (slot->name[0] != '\0' && strncmp(slot->name, os_name, LEDGER_OS_NAME_SIZE - 1) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void ledger_mark_internal(struct ledger *ledger, struct ledger_slot *slot) {

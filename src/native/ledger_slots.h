@@ -9,6 +9,9 @@
  * them. */
 void reclaim(struct ledger *ledger);
 
+/* The entry of a thread among those of a window; they ascend by serial. NULL: the thread is younger. */
+struct ledger_entry *find_entry(const struct ledger_window *window, uint64_t serial);
+
 /* In a forked child: another thread may have been about to change the lists when this one forked, so they
  * are made anew from the slots themselves. Only the survivor, which may be NULL, has not ended. */
 void list_slots_anew(struct ledger *ledger, const struct ledger_slot *survivor);

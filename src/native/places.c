@@ -45,7 +45,7 @@ static struct known_key {
     bool is_set;
 } *known_keys; /* owned, KNOWN_KEYS of them; one makes room for the next in its place */
 static size_t text_size;
-static uint64_t refused;
+static uint64_t refused; /* atomic */
 
 void places_lock(void) { pthread_mutex_lock(&guard); }
 
@@ -53,7 +53,9 @@ void places_unlock(void) { pthread_mutex_unlock(&guard); }
 
 void places_after_fork(void) { pthread_mutex_init(&guard, NULL); }
 
-uint64_t places_refused(void) { return refused; }
+uint64_t places_refused(void) { return __atomic_load_n(&refused, __ATOMIC_RELAXED); }
+
+static void refuse(void) { __atomic_store_n(&refused, refused + 1, __ATOMIC_RELAXED); }
 
 /* --- tables --- */
 
@@ -240,7 +242,7 @@ uint32_t places_add_code(const struct places_code_key *key, struct places_text f
         number = add_copy(&code);
     }
     if (number == PLACES_CODE_UNKNOWN) {
-        refused++;
+        refuse();
     } else {
         remember(key, number);
     }
@@ -320,7 +322,7 @@ static uint32_t enter_frame(uint32_t caller, const struct places_frame *frame, u
 
 uint32_t places_enter(const struct places_frame *frames, size_t count) {
     if (!have_root() || !have_first_codes()) {
-        refused++;
+        refuse();
         return PLACE_UNKNOWN;
     }
     uint32_t place = PLACE_ROOT;
@@ -330,7 +332,7 @@ uint32_t places_enter(const struct places_frame *frames, size_t count) {
     if (place != PLACE_UNKNOWN) {
         return place;
     }
-    refused++;
+    refuse();
     const struct places_frame more = {.code = PLACES_CODE_MORE};
     place = enter_frame(PLACE_ROOT, &more, NODES_MAX);
     return place != PLACE_UNKNOWN ? enter_frame(place, &frames[0], NODES_MAX) : PLACE_UNKNOWN;

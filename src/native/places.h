@@ -77,7 +77,7 @@ uint32_t places_enter(const struct places_frame *frames, size_t count);
 /* The frame of a place other than PLACE_ROOT, and the place it was called from. */
 struct places_frame places_frame(uint32_t place, uint32_t *caller);
 
-/* How often there was no room. */
+/* How often there was no room. Any thread; takes no lock. */
 uint64_t places_refused(void);
 
 /* In a forked child, which has one thread: whoever had the lock is not there. */

@@ -106,6 +106,42 @@ def of_threads_without_a_thread_object(count: int) -> None:
     assert set(found) == {None, "MainThread"} | {f"own {i}" for i in range(0, count, 2)}, found
 
 
+@case(usual=50, nightly=1000)
+def of_threads_that_c_code_starts(count: int) -> None:
+    """They do not have the name of the Thread that they were started in, which they inherit."""
+    needs_threads()
+    libc = ctypes.CDLL(None)
+    libc.pthread_join.argtypes = (ctypes.c_ulong, ctypes.c_void_p)
+    own = iter(range(count))
+
+    def work(argument: int | None) -> None:
+        if argument is not None:
+            called(f"own {next(own)}")
+        let_go(1e-5)
+
+    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work)
+
+    def create(name: str) -> None:
+        called(name)  # as CPython does from 3.14 on
+        for argument in None, 1:
+            thread = ctypes.c_ulong()
+            assert libc.pthread_create(ctypes.byref(thread), None, run, argument) == 0
+            assert libc.pthread_join(thread, None) == 0
+
+    with measured() as raw:
+        for i in range(count):
+            name = f"creator {i:03} and more"
+            thread = threading.Thread(target=create, args=(name,), name=name)
+            thread.start()
+            thread.join()
+    found = names(raw)
+    assert found.count(None) == count, found
+    expected = {f"creator {i:03} and more" for i in range(count)} | {
+        f"own {i}" for i in range(count)
+    }
+    assert set(found) == {"MainThread", None} | expected, found
+
+
 @case(usual=100, nightly=2000)
 def where_a_debugger_starts_the_threads(count: int) -> None:
     """It puts a function of its own before that of the interpreter."""

@@ -252,6 +252,20 @@ def tables_of_lines_made_by_the_program(count: int) -> None:
             assert raw["unlooked"] < 0.5 * held, (code.co_linetable, raw)
 
 
+@case(usual=1, nightly=1)
+def more_functions_than_there_is_room_for(count: int) -> None:
+    """A reading says why nobody saw where the GIL was held: 32 MiB of texts are kept."""
+    table = odd.__code__.co_linetable
+    of_15_mib = [table + bytes([n]) * (15 << 20) for n in range(3)]
+    raws = [
+        looked_at(FunctionType(odd.__code__.replace(co_linetable=one), globals()))
+        for one in of_15_mib
+    ]
+    assert [raw["unlooked_reason"] for raw in raws[:2]] == [None, None], raws
+    assert "no room for more functions" in raws[2]["unlooked_reason"], raws[2]
+    assert raws[2]["unlooked"] > 0.0, raws[2]
+
+
 def one_line_on() -> None:
     keep_gil(1000)
 

@@ -7,7 +7,7 @@ from support.scripted import blamed, reading
 
 from pytest_gilknock.model.blame import ThreadPart, blame_of, group_label, listed, victims_of
 from pytest_gilknock.model.longest_wait import longest_wait_of
-from pytest_gilknock.model.stack import COLLECTING, Frame, thread_label
+from pytest_gilknock.model.stack import COLLECTING, Frame, names_of, thread_label
 
 PARSE = ("/src/svc/parsing.py", 9, "parse_batch", None)
 STORE = ("/src/svc/store.py", 14, "archive", "zlib.compress")
@@ -130,6 +130,18 @@ def test_victims_keep_the_longest_wait_of_all():
     assert (first.waited, first.longest, first.waits) == (0.5, 0.05, 20)
     assert first.thread_label == "worker and 1 more"
     assert second.function == "parse_batch"
+
+
+def test_threads_that_had_one_id_after_another_are_told_apart():
+    rows = [
+        ((TEST,), 11, "first", 0.2, 0.05, 9),
+        ((TEST,), 11, "second", 0.3, 0.04, 11),
+        ((TEST,), 12, None, 0.1, 0.04, 11),
+    ]
+    (victim,) = victims_of(rows, names_of([(11, "first"), (11, "second"), (12, "third")]))
+    assert [thread.label for thread in victim.threads] == ["second", "first", "third"]
+    (unnamed,) = victims_of([((TEST,), 11, None, 0.2, 0.05, 9)], names_of([(11, "a"), (11, "b")]))
+    assert unnamed.thread_label == "thread 11"
 
 
 def test_the_longest_wait_names_both_sides():

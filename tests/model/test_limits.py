@@ -149,6 +149,22 @@ def test_a_limit_for_threads_counts_their_own_waits(thread, fact):
         assert verdict.breached == ("not measured" not in fact)
 
 
+@pytest.mark.parametrize(
+    ("thread", "fact"),
+    [
+        ("MainThread", None),  # it does not end
+        ("pool_1", "max wait of pool_1 was not measured: 7 threads that ended made room"),
+        ("gone", "max wait of gone was not measured: 7 threads that ended made room"),
+        ("pool_0", "max wait of pool_0 30.0 ms, limit 20 ms"),
+    ],
+)
+def test_threads_that_made_room_for_others_may_have_waited_longer(thread, fact):
+    limit = MAX_WAIT._replace(thread=thread)
+    verdict = judge(reading(threads=THREADS, threads_omitted=7), limit)
+    assert (verdict and verdict.fact[: len(fact)]) == fact
+    assert verdict is None or verdict.breached == ("not measured" not in fact)
+
+
 def test_threads_there_were_are_named():
     limit = MAX_WAIT._replace(thread="worker")
     verdict = judge(reading(threads=THREADS), limit)

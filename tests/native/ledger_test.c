@@ -829,6 +829,7 @@ static void test_with_every_slot_used_that_of_an_ended_thread_is_taken(void) {
     CHECK(part_of(WORKER) == NULL);
     CHECK_SUMS(part_of(HELPER), 5, 0, 1, 0);
     CHECK_EQUAL(reading.thread_count, 2);
+    CHECK_EQUAL(reading.omitted, 1);
 
     end(helper);
     end(worker);
@@ -839,6 +840,27 @@ static void test_with_every_slot_used_that_of_an_ended_thread_is_taken(void) {
     CHECK_EQUAL(book.live, LEDGER_SLOTS);
     look_and_close(&window, 140);
     CHECK_SUMS(&reading, 40, 0, 3, 0);
+    CHECK_EQUAL(reading.omitted, 2);
+}
+
+/* Windows that a thread took no part in do not miss it: here one that opened after its last hold. */
+static void test_a_thread_that_made_room_is_missing_where_it_took_part(void) {
+    start_anew();
+    struct ledger_slot *main_thread = thread(MAIN), *worker = thread(WORKER);
+    open_window(&window, main_thread, 100);
+    leave(main_thread, 110);
+    take(worker, 110);
+    leave(worker, 120);
+    take(main_thread, 120);
+    struct ledger_window inner;
+    open_window(&inner, main_thread, 130);
+    end(worker);
+    fill_all_slots();
+    CHECK(thread(1000000) == worker);
+    look_and_close(&inner, 140);
+    CHECK_EQUAL(reading.omitted, 0);
+    look_and_close(&window, 150);
+    CHECK_EQUAL(reading.omitted, 1);
 }
 
 static void test_a_storm_of_threads_loses_nobody_but_the_ended(void) {
@@ -859,6 +881,7 @@ static void test_a_storm_of_threads_loses_nobody_but_the_ended(void) {
     look_and_close(&window, now);
     CHECK_SUMS(&reading, 4 * LEDGER_SLOTS, 0, 8 * LEDGER_SLOTS, 0);
     CHECK_EQUAL(reading.thread_count, LEDGER_SLOTS);
+    CHECK_EQUAL(reading.omitted, 3 * LEDGER_SLOTS + 1);
     for (size_t i = 1; i < reading.thread_count; i++) {
         CHECK_SUMS(&reading.threads[i], 1, 0, 1, 0);
     }
@@ -1011,6 +1034,7 @@ int main(void) {
     test_the_slots_of_knockers_are_used_again();
     test_the_slots_of_knockers_are_used_again_inside_one_window();
     test_with_every_slot_used_that_of_an_ended_thread_is_taken();
+    test_a_thread_that_made_room_is_missing_where_it_took_part();
     test_a_storm_of_threads_loses_nobody_but_the_ended();
     test_who_is_on_record_as_holder_keeps_the_slot();
     test_too_many_threads_alive_are_too_many();

@@ -164,6 +164,22 @@ def test_hand_overs_are_told_where_they_are_much_of_the_wait():
     ]
 
 
+def test_why_nobody_saw_the_holder_is_told_where_it_is_known():
+    row = blamed("/a.py", 1, "f", 1, "w", 0.05, 5)
+    told = [
+        list(
+            blame_lines(
+                reading(blame=[row], unlooked=0.04, unlooked_reason=reason), ROOT, most=3, width=200
+            )
+        )[1:]
+        for reason in (None, "there is no room for more")
+    ]
+    assert told == [
+        [],
+        ["(40.0 ms passed while nobody saw where the GIL was held: there is no room for more)"],
+    ]
+
+
 def test_whole_stacks_where_they_are_wanted():
     row = ((STORE, (f"{ROOT}/tests/test_svc.py", 3, "test", None)), 1, "w", 0.1, 5, 0.0, 0)
     assert list(blame_lines(reading(blame=[row]), ROOT, most=3, stacks=True))[1:] == [

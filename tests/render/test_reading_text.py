@@ -58,6 +58,12 @@ def test_a_busy_machine_is_told_when_it_matters(run_delay, told):
     assert ("machine     busy: threads stood ready for 210 ms without a processor" in text) == told
 
 
+def test_threads_that_made_room_are_counted():
+    text = breach_text(reading(threads_omitted=7), [BREACH])
+    assert "9 threads took the GIL, busiest first" in text
+    assert "(7 of them ended and made room for others)" in text
+
+
 def test_only_the_worst_threads_and_lines_are_told():
     threads = [(n, f"w{n}", n / 10, 0.0, 1, 0, 0.0) for n in range(9)]
     blame = [blamed("/nowhere.py", n, "f", n, f"w{n}", n / 10, 5) for n in range(1, 9)]
@@ -106,13 +112,19 @@ def test_a_limit_on_waiting_names_the_victim_first():
         assert text.count("MainThread waited 67.0 ms") == 1
 
 
-@pytest.mark.parametrize("other", [None, longest(12, "worker"), longest(0, None, is_knock=True)])
+@pytest.mark.parametrize(
+    "other",
+    [None, longest(12, "worker"), longest(11, "another"), longest(0, None, is_knock=True)],
+)
 def test_a_limit_on_a_thread_that_did_not_wait_longest_tells_its_own_waits(other):
     line = first_line(BREACH.limit._replace(thread="Main*"), longest_wait=other)
     assert line == (
         "MainThread waited 5.20 ms at once, most of all in /src/app/loop.py:7 run"
         " (200 ms in all); limit 1 ms, set by @pytest.mark.max_gil_wait"
     )
+    other = (RUN, 11, "another", 0.3, 0.01, 9)  # whose id the kernel has used again
+    line = first_line(BREACH.limit._replace(thread="Main*"), victims=[other])
+    assert line.startswith("MainThread waited 5.20 ms; limit 1 ms")
     line = first_line(BREACH.limit._replace(thread="worker"), victims=[])
     assert line.startswith("worker waited 4.10 ms; limit 1 ms")
 

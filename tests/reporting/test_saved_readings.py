@@ -115,7 +115,14 @@ def test_a_run_is_read_back():
 def test_a_file_without_what_came_later_is_read():
     old = document(("a", measured(raw())))
     del old["root"], old["doubts"], old["stalls"]
-    for later in ("wait_histogram", "max_hold", "holds", "holds_unseen"):
+    for later in (
+        "wait_histogram",
+        "max_hold",
+        "holds",
+        "holds_unseen",
+        "threads_omitted",
+        "unlooked_reason",
+    ):
         del old["tests"][0]["reading"][later]
     (test,) = results_of(old, "gil.json").everything()
     assert test.reading.wait_histogram is None
