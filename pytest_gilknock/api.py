@@ -70,10 +70,10 @@ class measure:
         if self._window is not None:
             raise RuntimeError("this measure() is open already; nest another one")
         window = Window(method=self._method, trace=self._events, locks=self._locks)
-        self._window = window
         self._reading = None
         self._raw_trace = None
         window.begin()
+        self._window = window
         return self
 
     def __exit__(
@@ -83,11 +83,10 @@ class measure:
         traceback: TracebackType | None,
     ) -> None:
         __tracebackhide__ = True
-        window = self._window
+        window, self._window = self._window, None  # even if a signal's handler raises from here on
         assert window is not None
         raw = window.end()
         self._raw_trace = window.take_trace() if self._events else None
-        self._window = None
         self._reading = GilReading.from_raw(raw)
 
     @property

@@ -3,6 +3,7 @@ import re
 import threading
 import time
 import warnings
+from functools import partial
 
 import pytest
 from core.loads import spin
@@ -13,7 +14,7 @@ from support.scripted import disabled, reading, sampled
 from support.scripted import raw as scripted_raw
 
 import pytest_gilknock
-from pytest_gilknock import GilNotMeasuredWarning, GilReading, assert_releases_gil, measure
+from pytest_gilknock import GilNotMeasuredWarning, GilReading, _core, assert_releases_gil, measure
 from pytest_gilknock.api import _own_run_delay, judge_release
 
 HOLDS = ctypes.PyDLL(None).usleep
@@ -68,6 +69,34 @@ def test_one_object_measures_one_block_at_a_time():
     took = time.perf_counter() - start
     assert first.wall >= 0.01
     assert m.reading.wall < took + 0.005
+
+
+class WindowUnderSignals:
+    """A window in whose calls the handler of a signal raises."""
+
+    def __init__(self, at: str, **options: object) -> None:
+        self.at = at
+
+    def begin(self) -> None:
+        if self.at == "begin":
+            raise TimeoutError
+
+    def end(self) -> None:
+        raise TimeoutError
+
+
+@pytest.mark.parametrize("at", ["begin", "end"])
+def test_a_block_that_a_signal_breaks_off_can_be_measured_again(monkeypatch, at):
+    m = measure()
+    with monkeypatch.context() as patch:
+        patch.setattr(_core, "Window", partial(WindowUnderSignals, at))
+        with pytest.raises(TimeoutError), m:
+            pass
+    with pytest.raises(RuntimeError, match="nothing measured yet"):
+        m.reading  # noqa: B018
+    with m:
+        spin(0.005)
+    assert m.reading.wall >= 0.005
 
 
 @exact
