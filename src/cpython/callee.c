@@ -5,9 +5,9 @@
  * they have a frame of their own.
  *
  * A call that is over drops its arguments, which may take long, while the frame stands at the same
- * instruction. Some of them are NULL by then, or all are off the stack, and what lies below belongs to
- * a call that is yet to come, or is a local variable. So every argument must be there, and the called
- * object must be what the specialized instruction is for. */
+ * instruction. Some of them are NULL by then, or have no references left, or all are off the stack, and
+ * what lies below belongs to a call that is yet to come, or is a local variable. So every argument must
+ * be there and alive, and the called object must be what the specialized instruction is for. */
 #define Py_BUILD_CORE 1
 #include "cpython/callee.h"
 
@@ -238,6 +238,11 @@ static size_t name_called(uintptr_t object, uint8_t instruction, read_function r
     return size > 0 ? (size_t)size : 0;
 }
 
+static bool is_alive(uintptr_t object, read_function read) {
+    PyObject head;
+    return read(&head, (const void *)object, sizeof head) && object_copy_has_references(&head);
+}
+
 /* Read the called object, and see that its arguments are there. Returns 0 if they are not. */
 static uintptr_t read_called(const struct frame_view *view, const struct call *call,
                              read_function read) {
@@ -248,8 +253,10 @@ static uintptr_t read_called(const struct frame_view *view, const struct call *c
         !read(values, (const void *)(uintptr_t)(view->stack_pointer - size), size)) {
         return 0;
     }
-    for (size_t i = call->depth - call->there; i < call->depth; i++) {
-        if ((values[i] & ~TAGS) == 0) {
+    for (size_t i = 1; i < call->depth; i++) {
+        uintptr_t object = values[i] & ~TAGS;
+        bool may_be_null = i < call->depth - call->there;
+        if (object == 0 ? !may_be_null : !is_alive(object, read)) {
             return 0;
         }
     }
