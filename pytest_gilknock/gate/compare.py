@@ -192,8 +192,11 @@ def _compare_metric(
         return "the GIL is disabled"
     spread = spread_of(metric, alike, attempts)
     now = after.metrics[metric.name]
-    if now is None or spread is None:
-        return f"not measured {'now' if now is None else 'before'}"
+    if now is None:
+        return "not measured now"
+    if spread is None:
+        how = f"; save runs with {metric.asked_for}" if metric.asked_for else ""
+        return f"not measured before{how}"
     sure = certainty_of(metric, now, spread, alike, after)
     beyond = metric.worse_by(now, spread.usual)
     absolute, relative = metric.noticeable

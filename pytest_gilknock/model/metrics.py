@@ -113,8 +113,9 @@ class Metric:
     """The direction in which a change is for the worse."""
     shown: bool = True
     """Whether reports show it without being asked; otherwise it is compared where it is gated."""
-    asked_for: bool = False
-    """Whether it is measured only where someone asks for it: a test's properties have it there."""
+    asked_for: str = ""
+    """The option that asks for it, if it is measured only where someone does; a test's properties
+    have it there."""
     without_gil: bool = False
     """Whether it is measured where the GIL is off, too: there as what threads wait for instead."""
     delay: Delay = _no_delay
@@ -198,7 +199,7 @@ _ROWS = (
         floor=1e-3,
         noticeable=(5e-3, 0.5),
         shown=False,
-        asked_for=True,
+        asked_for="--gil-audit",
         delay=_delay_at_once,
         since=3,
     ),
@@ -209,7 +210,7 @@ _ROWS = (
         floor=1e-3,
         noticeable=(5e-3, 0.25),
         shown=False,
-        asked_for=True,
+        asked_for="--gil-locks",
         without_gil=True,
         delay=_delay_in_wait,
         since=4,
@@ -223,7 +224,7 @@ _ROWS = (
         floor=1e-3,
         noticeable=(5e-3, 0.25),
         shown=False,
-        asked_for=True,
+        asked_for="--gil-locks",
         without_gil=True,
         delay=_delay_in_wait,
         since=4,

@@ -21,7 +21,7 @@ def reading_properties(reading: GilReading, blame: str | None = None) -> dict[st
     properties: dict[str, object] = {
         f"gil_{metric.property_name}": value
         for metric, value in values.items()
-        if metric.shown or (metric.asked_for and value is not None)
+        if metric.shown or (metric.asked_for != "" and value is not None)
     }
     properties["gil_method"] = reading.method
     properties["gil_blame"] = blame

@@ -125,6 +125,21 @@ def test_worse_is_beyond_the_usual_by_the_gate_and_beyond_every_saved_run(
     assert verdict("wait", before, after, "wait:50ms&40%") == expected
 
 
+@pytest.mark.parametrize(
+    ("metric", "option"),
+    [
+        ("max_hold", "--gil-audit"),
+        ("lock_wait", "--gil-locks"),
+        ("stop_the_world", "--gil-locks"),
+    ],
+)
+def test_how_to_save_what_is_measured_if_asked_for_is_told(metric: str, option: str) -> None:
+    before, after = changed(ENTRY, **{metric: None}), changed(ENTRY, **{metric: 0.02})
+    _, incomparable = compare_test("x", [before], after, [parse_gate(f"{metric}:1ms")])
+    reason = f"not measured before; save runs with {option}"
+    assert Incomparable("x", metric, reason, gated=True) in incomparable
+
+
 def test_a_metric_without_a_gate_fails_no_test() -> None:
     assert verdict("wait", [0.0], 100.0, "contention:0.05") == "worse"
     assert verdict("contention", [0.0], 1.0, "wait:1s") == "worse"
