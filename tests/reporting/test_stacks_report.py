@@ -85,6 +85,13 @@ def test_what_is_left_out_is_told():
     assert report_of(raw())[1] == []
 
 
+def test_without_a_gil_it_is_told_why_there_are_no_stacks():
+    text, caveats = report_of(disabled(), disabled())
+    assert text == ""
+    assert caveats == ["There are no stacks of holders and victims: the GIL is off"]
+    assert report_of(disabled(), raw(blame_omitted=(0, 0.0, 0.0)))[1] == []
+
+
 def test_another_parser_reads_it():
     gprof2dot = pytest.importorskip("gprof2dot", reason="needs the extra 'test'")
     other = blamed(f"{ROOT}/svc/other.py", 4, "other", 12, "worker", 0.05, 5)

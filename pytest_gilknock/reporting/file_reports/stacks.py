@@ -40,18 +40,23 @@ class StacksReport(FileReport):
 
     def __init__(self) -> None:
         self._omitted = 0.0
+        self._methods: set[str] = set()
 
     def write(self, results: Results) -> Iterator[str]:
         self._omitted = 0.0
+        self._methods = set()
         waited: defaultdict[tuple[str, Stack], float] = defaultdict(float)
         for test in results.everything():
             reading = test.reading
+            self._methods.add(reading.method)
             self._omitted += reading.blame_omitted[1]
             for root, stack, seconds in _parts(reading):
                 waited[root, stack] += seconds
         yield from _lines(waited.items(), results.root)
 
     def caveats(self, results: Results) -> Iterator[str]:
+        if self._methods == {"disabled"}:
+            yield "There are no stacks of holders and victims: the GIL is off"
         if self._omitted:
             omitted = units.seconds(self._omitted)
             yield f"The stacks lack {omitted} of waiting: a reading keeps its worst places only"
