@@ -14,7 +14,7 @@ T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 
 METHODS: tuple[Literal["auto", "exact", "sampled"], ...] = ("auto", "exact", "sampled")
-SORTS = ("wait", "max_wait", "held", "contention")
+SORTS = ("wait", "max_wait", "held", "contention", "lock_wait")
 JUNIT = ("all", "limited", "none")
 
 SHORT_FORMS = {"gil_json": "json", "gil_html": "html"}
@@ -47,7 +47,12 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "measure waits for locks beside those for the GIL; where the GIL is off they always are",
     ),
     ("gil_top", "store", "N", f"rows of the GIL table, 0 for all (default: {DEFAULT_TOP})"),
-    ("gil_sort", "store", "|".join(SORTS), "order of the GIL table (default: wait)"),
+    (
+        "gil_sort",
+        "store",
+        "|".join(SORTS),
+        "order of the GIL table (default: wait); lock_wait measures waits for locks",
+    ),
     (
         "gil_max_contention",
         "store",

@@ -69,7 +69,10 @@ def read(config: pytest.Config) -> Settings:
         reporting=reporting_settings.read(config, asked),
         gate=gate_settings.read(config, asked),
     )
-    settings = settings._replace(measurement=_with_gated_metrics(asked, settings))
+    settings = settings._replace(measurement=_with_needed_metrics(asked, settings))
+    settings = settings._replace(
+        reporting=settings.reporting._replace(locks=bool(settings.measurement.locks))
+    )
     _spare_saved_runs(config, asked, settings)
     reporting_settings.check_table_options(
         asked,
@@ -79,15 +82,16 @@ def read(config: pytest.Config) -> Settings:
     return settings
 
 
-def _with_gated_metrics(asked: Asked, settings: Settings) -> MeasurementSettings:
-    """Return how to measure, so that there is what the gates are on."""
+def _with_needed_metrics(asked: Asked, settings: Settings) -> MeasurementSettings:
+    """Return how to measure, so that there is what the gates are on and the table is sorted by."""
     measurement = settings.measurement
     gated = {gate.metric for gate in settings.gate.gates} if settings.gate is not None else set()
     if "max_hold" in gated:
         if measurement.knock_interval == 0.0:
             raise measurement_settings.no_audit(asked.place("gil_compare_fail"))
         measurement = measurement._replace(audit=True)
-    if not gated.isdisjoint(("lock_wait", "stop_the_world")):
+    by_locks = settings.reporting.report and settings.reporting.sort == "lock_wait"
+    if by_locks or not gated.isdisjoint(("lock_wait", "stop_the_world")):
         measurement = measurement._replace(locks=True)
     return measurement
 

@@ -229,20 +229,32 @@ class LockReading:
     def blamed(self) -> tuple[Victim, ...]:
         """Where others let go what was waited for most, of what the program did not ask for; where
         that is not known, where threads waited for it."""
-        kind = self.worst[0] if self.worst is not None else ""
-        return self.blame.get(kind) or self.victims.get(kind) or ()
+        return self.blamed_of(INTERPRETER_KINDS)
 
     @property
     def is_let_go_known(self) -> bool:
         """Whether ``blamed`` is where others let go, not where threads waited."""
-        return self.worst is not None and bool(self.blame.get(self.worst[0]))
+        return self.is_let_go_known_of(INTERPRETER_KINDS)
 
     @property
     def worst(self) -> tuple[LockKind, LockWaits] | None:
         """The kind that was waited for most, of those that the program did not ask for; None where
         nothing was."""
-        found = [
-            (kind, waits) for kind in INTERPRETER_KINDS if (waits := self.of(kind)) is not None
-        ]
+        return self.worst_of(INTERPRETER_KINDS)
+
+    def blamed_of(self, kinds: Sequence[LockKind]) -> tuple[Victim, ...]:
+        """Return likewise what is blamed for the one of some kinds that was waited for most."""
+        worst = self.worst_of(kinds)
+        kind = worst[0] if worst is not None else ""
+        return self.blame.get(kind) or self.victims.get(kind) or ()
+
+    def is_let_go_known_of(self, kinds: Sequence[LockKind]) -> bool:
+        """Return whether ``blamed_of`` is where others let go, not where threads waited."""
+        worst = self.worst_of(kinds)
+        return worst is not None and bool(self.blame.get(worst[0]))
+
+    def worst_of(self, kinds: Sequence[LockKind]) -> tuple[LockKind, LockWaits] | None:
+        """Return the one of some kinds that was waited for most; None where none was."""
+        found = [(kind, waits) for kind in kinds if (waits := self.of(kind)) is not None]
         worst = max(found, key=lambda one: one[1].waited, default=None)
         return worst if worst is not None and worst[1].count else None

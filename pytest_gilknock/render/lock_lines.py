@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
-from pytest_gilknock.model.locks import KIND_NAMES, LOCK_KINDS
+from pytest_gilknock.model.locks import INTERPRETER_KINDS, KIND_NAMES, LOCK_KINDS
 from pytest_gilknock.render.format import display_width, short_name
 from pytest_gilknock.render.place_text import WIDE, fit_place
 
@@ -23,9 +23,9 @@ SHOWN = 3
 NOTHING = "-"
 
 
-def worst_text(locks: LockReading) -> str:
-    """Return what was waited for most, of what the program did not ask for: ``objects (dict)``."""
-    worst = locks.worst
+def worst_text(locks: LockReading, kinds: Sequence[LockKind] = INTERPRETER_KINDS) -> str:
+    """Return the one of some kinds that was waited for most: ``objects (dict)``."""
+    worst = locks.worst_of(kinds)
     if locks.reason is not None:
         return units.NOT_MEASURED
     if worst is None:

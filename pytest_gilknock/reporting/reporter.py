@@ -31,6 +31,7 @@ class Reporter:
             sort=settings.sort,
             threshold=WORTH_A_ROW if settings.verbosity < 2 else 0.0,
             keep_all=bool(settings.exports),
+            locks=settings.locks,
             root=str(config.rootpath),
         )
 

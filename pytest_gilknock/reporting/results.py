@@ -79,6 +79,7 @@ class Results:
         sort: str,
         threshold: float = WORTH_A_ROW,
         keep_all: bool = False,
+        locks: bool = False,
         root: str = "",
     ) -> None:
         self.root = root
@@ -90,8 +91,12 @@ class Results:
         self.sort = sort
         self.threshold = threshold
         self._all = CompactList() if keep_all else None
+        self.locks = locks
+        """Whether waits for locks are asked for in every test."""
         self.row_measure = "held" if sort == "contention" else sort
         """The measure in seconds that decides whether a test is worth a row."""
+        self.by_locks = sort == "lock_wait"
+        """Whether the worst are those whose threads waited longest for locks."""
         self.tests: set[str] = set()
         """The ids of those of which a phase was measured."""
         self.forked: set[str] = set()

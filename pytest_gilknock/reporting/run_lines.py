@@ -46,7 +46,7 @@ def notes(results: Results, *, quiet: bool) -> Iterator[Line]:
             yield Line(f"Not exact: {printable(reason)}")
         cost, held = units.seconds(summary.windows_cost), units.seconds(summary.knocks_held)
         yield Line(f"Measuring took {cost}, and {OWN_THREAD} held the GIL for {held}")
-    elif summary.locks is None:
+    if summary.locks is None and (summary.disabled or results.locks):
         for reason in summary.locks_reasons:
             yield Line(f"Locks are not measured: {printable(reason)}")
     yield from _urgent(results)

@@ -37,6 +37,8 @@ class ReportingSettings(NamedTuple):
     verbosity: int = 0
     audit: bool = False
     """Whether the native calls that keep the GIL are listed."""
+    locks: bool = False
+    """Whether waits for locks are asked for in every test."""
     compares: bool = False
     """Whether the run is compared with saved ones, too."""
     html_columns: bool = False

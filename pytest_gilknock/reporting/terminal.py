@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import worst_places
 from pytest_gilknock.model.convoy import convoy_of
+from pytest_gilknock.model.locks import INTERPRETER_KINDS, LIMITED_KINDS
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count
 from pytest_gilknock.model.stack import OWN_THREAD
@@ -34,10 +35,13 @@ from pytest_gilknock.reporting.results import PhaseResult, Results
 from pytest_gilknock.reporting.run_lines import notes
 
 if TYPE_CHECKING:
+    from pytest_gilknock.model.blame import Blame, Victim
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stack import Place
+    from pytest_gilknock.model.wire import LockKind
     from pytest_gilknock.reporting.top_holders import Placeless, TopHold, TopPlace, TopPlaces
 
+BY_LOCKS = "--gil-sort=lock_wait"
 _BELOW = " " * 8 + "held by "
 _LET_GO_BELOW = " " * 8 + "let go by "
 _WAITED_BELOW = " " * 8 + "waited at "
@@ -58,7 +62,7 @@ def section(results: Results, *, width: int, verbosity: int, audit: bool = False
     """
     quiet = verbosity < 0
     entries = results.breaches if quiet else results.rows()
-    lines = list(_table(entries, width, results.root, verbosity))
+    lines = list(_table(entries, width, results, verbosity))
     if not quiet:
         lines += _left_out(results, len(entries))
         lines += top_places(results, width)
@@ -80,11 +84,14 @@ def _hidden(quietness: int, *, table: bool, audit: bool) -> Iterator[Line]:
         yield Line(f"(The {what} {verb} hidden by -{minus}. Add -{plus} to show {them}.)")
 
 
-def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) -> Iterator[Line]:
+def _table(
+    entries: list[PhaseResult], width: int, results: Results, verbosity: int
+) -> Iterator[Line]:
     if not entries:
         return
+    root = results.root
     readings = [entry.reading for entry in entries]
-    columns = _columns(entries, readings, root)
+    columns = _columns(entries, readings, results)
     blame_below = table_width(columns) > width
     if blame_below:
         *numbers, _, tests = columns
@@ -97,17 +104,20 @@ def _table(entries: list[PhaseResult], width: int, root: str, verbosity: int) ->
             for line in _details(reading, root, width, stacks=verbosity > 1):
                 yield Line(line)
         elif blame_below:
-            yield from map(Line, _held_by(reading, root, width))
+            yield from map(Line, _held_by(reading, results, width))
 
 
-def _held_by(reading: GilReading, root: str, width: int) -> Iterator[str]:
+def _held_by(reading: GilReading, results: Results, width: int) -> Iterator[str]:
     """Yield the blame of a row that has no room for it."""
+    root = results.root
     head = _BELOW
-    if reading.method == "disabled":
-        head = _LET_GO_BELOW if reading.locks.is_let_go_known else _WAITED_BELOW
-    for blame in worst_places(reading)[:1]:
+    on_locks = _is_by_locks(reading, results) or reading.method == "disabled"
+    if on_locks:
+        let_go = reading.locks.is_let_go_known_of(_kinds(results))
+        head = _LET_GO_BELOW if let_go else _WAITED_BELOW
+    for blame in _worst_places(reading, results)[:1]:
         share = ""
-        if blame.waited and reading.wait:
+        if blame.waited and reading.wait and not on_locks:
             share = f" ({_percent(blame.waited, reading.wait)})"
         threads = f" in {printable(blame.thread_label)}"
         room = width - len(head) - len(share)
@@ -116,25 +126,46 @@ def _held_by(reading: GilReading, root: str, width: int) -> Iterator[str]:
         yield f"{head}{place}{keep_start(threads, room - display_width(place))}{share}"
 
 
-def _columns(entries: list[PhaseResult], readings: list[GilReading], root: str) -> list[Column]:
+def _worst_places(reading: GilReading, results: Results) -> Sequence[Blame | Victim]:
+    """Return what is blamed, the worst first, for what the table is sorted by."""
+    if _is_by_locks(reading, results):
+        return reading.locks.blamed_of(_kinds(results))
+    return worst_places(reading)
+
+
+def _is_by_locks(reading: GilReading, results: Results) -> bool:
+    return results.by_locks and reading.locks.reason is None
+
+
+def _kinds(results: Results) -> Sequence[LockKind]:
+    """Return the kinds of waits of which a row names the worst."""
+    return LIMITED_KINDS if results.by_locks else INTERPRETER_KINDS
+
+
+def _columns(
+    entries: list[PhaseResult], readings: list[GilReading], results: Results
+) -> list[Column]:
     columns = [
         Column(metric.title, [metric.unit.printed(metric.of(reading)) for reading in readings])
         for metric in METRICS.values()
-        if metric.shown
+        if metric.shown or metric.name == results.sort
     ]
     columns.append(Column("threads", [_threads(reading) for reading in readings]))
     if any(entry.limits for entry in entries):
         columns.append(Column("limit", [_limits(entry) for entry in entries]))
-    if any(shows_locks(reading) for reading in readings):
-        columns.append(Column("mostly for", list(map(_waited_for, readings)), right=False))
-    columns.append(_blames(readings, root))
+    if results.by_locks or any(shows_locks(reading) for reading in readings):
+        waited_for = [_waited_for(reading, results) for reading in readings]
+        columns.append(Column("mostly for", waited_for, right=False))
+    columns.append(_blames(readings, results))
     names = [printable(entry.name) for entry in entries]
     columns.append(Column("test", names, right=False, cut=cut_test, markdown=code))
     return columns
 
 
-def _waited_for(reading: GilReading) -> str:
-    return worst_text(reading.locks) if reading.method == "disabled" else "GIL"
+def _waited_for(reading: GilReading, results: Results) -> str:
+    if results.by_locks or reading.method == "disabled":
+        return worst_text(reading.locks, _kinds(results))
+    return "GIL"
 
 
 def as_markdown(results: Results) -> str:
@@ -143,7 +174,7 @@ def as_markdown(results: Results) -> str:
     lines = ["### GIL contention", ""]
     if entries:
         readings = [entry.reading for entry in entries]
-        *numbers, blame, tests = _columns(entries, readings, results.root)
+        *numbers, blame, tests = _columns(entries, readings, results)
         blame = blame._replace(cells=["" if cell == _NO_PLACE else cell for cell in blame.cells])
         lines += [*markdown_table([*numbers, blame, tests]), ""]
         lines += [prose(LEGEND), ""]
@@ -152,10 +183,10 @@ def as_markdown(results: Results) -> str:
     return "\n".join(lines)
 
 
-def _blames(readings: list[GilReading], root: str) -> Column:
-    rows = map(worst_places, readings)
+def _blames(readings: list[GilReading], results: Results) -> Column:
+    rows = [_worst_places(reading, results) for reading in readings]
     places = [blamed[0].place if blamed else None for blamed in rows]
-    return _places("blame", places, root)
+    return _places("blame", places, results.root)
 
 
 def _places(
@@ -218,11 +249,15 @@ def _left_out(results: Results, shown: int) -> Iterator[Line]:
     if below and (summary.locks is not None or not summary.disabled):
         least = units.exact_seconds(results.threshold)
         has_waits = summary.held is not None or summary.disabled
+        if results.by_locks:
+            has_waits = summary.locks is not None
         measure = results.row_measure if has_waits else "max_wait"
         measure = measure.replace("_", " ")
         yield Line(
             f"({units.count(below, 'test')} below {least} {measure} hidden. Use -vv to show.)"
         )
+    if not results.by_locks and summary.locks and summary.locks["program"][1] >= WORTH_A_ROW:
+        yield Line(f"(Use {BY_LOCKS} to list the tests by their waits for locks.)")
 
 
 def top_places(results: Results, width: int) -> Iterator[Line]:

@@ -71,7 +71,7 @@ def _a_test(pytester):
         ("gil_switch_interval", "5", "'5' has no unit; write '5ms' or '5s'"),
         ("gil_top", "-1", "'-1' is not a number of rows: 0 for all, or a count such as 10"),
         ("gil_top", "ten", "'ten' is not a number of rows"),
-        ("gil_sort", "name", "'name' is not one of wait, max_wait, held, contention"),
+        ("gil_sort", "name", "'name' is not one of wait, max_wait, held, contention, lock_wait"),
         ("gil_method", "guess", "'guess' is not one of auto, exact, sampled"),
         ("gil_switch_interval", "0", "'0' is not a time from 1us to 1min"),
         ("gil_switch_interval", "2min", "'2min' is not a time from 1us to 1min"),
@@ -361,7 +361,10 @@ def test_a_toml_value_of_another_type(pytester):
     ("line", "message"),
     [
         ("gil_top = -5", "ini key gil_top: -5 is not a number of rows"),
-        ("gil_sort = 5", "ini key gil_sort: 5 is not one of wait, max_wait, held, contention"),
+        (
+            "gil_sort = 5",
+            "ini key gil_sort: 5 is not one of wait, max_wait, held, contention, lock_wait",
+        ),
         ("gil_max_wait = 20", "ini key gil_max_wait: 20 has no unit; write '20ms' or '20s'"),
         ("gil_max_contention = 1.5", f"ini key gil_max_contention: 1.5 {SHARE_FORM}"),
     ],

@@ -94,6 +94,17 @@ def test_where_locks_are_not_measured_it_is_said_why(
     )
 
 
+@pytest.mark.skipif(REASON is None, reason="locks are measured")
+@pytest.mark.parametrize("option", ["--gil-locks", "--gil-sort=lock_wait"])
+def test_where_locks_that_are_asked_for_are_not_measured_it_is_said_why(
+    pytester: pytest.Pytester, option: str
+) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    why = f"Locks are not measured: {REASON}"
+    assert why not in section(inner.run(pytester, "--gil-report"))
+    assert why in section(inner.run(pytester, "--gil-report", option))
+
+
 # --- measured ---
 
 PROGRAM = """
@@ -135,6 +146,16 @@ def test_a_lock_of_the_program_that_is_kept(
 ) -> None:
     pytester.makepyfile(PROGRAM.format(marker=marker))
     assert_limited(inner.run(pytester), f"@pytest.mark.{marker.split('(')[0]}", broken)
+
+
+@measured_only
+def test_a_table_sorted_by_waits_for_locks_has_them_measured(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PROGRAM.format(marker="max_gil_wait('10min')"))
+    lines = section(inner.run(pytester, "--gil-report", "--gil-sort=lock_wait"))
+    row = next(place for place, line in enumerate(lines) if line.endswith("::test_it"))
+    assert "  locks of the program  " in lines[row]
+    assert lines[row + 1].startswith("        let go by ")
+    assert lines[row + 1].endswith(".py:16 test_it in MainThread")
 
 
 DICT = """

@@ -6,6 +6,7 @@ from support.scripted import (
     blamed,
     breach,
     disabled,
+    lock_place,
     locks,
     measured,
     raw,
@@ -13,6 +14,7 @@ from support.scripted import (
     totals,
 )
 
+from pytest_gilknock.model.locks import LOCK_KINDS
 from pytest_gilknock.render.format import display_width
 from pytest_gilknock.render.lines import Line
 from pytest_gilknock.reporting import terminal
@@ -20,6 +22,7 @@ from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.run_lines import BUSY_ALONE
 from pytest_gilknock.reporting.terminal import section
 
+NO_LOCKS = dict.fromkeys((*LOCK_KINDS, "unproven"), (0, 0.0, 0.0))
 LONG = "tests/integration/test_server.py::TestServer::test_many_clients[asyncio-128]"
 
 
@@ -221,12 +224,18 @@ def test_rows_left_out_are_counted():
 
 @pytest.mark.parametrize(
     ("sort", "hidden"),
-    [("wait", "wait"), ("max_wait", "max wait"), ("held", "held"), ("contention", "held")],
+    [
+        ("wait", "wait"),
+        ("max_wait", "max wait"),
+        ("held", "held"),
+        ("contention", "held"),
+        ("lock_wait", "lock wait"),
+    ],
 )
 def test_what_is_hidden_is_told_in_the_words_of_the_order(sort, hidden):
-    small = measured(raw(wait=0.0, max_wait=0.0, held=0.0))
+    small = raw(wait=0.0, max_wait=0.0, held=0.0, locks=locks(kinds=NO_LOCKS))
     assert f"(1 test below 1 ms {hidden} hidden. Use -vv to show.)" in texts(
-        results_of(("a", small), sort=sort)
+        results_of(("a", measured(small)), run=small, sort=sort)
     )
 
 
@@ -293,6 +302,63 @@ def test_beside_a_gil_waits_for_locks_are_told_apart_from_it():
     assert any(
         line.startswith("Whole run: contention") and "; waited for" in line for line in lines
     )
+
+
+def of_program(waited):
+    place = lock_place("/src/app/pool.py", 8, "borrow", 12, "worker", waited)
+    return locks(
+        kinds={**NO_LOCKS, "program": (4, waited, waited)},
+        types=[],
+        victims={"program": [place]},
+        blame={"program": [lock_place("/src/app/pool.py", 20, "give", 11, "MainThread", waited)]},
+    )
+
+
+@pytest.mark.parametrize("make", [raw, disabled])
+def test_tests_in_the_order_of_their_waits_for_locks_of_the_program_too(make):
+    no_locks = make(locks=locks(kinds=NO_LOCKS))
+    tests = [
+        ("t_none", measured(no_locks)),
+        ("t_short", measured(make(locks=of_program(0.004)))),
+        ("t_long", measured(make(locks=of_program(0.4)))),
+    ]
+    run = make(locks=of_program(0.404))
+    lines = texts(results_of(*tests, run=run, sort="lock_wait"), width=80)
+    assert re.split(r"\s{2,}", lines[0])[-4:] == ["lock wait", "threads", "mostly for", "test"]
+    assert lines[1].endswith("  locks of the program  t_long")
+    assert " 400 ms " in lines[1]
+    assert lines[2] == "        let go by /src/app/pool.py:20 give in MainThread"
+    assert lines[3].endswith("  locks of the program  t_short")
+    assert "(1 test below 1 ms lock wait hidden. Use -vv to show.)" in lines
+    assert "lock wait | threads | mostly for | blame" in re.sub(
+        " +", " ", terminal.as_markdown(results_of(*tests, run=run, sort="lock_wait"))
+    )
+
+
+@pytest.mark.parametrize(("waited", "is_named"), [(0.0009, False), (0.001, True)])
+def test_how_to_list_tests_by_their_waits_for_locks_is_said_where_there_are_some(waited, is_named):
+    run = raw(locks=of_program(waited))
+    hint = "(Use --gil-sort=lock_wait to list the tests by their waits for locks.)"
+    assert (hint in texts(results_of(("a", measured(run)), run=run))) is is_named
+    assert hint not in texts(results_of(("a", measured(run)), run=run, sort="lock_wait"))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_why_locks_were_not_measured_is_said_where_they_were_asked_for(asked):
+    run = raw(locks="locks park since Python 3.13 only")
+    lines = texts(results_of(("a", measured(run)), run=run, locks=asked))
+    assert ("Locks are not measured: locks park since Python 3.13 only" in lines) is asked
+
+
+def test_without_waits_for_locks_their_order_shows_the_longest_waits():
+    unknown = raw(locks="locks park since Python 3.13 only")
+    small = {**unknown, "max_wait": 0.0}
+    lines = texts(
+        results_of(("a", measured(unknown)), ("b", measured(small)), run=unknown, sort="lock_wait")
+    )
+    assert lines[1].split()[-4:] == ["n/a", "2", "n/a", "a"]
+    assert lines[2].startswith("        held by /src/app/pool.py:31 burn in worker (")
+    assert "(1 test below 1 ms max wait hidden. Use -vv to show.)" in lines
 
 
 def test_no_process_told_its_totals():
