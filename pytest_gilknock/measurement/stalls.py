@@ -161,14 +161,18 @@ def _close(descriptor: int) -> None:
 
 
 def _real_stderr(config: pytest.Config) -> int:
-    """Return a copy of the descriptor of stderr as it is without pytest's capturing."""
+    """Return a copy of the descriptor of stderr as it is without pytest's capturing.
+
+    Where stderr is closed, it is one that leads nowhere; -1 if no descriptor is left.
+    """
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
         try:
             descriptor = sys.stderr.fileno()
         except (AttributeError, ValueError, OSError):  # somebody's own object
             descriptor = 2
-        try:
+        with suppress(OSError):
             return os.dup(descriptor)
-        except OSError:  # closed
+        with suppress(OSError):
             return os.open(os.devnull, os.O_WRONLY)
+        return -1

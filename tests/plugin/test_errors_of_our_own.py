@@ -1,5 +1,6 @@
 """An error of the plugin's own changes no test's outcome, ends no run, and is said."""
 
+import errno
 import itertools
 
 import pytest
@@ -10,7 +11,7 @@ from support.scripted import measured, raw
 from pytest_gilknock import _core
 from pytest_gilknock.gate import checker
 from pytest_gilknock.gate import reporter as gate_reporter
-from pytest_gilknock.measurement import breaches, report_hooks
+from pytest_gilknock.measurement import breaches, report_hooks, stalls
 from pytest_gilknock.measurement.stalls import StallWatch
 from pytest_gilknock.model import wire
 from pytest_gilknock.reporting import github_annotator, html_columns, terminal
@@ -274,6 +275,17 @@ def test_stalls_that_cannot_be_watched_are_told(pytester, monkeypatch, broken):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert section(result).count("Stalls may be missing: KeyError: 'wait'") == 1
     assert StallWatch._runs == around
+
+
+def none_left(*arguments: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_no_descriptor_is_left_for_a_copy_of_stderr(pytestconfig, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(stalls.os, "dup", none_left)
+        patch.setattr(stalls.os, "open", none_left)
+        assert stalls._real_stderr(pytestconfig) == -1
 
 
 @pytest.mark.parametrize(
