@@ -60,6 +60,9 @@ class Row(NamedTuple):
     metrics: list[float | None]
     """The shown metrics, in their order."""
 
+    lock_wait: float | None
+    """Time (s) waited for locks; shown in a column where any row has it."""
+
     threads: int | None
     wall: float
     held_by: str
@@ -164,9 +167,10 @@ def page_text(page: Page) -> Iterator[str]:
 
 
 def _run(page: Page) -> dict[str, Any]:
+    has_locks = any(row.lock_wait is not None for row in page.rows)
     return {
-        "columns": _columns(),
-        "rows": [_cells(row) for row in page.rows],
+        "columns": _columns(has_locks=has_locks),
+        "rows": [_cells(row, has_locks=has_locks) for row in page.rows],
         "flags": [row.flags for row in page.rows],
         "noun": "test" if page.tests == len(page.rows) else "measured phase",
         "filters": _FILTERS,
@@ -180,8 +184,10 @@ def _run(page: Page) -> dict[str, Any]:
     }
 
 
-def _columns() -> list[dict[str, Any]]:
+def _columns(*, has_locks: bool) -> list[dict[str, Any]]:
     metrics = [metric for metric in METRICS.values() if metric.shown]
+    if has_locks:
+        metrics.append(METRICS["lock_wait"])
     numbers = [_column(one.title, _UNITS.get(one.unit.name, "count"), one.name) for one in metrics]
     return [
         _column("test", "text", "the test's id"),
@@ -200,8 +206,8 @@ def _column(head: str, unit: str, explains: str) -> dict[str, Any]:
     return {"head": head, "unit": unit, "explains": explains, "first": head == "wait"}
 
 
-def _cells(row: Row) -> list[Any]:
-    metrics = map(_rounded, row.metrics)
+def _cells(row: Row, *, has_locks: bool) -> list[Any]:
+    metrics = map(_rounded, [*row.metrics, row.lock_wait] if has_locks else row.metrics)
     return [row.test, *metrics, row.threads, _rounded(row.wall), row.held_by]
 
 

@@ -88,6 +88,7 @@ def _row(nodeid: str, entry: BaselineEntry) -> Row:
     return Row(
         test=printable(nodeid),
         metrics=[entry.metrics.get(metric.name) for metric in METRICS.values() if metric.shown],
+        lock_wait=entry.metrics.get("lock_wait"),
         threads=entry.threads if threads_known else None,
         wall=entry.wall,
         held_by=printable(entry.blame or ""),

@@ -196,6 +196,8 @@ def _how(summary: RunSummary) -> Iterator[str]:
             "Not every process could be measured exactly; there the numbers come from the requests"
             f" of {OWN_THREAD}."
         )
+    if summary.disabled:
+        return
     for reason in summary.reasons:
         yield f"Not exact: {printable(reason)}."
     yield (
@@ -207,7 +209,7 @@ def _how(summary: RunSummary) -> Iterator[str]:
         "Who held it: threads that wait look, at random moments, where the holder stands. Blame"
         " with few looks is a rough guess; the number of looks stands beside it."
     )
-    if summary.processes and not summary.disabled:
+    if summary.processes:
         yield (
             f"Measuring took {units.seconds(summary.windows_cost)}, and {OWN_THREAD} held the GIL"
             f" for {units.seconds(summary.knocks_held)}."

@@ -41,6 +41,7 @@ def row_of(test: PhaseResult, reading: GilReading, convoy: Convoy | None, root: 
     ]
     return Row(
         metrics=[metric.of(reading) for metric in METRICS.values() if metric.shown],
+        lock_wait=reading.locks.lock_wait,
         threads=thread_count(reading),
         wall=reading.wall,
         held_by=place_text(rows[0].place, root) if rows else "",

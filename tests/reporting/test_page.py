@@ -151,7 +151,9 @@ def test_a_saved_run_says_of_how_many_tests_its_wait_is(waits, figure, said):
 def test_a_saved_run_has_the_threads_that_the_page_of_its_run_has(reading, threads):
     entry = BaselineEntry.from_reading(GilReading.from_raw(reading))
     (row,) = page_of_baseline(replace(BASELINE, tests={"t": entry})).rows
-    of_run = page(("t", measured(reading))).run["rows"][0][4]
+    run = page(("t", measured(reading))).run
+    heads = [column["head"] for column in run["columns"]]
+    of_run = run["rows"][0][heads.index("threads")]
     assert (row.threads, of_run) == (threads, threads)
 
 
@@ -252,6 +254,24 @@ def test_without_a_gil_the_page_says_so():
     one = page(("t", measured(disabled())), run=disabled())
     assert "The GIL was disabled" in one.text
     assert one.run["rows"][0][1:4] == [None, None, None]
+
+
+@pytest.mark.parametrize("make", [raw, disabled])
+def test_where_locks_are_measured_their_waits_have_a_column(make):
+    one = page(("a", measured(make(locks=locks()))), ("b", measured(make())), run=make())
+    heads = [column["head"] for column in one.run["columns"]]
+    assert heads[2:6] == ["wait", "max wait", "lock wait", "threads"]
+    assert [row[4] for row in one.run["rows"]] == [pytest.approx(0.701), None]
+    without = page(("b", measured(make())), run=make())
+    assert "lock wait" not in [column["head"] for column in without.run["columns"]]
+
+
+def test_without_a_gil_the_page_explains_nothing_of_the_gil():
+    waited = disabled(locks=locks())
+    text = page(("t", measured(waited)), run=waited).text
+    assert "Not exact" not in text
+    assert "Contention is the share" not in text
+    assert "who let these go" in text
 
 
 def test_without_a_gil_the_page_tells_what_was_waited_for_and_who_let_it_go():
