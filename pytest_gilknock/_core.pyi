@@ -19,6 +19,7 @@ class Window:
         trace: int = 0,
         locks: bool | None = None,
         audit: bool = False,
+        knocks_every: float = 0.0,
     ) -> None: ...
     def begin(self) -> None: ...
     @overload

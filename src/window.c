@@ -102,7 +102,8 @@ static int open_window(Window *window) {
     }
     const struct knock_wish wish = {.sampled = window->method == METHOD_SAMPLED,
                                     .knocks = window->by_thread,
-                                    .audited = window->audited};
+                                    .audited = window->audited,
+                                    .gap = window->knock_gap};
     knocking_open(&window->knocks, window->opened, wish);
     locks_open(&window->locks, window->locks_wish, window->by_thread, window->opened);
     return 0;
@@ -269,15 +270,16 @@ static PyObject *window_peek(PyObject *object, PyObject *unused) {
 /* --- the type --- */
 
 static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"method", "threads", "trace", "locks", "audit", NULL};
+    static char *names[] = {"method", "threads", "trace", "locks", "audit", "knocks_every", NULL};
     static const char *const methods[] = {"auto", "exact", "sampled"};
     Window *window = (Window *)object;
     const char *method = "auto";
     int by_thread = 1, audit = 0;
     Py_ssize_t events = 0;
     PyObject *locks = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$spnOp:Window", names, &method,
-                                     &by_thread, &events, &locks, &audit)) {
+    double gap = 0.0; /* s */
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|$spnOpd:Window", names, &method,
+                                     &by_thread, &events, &locks, &audit, &gap)) {
         return -1;
     }
     int wanted = locks == Py_None ? 0 : PyObject_IsTrue(locks);
@@ -287,6 +289,11 @@ static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords
     if (events < 0) {
         PyErr_Format(PyExc_ValueError, "trace must be a number of events, 0 or more, not %zd",
                      events);
+        return -1;
+    }
+    if (!(gap >= 1e-6 && gap <= 3600.0) && gap != 0.0) {
+        PyErr_SetString(PyExc_ValueError,
+                        "knocks_every must be from 1e-6 to 3600 seconds, or 0 for the usual");
         return -1;
     }
     if (current_state(window) != WINDOW_NEW) {
@@ -301,6 +308,7 @@ static int window_init(PyObject *object, PyObject *arguments, PyObject *keywords
                                  : wanted != 0    ? LOCKS_ALWAYS
                                                   : LOCKS_NEVER;
             window->asked_audit = audit != 0;
+            window->knock_gap = (uint64_t)(gap * 1e9);
             trace_init(&window->trace, (size_t)events);
             return 0;
         }
@@ -320,6 +328,7 @@ static PyObject *window_new(PyTypeObject *type, PyObject *arguments, PyObject *k
         window->locks_wish = LOCKS_WITHOUT_GIL;
         window->locks.reason = NULL;
         window->asked_audit = window->audited = false;
+        window->knock_gap = 0;
         trace_init(&window->trace, 0);
     }
     return (PyObject *)window;
@@ -344,14 +353,17 @@ void window_before_fork(void) {
 
 PyDoc_STRVAR(
     window_doc,
-    "Window(*, method='auto', threads=True, trace=0, locks=None, audit=False)\n--\n\n"
+    "Window(*, method='auto', threads=True, trace=0, locks=None, audit=False, knocks_every=0.0)\n"
+    "--\n\n"
     "One interval of measuring: opened once, closed once; windows nest and overlap.\n\n"
     "With threads=False it does not tell threads apart, and if its method is exact, nobody "
     "knocks for its sake. If its method is exact, its latest `trace` holds and waits are "
     "recorded (or as many as a window that was open before it asked for). `locks` says whether "
     "waits for locks are measured, too; None: where the GIL is off. With `audit`, knocks follow "
     "one another at once, and holds of the GIL that outlast the switch interval are counted, "
-    "unless its reading's max_hold is None.");
+    "unless its reading's max_hold is None. `knocks_every` is the mean time between two knocks, "
+    "in seconds, that is short enough for it, where it is shorter than the usual one; an interval "
+    "that is set (set_knock_interval) stays as it is.");
 PyDoc_STRVAR(begin_doc, "begin($self, /)\n--\n\nOpen the window now.");
 PyDoc_STRVAR(end_doc,
              "end($self, at_least=0.0, /)\n--\n\n"

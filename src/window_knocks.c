@@ -6,7 +6,7 @@
  *
  * A window wakes no thread, but for the first one: the knocker sees for itself, when it next looks,
  * that a window is young, and knocks more densely for a while. So a thousand windows of 50 us do
- * not become a thousand wake-ups.
+ * not become a thousand wake-ups. One that needs more knocks than there are does wake it.
  */
 #include "window_knocks.h"
 
@@ -66,6 +66,7 @@ static struct {
     int sampled;           /* of these, how many report what the knocks alone saw */
     int knocks;            /* and how many have a use for knocks */
     int audited;           /* and how many have holds audited */
+    uint64_t wished_gap;   /* ns; the shortest that one of them wishes for; 0: none does */
     uint64_t newest_opened;
     uint64_t knock_asked; /* when the knock under way asked for the GIL; 0: none is */
     uint64_t gap_ticks;   /* the mean gap in force */
@@ -238,8 +239,10 @@ static uint64_t pace(void *context) {
     }
     uint64_t now = clock_system_ns();
     const struct gaps *gaps = LOAD(knock_state.sampled) == 0 ? &gaps_accounted : &gaps_sampled;
-    uint64_t asked_gap = LOAD(knock_state.asked_gap);
-    uint64_t mean_gap = asked_gap != 0 ? asked_gap : gaps->mean;
+    uint64_t asked_gap = LOAD(knock_state.asked_gap), wished_gap = LOAD(knock_state.wished_gap);
+    uint64_t mean_gap = asked_gap != 0                               ? asked_gap
+                        : wished_gap != 0 && wished_gap < gaps->mean ? wished_gap
+                                                                     : gaps->mean;
     STORE(knock_state.gap_ticks, (uint64_t)((double)mean_gap * 1e-3 / clock_seconds(1000000)));
     uint64_t opened = LOAD(knock_state.newest_opened);
     bool lasting = clock_seconds(clock_elapsed(opened, clock_ticks())) * 1e9 > YOUNG_AFTER_NS;
@@ -294,16 +297,14 @@ static bool no_knocker_is_wanted(void) {
     return knock_state.ended || knock_state.ending || knock_state.knocks_off;
 }
 
-/* Have a knocker that is awake. The GIL is held, and may be let go for a moment. Without one (no
- * thread to be had) there are no knocks. */
-static void rouse_knocker(void) {
+/* Have a knocker that is awake, or with `at_once` one that asks its pace again now. The GIL is held, and
+ * may be let go for a moment. Without one (no thread to be had) there are no knocks. */
+static void rouse_knocker(bool at_once) {
     if (no_knocker_is_wanted()) {
         return;
     }
     if (knock_state.knocker != NULL) {
-        bool first_audited = knock_state.newest != NULL && knock_state.newest->wish.audited &&
-                             LOAD(knock_state.audited) == 1;
-        if (LOAD(knock_state.open) == 1 || first_audited) {
+        if (LOAD(knock_state.open) == 1 || at_once) {
             knocker_wake(knock_state.knocker);
         }
         return;
@@ -342,7 +343,7 @@ void knocking_before_fork(void) {
 static int resume_knocking(void *unused) {
     (void)unused;
     if (LOAD(knock_state.open) != 0) {
-        rouse_knocker();
+        rouse_knocker(false);
     }
     stall_watch_resume();
     return 0;
@@ -375,6 +376,17 @@ static void count_wish(const struct knock_wish *wish, int by) {
     STORE(knock_state.open, knock_state.open + by);
 }
 
+/* Have the shortest gap in force that a window wishes for. */
+static void find_wished_gap(void) {
+    uint64_t shortest = 0;
+    for (const struct knock_window *window = knock_state.newest; window != NULL;
+         window = window->older) {
+        uint64_t gap = window->wish.gap;
+        shortest = gap != 0 && (shortest == 0 || gap < shortest) ? gap : shortest;
+    }
+    STORE(knock_state.wished_gap, shortest);
+}
+
 void knocking_open(struct knock_window *window, uint64_t opened, struct knock_wish wish) {
     enter_lost_knock();
     memset(window, 0, offsetof(struct knock_window, latency_base));
@@ -390,7 +402,13 @@ void knocking_open(struct knock_window *window, uint64_t opened, struct knock_wi
     knock_state.newest = window;
     STORE(knock_state.newest_opened, opened);
     count_wish(&window->wish, 1);
-    rouse_knocker();
+    bool needs_more = wish.audited && LOAD(knock_state.audited) == 1;
+    if (wish.gap != 0) {
+        uint64_t before = LOAD(knock_state.wished_gap);
+        find_wished_gap();
+        needs_more = needs_more || LOAD(knock_state.wished_gap) != before;
+    }
+    rouse_knocker(needs_more);
 }
 
 /* Add an unanswered knock, for as long as it has waited. */
@@ -436,6 +454,9 @@ void knocking_close(struct knock_window *window) {
         window->older->newer = window->newer;
     }
     count_wish(&window->wish, -1);
+    if (window->wish.gap != 0) {
+        find_wished_gap();
+    }
 }
 
 double knocking_set_gap(double seconds) {
@@ -444,10 +465,7 @@ double knocking_set_gap(double seconds) {
     STORE(knock_state.asked_gap, seconds > 0.0 ? (uint64_t)(seconds * 1e9) : 0);
     STORE(knock_state.knocks_off, off);
     if (were_off && !off && LOAD(knock_state.open) != 0) { /* the knocker is asleep, or not there */
-        rouse_knocker();
-        if (knock_state.knocker != NULL) {
-            knocker_wake(knock_state.knocker);
-        }
+        rouse_knocker(true);
     }
     return were_off ? 0.0 : asked_gap != 0 ? (double)asked_gap / 1e9 : KNOCKING_USUAL_GAP;
 }

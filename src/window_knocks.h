@@ -14,6 +14,9 @@ struct knock_wish {
     bool sampled; /* it reports what the knocks alone saw */
     bool knocks;  /* it has a use for them; so has one that is sampled or audited */
     bool audited; /* they are to follow one another at once */
+    uint64_t
+        gap; /* ns; the mean time between two that it can do with, where that is shorter than the
+                     usual one; 0: it can do with that */
 };
 
 /* What a window keeps of them; it must not move between knocking_open and knocking_close. */

@@ -30,6 +30,7 @@ typedef struct {
     enum locks_wish locks_wish;
     struct locks_window locks;
     bool asked_audit, audited; /* holds are to be audited; they are */
+    uint64_t knock_gap;        /* ns; 0: as usual */
     uint64_t opened;           /* ticks */
     uint64_t run_delay_base;   /* ns */
     uint64_t run_delay_looked; /* ticks; when that was looked at */

@@ -30,8 +30,10 @@ class Measured:
 
     reading: GilReading
 
-    def __init__(self, method: str = "auto", *, threads: bool = True) -> None:
-        self.window = _core.Window(method=method, threads=threads)
+    def __init__(
+        self, method: str = "auto", *, threads: bool = True, knocks_every: float = 0.0
+    ) -> None:
+        self.window = _core.Window(method=method, threads=threads, knocks_every=knocks_every)
 
     def __enter__(self) -> Measured:
         self.window.begin()
@@ -294,6 +296,32 @@ def await_last_knock() -> None:
             time.sleep(0.01)
         if m.reading.knocks == 0:
             break
+
+
+@exact
+def test_a_window_that_needs_more_knocks_has_them_at_once():
+    """Inside a window for which knocks are far apart by then, and are so again afterwards."""
+    found = []
+    with Measured() as outer:
+        for _ in range(10):
+            time.sleep(0.2)
+            with Measured(knocks_every=0.005) as m:
+                loads.hold(0.1)
+            found.append(m.reading.max_wait or 0.0)
+        time.sleep(0.2)
+        before = outer.window.peek()["knocks"]
+        time.sleep(0.5)
+        afterwards = outer.window.peek()["knocks"] - before
+    assert min(found) > 0.05, found
+    assert afterwards < 50
+
+
+def test_the_knocks_that_a_window_needs_have_a_time():
+    for wrong in (-0.005, 1e-7, 3601.0, float("nan")):
+        with pytest.raises(ValueError, match="knocks_every must be from 1e-6 to 3600 seconds"):
+            _core.Window(knocks_every=wrong)
+    with Measured(knocks_every=0.0):
+        pass
 
 
 @exact

@@ -293,6 +293,29 @@ def test_sampled_limits_without_enough_knocks_pass_and_are_told(pytester):
     assert line.startswith("2 tests passed with a limit that could not be judged, such as ")
 
 
+LONE_HOLDS = """
+    import ctypes
+    import time
+
+    import pytest
+
+    @pytest.fixture
+    def rested():
+        time.sleep(0.07)  # the next knock of its own accord may be 50 ms away
+
+    @pytest.mark.max_gil_wait("40ms")
+    @pytest.mark.parametrize("number", range(15))
+    def test_keeps_the_gil(rested, number):
+        ctypes.PyDLL(None).usleep(80_000)
+"""
+
+
+@exact
+def test_a_limit_on_waits_finds_each_long_hold_though_no_thread_waits(pytester):
+    pytester.makepyfile(LONE_HOLDS)
+    inner.run(pytester).assert_outcomes(failed=15)
+
+
 @disabled
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_disabled_gil_breaks_no_limit(two_tests, workers):
