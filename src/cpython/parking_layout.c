@@ -10,9 +10,13 @@
  *                                              address is that of `ob_mutex` in it
  *     any other PyMutex                        the argument is an entry on the thread's own stack whose
  *                                              first word is a moment of the monotonic clock (from when
- *                                              on the lock is handed over) about now. In front of a lock
- *                                              object's mutex lies its type
- *     an event, a flag, a queue's get()        the argument is NULL, or what it points to is
+ *                                              on the lock is handed over) about now, and the mutex says
+ *                                              that a thread is parked for it, unless it was released
+ *                                              just now. In front of a lock object's mutex lies its type
+ *     an event, a flag                         the argument is NULL
+ *     SimpleQueue.get()                        the argument is where the item is put, perhaps before the
+ *                                              thread sleeps: the address of an object may be a moment of
+ *                                              the clock, too. The byte that it parks on is 0 or 1
  *     the parking lot's own raw mutexes        have no address; a list of waiters is where others have it
  *
  * All but the last ends in a semaphore on the thread's own stack, called from sites that are known.
@@ -34,6 +38,7 @@
 
 #if PY_VERSION_HEX >= 0x030D0000
 
+#include "internal/pycore_lock.h"
 #include "internal/pycore_runtime.h"
 
 #include "cpython/frame.h"
@@ -43,6 +48,7 @@
 
 #define ENTRY_REACH 8192       /* from the semaphore to the caller's caller's entry */
 #define HANDED_OVER_NS 1000000 /* after so long a wait a mutex is handed over */
+#define JUST_RELEASED_NS (100 * 1000000)
 
 static struct parking_layout layout;
 
@@ -81,6 +87,12 @@ static int64_t deadline_at(uintptr_t semaphore, uintptr_t argument, int64_t now)
 
 int64_t parking_layout_deadline(uintptr_t semaphore, uintptr_t argument) {
     return deadline_at(semaphore, argument, (int64_t)clock_system_ns());
+}
+
+/* Whether what a thread parks on with such a deadline is a mutex. */
+static bool is_mutex(uintptr_t address, int64_t deadline, int64_t now) {
+    uint8_t bits = __atomic_load_n((const uint8_t *)address, __ATOMIC_RELAXED);
+    return (bits & _Py_HAS_PARKED) != 0 || deadline > now - JUST_RELEASED_NS;
 }
 
 static bool is_of_runtime(uintptr_t address) {
@@ -230,7 +242,7 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
 #endif
     int64_t now = (int64_t)clock_system_ns(),
             deadline = deadline_at(call->semaphore, argument, now);
-    if (deadline != 0) {
+    if (deadline != 0 && is_mutex(address, deadline, now)) {
         return of_mutex(state, address, deadline, now);
     }
     if (is_of_runtime(address)) {

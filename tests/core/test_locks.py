@@ -269,6 +269,39 @@ def test_intended_sleep_is_no_wait_for_a_lock() -> None:
 
 
 @measured_only
+def test_an_item_that_is_there_before_its_taker_sleeps_is_waited_for_as_any_other() -> None:
+    """The taker then finds an object where others have a moment of the clock, hours ago."""
+    requests: list[queue.SimpleQueue[object]] = [queue.SimpleQueue() for _ in range(8)]
+    answers: list[queue.SimpleQueue[object]] = [queue.SimpleQueue() for _ in requests]
+
+    def answer(ours: queue.SimpleQueue[object], theirs: queue.SimpleQueue[object]) -> None:
+        while (one := ours.get()) is not None:
+            theirs.put(one)
+
+    threads = [
+        threading.Thread(target=answer, args=pair) for pair in zip(requests, answers, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    whole = 0.03  # such a wait seems to have lasted for all of the window
+    longest = []
+    for _ in range(100):
+        with Measured() as m:
+            time.sleep(whole)
+            for _ in range(60):
+                for one in requests:
+                    one.put(object())
+                for one in answers:
+                    one.get()
+        longest.append(m.waits("interpreter")[2])
+    for one in requests:
+        one.put(None)
+    for thread in threads:
+        thread.join()
+    assert max(longest) < whole
+
+
+@measured_only
 def test_a_module_that_is_imported_in_the_window_sleeps_as_any_other() -> None:
     """Windows do not import `threading`, nor need it to be imported before."""
     code = """if True:
