@@ -175,8 +175,9 @@ struct known_names {
 static void learn_names(struct known_names *known, const struct charges_rows *rows) {
     known->count = 0;
     for (size_t i = 0; i < rows->count; i++) {
-        if (rows->rows[i].thread.serial != 0 && known->count < CHARGES_LISTED) {
-            known->serials[known->count++] = rows->rows[i].thread.serial;
+        uint64_t serial = rows->rows[i].thread.serial;
+        if (serial != 0 && serial != CHARGES_SEVERAL && known->count < CHARGES_LISTED) {
+            known->serials[known->count++] = serial;
         }
     }
     qsort(known->serials, known->count, sizeof *known->serials, by_serial);
@@ -186,6 +187,9 @@ static void learn_names(struct known_names *known, const struct charges_rows *ro
 static PyObject *name_as_object(const struct known_names *known,
                                 const struct charges_thread *thread) {
     char name[THREAD_NAME_SIZE] = "";
+    if (thread->serial == CHARGES_SEVERAL) {
+        return PyUnicode_FromString("other threads");
+    }
     const uint64_t *found = thread->serial != 0
                                 ? bsearch(&thread->serial, known->serials, known->count,
                                           sizeof *known->serials, by_serial)

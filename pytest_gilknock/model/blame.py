@@ -68,7 +68,8 @@ class ThreadPart(NamedTuple):
     """The kernel's id of the thread; 0 where unknown."""
 
     name: str | None
-    """The name of its :class:`threading.Thread`; None where it could not be learned."""
+    """The name of its :class:`threading.Thread`; None where it could not be learned. Of many
+    threads at one place those with the smallest parts are one, called ``"other threads"``."""
 
     waited: float
     """Time (s) that threads waited for it, or that it waited itself."""
@@ -134,8 +135,12 @@ class _AtPlace:
 
     @property
     def thread_label(self) -> str:
-        """What its threads are called together, the one with the largest part first."""
-        return group_label(thread.label for thread in self.threads)
+        """What its threads are called together, the one with the largest part first.
+
+        Those that are not told apart come last.
+        """
+        known_first = sorted(self.threads, key=lambda thread: thread.native_id == 0)
+        return group_label(thread.label for thread in known_first)
 
 
 @dataclass(frozen=True, slots=True)

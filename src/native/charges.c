@@ -181,14 +181,17 @@ void charges_after_fork(void) {
     }
     for (struct charges_window *window = pool.newest; window != NULL; window = window->older) {
         window->rows = window->row_count = 0;
-        window->threads = window->knocks = (struct charges_sums){0};
-        window->victims = 0;
+        window->threads.unseen += window->threads.charged;
+        window->knocks.unseen += window->knocks.charged;
+        window->threads.charged = window->knocks.charged = 0;
         window->holds = (struct charges_holds){0};
     }
     publish();
 }
 
 /* --- events --- */
+
+static const struct charges_thread unseen = {.place = PLACE_UNKNOWN};
 
 static void charge(struct charges_window *window, const struct charges_thread *holder,
                    uint64_t ticks, bool knock) {
@@ -221,11 +224,13 @@ static uint64_t inside(const struct charges_window *window, uint64_t from, uint6
     return clock_elapsed(from > window->opened ? from : window->opened, until);
 }
 
+/* Whoever held for most of a wait may have done so before the window opened. */
 static void note_longest(struct charges_window *window, const struct charges_wait *wait,
                          uint64_t waited) {
     struct charges_longest *longest = wait->knock ? &window->longest_knock : &window->longest;
     if (waited > longest->waited) {
-        *longest = (struct charges_longest){waited, wait->since, wait->waiter, wait->holder};
+        *longest = (struct charges_longest){waited, wait->since, wait->waiter,
+                                            window->opened <= wait->since ? wait->holder : unseen};
     }
 }
 
@@ -251,7 +256,6 @@ static void enter_victim(struct charges_window *window, const struct charges_wai
 /* Windows opened later were not there as the first look was made: where the holder stood then is none of
  * what they measure. */
 void charges_waited(const struct charges_wait *wait) {
-    static const struct charges_thread unseen = {.place = PLACE_UNKNOWN};
     lock();
     for (struct charges_window *window = pool.newest; window != NULL; window = window->older) {
         uint64_t waited = inside(window, wait->since, wait->now);
@@ -352,13 +356,57 @@ static int copy_rows(const struct charges_window *window, enum kind kind,
     return 0;
 }
 
-static void omit_least(struct charges_rows *rows, bool knocks) {
+static int by_place(const void *left, const void *right) {
+    uint32_t a = ((const struct charges_row *)left)->thread.place;
+    uint32_t b = ((const struct charges_row *)right)->thread.place;
+    return (a > b) - (a < b);
+}
+
+/* Make one of those rows from `first` on that are at one place. `knocks`: they are of holders. */
+static void add_up_by_place(struct charges_rows *rows, size_t first, bool knocks) {
+    qsort(rows->rows + first, rows->count - first, sizeof *rows->rows, by_place);
+    size_t kept = first;
+    for (size_t i = first; i < rows->count; i++) {
+        const struct charges_row row = rows->rows[i];
+        struct charges_row *sum = kept > first ? &rows->rows[kept - 1] : NULL;
+        if (sum == NULL || sum->thread.place != row.thread.place) {
+            rows->rows[kept++] = row;
+            continue;
+        }
+        sum->thread = (struct charges_thread){CHARGES_SEVERAL, 0, row.thread.place};
+        sum->waited += row.waited;
+        sum->looks += row.looks;
+        sum->knock_looks += row.knock_looks;
+        if (knocks) {
+            sum->knock_waited += row.knock_waited;
+        } else if (row.longest > sum->longest) {
+            sum->longest = row.longest;
+        }
+    }
+    rows->count = kept;
+}
+
+/* Put rows in order, and keep as many as a reading lists. Threads that come and go are many where places
+ * are few: so those behind the first half are added up by place before any is left out. Returns how many
+ * looks are left out. */
+static uint64_t keep_most(struct charges_rows *rows, bool knocks,
+                          int (*order)(const void *, const void *)) {
+    uint64_t looks = 0;
+    if (rows->count != 0) {
+        qsort(rows->rows, rows->count, sizeof *rows->rows, order);
+    }
+    if (rows->count > CHARGES_LISTED) {
+        add_up_by_place(rows, CHARGES_LISTED / 2, knocks);
+        qsort(rows->rows, rows->count, sizeof *rows->rows, order);
+    }
     for (; rows->count > CHARGES_LISTED; rows->count--) {
         const struct charges_row *row = &rows->rows[rows->count - 1];
         rows->omitted++;
         rows->omitted_waited += row->waited;
         rows->omitted_knock_waited += knocks ? row->knock_waited : 0;
+        looks += row->looks;
     }
+    return looks;
 }
 
 /* Scale the charges to what is to be explained; return what they leave of the wait. Rows that explain
@@ -374,10 +422,7 @@ static uint64_t scale_blame(struct charges_rows *rows, struct split threads, str
         }
     }
     rows->count = kept;
-    if (rows->count != 0) {
-        qsort(rows->rows, rows->count, sizeof *rows->rows, most_waited_first);
-    }
-    omit_least(rows, true);
+    keep_most(rows, true, most_waited_first);
     return threads.whole - threads.given;
 }
 
@@ -387,23 +432,7 @@ static void scale_victims(struct charges_rows *rows, struct split split) {
         uint64_t share = next_share(&split, row->waited);
         row->waited = share;
     }
-    if (rows->count != 0) {
-        qsort(rows->rows, rows->count, sizeof *rows->rows, victims_first);
-    }
-    omit_least(rows, false);
-}
-
-/* Put the longest holds first; return how many are in the rows that there is no room for. */
-static uint64_t sort_holds(struct charges_rows *rows) {
-    uint64_t omitted = 0;
-    if (rows->count != 0) {
-        qsort(rows->rows, rows->count, sizeof *rows->rows, longest_first);
-    }
-    for (size_t i = CHARGES_LISTED; i < rows->count; i++) {
-        omitted += rows->rows[i].looks;
-    }
-    omit_least(rows, false);
-    return omitted;
+    keep_most(rows, false, victims_first);
 }
 
 int charges_read(const struct charges_window *window, const struct charges_known *known,
@@ -434,7 +463,7 @@ int charges_read(const struct charges_window *window, const struct charges_known
         (struct split){.whole = known->knock_wait, .total = knocks.charged + knocks.unseen});
     scale_victims(&reading->victims,
                   (struct split){.whole = known->wait - known->pending, .total = victims});
-    reading->holds.unseen += sort_holds(&reading->held);
+    reading->holds.unseen += keep_most(&reading->held, false, longest_first);
     return 0;
 }
 

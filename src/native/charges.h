@@ -26,6 +26,8 @@
 #define CHARGES_WINDOW_ROWS 16384u
 #define CHARGES_LISTED 128 /* rows that a reading lists one by one */
 
+#define CHARGES_SEVERAL UINT64_MAX /* a serial: the row is of several threads */
+
 /* Somebody at a place. */
 struct charges_thread {
     uint64_t serial; /* 0: unknown */
@@ -143,7 +145,8 @@ int charges_read(const struct charges_window *window, const struct charges_known
 
 void charges_free(struct charges_reading *reading);
 
-/* In a forked child, which has one thread: nothing is charged to the windows that stay open. */
+/* In a forked child, which has one thread: what was charged to the windows that stay open counts as not
+ * seen, as the rows are not those of its own threads. */
 void charges_after_fork(void);
 
 #endif

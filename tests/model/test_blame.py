@@ -144,6 +144,17 @@ def test_threads_that_had_one_id_after_another_are_told_apart():
     assert unnamed.thread_label == "thread 11"
 
 
+def test_threads_that_are_not_told_apart_come_last_in_a_name():
+    rows = [
+        ((TEST,), 0, "other threads", 0.5, 0.05, 90),
+        ((TEST,), 11, "worker_1", 0.2, 0.05, 9),
+        ((TEST,), 12, "worker_2", 0.1, 0.05, 9),
+    ]
+    (victim,) = victims_of(rows, {})
+    assert victim.thread_label == "worker_1 and 2 more"
+    assert victim.threads[0].label == "other threads"
+
+
 def test_the_longest_wait_names_both_sides():
     raw = (0.067, 0.2, False, 11, None, (TEST,), (PARSE, TEST), 12, "worker")
     longest = longest_wait_of(raw, {11: "MainThread"})
