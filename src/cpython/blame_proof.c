@@ -50,7 +50,8 @@ static const struct {
     {"<module>", 11},
 };
 
-/* A signal that arrives meanwhile, or another thread, may raise an exception here that is the program's. */
+/* A signal that arrives meanwhile, or another thread, may raise an exception here that is the program's. One
+ * that comes each time belongs to this code: the program does not let it be compiled, for one. */
 #define TRIES 3
 
 #define FRAMES (sizeof expected / sizeof *expected)
@@ -127,6 +128,7 @@ static bool run(PyObject *function) {
     if (code != NULL && globals != NULL &&
         PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0 &&
         PyDict_SetItemString(globals, "__name__", file) == 0 &&
+        PyDict_SetItemString(globals, "list", (PyObject *)&PyList_Type) == 0 &&
         PyDict_SetItemString(globals, "halt", function) == 0) {
         PyThreadState *state = PyThreadState_Get();
 #if PY_VERSION_HEX >= 0x030B0000
@@ -149,15 +151,32 @@ static bool run(PyObject *function) {
     return good;
 }
 
+/* Whether an exception came out of Python code other than ours: the handler of a signal, for one. */
+static bool is_raised_elsewhere(PyObject *traceback) {
+    if (traceback == NULL || !PyTraceBack_Check(traceback)) {
+        return false;
+    }
+    const PyTracebackObject *last = (PyTracebackObject *)traceback;
+    while (last->tb_next != NULL) {
+        last = last->tb_next;
+    }
+    PyCodeObject *code = PyFrame_GetCode(last->tb_frame);
+    const char *file = PyUnicode_AsUTF8(code->co_filename);
+    bool elsewhere = file == NULL || strcmp(file, FILE_NAME) != 0;
+    PyErr_Clear();
+    Py_DECREF(code);
+    return elsewhere;
+}
+
 /* Take the exception that is set, a new reference, or NULL for one of ours: there is no memory, or no
  * stack left for another call. */
 static PyObject *take_exception(void) {
     PyObject *type, *value, *traceback;
-    bool ours =
+    bool may_be_ours =
         PyErr_ExceptionMatches(PyExc_MemoryError) || PyErr_ExceptionMatches(PyExc_RecursionError);
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    if (ours) {
+    if (may_be_ours && !is_raised_elsewhere(traceback)) {
         Py_CLEAR(value);
     }
     Py_XDECREF(traceback);
@@ -197,7 +216,11 @@ static bool run_to_its_end(PyObject *function) {
         exceptions[count++] = exception;
     }
     for (size_t i = 0; i < count; i++) { /* not before, or the next run would get them */
-        hand_on(exceptions[i]);
+        if (count < TRIES) {
+            hand_on(exceptions[i]);
+        } else {
+            Py_DECREF(exceptions[i]);
+        }
     }
     return ran;
 }

@@ -41,7 +41,7 @@
 #define CODES_AT_ONCE 8
 #define CODE_SIZE_MOST 320 /* no less than any version's header of a code object */
 #define FRAME_SIZE_MOST 160
-#define TABLE_MOST (1u << 24)
+#define TABLE_MOST (1u << 20) /* bytes of a table of lines: a look goes through it */
 
 static struct {
     PyThreadState *const *last_holder;
@@ -166,7 +166,7 @@ static bool make_up_version(struct candidate *candidate) {
     struct places_code_key *key = &candidate->code.key;
     const PyObject *table = (const PyObject *)&candidate->table;
     uint64_t file, name, size = (uint64_t)Py_SIZE(table), lines = size;
-    if (!object_copy_is(table, &PyBytes_Type) || size > TABLE_MOST ||
+    if (!object_copy_is(table, &PyBytes_Type) ||
         !text_reader_sign((const void *)(uintptr_t)key->filename, &candidate->file, &file) ||
         !text_reader_sign((const void *)(uintptr_t)key->name, &candidate->name, &name)) {
         return false;

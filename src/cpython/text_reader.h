@@ -26,7 +26,7 @@ size_t text_reader_encode(uint32_t character, char *to);
  * Neither the GIL nor a thread state is needed. */
 bool text_reader_copy(const void *text, struct text_copy *copy);
 
-/* Likewise the bytes at that address, if they are no more than `most`. */
+/* Likewise the bytes at that address, or the first `most` of them. */
 bool text_reader_copy_bytes(const void *bytes, size_t most, struct text_copy *copy);
 
 /* The beginning of a str: what is to be read of it, and then a copy of that. */

@@ -200,8 +200,8 @@ RAISING = """
 import os, signal, sys, time
 from pytest_gilknock import _core
 
-class Late(Exception):
-    pass
+class Late([Exception, MemoryError, RecursionError][int(sys.argv[3])]):
+    pass  # a watch on memory may raise the second
 
 def handler(*_):
     raise Late("with its text")
@@ -230,8 +230,35 @@ def in_which_the_handler_of_a_signal_raises(count: int) -> None:
     raw = opened().end()
     for i in range(count):
         moment = str(3e-4 + 3e-3 * i / count)
-        command = [sys.executable, "-c", RAISING, moment, str(raw["blame_method"])]
+        command = [sys.executable, "-c", RAISING, moment, str(raw["blame_method"]), str(i % 3)]
         subprocess.run(command, check=True, timeout=60)
+
+
+@case(usual=3, nightly=50)
+def where_no_code_may_be_compiled(count: int) -> None:
+    """Then blame is not looked for, and the program is not told of it."""
+    if METHOD == "disabled":
+        not_here("the GIL is off: nobody waits for it")
+    for _ in range(count):
+        ends_well("""
+import sys
+refused = []
+
+def hook(event, arguments):
+    if event == "compile":
+        refused.append(arguments)
+        raise ValueError("no code may be compiled")
+
+sys.addaudithook(hook)
+window = _core.Window()
+window.begin()
+for _ in range(1000):
+    time.sleep(1e-5)
+raw = window.end()
+assert refused
+assert raw["blame_method"] == "none", raw
+assert "could not be run" in raw["blame_reason"], raw
+""")
 
 
 @case(usual=3, nightly=200)

@@ -256,14 +256,27 @@ def tables_of_lines_made_by_the_program(count: int) -> None:
 def more_functions_than_there_is_room_for(count: int) -> None:
     """A reading says why nobody saw where the GIL was held: 32 MiB of texts are kept."""
     table = odd.__code__.co_linetable
-    of_15_mib = [table + bytes([n]) * (15 << 20) for n in range(3)]
+    of_1_mib = [table + bytes([n]) * ((1 << 20) - len(table)) for n in range(33)]
     raws = [
         looked_at(FunctionType(odd.__code__.replace(co_linetable=one), globals()))
-        for one in of_15_mib
+        for one in of_1_mib
     ]
-    assert [raw["unlooked_reason"] for raw in raws[:2]] == [None, None], raws
-    assert "no room for more functions" in raws[2]["unlooked_reason"], raws[2]
-    assert raws[2]["unlooked"] > 0.0, raws[2]
+    assert {raw["unlooked_reason"] for raw in raws[:31]} == {None}, raws
+    assert "no room for more functions" in raws[-1]["unlooked_reason"], raws[-1]
+    assert raws[-1]["unlooked"] > 0.0, raws[-1]
+
+
+@case(usual=5, nightly=100)
+def tables_of_lines_that_are_large(count: int) -> None:
+    """Their first MiB is read, and their functions have names."""
+    table = odd.__code__.co_linetable
+    large = FunctionType(
+        odd.__code__.replace(co_linetable=table + bytes(5 << 20), co_name="large"), globals()
+    )
+    for _ in range(count):
+        raw = looked_at(large)
+        told = {(line, name) for row in raw["blame"] for _, line, name, _ in row[0][:1]}
+        assert odd.__code__.co_firstlineno + 1 in {line for line, _ in told}, told
 
 
 def one_line_on() -> None:
