@@ -52,6 +52,7 @@ static bool look_at_holder(pthread_mutex_t *mutex, struct charges_thread *holder
     hooks.lock(mutex);
     look_cost_note(&looks.pacing, &looks.cost, clock_elapsed(begun, clock_ticks()));
     look_votes_add(&self.lookout.votes, holder);
+    recent_looks_add(&looks.recent, holder, begun);
     return true;
 }
 
@@ -278,6 +279,10 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
         lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }
     self.wait.may_be_longest = waited > charges_longest_known();
+    struct look_votes of_all;
+    bool all_vote =
+        self.wait.may_be_longest && recent_looks_vote(&looks.recent, now - waited, &of_all);
+    self.wait.holder = look_votes_majority(all_vote ? &of_all : &lookout->votes);
     bool nobody_looks = looks.reader.here == NULL;
     self.wait.stands_for = slot->internal || nobody_looks ? 0 : drawn_by_length(waited);
     if (slot->internal || lookout->chosen.beginning != 0 || self.wait.stands_for != 0 ||
@@ -305,7 +310,7 @@ static void tell_wait(void) {
         .weight = lookout->chosen.beginning,
         .waiter_stands_for = self.wait.stands_for,
         .waiter = somebody(slot),
-        .holder = look_votes_majority(&lookout->votes),
+        .holder = self.wait.holder,
     };
     uint64_t blind = wait.since + ticks_of(LOOK_BLIND_NS);
     uint64_t chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : wait.now;

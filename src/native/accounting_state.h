@@ -84,8 +84,9 @@ struct self {
         uint64_t
             stands_for; /* ticks of waiting that where it was waited stands for; 0: not drawn */
         bool may_be_longest;
-        uint64_t told_in; /* ticks that telling took the last time; 0: they are noted */
-    } wait;               /* that is over and is to go to the windows */
+        struct charges_thread holder; /* for most of it; place PLACE_UNKNOWN: nobody, or not seen */
+        uint64_t told_in;             /* ticks that telling took the last time; 0: they are noted */
+    } wait;                           /* that is over and is to go to the windows */
     struct {
         struct stack_aim aim;
         struct charges_thread thread;
@@ -131,7 +132,8 @@ extern struct accounting_looks {
     struct look_pacing pacing;
     struct look_pacing telling; /* which waits are told with where they were waited */
     struct look_cost cost, telling_cost;
-    struct look_lateness lateness[2];    /* of the program's threads, of the knockers */
+    struct look_lateness lateness[2]; /* of the program's threads, of the knockers */
+    struct recent_looks recent;
     const struct ledger_slot *collector; /* the thread that collects garbage, if it let the GIL go
                                             since it began */
 } looks;

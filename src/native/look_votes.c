@@ -1,5 +1,7 @@
 #include "native/look_votes.h"
 
+#include <stddef.h>
+
 #include "native/places.h"
 
 static void vote_for_place(struct look_votes *votes, uint32_t place) {
@@ -32,4 +34,27 @@ struct charges_thread look_votes_majority(const struct look_votes *votes) {
     return 2 * (uint64_t)votes->seen > votes->looks
                ? votes->candidate
                : (struct charges_thread){.place = PLACE_UNKNOWN};
+}
+
+void recent_looks_add(struct recent_looks *recent, const struct charges_thread *holder,
+                      uint64_t at) {
+    size_t place = recent->count++ % RECENT_LOOKS;
+    recent->looks[place].at = at;
+    recent->looks[place].holder = *holder;
+}
+
+bool recent_looks_vote(const struct recent_looks *recent, uint64_t since,
+                       struct look_votes *votes) {
+    *votes = (struct look_votes){.looks = 0};
+    for (uint64_t back = 1; back <= recent->count; back++) {
+        size_t place = (recent->count - back) % RECENT_LOOKS;
+        if (recent->looks[place].at < since) {
+            break;
+        }
+        if (back == RECENT_LOOKS) {
+            return false;
+        }
+        look_votes_add(votes, &recent->looks[place].holder);
+    }
+    return true;
 }

@@ -4,10 +4,14 @@
  * each. So they vote as R. S. Boyer and J S. Moore have them ("MJRTY: A Fast Majority Vote Algorithm",
  * 1981): a candidate that a majority stands behind is never lost, but one that remains need not have a
  * majority. So the looks that saw it since it became the candidate are counted, too, which are no more
- * than all that saw it: if they are more than half, it had the GIL in most of them. */
+ * than all that saw it: if they are more than half, it had the GIL in most of them.
+ *
+ * Those that wait at the same time share the looks, and one of many makes few. So for a wait that may be
+ * the longest the latest looks of all vote, if those that are kept go back to its beginning. */
 #ifndef GILKNOCK_LOOK_VOTES_H
 #define GILKNOCK_LOOK_VOTES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "native/charges.h"
@@ -26,5 +30,22 @@ void look_votes_add(struct look_votes *votes, const struct charges_thread *holde
 /* The thread that more than half of the looks saw, with a place where it was seen: the most frequent one,
  * if more than half of these saw it there. Else nobody: serial and native_id 0, place PLACE_UNKNOWN. */
 struct charges_thread look_votes_majority(const struct look_votes *votes);
+
+#define RECENT_LOOKS 32 /* a power of two */
+
+/* The latest looks of all threads. All zero is ready. */
+struct recent_looks {
+    uint64_t count; /* so far */
+    struct {
+        uint64_t at; /* ticks */
+        struct charges_thread holder;
+    } looks[RECENT_LOOKS];
+};
+
+void recent_looks_add(struct recent_looks *recent, const struct charges_thread *holder,
+                      uint64_t at);
+
+/* Have all looks from `since` on vote. Returns false where not all of them are there. */
+bool recent_looks_vote(const struct recent_looks *recent, uint64_t since, struct look_votes *votes);
 
 #endif
