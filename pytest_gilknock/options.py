@@ -186,8 +186,8 @@ _INI_KEYS: dict[str, tuple[Any, str]] = {
     "gil_knock_interval": (
         _TEXT_OR_NUMBER,
         "mean time between two knocks, with which gilknock's own thread asks for the GIL, 100us to "
-        "10s, or off for none (default: 50ms; 20ms where there are only knocks; a quarter of a limit "
-        "on waits in its test, if that is shorter)",
+        "10s, or off for none (default: 50ms; 20ms where there are only knocks; a quarter of a "
+        "limit on waits in its test, if that is shorter)",
     ),
     "gil_trace_events": (
         _TEXT_OR_NUMBER,

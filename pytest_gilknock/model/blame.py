@@ -9,6 +9,7 @@ from itertools import starmap, takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pytest_gilknock.model.stack import (
+    OTHER_THREADS,
     Frame,
     Names,
     Place,
@@ -38,17 +39,31 @@ _NUMBER = re.compile(r"\d+(?=$| \()")
 
 
 def group_label(labels: Iterable[str]) -> str:
-    """Return what several threads are called: ``pool_* (5)``, or the first and how many others."""
+    """Return what several threads are called: ``pool_* (5)``, or the first and how many others.
+
+    Those that are not told apart come last, and are not counted.
+    """
+    known: list[str] = []
+    rest: list[str] = []
+    for label in labels:
+        (rest if label == OTHER_THREADS else known).append(label)
+    if not known:
+        return OTHER_THREADS
+    *parts, last = [*_group_parts(known), *["others"] * bool(rest)]
+    return f"{', '.join(parts)} and {last}" if parts else last
+
+
+def _group_parts(labels: list[str]) -> tuple[str, ...]:
     first, *others = labels
     if not others:
-        return first
+        return (first,)
     if set(others) == {first}:
-        return f"{first} ({1 + len(others)})"
-    columns = zip(first, *others, strict=False)
+        return (f"{first} ({len(labels)})",)
+    columns = zip(*labels, strict=False)
     shared = "".join(letters[0] for letters in takewhile(lambda one: len(set(one)) == 1, columns))
     if len(shared) >= _LEAST_PREFIX:
-        return f"{shared}* ({1 + len(others)})"
-    return f"{first} and {len(others)} more"
+        return (f"{shared}* ({len(labels)})",)
+    return first, f"{len(others)} more"
 
 
 def pools_of(labels: Iterable[str]) -> list[list[str]]:
@@ -135,12 +150,8 @@ class _AtPlace:
 
     @property
     def thread_label(self) -> str:
-        """What its threads are called together, the one with the largest part first.
-
-        Those that are not told apart come last.
-        """
-        known_first = sorted(self.threads, key=lambda thread: thread.native_id == 0)
-        return group_label(thread.label for thread in known_first)
+        """What its threads are called together, the one with the largest part first."""
+        return group_label(thread.label for thread in self.threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,10 @@ def _lies_installed(file: str) -> bool:
 OWN_THREAD = "gilknock's own thread"
 """Who knocks, in the words of reports: their readers need not know what a knock is."""
 
+OTHER_THREADS = "other threads"
+"""What threads are called that a reading does not tell apart: of many at one place those with the
+smallest parts (``name_as_object`` in src/blame.c)."""
+
 NOT_ASKED = f"{OWN_THREAD} did not ask for the GIL meanwhile"
 """Why a number is missing that comes from knocks."""
 

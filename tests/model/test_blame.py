@@ -151,7 +151,7 @@ def test_threads_that_are_not_told_apart_come_last_in_a_name():
         ((TEST,), 12, "worker_2", 0.1, 0.05, 9),
     ]
     (victim,) = victims_of(rows, {})
-    assert victim.thread_label == "worker_1 and 2 more"
+    assert victim.thread_label == "worker_* (2) and others"
     assert victim.threads[0].label == "other threads"
 
 
@@ -191,6 +191,9 @@ def test_threads_have_a_label():
         (["MainThread", "worker", "ticker"], "MainThread and 2 more"),
         (["a1", "a2"], "a1 and 1 more"),
         (["AnyIO worker thread", "AnyIO worker thread"], "AnyIO worker thread (2)"),
+        (["other threads"], "other threads"),
+        (["other threads", "worker"], "worker and others"),
+        (["worker", "a1", "other threads"], "worker, 1 more and others"),
     ],
 )
 def test_threads_together_have_a_label(labels, label):
