@@ -292,8 +292,8 @@ static int put_longest_wait(const struct making *making) {
 
 /* Why nobody saw where the GIL was held for a part of the wait, as far as that is known; else NULL. */
 static const char *unlooked_reason(const struct making *making) {
-    bool was_full = places_refused() != making->window->places_refused_base;
-    return was_full && making->exact && making->findings->charges.unlooked != 0
+    return making->exact && making->findings->charges.unlooked != 0 &&
+                   places_refused() != making->window->places_refused_base
                ? "there is no room for more functions, names and stacks"
                : NULL;
 }

@@ -6,7 +6,7 @@
  *
  * A window wakes no thread, but for the first one: the knocker sees for itself, when it next looks,
  * that a window is young, and knocks more densely for a while. So a thousand windows of 50 us do
- * not become a thousand wake-ups. One that needs more knocks than there are does wake it.
+ * not become a thousand wake-ups. One that cannot wait for the next knock does wake it.
  */
 #include "window_knocks.h"
 
@@ -72,6 +72,7 @@ static struct {
     uint64_t gap_ticks;   /* the mean gap in force */
     int knocks_off;       /* no knocks are wanted */
     uint64_t asked_gap;   /* ns; the mean gap that was asked for, or 0 */
+    uint64_t due;         /* system ns; when the next knock is made; UINT64_MAX: none is */
 
     /* The knocker's alone. */
     uint64_t seen_opened;
@@ -227,8 +228,7 @@ static uint64_t audit_pace(void) {
 
 /* One random moment in each stratum of time. A stratum is as long as the mean gap, but short when a
  * window is young. */
-static uint64_t pace(void *context) {
-    (void)context;
+static uint64_t time_until_knock(void) {
     bool woken = !knock_state.knocked;
     knock_state.knocked = false;
     if (LOAD(knock_state.open) == 0 || LOAD(knock_state.knocks_off)) {
@@ -258,6 +258,13 @@ static uint64_t pace(void *context) {
     uint64_t moment = start + random_below(&knock_state.random, knock_state.gap);
     knock_state.gap *= 2;
     return moment - now;
+}
+
+static uint64_t pace(void *context) {
+    (void)context;
+    uint64_t pause = time_until_knock();
+    STORE(knock_state.due, pause == KNOCKER_ASLEEP ? UINT64_MAX : clock_system_ns() + pause);
+    return pause;
 }
 
 static void begin_knocking(void *context) {
@@ -404,9 +411,9 @@ void knocking_open(struct knock_window *window, uint64_t opened, struct knock_wi
     count_wish(&window->wish, 1);
     bool needs_more = wish.audited && LOAD(knock_state.audited) == 1;
     if (wish.gap != 0) {
-        uint64_t before = LOAD(knock_state.wished_gap);
         find_wished_gap();
-        needs_more = needs_more || LOAD(knock_state.wished_gap) != before;
+        bool is_late = LOAD(knock_state.due) > clock_system_ns() + wish.gap;
+        needs_more = needs_more || (is_late && LOAD(knock_state.asked_gap) == 0);
     }
     rouse_knocker(needs_more);
 }

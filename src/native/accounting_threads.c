@@ -108,7 +108,7 @@ void thread_ends(void *slot) {
 static void note_inherited_name(void) {
     char name[LEDGER_OS_NAME_SIZE];
     prctl(PR_GET_NAME, name);
-    if (ledger_has_thread_called(&ledger, name)) {
+    if (strcmp(name, hooks.process_name) != 0 && ledger_has_thread_called(&ledger, name)) {
         memcpy(self.os_name_at_birth, name, sizeof name);
     }
 }

@@ -271,6 +271,8 @@ def test_intended_sleep_is_no_wait_for_a_lock() -> None:
 @measured_only
 def test_an_item_that_is_there_before_its_taker_sleeps_is_waited_for_as_any_other() -> None:
     """The taker then finds an object where others have a moment of the clock, hours ago."""
+    if id(object()) > time.monotonic_ns():
+        pytest.skip("no address is a moment that has passed: the machine has not run for so long")
     requests: list[queue.SimpleQueue[object]] = [queue.SimpleQueue() for _ in range(8)]
     answers: list[queue.SimpleQueue[object]] = [queue.SimpleQueue() for _ in requests]
 

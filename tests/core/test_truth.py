@@ -316,6 +316,18 @@ def test_a_window_that_needs_more_knocks_has_them_at_once():
     assert afterwards < 50
 
 
+@exact
+def test_a_window_that_needs_fewer_knocks_than_there_are_changes_nothing():
+    counts = []
+    for every in (0.0, 5.0):
+        with Measured() as outer:
+            for _ in range(300):
+                with Measured(knocks_every=every):
+                    time.sleep(0.001)
+        counts.append(outer.reading.knocks)
+    assert counts[1] < 3 * counts[0], counts
+
+
 def test_the_knocks_that_a_window_needs_have_a_time():
     for wrong in (-0.005, 1e-7, 3601.0, float("nan")):
         with pytest.raises(ValueError, match="knocks_every must be from 1e-6 to 3600 seconds"):
