@@ -136,8 +136,7 @@ bool text_reader_sign(const void *text, const struct text_beginning *beginning,
 bool text_reader_copy_bytes(const void *bytes, size_t most, struct text_copy *copy) {
     PyBytesObject head;
     if (!own_memory_read(&head, bytes, offsetof(PyBytesObject, ob_sval)) ||
-        !object_copy_is((const PyObject *)&head, &PyBytes_Type) ||
-        Py_SIZE((PyObject *)&head) < 0) {
+        !object_copy_is((const PyObject *)&head, &PyBytes_Type) || Py_SIZE((PyObject *)&head) < 0) {
         return false;
     }
     copy->size = (size_t)Py_SIZE((PyObject *)&head);
