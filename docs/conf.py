@@ -29,7 +29,7 @@ autodoc_preserve_defaults = True
 # What signatures and docstrings name and this site does not describe: it is built without a
 # network, and so without the inventories of other sites.
 nitpick_ignore_regex = [
-    ("py:class", "AskedMethod|BlameMethod|Method|Self|Stack|Raw[A-Z][A-Za-z]*"),
+    ("py:class", "AskedMethod|BlameMethod|LockKind|Method|Self|Stack|Raw[A-Z][A-Za-z]*"),
     ("py:class", r"(collections\.abc|threading|types|typing)\.[A-Za-z]+"),
     ("py:class", "SupportsIndex|TracebackType"),
     ("py:func", r"threading\.get_native_id"),
