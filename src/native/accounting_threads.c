@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "native/clock.h"
@@ -189,9 +190,13 @@ void accounting_mark_internal(void) {
 uint64_t accounting_internal_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
 
 bool accounting_holder(struct accounting_thread *thread) {
+    const struct timespec moment = {0, 100000};
     bool locked = false, found = false;
     for (int i = 0; i < 100 && hooks.installed && !locked; i++) {
         locked = pthread_mutex_trylock(hooks.target.mutex) == 0;
+        if (!locked) {
+            nanosleep(&moment, NULL); /* who has it may have been taken off its processor */
+        }
     }
     if (locked) {
         found = ledger.active && ledger.holder != NULL;
