@@ -119,9 +119,8 @@ void accounting_audit(bool on);
  * GIL is held. */
 void accounting_names(const uint64_t *serials, size_t count, char (*names)[THREAD_NAME_SIZE]);
 
-/* Find out who has the GIL. Any thread, with the GIL or without; takes the GIL's mutex for a moment, for which
- * it waits for 10 ms or so.
- * Returns false where nobody is on record, or the mutex is not to be had. */
+/* Find out who has the GIL. Any thread, with the GIL or without; takes the GIL's mutex for a moment, and may
+ * wait some 10 ms for it. Returns false where nobody is on record, or the mutex is not to be had. */
 bool accounting_holder(struct accounting_thread *thread);
 
 /* The threads whose name is not known and may have changed, to be freed with free(), or NULL if there
