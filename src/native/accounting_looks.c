@@ -224,15 +224,6 @@ static uint64_t time_until_look(uint64_t now, uint64_t due) {
     return most > LOOK_LEAST_WAIT_NS ? most : LOOK_LEAST_WAIT_NS;
 }
 
-/* The GIL was let go during a look. Without the look this thread would have slept, and whoever let the GIL
- * go for a moment could have taken it back before it woke up. So it sleeps for as short as it can. Returns
- * 0: it was woken. The mutex is held, and let go meanwhile. */
-static int sleep_for_a_moment(pthread_cond_t *condition, pthread_mutex_t *mutex,
-                              const struct timespec *deadline) {
-    wait_at_most(condition, mutex, deadline, 1);
-    return 0;
-}
-
 /* Wait as the caller asks for, and look meanwhile. The mutex is held. */
 NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                       const struct timespec *deadline) {
@@ -241,14 +232,14 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
     if (lookout->stage != LOOKOUT_NEW) {
         look_later();
     } else if (!begin_to_look(mutex)) {
-        return sleep_for_a_moment(condition, mutex, deadline);
+        return 0;
     }
     for (;;) {
         uint64_t now = clock_ticks();
         if (lookout->series.due <= now + reach_of_looks()) {
             look_as_due(mutex);
             if (!is_taken()) {
-                return sleep_for_a_moment(condition, mutex, deadline);
+                return 0;
             }
             continue;
         }
