@@ -96,5 +96,5 @@ uint64_t look_pacing_mean_ns(uint64_t looks, uint64_t cost) {
     uint64_t last = LOOK_SHARE * cost;
     last = last > LOOK_LAST_MEAN_NS ? last : LOOK_LAST_MEAN_NS;
     uint64_t spent = looks < last / (cost + 1) ? looks * cost : last;
-    return between(LOOK_FIRST_MEAN_NS, 2 * spent, last);
+    return between(LOOK_FIRST_MEAN_NS, 4 * spent, last);
 }

@@ -18,9 +18,10 @@
  *     distributed. Each stands for `mean` of waiting.
  *
  * How far looks are apart depends on what a look costs, which differs tenfold between machines: they are
- * close at first, so that a short window gets some, then as far apart as twice what the window's looks
- * have cost so far, and in the end so far that they take 1/LOOK_SHARE of the time. So a window of length T
- * spends the square root of T times the cost of a look on them, until that is the smaller part.
+ * close at first, so that a short window gets some, then as far apart as four times what the window's
+ * looks have cost so far, and in the end so far that they take 1/LOOK_SHARE of the time. So a window of
+ * length T spends the square root of half of T times the cost of a look on them, until that is the smaller
+ * part.
  *
  * What the next look stands for depends on nothing but the past. So the charges are right in the
  * mean, however the pace changes meanwhile.
@@ -45,8 +46,8 @@
 
 /* The mean time between two looks: at first; and, after many, no less than that. */
 #define LOOK_FIRST_MEAN_NS 200000u
-#define LOOK_LAST_MEAN_NS 4000000u
-#define LOOK_SHARE 100u
+#define LOOK_LAST_MEAN_NS 6000000u
+#define LOOK_SHARE 150u
 
 /* What a look is taken to cost as long as that is not known, and what it is taken to cost at most. */
 #define LOOK_COST_NS 40000u
