@@ -15,7 +15,7 @@
 #define WAIT_CUT (-1)                 /* no error number */
 #define LOOK_LEAST_WAIT_NS 10000u     /* less is over before the wait begins */
 
-struct accounting_looks looks;
+_Alignas(CACHE_LINE) struct accounting_looks looks;
 
 /* `collecting` says that somebody collects garbage: whose finalizers may let the GIL go meanwhile. It
  * can only be set by a thread that has the GIL, so who has it when it is first seen set began. */
@@ -74,10 +74,22 @@ static uint64_t mean_between_looks(bool knock) {
     return ticks_of(look_pacing_mean_ns(charges_looks(knock), ns_of(cost)));
 }
 
-/* The same between those of the calling thread: all that wait share the looks. */
-static uint64_t mean_of_looks(void) {
+/* Of those of each thread that waits: all share the looks. */
+static uint64_t mean_for_each(uint64_t mean) {
+    return mean * (ledger.waiting == 0 ? 1 : ledger.waiting);
+}
+
+static uint64_t mean_of_own_looks(void) {
     bool knock = self.slot->internal;
-    return mean_between_looks(knock) * (knock || ledger.waiting == 0 ? 1 : ledger.waiting);
+    uint64_t mean = mean_between_looks(knock);
+    return knock ? mean : mean_for_each(mean);
+}
+
+/* Draw for the calling thread's wait whether the windows are to hear where it was waited: with a chance by
+ * its length, which shows later. */
+static void draw_by_length(uint64_t mean) {
+    self.lookout.told_mean = mean_for_each(mean);
+    self.lookout.told_beyond = look_pacing_below(&looks.pacing, self.lookout.told_mean);
 }
 
 /* A moment of a clock, and how far it is from now, in ns. */
@@ -121,7 +133,7 @@ static int wait_at_most(pthread_cond_t *condition, pthread_mutex_t *mutex,
 
 static struct look_rate rate_of_looks(void) {
     const struct lookout *lookout = &self.lookout;
-    uint64_t mean = mean_of_looks(), least = ticks_of(LOOK_BLIND_NS);
+    uint64_t mean = mean_of_own_looks(), least = ticks_of(LOOK_BLIND_NS);
     if (lookout->stage == LOOKOUT_LATER) {
         return (struct look_rate){mean, 1};
     }
@@ -138,12 +150,12 @@ static uint64_t take_due_looks(void) {
 }
 
 /* What follows the beginning of the wait. */
-static void look_at_rest(void) {
+static void look_at_rest(uint64_t now) {
     struct lookout *lookout = &self.lookout;
     lookout->stage = LOOKOUT_FIRST;
     lookout->series =
         lookout->chosen.rest == 0
-            ? (struct look_series){.due = clock_ticks() + ticks_of(LOOK_UNCHOSEN_NS)}
+            ? (struct look_series){.due = now + ticks_of(LOOK_UNCHOSEN_NS)}
             : look_series_from(&looks.pacing, lookout->beginning_until, rate_of_looks());
 }
 
@@ -151,7 +163,7 @@ static void look_at_rest(void) {
 static void look_at_beginning(pthread_mutex_t *mutex) {
     struct lookout *lookout = &self.lookout;
     look_at_holder(mutex, &lookout->first_holder);
-    look_at_rest();
+    look_at_rest(clock_ticks());
     lookout->first_stands_for = lookout->chosen.rest != 0 ? take_due_looks() : 0;
 }
 
@@ -169,11 +181,15 @@ static bool begin_to_look(pthread_mutex_t *mutex) {
     struct lookout *lookout = &self.lookout;
     uint64_t now = clock_ticks(), since = self.slot->wait_since;
     lookout->beginning_until = since + ticks_of(LOOK_BLIND_NS);
-    lookout->chosen = self.slot->internal
-                          ? (struct look_choice){1, 1}
-                          : look_pacing_choose(&looks.pacing, mean_between_looks(false), since);
+    if (self.slot->internal) {
+        lookout->chosen = (struct look_choice){1, 1};
+    } else {
+        uint64_t mean = mean_between_looks(false);
+        lookout->chosen = look_pacing_choose(&looks.pacing, mean, since);
+        draw_by_length(mean);
+    }
     if (lookout->chosen.beginning == 0) {
-        look_at_rest();
+        look_at_rest(now);
         return true;
     }
     uint64_t drawn = look_pacing_below(&looks.pacing, LOOK_BLIND_NS);
@@ -262,14 +278,28 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
     }
 }
 
-/* What a wait of that length stands for with where it was waited, in ticks; 0: it is not drawn. Waits are
- * drawn with a chance by their length, those of `mean` and more always. */
+/* What the calling thread's wait, of that length, stands for with where it was waited, in ticks; 0: the
+ * windows are not to hear that. */
 static uint64_t drawn_by_length(uint64_t waited) {
-    uint64_t mean = mean_of_looks();
-    if (waited >= mean) {
-        return waited;
+    if (self.lookout.told_mean == 0) {
+        draw_by_length(mean_between_looks(false));
     }
-    return look_pacing_below(&looks.telling, mean) < waited ? mean : 0;
+    uint64_t mean = self.lookout.told_mean;
+    return waited >= mean ? waited : waited > self.lookout.told_beyond ? mean : 0;
+}
+
+static const struct charges_thread unseen = {.place = PLACE_UNKNOWN};
+
+static bool anybody_looks(void) {
+    return looks.by_waiters || (looks.at_release & AT_RELEASE_LOOK) != 0;
+}
+
+/* Who had the GIL for most of the calling thread's wait, by the looks of all if those go back to its
+ * beginning. */
+static struct charges_thread holder_since(uint64_t since) {
+    struct look_votes of_all;
+    bool all_vote = recent_looks_vote(&looks.recent, since, &of_all);
+    return look_votes_majority(all_vote ? &of_all : &self.lookout.votes);
 }
 
 void end_lookout(const struct ledger_slot *slot, uint64_t now) {
@@ -279,12 +309,8 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
         lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }
     self.wait.may_be_longest = waited > charges_longest_known();
-    struct look_votes of_all;
-    bool all_vote =
-        self.wait.may_be_longest && recent_looks_vote(&looks.recent, now - waited, &of_all);
-    self.wait.holder = look_votes_majority(all_vote ? &of_all : &lookout->votes);
-    bool nobody_looks = looks.reader.here == NULL;
-    self.wait.stands_for = slot->internal || nobody_looks ? 0 : drawn_by_length(waited);
+    self.wait.holder = self.wait.may_be_longest ? holder_since(now - waited) : unseen;
+    self.wait.stands_for = slot->internal || !anybody_looks() ? 0 : drawn_by_length(waited);
     if (slot->internal || lookout->chosen.beginning != 0 || self.wait.stands_for != 0 ||
         self.wait.may_be_longest) {
         self.wait.since = now - waited;
@@ -421,8 +447,6 @@ int accounting_look(const struct accounting_reader *reader, bool waiters_look,
     looks.reader = *reader;
     looks.pacing.ticks_per_ms = seconds > 0.0 ? (uint64_t)(1e3 / seconds) : 1000000;
     looks.pacing.random = clock_ticks() | 1;
-    looks.telling = looks.pacing;
-    looks.telling.random = ~looks.pacing.random | 1; /* another series of random numbers */
     if (looks.cost.ticks == 0) {
         looks.cost.ticks = looks.telling_cost.ticks = ticks_of(LOOK_COST_NS / 2);
     }

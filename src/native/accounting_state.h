@@ -18,6 +18,8 @@
 
 #define NO_TARGET 1 /* the address of no mutex, nor at the distance of switch_mutex from one */
 
+#define CACHE_LINE 64 /* bytes, on most processors */
+
 #define NEVER_INLINE __attribute__((noinline))
 
 enum phase {
@@ -45,6 +47,9 @@ struct lookout {
     struct charges_thread first_holder;
     uint64_t first_stands_for; /* beside the beginning of the wait: ticks */
     struct look_votes votes;
+    /* A wait longer than that is told with where it was waited, and stands for `told_mean`, or for itself
+     * if it is longer; ticks. 0 for the mean: not drawn yet. */
+    uint64_t told_beyond, told_mean;
 };
 
 /* What a thread has to do when it has unlocked the GIL's mutex. */
@@ -124,15 +129,15 @@ enum at_release {
     AT_RELEASE_AUDIT = 2, /* `audit.asked` may be of this hold */
 };
 
-/* How the holder is looked at. Guarded by the GIL's mutex. */
+/* How the holder is looked at. Guarded by the GIL's mutex. What every thread that waits goes through stands
+ * at the beginning, in one line of the processor's cache, which goes from thread to thread. */
 extern struct accounting_looks {
     bool by_waiters;
     unsigned at_release; /* of enum at_release */
-    struct accounting_reader reader;
     struct look_pacing pacing;
-    struct look_pacing telling; /* which waits are told with where they were waited */
     struct look_cost cost, telling_cost;
     struct look_lateness lateness[2]; /* of the program's threads, of the knockers */
+    struct accounting_reader reader;
     struct recent_looks recent;
     const struct ledger_slot *collector; /* the thread that collects garbage, if it let the GIL go
                                             since it began */

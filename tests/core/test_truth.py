@@ -57,7 +57,15 @@ def test_contention_is_the_share_of_time_the_load_held_the_gil(held, free):
     assert m.reading.contention == pytest.approx(m.reading.held / m.reading.wall)
 
 
+@pytest.fixture
+def no_knocks():
+    """On a busy machine a knock may be put aside with the GIL in hand, or on its way to it."""
+    with knock_interval(0):
+        yield
+
+
 @exact
+@pytest.mark.usefixtures("no_knocks")
 def test_one_pure_python_thread_holds_the_gil_all_the_time_and_nobody_waits():
     with Measured() as m:
         loads.spin(0.3)
@@ -102,13 +110,29 @@ def test_a_wait_is_as_long_as_the_call_that_kept_the_gil():
     assert m.reading.max_wait >= victim.max_wait
 
 
+@exact
+def test_the_accounting_alone_tells_no_places():
+    """That is what the cost of blame is compared with."""
+    _core.status()
+    if not _core._look(False):
+        pytest.skip("nobody looks on this interpreter")
+    try:
+        with Measured() as m:
+            loads.in_threads(2, lambda: loads.spin(0.2))
+    finally:
+        _core._look(True)
+    assert m.reading.wait > 0.1
+    assert not m.reading.blame
+    assert not m.reading.victims
+
+
 @with_gil
 def test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line():
     line = test_a_native_call_that_keeps_the_gil_is_blamed_by_its_line.__code__.co_firstlineno + 5
     with Measured() as m:
         for _ in range(4):
             loads._holding(150_000)  # the line to blame
-    assert m.reading.contention > 0.98
+    assert m.reading.contention > 0.9
     assert m.reading.max_wait > 0.08
     worst = m.reading.blame[0]
     assert os.path.basename(worst.file) == "test_truth.py"
@@ -444,13 +468,6 @@ def test_the_shortest_knock_interval_counts_no_millions_of_knocks_for_a_long_hol
 
 def busy_machine():
     return hogs(3 * (os.cpu_count() or 1))
-
-
-@pytest.fixture
-def no_knocks():
-    """On a busy machine a knock may be put aside with the GIL in hand, or on its way to it."""
-    with knock_interval(0):
-        yield
 
 
 @exact
