@@ -338,6 +338,7 @@ static bool find_innermost(const void *state, uint64_t *frame) {
 
 /* One try. */
 static bool look_from(struct look *look, uint64_t frame) {
+    look->no_room = false;
     if (!walk(look, frame) || !identify_all(look)) {
         return false;
     }
@@ -348,14 +349,16 @@ static bool look_from(struct look *look, uint64_t frame) {
 uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting) {
     struct look look;
     look.collecting = collecting;
-    look.no_room = false;
     uint64_t frame = (uintptr_t)aim->frame;
-    for (int i = 0; i < TRIES && !look.no_room; i++) {
+    for (int i = 0; i < TRIES; i++) {
         if ((i > 0 || !aim->is_frame_known) && !find_innermost(aim->state, &frame)) {
             break;
         }
         if (look_from(&look, frame)) {
             return enter(&look);
+        }
+        if (look.no_room) {
+            break;
         }
     }
     return PLACE_UNKNOWN;
@@ -367,7 +370,6 @@ static uint32_t read_own(const PyThreadState *state) {
     struct look look;
     uint64_t frame;
     look.collecting = false;
-    look.no_room = false;
     return find_innermost(state, &frame) && look_from(&look, frame) ? enter(&look) : PLACE_UNKNOWN;
 }
 

@@ -288,8 +288,6 @@ static uint64_t drawn_by_length(uint64_t waited) {
     return waited >= mean ? waited : waited > self.lookout.told_beyond ? mean : 0;
 }
 
-static const struct charges_thread unseen = {.place = PLACE_UNKNOWN};
-
 static bool anybody_looks(void) {
     return looks.by_waiters || (looks.at_release & AT_RELEASE_LOOK) != 0;
 }
@@ -309,7 +307,7 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
         lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }
     self.wait.may_be_longest = waited > charges_longest_known();
-    self.wait.holder = self.wait.may_be_longest ? holder_since(now - waited) : unseen;
+    self.wait.holder = self.wait.may_be_longest ? holder_since(now - waited) : charges_nobody;
     self.wait.stands_for = slot->internal || !anybody_looks() ? 0 : drawn_by_length(waited);
     if (slot->internal || lookout->chosen.beginning != 0 || self.wait.stands_for != 0 ||
         self.wait.may_be_longest) {

@@ -191,7 +191,7 @@ void charges_after_fork(void) {
 
 /* --- events --- */
 
-static const struct charges_thread unseen = {.place = PLACE_UNKNOWN};
+const struct charges_thread charges_nobody = {.place = PLACE_UNKNOWN};
 
 static void charge(struct charges_window *window, const struct charges_thread *holder,
                    uint64_t ticks, bool knock) {
@@ -229,8 +229,9 @@ static void note_longest(struct charges_window *window, const struct charges_wai
                          uint64_t waited) {
     struct charges_longest *longest = wait->knock ? &window->longest_knock : &window->longest;
     if (waited > longest->waited) {
-        *longest = (struct charges_longest){waited, wait->since, wait->waiter,
-                                            window->opened <= wait->since ? wait->holder : unseen};
+        *longest =
+            (struct charges_longest){waited, wait->since, wait->waiter,
+                                     window->opened <= wait->since ? wait->holder : charges_nobody};
     }
 }
 
@@ -264,8 +265,8 @@ void charges_waited(const struct charges_wait *wait) {
             at_first += wait->first_stands_for;
         }
         if (at_first != 0) {
-            charge(window, window->opened <= wait->since ? &wait->first_holder : &unseen, at_first,
-                   wait->knock);
+            charge(window, window->opened <= wait->since ? &wait->first_holder : &charges_nobody,
+                   at_first, wait->knock);
         }
         if (!wait->knock) {
             enter_victim(window, wait, waited);

@@ -35,6 +35,8 @@ struct charges_thread {
     uint32_t place;
 };
 
+extern const struct charges_thread charges_nobody; /* place PLACE_UNKNOWN */
+
 /* The longest wait of a window that is over. */
 struct charges_longest {
     uint64_t waited; /* ticks, inside the window; 0: there was none */
