@@ -279,13 +279,17 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
 }
 
 /* What the calling thread's wait, of that length, stands for with where it was waited, in ticks; 0: the
- * windows are not to hear that. */
-static uint64_t drawn_by_length(uint64_t waited) {
+ * windows are not to hear that. They hear it of all waits behind holds that are so long, in the mean, that
+ * there are few: it takes no more than 1/LOOK_TELLING_SHARE of the time. */
+static uint64_t drawn_by_length(const struct ledger_slot *slot, uint64_t waited) {
     if (self.lookout.told_mean == 0) {
         draw_by_length(mean_between_looks(false));
     }
-    uint64_t mean = self.lookout.told_mean;
-    return waited >= mean ? waited : waited > self.lookout.told_beyond ? mean : 0;
+    uint64_t mean = self.lookout.told_mean, holds = ledger.turns - slot->turns_at_request;
+    if (waited >= mean || waited >= LOOK_TELLING_SHARE * looks.telling_cost.ticks * holds) {
+        return waited;
+    }
+    return waited > self.lookout.told_beyond ? mean : 0;
 }
 
 static bool anybody_looks(void) {
@@ -308,7 +312,7 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     }
     self.wait.may_be_longest = waited > charges_longest_known();
     self.wait.holder = self.wait.may_be_longest ? holder_since(now - waited) : charges_nobody;
-    self.wait.stands_for = slot->internal || !anybody_looks() ? 0 : drawn_by_length(waited);
+    self.wait.stands_for = slot->internal || !anybody_looks() ? 0 : drawn_by_length(slot, waited);
     if (slot->internal || lookout->chosen.beginning != 0 || self.wait.stands_for != 0 ||
         self.wait.may_be_longest) {
         self.wait.since = now - waited;
