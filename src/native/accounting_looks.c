@@ -279,14 +279,14 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
 }
 
 /* What the calling thread's wait, of that length, stands for with where it was waited, in ticks; 0: the
- * windows are not to hear that. They hear it of all waits behind holds that are so long, in the mean, that
- * there are few: it takes no more than 1/LOOK_TELLING_SHARE of the time. */
+ * windows are not to hear that. They hear it of all waits behind holds that are long in the mean, as there
+ * are few of these. */
 static uint64_t drawn_by_length(const struct ledger_slot *slot, uint64_t waited) {
     if (self.lookout.told_mean == 0) {
         draw_by_length(mean_between_looks(false));
     }
     uint64_t mean = self.lookout.told_mean, holds = ledger.turns - slot->turns_at_request;
-    if (waited >= mean || waited >= LOOK_TELLING_SHARE * looks.telling_cost.ticks * holds) {
+    if (waited >= mean || waited >= holds * ticks_of(LOOK_LONG_HOLD_NS)) {
         return waited;
     }
     return waited > self.lookout.told_beyond ? mean : 0;

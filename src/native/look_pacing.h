@@ -49,8 +49,8 @@
 #define LOOK_LAST_MEAN_NS 6000000u
 #define LOOK_SHARE 150u
 
-/* The part of the time that it may take to tell where threads waited, whenever one has waited. */
-#define LOOK_TELLING_SHARE 100u
+/* Where a thread waited is told whenever it waited behind such holds: 250 times in a second at most. */
+#define LOOK_LONG_HOLD_NS 4000000u
 
 /* What a look is taken to cost as long as that is not known, and what it is taken to cost at most. */
 #define LOOK_COST_NS 40000u

@@ -279,7 +279,7 @@ def test_threads_that_ended_inside_the_window_keep_their_part_and_their_name():
 @exact
 @pytest.mark.parametrize("count", [3, 8])
 def test_victims_are_the_threads_that_waited(count):
-    """Where a thread waited is told of all waits behind long holds."""
+    """Where a thread waited is told whenever it waited behind holds as long as these."""
     wait = misplaced = 0.0
     for _ in range(4):
         with Measured() as m:
