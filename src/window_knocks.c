@@ -253,7 +253,10 @@ static uint64_t time_until_knock(void) {
     if (knock_state.gap > mean_gap) {
         knock_state.gap = mean_gap;
     }
-    uint64_t start = woken || knock_state.stratum_end < now ? now : knock_state.stratum_end;
+    uint64_t start = knock_state.stratum_end;
+    if (woken || start < now || start > now + knock_state.gap) { /* or the gap was longer then */
+        start = now;
+    }
     knock_state.stratum_end = start + knock_state.gap;
     uint64_t moment = start + random_below(&knock_state.random, knock_state.gap);
     knock_state.gap *= 2;
