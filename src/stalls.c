@@ -11,7 +11,7 @@
 static void find_holder(struct stall_holder *holder) {
     struct accounting_thread thread;
     _Static_assert(sizeof holder->name == sizeof thread.name, "a name is copied whole");
-    if (accounting_holder(&thread)) {
+    if (accounting_holder(&thread, &holder->since)) {
         holder->ident = thread.ident;
         memcpy(holder->name, thread.name, sizeof thread.name);
     }

@@ -203,11 +203,11 @@ static void knock(void *context) {
     STORE(knock_state.knock_asked, asked);
     PyEval_RestoreThread(knock_state.knocker_state);
     uint64_t now = clock_ticks();
+    bool accounted = accounting_active() && accounting_intact();
     STORE(knock_state.knock_asked, 0);
-    stall_watch_answered(asked, now);
+    stall_watch_answered(asked, now, accounted && accounting_taken_meanwhile());
     enter_lost_knock();
     if (LOAD(knock_state.open) != 0) {
-        bool accounted = accounting_active() && accounting_intact();
         uint64_t latency = accounted ? accounting_internal_wait() : clock_elapsed(asked, now);
         bool waited = accounted                 ? latency != 0
                       : knock_state.gil != NULL ? knock_state.taken

@@ -89,6 +89,9 @@ void accounting_mark_internal(void);
  * was free. It has the GIL. */
 uint64_t accounting_internal_wait(void);
 
+/* Whether threads of the program got the GIL during that wait. */
+bool accounting_taken_meanwhile(void);
+
 /* Reads where threads stand; see cpython/stack_reader.h for what each does and may be called from. */
 struct accounting_reader {
     void (*aim)(struct stack_aim *aim);
@@ -119,9 +122,10 @@ void accounting_audit(bool on);
  * GIL is held. */
 void accounting_names(const uint64_t *serials, size_t count, char (*names)[THREAD_NAME_SIZE]);
 
-/* Find out who has the GIL. Any thread, with the GIL or without; takes the GIL's mutex for a moment, and may
- * wait some 10 ms for it. Returns false where nobody is on record, or the mutex is not to be had. */
-bool accounting_holder(struct accounting_thread *thread);
+/* Find out who has the GIL, and since when (ticks; now, where no thread of the program has it; 0: not known).
+ * Any thread, with the GIL or without; takes the GIL's mutex for a moment, and may wait some 10 ms for it.
+ * Returns false where nobody is on record, or the mutex is not to be had. */
+bool accounting_holder(struct accounting_thread *thread, uint64_t *since);
 
 /* The threads whose name is not known and may have changed, to be freed with free(), or NULL if there
  * is none. The GIL is held. */

@@ -35,6 +35,7 @@ int accounting_record(uint64_t first, uint64_t now, struct accounting_record *re
 void accounting_free_record(struct accounting_record *record) { (void)record; }
 void accounting_mark_internal(void) {}
 uint64_t accounting_internal_wait(void) { return 0; }
+bool accounting_taken_meanwhile(void) { return false; }
 int accounting_look(const struct accounting_reader *reader, bool waiters_look,
                     const void *interpreter_function, char *reason, size_t reason_size) {
     (void)reader, (void)waiters_look, (void)interpreter_function;
@@ -49,7 +50,11 @@ void accounting_names(const uint64_t *serials, size_t count, char (*names)[THREA
         names[i][0] = '\0';
     }
 }
-bool accounting_holder(struct accounting_thread *thread) { return (void)thread, false; }
+bool accounting_holder(struct accounting_thread *thread, uint64_t *since) {
+    (void)thread;
+    *since = 0;
+    return false;
+}
 struct accounting_thread *accounting_nameless(size_t *count) {
     *count = 0;
     return NULL;

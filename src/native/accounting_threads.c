@@ -189,7 +189,11 @@ void accounting_mark_internal(void) {
 
 uint64_t accounting_internal_wait(void) { return self.slot != NULL ? self.slot->last_wait : 0; }
 
-bool accounting_holder(struct accounting_thread *thread) {
+bool accounting_taken_meanwhile(void) {
+    return self.slot != NULL && self.slot->turns_at_request != ledger.turns;
+}
+
+bool accounting_holder(struct accounting_thread *thread, uint64_t *since) {
     const struct timespec moment = {0, 100000};
     bool locked = false, found = false;
     for (int i = 0; i < 100 && hooks.installed && !locked; i++) {
@@ -198,10 +202,14 @@ bool accounting_holder(struct accounting_thread *thread) {
             nanosleep(&moment, NULL); /* who has it may have been taken off its processor */
         }
     }
+    *since = 0;
     if (locked) {
         found = ledger.active && ledger.holder != NULL;
         if (found) {
             describe(thread, ledger.holder);
+        }
+        if (ledger.active) {
+            *since = found && !ledger.holder->internal ? ledger.held_since : clock_ticks();
         }
         unlock_ledger();
     }

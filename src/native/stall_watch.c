@@ -38,7 +38,8 @@ static struct {
     void (*handler)(int);
     struct stat report, scratch; /* the files of these descriptors as the watch began */
     struct knocker *thread;      /* owned; a knocker that looks and does not knock */
-    uint64_t suspected;          /* when the knock asked that was overdue at the latest look */
+    uint64_t got;                /* when a thread last got the GIL, as far as a look saw */
+    uint64_t suspected;          /* since when the GIL was not had at the latest look */
     uint64_t reported;           /* when the knock asked whose stall was reported last */
 
     pthread_mutex_t mutex; /* guards what follows */
@@ -83,11 +84,11 @@ static struct stall *find(uint64_t when_asked) {
 static bool is_taken(uint64_t when_asked) { return when_asked == watch.taken; }
 
 /* The stall of the knock that asked then, new or not; NULL without room. */
-static struct stall *note(uint64_t when_asked) {
+static struct stall *note(uint64_t when_asked, uint64_t since) {
     struct stall *stall = find(when_asked);
     if (stall == NULL && watch.count < STALLS) {
         stall = &watch.stalls[watch.count++];
-        *stall = (struct stall){.asked = when_asked};
+        *stall = (struct stall){.asked = when_asked, .since = since};
         memcpy(stall->label, watch.label, sizeof stall->label);
     }
     return stall;
@@ -230,23 +231,22 @@ static char *pass_stacks_on(size_t *size) {
     return kept;
 }
 
-static void report(uint64_t when_asked, uint64_t now) {
-    struct stall_holder holder = {.ident = 0};
+static void report(uint64_t when_asked, uint64_t since, uint64_t now,
+                   const struct stall_holder *holder) {
     char label[STALL_LABEL_SIZE], line[STALL_LABEL_SIZE + THREAD_NAME_SIZE + 200];
-    watch.options.find_holder(&holder);
     pthread_mutex_lock(&watch.mutex);
-    struct stall *stall = is_taken(when_asked) ? NULL : note(when_asked);
+    struct stall *stall = is_taken(when_asked) ? NULL : note(when_asked, since);
     memcpy(label, watch.label, sizeof label);
     pthread_mutex_unlock(&watch.mutex);
 
     int length =
         snprintf(line, sizeof line, "\ngilknock: no thread could get the GIL for %.1f s%s%s",
-                 nanoseconds(now - when_asked) * 1e-9, label[0] != '\0' ? ", in " : "", label);
-    if (holder.ident != 0) {
+                 nanoseconds(now - since) * 1e-9, label[0] != '\0' ? ", in " : "", label);
+    if (holder->ident != 0) {
         length += snprintf(line + length, sizeof line - (size_t)length,
-                           "; thread 0x%016llx%s%s%s holds it", (unsigned long long)holder.ident,
-                           holder.name[0] != '\0' ? " (" : "", holder.name,
-                           holder.name[0] != '\0' ? ")" : "");
+                           "; thread 0x%016llx%s%s%s holds it", (unsigned long long)holder->ident,
+                           holder->name[0] != '\0' ? " (" : "", holder->name,
+                           holder->name[0] != '\0' ? ")" : "");
     }
     length += snprintf(line + length, sizeof line - (size_t)length, "\n");
     write_all(line, (size_t)length);
@@ -256,7 +256,7 @@ static void report(uint64_t when_asked, uint64_t now) {
     pthread_mutex_lock(&watch.mutex);
     stall = stall != NULL ? find(when_asked) : NULL; /* not if it was taken meanwhile */
     if (stall != NULL) {
-        stall->holder = holder;
+        stall->holder = *holder;
         stall->stacks = stacks;
         stall->stacks_size = size;
         stacks = NULL;
@@ -272,15 +272,19 @@ static void begin(void *unused) {
     run_delay_leave_out_self(RUN_DELAY_STALL_WATCH);
 }
 
+static uint64_t not_had_since(uint64_t when_asked) {
+    return when_asked > watch.got ? when_asked : watch.got;
+}
+
 static uint64_t pace(void *unused) {
     (void)unused;
     uint64_t when = asked(), now = clock_ticks();
     if (when == 0 || when == watch.reported) {
         return watch.options.timeout / 2;
     }
-    uint64_t waited = clock_elapsed(when, now);
+    uint64_t since = not_had_since(when), waited = clock_elapsed(since, now);
     if (waited >= watch.timeout) {
-        return when == watch.suspected ? SECOND_LOOK_NS : 0;
+        return since == watch.suspected ? SECOND_LOOK_NS : 0;
     }
     return (uint64_t)nanoseconds(watch.timeout - waited) + 1;
 }
@@ -288,15 +292,22 @@ static uint64_t pace(void *unused) {
 static void look(void *unused) {
     (void)unused;
     uint64_t when = asked(), now = clock_ticks();
-    if (when == 0 || when == watch.reported || clock_elapsed(when, now) < watch.timeout) {
+    uint64_t since = not_had_since(when);
+    if (when == 0 || when == watch.reported || clock_elapsed(since, now) < watch.timeout) {
         return;
     }
-    if (when != watch.suspected) {
-        watch.suspected = when;
+    if (since != watch.suspected) {
+        watch.suspected = since;
+        return;
+    }
+    struct stall_holder holder = {.ident = 0};
+    watch.options.find_holder(&holder);
+    if (holder.since > since) {
+        watch.got = holder.since;
         return;
     }
     watch.reported = when;
-    report(when, now);
+    report(when, since, now, &holder);
 }
 
 static void nothing(void *unused) { (void)unused; }
@@ -335,7 +346,7 @@ int stall_watch_start(const struct stall_watch_options *options) {
     watch.handler = options->signal != 0 ? handler_of(options->signal) : NULL;
     watch.report = file_of(options->report);
     watch.scratch = file_of(options->scratch);
-    watch.suspected = watch.reported = 0;
+    watch.got = watch.suspected = watch.reported = 0;
     int error = start_thread();
     pthread_mutex_unlock(&watch.turn);
     return error;
@@ -373,16 +384,18 @@ void stall_watch_label(const char *label, size_t size) {
     pthread_mutex_unlock(&watch.mutex);
 }
 
-void stall_watch_answered(uint64_t when_asked, uint64_t now) {
+void stall_watch_answered(uint64_t when_asked, uint64_t now, bool taken_meanwhile) {
     if (__atomic_load_n(&watch.options.asked, __ATOMIC_RELAXED) == NULL ||
         clock_elapsed(when_asked, now) < watch.timeout) {
         return;
     }
     pthread_mutex_lock(&watch.mutex);
-    struct stall *stall = is_taken(when_asked) ? NULL : note(when_asked);
+    struct stall *stall = taken_meanwhile         ? find(when_asked)
+                          : !is_taken(when_asked) ? note(when_asked, when_asked)
+                                                  : NULL;
     if (stall != NULL) {
-        stall->lasted = now - when_asked;
-    } else if (!is_taken(when_asked)) {
+        stall->lasted = now - stall->since;
+    } else if (!taken_meanwhile && !is_taken(when_asked)) {
         watch.omitted++;
     }
     pthread_mutex_unlock(&watch.mutex);
@@ -398,7 +411,7 @@ size_t stall_watch_take(struct stall *stalls, uint64_t now, size_t *omitted) {
     pthread_mutex_unlock(&watch.mutex);
     for (size_t i = 0; i < count; i++) {
         if (stalls[i].lasted == 0) {
-            stalls[i].lasted = clock_elapsed(stalls[i].asked, now);
+            stalls[i].lasted = clock_elapsed(stalls[i].since, now);
         }
     }
     return count;

@@ -1,4 +1,5 @@
-/* Notices a stall: a knock on the GIL that is not answered for long.
+/* Notices a stall: a knock on the GIL that is not answered for long, while nobody else got it either. (Many
+ * threads that take turns let a knock wait, too.)
  *
  * A thread of its own looks now and then at the moment at which the knock under way asked. Once that
  * is longer ago than the timeout, it writes whose GIL it is and the stacks of all threads, once for
@@ -22,12 +23,14 @@
 /* Who has the GIL. */
 struct stall_holder {
     uint64_t ident; /* pthread_self(); 0: not known */
+    uint64_t since; /* ticks: nobody else got it since then; 0: not known */
     char name[THREAD_NAME_SIZE];
 };
 
 struct stall {
     char label[STALL_LABEL_SIZE]; /* what was running */
-    uint64_t asked;               /* ticks */
+    uint64_t asked;               /* ticks: the knock */
+    uint64_t since;               /* ticks; later where threads took turns before */
     uint64_t lasted;              /* ticks; so far where the knock is not answered yet */
     struct stall_holder holder;
     char *stacks; /* owned; NULL: not written, or no memory */
@@ -60,9 +63,9 @@ void stall_watch_resume(void);
 /* Name what runs. It is cut off where it is longer than STALL_LABEL_SIZE. */
 void stall_watch_label(const char *label, size_t size);
 
-/* The knock that asked at `asked` got the GIL at `now` (ticks). Costs a compare unless it was a
- * stall. */
-void stall_watch_answered(uint64_t asked, uint64_t now);
+/* The knock that asked at `asked` got the GIL at `now` (ticks), and others of the program may have got it
+ * before. Costs a compare unless it was a stall. */
+void stall_watch_answered(uint64_t asked, uint64_t now, bool taken_meanwhile);
 
 /* Move the stalls noted until `now` (ticks) to `stalls`, which has room for STALLS; the caller owns
  * their stacks. Returns how many there are; `*omitted` more had no room. */

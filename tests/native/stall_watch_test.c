@@ -26,6 +26,7 @@
 #define STACKS "Thread 0x1 (most recent call first):\n"
 
 static uint64_t asked;                   /* atomic: the knock under way */
+static uint64_t got;                     /* atomic: when a thread last got the GIL */
 static int report = -1, scratch, number; /* descriptors of files, and the signal */
 static int crashes;                      /* descriptor of a file */
 static struct stall stalls[STALLS];
@@ -125,7 +126,7 @@ static void test_a_stall_is_reported_once_while_it_lasts(void) {
     CHECK(strstr(strstr(reported(), STACKS) + 1, STACKS) == NULL);
 
     knock_asks(0);
-    stall_watch_answered(when, when + 3 * timeout);
+    stall_watch_answered(when, when + 3 * timeout, false);
     stall_watch_stop();
     CHECK(take() == 1 && omitted == 0);
     CHECK(strcmp(stalls[0].label, "tests/a.py::test_b") == 0);
@@ -154,7 +155,7 @@ static void test_the_next_stall_is_reported_as_well(void) {
             sleep_for(MILLISECOND);
         }
         knock_asks(0);
-        stall_watch_answered(when, clock_ticks());
+        stall_watch_answered(when, clock_ticks(), false);
     }
     stall_watch_stop();
     CHECK(strstr(reported(), ", in") == NULL && strstr(reported(), "holds it") == NULL);
@@ -171,7 +172,7 @@ static void test_knocks_that_are_answered_in_time_are_no_stalls(void) {
         sleep_for(MILLISECOND);
         knock_asks(0);
         in_time = in_time && clock_elapsed(when, clock_ticks()) < timeout;
-        stall_watch_answered(when, when + timeout / 2);
+        stall_watch_answered(when, when + timeout / 2, false);
     }
     stall_watch_stop();
     size_t count = take();
@@ -199,16 +200,63 @@ static void test_a_stall_that_was_taken_while_it_lasted_is_not_noted_again(void)
     CHECK(take() == 1);
     free_stacks(1);
     knock_asks(0);
-    stall_watch_answered(when, when + 3 * timeout);
+    stall_watch_answered(when, when + 3 * timeout, false);
     CHECK(take() == 0 && omitted == 0);
-    stall_watch_answered(when + 1, when + 1 + 2 * timeout);
+    stall_watch_answered(when + 1, when + 1 + 2 * timeout, false);
     stall_watch_stop();
     CHECK(take() == 1 && stalls[0].asked == when + 1);
 }
 
+static void find_the_latest(struct stall_holder *holder) {
+    find_holder(holder);
+    holder->since = __atomic_load_n(&got, __ATOMIC_RELAXED);
+}
+
+/* Returns false where the machine let this thread wait for as long as a stall takes. */
+static bool threads_take_turns(uint64_t nanoseconds) {
+    bool in_time = true;
+    uint64_t before = clock_ticks();
+    for (uint64_t until = clock_system_ns() + nanoseconds; clock_system_ns() < until;) {
+        uint64_t now = clock_ticks();
+        in_time = in_time && now - before < timeout;
+        before = now;
+        __atomic_store_n(&got, now, __ATOMIC_RELAXED);
+        sleep_for(MILLISECOND);
+    }
+    return in_time;
+}
+
+static void test_a_knock_that_waits_while_threads_take_turns_is_no_stall(void) {
+    start(find_the_latest, number);
+    uint64_t when = clock_ticks();
+    knock_asks(when);
+    bool in_time = threads_take_turns(5 * TIMEOUT);
+    knock_asks(0);
+    stall_watch_answered(when, when + 5 * timeout, true);
+    stall_watch_stop();
+    size_t count = take();
+    CHECK((count == 0 && omitted == 0 && strcmp(reported(), "") == 0) || !in_time);
+    free_stacks(count);
+}
+
+static void test_a_stall_lasts_since_a_thread_last_got_the_gil(void) {
+    start(find_the_latest, number);
+    uint64_t when = clock_ticks();
+    knock_asks(when);
+    bool in_time = threads_take_turns(3 * TIMEOUT);
+    uint64_t since = __atomic_load_n(&got, __ATOMIC_RELAXED);
+    await_report(STACKS);
+    knock_asks(0);
+    stall_watch_answered(when, since + 2 * timeout, true);
+    stall_watch_stop();
+    CHECK(take() == 1 && stalls[0].asked == when);
+    CHECK((stalls[0].since == since && stalls[0].lasted == 2 * timeout) || !in_time);
+    free_stacks(1);
+}
+
 static void test_a_stall_that_the_thread_came_too_late_for_is_noted(void) {
     start(find_holder, number);
-    stall_watch_answered(1000, 1000 + 2 * timeout);
+    stall_watch_answered(1000, 1000 + 2 * timeout, false);
     stall_watch_stop();
     CHECK(take() == 1);
     CHECK(stalls[0].lasted == 2 * timeout && stalls[0].stacks == NULL);
@@ -217,7 +265,7 @@ static void test_a_stall_that_the_thread_came_too_late_for_is_noted(void) {
 static void test_what_has_no_room_is_counted(void) {
     start(find_holder, number);
     for (uint64_t i = 1; i <= STALLS + 5; i++) {
-        stall_watch_answered(i, i + 2 * timeout);
+        stall_watch_answered(i, i + 2 * timeout, false);
     }
     stall_watch_stop();
     CHECK(take() == STALLS && omitted == 5);
@@ -229,7 +277,7 @@ static void test_a_label_is_cut_off(void) {
     memset(label, 'x', sizeof label);
     start(find_holder, number);
     stall_watch_label(label, sizeof label);
-    stall_watch_answered(1000, 1000 + 2 * timeout);
+    stall_watch_answered(1000, 1000 + 2 * timeout, false);
     stall_watch_stop();
     CHECK(take() == 1 && strlen(stalls[0].label) == STALL_LABEL_SIZE - 1);
 }
@@ -325,7 +373,7 @@ static void test_it_pauses_around_a_fork_and_the_child_is_not_watched(void) {
     pid_t child = fork();
     if (child == 0) {
         stall_watch_label("child", 5);
-        stall_watch_answered(1000, 1000 + 2 * timeout);
+        stall_watch_answered(1000, 1000 + 2 * timeout, false);
         CHECK(take() == 0);
         stall_watch_resume();
         stall_watch_stop();
@@ -410,6 +458,8 @@ int main(void) {
     test_knocks_that_are_answered_in_time_are_no_stalls();
     test_a_stall_that_goes_on_is_taken_with_what_it_lasted_so_far();
     test_a_stall_that_was_taken_while_it_lasted_is_not_noted_again();
+    test_a_knock_that_waits_while_threads_take_turns_is_no_stall();
+    test_a_stall_lasts_since_a_thread_last_got_the_gil();
     test_a_stall_that_the_thread_came_too_late_for_is_noted();
     test_what_has_no_room_is_counted();
     test_a_label_is_cut_off();

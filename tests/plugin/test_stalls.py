@@ -99,6 +99,28 @@ def test_nothing_is_told_without_a_stall(pytester, stall, timeout):
     result.stdout.no_fnmatch_line("Stall:*")
 
 
+TURNS = """go = threading.Event()
+    compute = lambda: go.wait() and [n * n for n in range(400_000)]
+    threads = [threading.Thread(target=compute) for _ in range(100)]
+    for thread in threads: thread.start()
+    go.set()
+    for thread in threads: thread.join()"""
+
+
+@pytest.mark.skipif(METHOD != "exact", reason="knocks alone do not see who else gets the GIL")
+def test_threads_that_take_turns_are_no_stall(pytester):
+    """A knock waits for all of them, each for a switch interval."""
+    result = run(pytester, "--gil-json=gil.json", stall=TURNS, timeout="200ms")
+    (test,) = (
+        test
+        for test in json.loads(pytester.path.joinpath("gil.json").read_text())["tests"]
+        if test["nodeid"].endswith("::test_stall")
+    )
+    assert test["reading"]["max_wait"] > 0.2
+    assert HEAD not in result.stderr.str()
+    result.stdout.no_fnmatch_line("Stall:*")
+
+
 def test_a_run_that_dies_has_told_its_stall(pytester):
     stall = "signal.signal(signal.SIGALRM, signal.SIG_DFL); signal.alarm(2); hold_on(60)"
     result = run(pytester, stall=stall)
