@@ -199,12 +199,17 @@ static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, 
         }
     }
 #endif
-    const void *before = is_of_runtime(address) ? NULL : word_before(address);
-    if (before != NULL && (before == layout.lock_type || before == layout.rlock_type)) {
-        purpose.kind = sleeps_in_condition(state, address) ? PARKING_SLEEP : PARKING_PROGRAM;
-    } else if (state->interp != PyInterpreterState_Main() && !is_of_runtime(address)) {
-        purpose.kind =
-            PARKING_UNPROVEN; /* another interpreter has types of its own for its locks */
+    if (is_of_runtime(address)) {
+        return purpose;
+    }
+    const void *before = word_before(address);
+    bool is_lock = before != NULL && (before == layout.lock_type || before == layout.rlock_type);
+    /* Another interpreter has types of its own for its locks. */
+    bool may_be_lock = is_lock || state->interp != PyInterpreterState_Main();
+    if (may_be_lock && sleeps_in_condition(state, address)) {
+        purpose.kind = PARKING_SLEEP;
+    } else if (may_be_lock) {
+        purpose.kind = is_lock ? PARKING_PROGRAM : PARKING_UNPROVEN;
     }
     return purpose;
 }

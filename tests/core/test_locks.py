@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import importlib
+import os
 import platform
 import queue
 import subprocess
@@ -266,6 +268,36 @@ def test_intended_sleep_is_no_wait_for_a_lock() -> None:
         future.result()
     for kind in KINDS:
         assert_short(m.waits(kind))
+
+
+@measured_only
+@tried_again
+def test_intended_sleep_in_another_interpreter_is_no_wait_for_a_lock() -> None:
+    """Its locks are of another type than those of this one."""
+    interpreters = importlib.import_module("_interpreters")
+    code = """if True:
+        import queue, threading, time
+
+        threading.Event().wait(0.1)
+        jobs = queue.Queue()
+        thread = threading.Thread(target=jobs.get)
+        thread.start()
+        time.sleep(0.1)
+        jobs.put(1)
+        thread.join()
+        {lock}
+    """
+    wait = "lock = threading.Lock(); lock.acquire(); lock.acquire(timeout=0.1)"
+    for lock, unproven in (("", 0), (wait, 1)):
+        other = interpreters.create("legacy")
+        with Measured() as m:
+            assert interpreters.run_string(other, code.format(lock=lock)) is None
+        interpreters.destroy(other)
+        if unproven:
+            assert m.waits("unproven")[2] >= 0.09
+        else:
+            assert_short(m.waits("unproven"))
+        assert_short(m.waits("program"))
 
 
 @measured_only
