@@ -20,8 +20,12 @@
  *     the parking lot's own raw mutexes        have no address; a list of waiters is where others have it
  *
  * All but the last ends in a semaphore on the thread's own stack, called from sites that are known.
- * Locks that are semaphores themselves (PyThread_acquire_lock, of which up to 3.13 RLock is one) are called
- * from another site.
+ *
+ * Locks that are semaphores themselves (PyThread_acquire_lock, of which up to 3.13 RLock is one) do not lie
+ * there. Their sites cannot all be tried: compilers put copies of the call where only the interpreter itself
+ * comes by, as for the lock of a file, or after a signal. The one other semaphore off the stack is that of a
+ * SemLock (Modules/_multiprocessing/semaphore.c): where this module is built into the interpreter, only sites
+ * that were tried count. Such a lock is asked for by a wait even where it is free.
  *
  * threading.Condition.wait() sleeps until somebody releases a lock that it has locked itself: nobody is
  * kept from anything by that. What its local variable `waiter` holds is that lock. The function is known
@@ -34,6 +38,7 @@
 #define Py_BUILD_CORE 1
 #include "cpython/parking_layout.h"
 
+#include <semaphore.h>
 #include <stddef.h>
 
 #if PY_VERSION_HEX >= 0x030D0000
@@ -214,6 +219,11 @@ static struct parking_purpose of_mutex(PyThreadState *state, uintptr_t address, 
     return purpose;
 }
 
+static bool is_free(uintptr_t semaphore) {
+    int value;
+    return sem_getvalue((sem_t *)semaphore, &value) == 0 && value > 0;
+}
+
 struct parking_purpose parking_layout_classify(const struct parking_call *call) {
     struct parking_purpose purpose = {.kind = PARKING_SLEEP};
     PyThreadState *state = PyGILState_GetThisThreadState();
@@ -221,7 +231,9 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
         return purpose; /* no thread that runs Python */
     }
     if (!parking_is_on_stack(call)) {
-        if (parking_layout_is_site(layout.thread_sites, call->site)) {
+        if ((layout.all_are_thread_sites ||
+             parking_layout_is_site(layout.thread_sites, call->site)) &&
+            !is_free(call->semaphore)) {
             purpose.kind = PARKING_PROGRAM;
         }
         return purpose;

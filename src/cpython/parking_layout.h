@@ -14,8 +14,9 @@
 /* What was learned and proved of this process (parking_proof.c). Set once, before the first
  * classification. */
 struct parking_layout {
-    uintptr_t sites[PARKING_SITES];             /* where the parking lot calls a semaphore */
-    uintptr_t thread_sites[PARKING_SITES];      /* where PyThread_acquire_lock does; 0: none */
+    uintptr_t sites[PARKING_SITES];        /* where the parking lot calls a semaphore */
+    uintptr_t thread_sites[PARKING_SITES]; /* where PyThread_acquire_lock does; 0: none */
+    bool all_are_thread_sites; /* whatever the site: a semaphore off the stack is such a lock */
     const PyTypeObject *lock_type, *rlock_type; /* kept; NULL where their mutex is not in them */
 };
 

@@ -178,16 +178,26 @@ static void learn_rlock(void) {
 
 static void release_lock(struct parking_probe *probe) { PyThread_release_lock(probe->argument); }
 
+enum way { WAY_PLAIN, WAY_ENDLESS, WAY_TIMED, WAYS };
+
+static PyLockStatus wait_for(PyThread_type_lock lock, enum way way) {
+    if (way == WAY_PLAIN) {
+        return PyThread_acquire_lock(lock, WAIT_LOCK) ? PY_LOCK_ACQUIRED : PY_LOCK_FAILURE;
+    }
+    return PyThread_acquire_lock_timed(lock, way == WAY_TIMED ? 1 : -1, 0);
+}
+
 /* Locks of C code: in some versions these are semaphores, which no parking lot knows. */
 static void learn_thread_locks(void) {
     PyThread_type_lock lock = PyThread_allocate_lock();
-    for (int timed = 0; lock != NULL && timed < 2; timed++) {
+    for (enum way way = 0; lock != NULL && way < WAYS; way++) {
+        bool timed = way == WAY_TIMED;
         struct parking_probe probe = {.wake = timed ? NULL : release_lock, .argument = lock};
         if (PyThread_acquire_lock(lock, NOWAIT_LOCK) == 0) {
             break;
         }
         parking_set_probe(&probe);
-        PyLockStatus status = PyThread_acquire_lock_timed(lock, timed ? 1 : -1, 0);
+        PyLockStatus status = wait_for(lock, way);
         parking_set_probe(NULL);
         if (probe.calls == 1 && probe.call.semaphore == (uintptr_t)lock &&
             status == (timed ? PY_LOCK_FAILURE : PY_LOCK_ACQUIRED)) {
@@ -198,6 +208,14 @@ static void learn_thread_locks(void) {
     if (lock != NULL) {
         PyThread_free_lock(lock);
     }
+}
+
+static bool is_built_in(const char *name) {
+    const struct _inittab *module = PyImport_Inittab;
+    while (module->name != NULL && strcmp(module->name, name) != 0) {
+        module++;
+    }
+    return module->name != NULL;
 }
 
 #ifdef Py_GIL_DISABLED
@@ -276,6 +294,8 @@ int parking_proof_run(char *reason, size_t reason_size) {
     }
     learn_rlock();
     learn_thread_locks();
+    proof.layout.all_are_thread_sites =
+        proof.layout.thread_sites[0] != 0 && !is_built_in("_multiprocessing");
     parking_count_spins((const void *)PyEval_SaveThread, yield);
     parking_layout_set(&proof.layout);
     parking_start(parking_layout_classify);

@@ -391,6 +391,70 @@ def test_a_mutex_of_c_code_counts_as_one_of_the_interpreter() -> None:
     assert_short(m.thread("waiter")["program"])
 
 
+def thread_lock() -> ctypes.c_void_p:
+    """A lock of C code, which is free."""
+    allocate = ctypes.pythonapi.PyThread_allocate_lock
+    allocate.restype = ctypes.c_void_p
+    return ctypes.c_void_p(allocate())
+
+
+OF_C_CODE = "program" if sys.version_info < (3, 15) else "interpreter"
+"""What a lock of C code counts as: from 3.15 on, it is a mutex as those of the interpreter are."""
+
+WAYS_TO_TAKE = (
+    pytest.param("PyThread_acquire_lock", (1,), id="PyThread_acquire_lock"),
+    pytest.param(
+        "PyThread_acquire_lock_timed",
+        (ctypes.c_longlong(-1), 0),
+        id="PyThread_acquire_lock_timed",
+    ),
+)
+
+
+@measured_only
+@tried_again
+@pytest.mark.parametrize(("function", "arguments"), WAYS_TO_TAKE)
+def test_a_lock_of_c_code_is_waited_for_by_each_function(function: str, arguments: Any) -> None:
+    library, lock = ctypes.CDLL(None), thread_lock()
+    take = getattr(library, function)
+    with Measured() as m:
+        take(lock, *arguments)
+        thread, took = wait_for(lambda: take(lock, *arguments))
+        time.sleep(0.05)
+        library.PyThread_release_lock(lock)
+        thread.join()
+    assert_is(m.thread("waiter")[OF_C_CODE][2], took[0])
+
+
+@measured_only
+@pytest.mark.parametrize(("function", "arguments"), WAYS_TO_TAKE)
+def test_a_lock_of_c_code_that_is_free_is_not_waited_for(function: str, arguments: Any) -> None:
+    library, lock = ctypes.CDLL(None), thread_lock()
+    take = getattr(library, function)
+    with Measured() as m:
+        for _ in range(5):
+            take(lock, *arguments)
+            library.PyThread_release_lock(lock)
+    assert m.thread(threading.current_thread().name)[OF_C_CODE] == (0, 0.0, 0.0)
+
+
+@measured_only
+@tried_again
+def test_a_file_that_another_thread_reads_is_waited_for() -> None:
+    """Its lock is one of C code that is taken from inside the interpreter."""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as file, Measured() as m:
+        first, _ = wait_for(lambda: file.read(1), "first")
+        time.sleep(0.01)
+        second, took = wait_for(lambda: file.read(1), "second")
+        time.sleep(0.05)
+        os.write(writing, b"xy")
+        os.close(writing)
+        first.join()
+        second.join()
+    assert_is(m.thread("second")[OF_C_CODE][2], took[0])
+
+
 @measured_only
 @without_gil
 @tried_again
