@@ -118,7 +118,8 @@ struct parking_details {
 
 struct parking_reading {
     struct parking_sums kinds[PARKING_KINDS];
-    struct parking_sums types[PARKING_TYPE_NAMES]; /* of PARKING_OBJECT; [0]: type not known */
+    struct parking_sums
+        types[PARKING_TYPE_NAMES]; /* of PARKING_OBJECT; [0]: type not known, or no room */
     struct parking_longest longest[PARKING_KINDS];
     uint64_t pending[PARKING_KINDS]; /* ticks of waits that go on; they are in `kinds` */
     uint64_t spins;                  /* how often a thread tried again instead of sleeping */

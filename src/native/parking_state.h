@@ -38,8 +38,8 @@ struct part {
     uint64_t spins;
     struct parking_longest longest[PARKING_KINDS];
     struct parking_sums kinds[PARKING_KINDS];
-    struct typed_sums
-        types[PARKING_TYPES]; /* in the order in which they came; sums.count 0: none */
+    struct typed_sums types[PARKING_TYPES]; /* in the order in which they came */
+    struct parking_sums other_types;        /* not known, or no room was left */
 };
 
 /* The wait that goes on, or the latest one. */

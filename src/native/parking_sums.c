@@ -28,14 +28,14 @@ static void count_wait(struct parking_sums *sums, uint64_t count, uint64_t waite
 }
 
 struct parking_sums *sums_of_type(struct part *part, uint64_t type) {
-    for (int i = 0; i < PARKING_TYPES; i++) {
+    for (int i = 0; i < PARKING_TYPES && type != 0; i++) {
         struct typed_sums *typed = &part->types[i];
-        if (typed->type == type || (typed->type == 0 && typed->sums.count == 0)) {
+        if (typed->type == type || typed->type == 0) {
             STORE(typed->type, type);
             return &typed->sums;
         }
     }
-    return NULL;
+    return &part->other_types;
 }
 
 void copy_words(void *to, const void *from, size_t size) {
@@ -85,10 +85,7 @@ void enter_wait(struct part *part, const struct wait *wait, const struct share *
                  &(struct parking_longest){whole, wait->began, native_id, drawn->place,
                                            drawn->let_go_by, drawn->let_go_at});
     if (wait->kind == PARKING_OBJECT) {
-        struct parking_sums *sums = sums_of_type(part, wait->type);
-        if (sums != NULL) {
-            count_wait(sums, share->is_new, share->waited, whole);
-        }
+        count_wait(sums_of_type(part, wait->type), share->is_new, share->waited, whole);
     }
 }
 

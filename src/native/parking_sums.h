@@ -22,7 +22,7 @@ void add_sums(struct parking_sums *to, const struct parking_sums *from);
 /* Note a wait as the longest of its kind, if it is. */
 void note_longest(struct parking_longest *longest, const struct parking_longest *other);
 
-/* Where a part keeps a type, NULL if there is no room. */
+/* Where a part keeps a type, or those that have no place of their own. */
 struct parking_sums *sums_of_type(struct part *part, uint64_t type);
 
 bool has_waited(const struct part *part);

@@ -25,12 +25,10 @@ static void fold(struct slot *slot, int index) {
         note_longest(&window->folded.longest[i], &part->longest[i]);
     }
     window->folded.spins += part->spins;
-    for (int i = 0; i < PARKING_TYPES && part->types[i].sums.count != 0; i++) {
-        struct parking_sums *sums = sums_of_type(&window->folded, part->types[i].type);
-        if (sums != NULL) {
-            add_sums(sums, &part->types[i].sums);
-        }
+    for (int i = 0; i < PARKING_TYPES && part->types[i].type != 0; i++) {
+        add_sums(sums_of_type(&window->folded, part->types[i].type), &part->types[i].sums);
     }
+    add_sums(&window->folded.other_types, &part->other_types);
     wipe_part(part, 0);
 }
 

@@ -86,6 +86,7 @@ static void mend_copy(struct part *copy) {
     for (int i = 0; i < PARKING_TYPES; i++) {
         keep_below(&copy->types[i].sums.longest, copy->types[i].sums.total);
     }
+    keep_below(&copy->other_types.longest, copy->other_types.total);
 }
 
 /* Copy what a slot has of a window, with the wait that goes on. A thread that is taken off the processor
@@ -133,9 +134,10 @@ static void copy_counts(struct histogram *to, const struct histogram *from) {
 }
 
 static void add_types(struct parking_reading *reading, const struct part *part) {
-    for (int i = 0; i < PARKING_TYPES && part->types[i].sums.count != 0; i++) {
+    for (int i = 0; i < PARKING_TYPES && part->types[i].type != 0; i++) {
         add_sums(&reading->types[part->types[i].type], &part->types[i].sums);
     }
+    add_sums(&reading->types[0], &part->other_types);
 }
 
 static void add_thread(struct parking_reading *reading, const struct slot *slot,

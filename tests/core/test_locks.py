@@ -530,6 +530,37 @@ def test_six_threads_on_a_dict_a_list_and_a_set_name_their_types() -> None:
 
 @measured_only
 @without_gil
+def test_types_that_have_no_room_are_told_as_none() -> None:
+    class Key:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            hold(0.02)
+            return False
+
+    def wait_for_each() -> None:
+        for i in range(12):
+            of_own_type = type(f"Table{i}", (dict,), {})({Key(): 0})
+            keeper, _ = wait_for(lambda: of_own_type.__setitem__(Key(), 1), "keeper")  # noqa: B023
+            time.sleep(5e-3)
+            of_own_type["a"] = 1
+            keeper.join()
+
+    for _ in range(10):  # on a busy machine the waiter may come too late to wait
+        with Measured() as m:
+            in_threads(1, wait_for_each)
+        count, waited, _ = m.waits("objects")
+        if count >= 10:
+            break
+    types = dict(m.locks["types"])
+    assert types[None][0] >= 1
+    assert sum(sums[0] for sums in types.values()) == count
+    assert sum(sums[1] for sums in types.values()) == pytest.approx(waited)
+
+
+@measured_only
+@without_gil
 def test_a_thread_that_nobody_keeps_waits_for_no_object() -> None:
     """It enters the critical section of a file twice: the second time, the interpreter has it wake
     itself.

@@ -298,6 +298,45 @@ static void test_types_have_their_sums(void) {
     parking_close(&window);
 }
 
+static void *wait_for_many_types(void *types) {
+    for (const uint32_t *type = types; *type != 0; type++) {
+        CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT, .type = *type}, true) ==
+              0);
+    }
+    return NULL;
+}
+
+/* In a window that adds threads up as they end, all share the places of one. */
+static void test_types_that_have_no_room_are_summed_up_under_none(void) {
+    enum { MANY = PARKING_TYPES + 4 };
+    uint32_t types[2][MANY + 1] = {{0}};
+    struct parking_window window = open_window(true), whole = open_window(false);
+    for (int half = 0; half < 2; half++) {
+        pthread_t thread;
+        for (int i = 0; i < MANY; i++) {
+            char name[PARKING_TYPE_SIZE];
+            snprintf(name, sizeof name, "of half %d, number %d", half, i);
+            CHECK((types[half][i] = parking_type(name)) != 0);
+        }
+        CHECK(pthread_create(&thread, NULL, wait_for_many_types, types[half]) == 0);
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
+    for (int halves = 1; halves <= 2; halves++) {
+        struct parking_reading reading = read_window(halves == 1 ? &whole : &window);
+        struct parking_sums named = {0, 0, 0};
+        for (uint32_t i = 1; i < PARKING_TYPE_NAMES; i++) {
+            named.count += reading.types[i].count;
+            named.total += reading.types[i].total;
+        }
+        const struct parking_sums *all = &reading.kinds[PARKING_OBJECT];
+        CHECK(all->count == 2 * MANY && named.count == (uint64_t)halves * PARKING_TYPES);
+        CHECK(reading.types[0].count == all->count - named.count);
+        CHECK(reading.types[0].total == all->total - named.total);
+    }
+    parking_close(&whole);
+    parking_close(&window);
+}
+
 static void test_threads_are_told_apart_and_outlive_their_end(void) {
     struct waiter waiters[3];
     struct parking_window window = open_window(true), whole = open_window(false);
@@ -810,6 +849,7 @@ int main(void) {
     test_a_window_has_what_lies_in_it_of_a_wait_that_goes_on();
     test_the_sleeps_of_one_attempt_are_one_wait();
     test_a_sleep_that_ends_as_the_window_opens_is_one_of_its_attempt();
+    test_types_that_have_no_room_are_summed_up_under_none();
     test_types_have_their_sums();
     test_threads_are_told_apart_and_outlive_their_end();
     test_many_threads_one_after_the_other_lose_no_wait();
