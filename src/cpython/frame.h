@@ -5,6 +5,7 @@
 
 #include <Python.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The first parameter of the calling thread's Python function, or of one that called it, that many
  * calls up; and its code. Both are borrowed. NULL when there is none, or it is not known. `state` is
@@ -21,5 +22,9 @@ struct frame_variable {
  * nothing. */
 bool frame_has_local(PyThreadState *state, const struct frame_variable *variable,
                      const void *object);
+
+/* The same number as long as the calling thread runs the same Python functions, and these the same
+ * instructions; 0 where frames are not known. As frame_has_local. */
+uint64_t frame_trail(PyThreadState *state);
 
 #endif

@@ -26,6 +26,8 @@
  * comes by, as for the lock of a file, or after a signal. The one other semaphore off the stack is that of a
  * SemLock (Modules/_multiprocessing/semaphore.c): where this module is built into the interpreter, only sites
  * that were tried count. Such a lock is asked for by a wait even where it is free.
+ * A signal ends the wait for such a lock, and where its handler raises nothing the thread waits on: its Python
+ * functions are the same, at the same instructions.
  *
  * threading.Condition.wait() sleeps until somebody releases a lock that it has locked itself: nobody is
  * kept from anything by that. What its local variable `waiter` holds is that lock. The function is known
@@ -38,6 +40,7 @@
 #define Py_BUILD_CORE 1
 #include "cpython/parking_layout.h"
 
+#include <errno.h>
 #include <semaphore.h>
 #include <stddef.h>
 
@@ -224,6 +227,12 @@ static bool is_free(uintptr_t semaphore) {
     return sem_getvalue((sem_t *)semaphore, &value) == 0 && value > 0;
 }
 
+/* What the waits of one attempt to get a lock that is a semaphore have in common; 0: not known. */
+static uint64_t of_semaphore(PyThreadState *state, uintptr_t semaphore) {
+    uint64_t trail = frame_trail(state);
+    return trail != 0 ? (trail ^ (uint64_t)semaphore << 16) | 1 : 0;
+}
+
 struct parking_purpose parking_layout_classify(const struct parking_call *call) {
     struct parking_purpose purpose = {.kind = PARKING_SLEEP};
     PyThreadState *state = PyGILState_GetThisThreadState();
@@ -235,6 +244,8 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
              parking_layout_is_site(layout.thread_sites, call->site)) &&
             !is_free(call->semaphore)) {
             purpose.kind = PARKING_PROGRAM;
+            purpose.identity = of_semaphore(state, call->semaphore);
+            purpose.after_error = EINTR;
         }
         return purpose;
     }
@@ -267,7 +278,7 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
          * sleep has timed out. */
         purpose.kind = PARKING_INTERPRETER;
         purpose.identity = address;
-        purpose.after_timeout = true;
+        purpose.after_error = ETIMEDOUT;
     }
     return purpose;
 }

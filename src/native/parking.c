@@ -95,7 +95,7 @@ static struct slot *before_wait(const struct parking_call *call) {
 static void after_wait(struct slot *slot, int result, int error_before) {
     int error = result == 0 ? error_before : errno;
     if (slot != NULL) {
-        end_wait(slot, clock_ticks(), result != 0 && error == ETIMEDOUT);
+        end_wait(slot, clock_ticks(), result == 0 ? 0 : error);
     }
     errno = error;
 }

@@ -56,11 +56,14 @@ struct parking_purpose {
         identity; /* the same for all waits of one attempt to get a lock; 0: there is but one */
     uint64_t began_ago_ns; /* how long the attempt has been going on already */
     bool is_parked;        /* the semaphore is this wait's own, and nobody else's */
-    bool after_timeout;    /* the same attempt only if the wait before has timed out, just now */
+    int after_error; /* the same attempt only if the sleep before has ended with this error, just
+                        now; 0: however it ended */
 };
 
-/* For how long at most a thread that sleeps again after a timeout is awake between. */
+/* For how long at most a thread that sleeps again after such an error is awake between. After a signal
+ * (EINTR) it may have to take the GIL and run a handler. */
 #define PARKING_GAP_NS 5000000
+#define PARKING_SIGNAL_GAP_NS 50000000
 
 /* Finds out what the calling thread is about to wait for. It may be anywhere in the interpreter: nothing
  * is allocated, no lock is taken, no object is touched whose life is not sure. */

@@ -2,6 +2,8 @@
 
 #ifdef ELF_SUPPORTED
 
+#include <errno.h>
+
 #include "native/clock.h"
 #include "native/parking_places.h"
 #include "native/parking_sums.h"
@@ -26,15 +28,17 @@ static struct part *part_of(struct slot *slot, int window, uint64_t generation) 
 
 /* Whether the latest sleep was not the last one of its attempt, as far as its end shows: a thread that finds
  * what it wants just as its sleep times out does not sleep again. */
-static bool may_go_on(const struct wait *wait, uint64_t now) {
+static bool may_go_on(const struct wait *wait, int error, uint64_t now) {
     double since = (double)clock_elapsed(wait->since, now);
-    return wait->timed_out != 0 && since <= PARKING_GAP_NS * lot.ticks_per_ns;
+    double gap = error == EINTR ? PARKING_SIGNAL_GAP_NS : PARKING_GAP_NS;
+    return wait->error == (uint64_t)error && since <= gap * lot.ticks_per_ns;
 }
 
 void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64_t now) {
     struct wait *wait = &slot->wait;
     bool again = purpose->identity != 0 && purpose->identity == wait->identity &&
-                 wait->kind == purpose->kind && (!purpose->after_timeout || may_go_on(wait, now));
+                 wait->kind == purpose->kind &&
+                 (purpose->after_error == 0 || may_go_on(wait, purpose->after_error, now));
     begin_writing(slot);
     if (!again) {
         uint64_t before = (uint64_t)((double)purpose->began_ago_ns * lot.ticks_per_ns);
@@ -58,7 +62,7 @@ static uint64_t generation_of(int window, uint64_t *opened) {
     return generation == LOAD(windows[window].generation) ? generation : 0;
 }
 
-void end_wait(struct slot *slot, uint64_t now, bool timed_out) {
+void end_wait(struct slot *slot, uint64_t now, int error) {
     const struct drawn drawn = drawn_of(slot, now);
     if (slot->semaphore != 0) {
         hide_parked(slot);
@@ -77,7 +81,7 @@ void end_wait(struct slot *slot, uint64_t now, bool timed_out) {
         }
     }
     STORE(slot->wait.since, now);
-    STORE(slot->wait.timed_out, timed_out);
+    STORE(slot->wait.error, (uint64_t)error);
     STORE(slot->wait.goes_on, 0);
     end_writing(slot);
 }

@@ -6,9 +6,9 @@
 
 #ifdef ELF_SUPPORTED
 
-/* The calling thread, whose slot that is, is about to sleep; and has slept. */
+/* The calling thread, whose slot that is, is about to sleep; and has slept. `error`: as in errno, or 0. */
 void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64_t now);
-void end_wait(struct slot *slot, uint64_t now, bool timed_out);
+void end_wait(struct slot *slot, uint64_t now, int error);
 
 /* It was cancelled in its sleep: the wait is over, and counts no further. */
 void drop_wait(struct slot *slot);

@@ -50,7 +50,7 @@ struct wait {
     uint64_t kind;
     uint64_t type;
     uint64_t identity;
-    uint64_t timed_out; /* 1 or 0; how its latest sleep ended */
+    uint64_t error; /* with which its latest sleep ended, as in errno; 0: none */
 };
 
 /* What the thread that ends a wait leaves to the one that waited. Atomic. */

@@ -13,13 +13,15 @@ import importlib
 import os
 import platform
 import queue
+import signal
 import subprocess
 import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -191,6 +193,82 @@ def test_a_wait_for_a_lock_is_over_before_the_gil_is_taken_back(make: Any) -> No
     longest = m.thread("waiter")["program"][2]
     if longest < 0.05 or longest > took - 0.09:
         raise DisturbedError((longest, took))
+
+
+@contextmanager
+def interrupted(handler: Callable[..., object], every: float) -> Iterator[None]:
+    """Signals for this thread, the first after 20 ms; 0: no more."""
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, every)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def waited_for_here(
+    make: Callable[[], Any], take: Callable[[Any], object]
+) -> tuple[tuple[int, float, float], float]:
+    """Take a lock in this thread that another one keeps for 0.2 s.
+
+    Returns this thread's waits for locks of the program, and how long (s) it took.
+    """
+    lock, kept = make(), threading.Event()
+
+    def keep() -> None:
+        with lock:
+            kept.set()
+            time.sleep(0.2)
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    kept.wait()
+    with Measured() as m:
+        started = time.perf_counter()
+        take(lock)
+        took = time.perf_counter() - started
+    keeper.join()
+    waits = {native_id: kinds["program"] for native_id, _, kinds in m.locks["threads"]}
+    return waits.get(threading.get_native_id(), (0, 0.0, 0.0)), took
+
+
+@measured_only
+@tried_again
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_a_wait_that_signals_interrupt_is_one(make: Any) -> None:
+    def take(lock: Any) -> None:
+        with interrupted(lambda *_: None, every=0.02):
+            lock.acquire()
+
+    (count, waited, longest), took = waited_for_here(make, take)
+    assert_is(longest, took)
+    assert count == 1
+    assert longest == waited
+
+
+@measured_only
+@tried_again
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_a_wait_that_a_signal_ends_is_not_part_of_the_next_one(make: Any) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    def take_twice(lock: Any) -> None:
+        def take() -> None:
+            with lock:
+                pass
+
+        with interrupted(interrupt, every=0), pytest.raises(Interrupted):
+            take()
+        take()
+
+    (count, waited, longest), took = waited_for_here(make, take_twice)
+    assert count == 2
+    assert longest < waited <= took
 
 
 @measured_only

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
@@ -603,7 +604,7 @@ static struct parking_sums sleep_pause_and_sleep(const struct parking_purpose *o
 
 static void test_a_sleep_that_timed_out_may_go_on_in_the_next_one(void) {
     const struct parking_purpose one = {
-        .kind = PARKING_INTERPRETER, .identity = 55, .after_timeout = true};
+        .kind = PARKING_INTERPRETER, .identity = 55, .after_error = ETIMEDOUT};
     struct parking_sums sums;
     int tries = 100; /* on a busy machine a pause may be much longer */
     do {
@@ -614,6 +615,56 @@ static void test_a_sleep_that_timed_out_may_go_on_in_the_next_one(void) {
     struct parking_window window = open_window(true);
     CHECK(wait_here(one, true) == 0 && wait_here(one, true) == 0);
     CHECK(read_window(&window).kinds[PARKING_INTERPRETER].count == 2);
+    parking_close(&window);
+}
+
+static void interrupt(int number) { (void)number; }
+
+static void wait_until_a_signal(struct parking_purpose what) {
+    const struct itimerval timer = {{0, 5000}, {0, 5000}}, none = {{0, 0}, {0, 0}};
+    const struct sigaction action = {.sa_handler = interrupt};
+    sem_t semaphore;
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0 && sem_init(&semaphore, 0, 0) == 0);
+    CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+    purpose = what;
+    CHECK(target_wait(&semaphore) == -1 && errno == EINTR);
+    purpose.kind = PARKING_SLEEP;
+    CHECK(setitimer(ITIMER_REAL, &none, NULL) == 0);
+    sem_destroy(&semaphore);
+}
+
+/* Sleeps that end by a signal, a pause, and one that does not. */
+static struct parking_sums sleep_through_signals(const struct parking_purpose *first,
+                                                 const struct parking_purpose *last,
+                                                 uint64_t pause) {
+    struct parking_window window = open_window(true);
+    for (int i = 0; i < 3; i++) {
+        wait_until_a_signal(*first);
+    }
+    nap(pause);
+    CHECK(wait_here(*last, true) == 0);
+    struct parking_sums sums = read_window(&window).kinds[PARKING_PROGRAM];
+    parking_close(&window);
+    return sums;
+}
+
+static void test_a_sleep_that_ended_by_a_signal_may_go_on_in_the_next_one(void) {
+    const struct parking_purpose one = {
+        .kind = PARKING_PROGRAM, .identity = 56, .after_error = EINTR};
+    struct parking_purpose other = one;
+    other.identity = 57;
+    struct parking_sums sums;
+    int tries = 100; /* on a busy machine a pause may be much longer */
+    do {
+        sums = sleep_through_signals(&one, &one, MS);
+    } while (sums.count != 1 && --tries > 0);
+    CHECK(sums.count == 1 && sums.longest == sums.total && ms(sums.longest) >= 10);
+    CHECK(sleep_through_signals(&one, &one, PARKING_SIGNAL_GAP_NS * 2).count >= 2);
+    CHECK(sleep_through_signals(&one, &other, 0).count >= 2);
+    struct parking_window window = open_window(true);
+    CHECK(wait_here(one, false) == -1 && errno == ETIMEDOUT);
+    CHECK(wait_here(one, true) == 0 && wait_here(one, true) == 0);
+    CHECK(read_window(&window).kinds[PARKING_PROGRAM].count == 3);
     parking_close(&window);
 }
 
@@ -858,6 +909,7 @@ int main(void) {
     test_a_forked_child_drops_the_waits_of_others();
     test_a_wait_begins_when_the_attempt_did();
     test_a_sleep_that_timed_out_may_go_on_in_the_next_one();
+    test_a_sleep_that_ended_by_a_signal_may_go_on_in_the_next_one();
     test_a_wait_between_the_sleeps_of_an_attempt_has_nothing_counted_twice();
     test_lengths_are_of_attempts();
     test_lengths_are_of_waits_that_go_on_too();
