@@ -55,18 +55,20 @@ static bool happens_by_chance(uint64_t part, uint64_t whole) {
     return random_below(&own.random, whole) < part;
 }
 
-/* What to charge places with for a wait of that length; 0: nothing. As many threads wait, as much
- * waiting falls into the same time: the mean grows with their number, so that a lock that all of them
- * want changes hands as quickly as it does without looks. */
-static uint64_t draw(uint64_t waited) {
+/* What to charge places with for the latest sleep of a wait, drawn by a length of `drawn_by`; 0: nothing. As
+ * many threads wait, as much waiting falls into the same time: the mean grows with their number, so that
+ * a lock that all of them want changes hands as quickly as it does without looks. */
+static uint64_t draw(uint64_t slept, uint64_t drawn_by) {
     uint64_t waiting = __atomic_load_n(&lot.waiting, __ATOMIC_RELAXED);
     double mean_ns = (double)look_pacing_mean_ns(LOAD(lot.looks), LOOK_COST_NS) *
                      (double)(waiting + (waiting == 0));
     uint64_t mean = (uint64_t)(mean_ns * lot.ticks_per_ns);
-    if (waited >= mean) {
-        return waited;
+    if (drawn_by >= mean) {
+        return slept;
     }
-    return happens_by_chance(waited, mean) ? mean : 0;
+    return happens_by_chance(drawn_by, mean)
+               ? (uint64_t)((double)mean * (double)slept / (double)drawn_by)
+               : 0;
 }
 
 /* --- looks --- */
@@ -84,11 +86,12 @@ static uint32_t look(void) {
     return place;
 }
 
-/* The calling thread is about to end a wait. Those that it has stopped all wait for the same line: it
- * looks once for all that were stopped by then. */
+/* The calling thread is about to end a wait. It draws by the length of the whole attempt: that may be long
+ * though the sleep is short, if a signal interrupted it just now. Those that it has stopped all wait for the
+ * same line: it looks once for all that were stopped by then. */
 void let_go(struct slot *slot) {
     uint64_t now = clock_ticks(), since = LOAD(slot->wait.since);
-    uint64_t charge = draw(clock_elapsed(since, now));
+    uint64_t charge = draw(clock_elapsed(since, now), clock_elapsed(LOAD(slot->wait.began), now));
     if (charge != 0) {
         bool stopped = LOAD(slot->wait.kind) == PARKING_STOP_THE_WORLD;
         if (!stopped || own.looked_at <= since) {
@@ -117,7 +120,8 @@ struct drawn drawn_of(struct slot *slot, uint64_t now) {
             drawn.let_go_by = LOAD(slot->release.native_id);
         }
     } else {
-        drawn.charge = draw(clock_elapsed(slot->wait.since, now));
+        uint64_t slept = clock_elapsed(slot->wait.since, now);
+        drawn.charge = draw(slept, slept);
     }
     if (drawn.charge != 0) {
         drawn.place = look();

@@ -516,6 +516,52 @@ static void test_long_waits_are_all_charged_to_both_places(enum parking_kind kin
     parking_close(&window);
 }
 
+#define ATTEMPTS 20
+
+/* Attempts of 10 ms, whose last sleep somebody ends. */
+static void *run_attempts(void *object) {
+    struct sleeper *sleeper = object;
+    const struct timespec past = {0, 0};
+    for (unsigned i = 0; i < ATTEMPTS; i++) {
+        purpose = (struct parking_purpose){
+            .kind = PARKING_PROGRAM, .identity = 9000 + i, .is_parked = true};
+        CHECK(target_clockwait(&sleeper->entry.semaphore, &past) == -1);
+        nap(10 * MS);
+        CHECK(target_clockwait(&sleeper->entry.semaphore, &past) == -1);
+        __atomic_store_n(&sleeper->ready, i + 1, __ATOMIC_RELEASE);
+        CHECK(target_wait(&sleeper->entry.semaphore) == 0);
+    }
+    return NULL;
+}
+
+static void test_a_short_last_sleep_of_a_long_wait_tells_who_let_go(void) {
+    struct parking_window window = open_window(true);
+    struct parking_reading reading;
+    struct sleeper sleeper = {.ready = 0};
+    unsigned let_go = 0;
+    CHECK(sem_init(&sleeper.entry.semaphore, 0, 0) == 0);
+    CHECK(pthread_create(&sleeper.thread, NULL, run_attempts, &sleeper) == 0);
+    for (unsigned turn = 1; turn <= ATTEMPTS; turn++) {
+        while (__atomic_load_n(&sleeper.ready, __ATOMIC_ACQUIRE) < turn ||
+               read_window(&window).pending[PARKING_PROGRAM] == 0) {
+            nap(MS / 100);
+        }
+        nap(MS / 10);
+        CHECK(target_post(&sleeper.entry.semaphore) == 0);
+    }
+    CHECK(pthread_join(sleeper.thread, NULL) == 0);
+    sem_destroy(&sleeper.entry.semaphore);
+    CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
+    for (size_t i = 0; i < reading.details->charges.count; i++) {
+        const struct lock_charge *row = &reading.details->charges.rows[i];
+        let_go += row->role == LOCK_LET_GO ? row->waits : 0;
+    }
+    CHECK(reading.kinds[PARKING_PROGRAM].count == ATTEMPTS && let_go == ATTEMPTS);
+    CHECK(reading.longest[PARKING_PROGRAM].let_go_by == (uint64_t)syscall(SYS_gettid));
+    parking_free(&reading);
+    parking_close(&window);
+}
+
 static void test_short_waits_are_charged_in_the_mean(void) {
     struct parking_window window = open_window(true);
     struct parking_reading reading;
@@ -919,6 +965,7 @@ int main(void) {
     parking_look(where);
     test_long_waits_are_all_charged_to_both_places(PARKING_OBJECT);
     test_long_waits_are_all_charged_to_both_places(PARKING_STOP_THE_WORLD);
+    test_a_short_last_sleep_of_a_long_wait_tells_who_let_go();
     test_short_waits_are_charged_in_the_mean();
     test_the_more_threads_wait_the_fewer_waits_are_drawn();
     test_reading_and_opening_in_a_storm();
