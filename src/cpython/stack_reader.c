@@ -83,7 +83,7 @@ static bool fill_block(struct block *block, uint64_t at) {
         {block->bytes + (first - low), (const void *)(uintptr_t)first, (size_t)(end - first)},
         {block->bytes, (const void *)(uintptr_t)low, (size_t)(first - low)},
     };
-    size_t got = own_memory_read_pieces(pieces, 2);
+    size_t got = own_memory_read_pieces(pieces, 2, NULL, 0);
     block->low = low;
     block->from = got == 2 ? low : first;
     block->end = got != 0 ? end : block->from;
@@ -148,8 +148,9 @@ struct candidate {
 #define PIECES_OF_CODE 3
 _Static_assert(PIECES_OF_CODE *CODES_AT_ONCE <= OWN_MEMORY_PIECES, "all are read in one call");
 
-static bool read_pieces(const struct own_memory_piece *pieces, size_t count) {
-    return own_memory_read_pieces(pieces, count) == count;
+/* The block has no frames of use any more. A thread's stack may be 32 KiB: there is no room for another one. */
+static bool read_pieces(struct block *block, const struct own_memory_piece *pieces, size_t count) {
+    return own_memory_read_pieces(pieces, count, block->bytes, BLOCK) == count;
 }
 
 static struct own_memory_piece table_beginning(struct candidate *candidate) {
@@ -186,14 +187,15 @@ static bool make_up_version(struct candidate *candidate) {
 }
 
 /* Read the headers of some frames' codes, and whatever else identifies them. */
-static bool read_codes(const struct frame_view *views, struct candidate *candidates, size_t count) {
+static bool read_codes(struct block *block, const struct frame_view *views,
+                       struct candidate *candidates, size_t count) {
     struct own_memory_piece pieces[PIECES_OF_CODE * CODES_AT_ONCE];
     size_t piece_count = 0;
     for (size_t i = 0; i < count; i++) {
         pieces[i] = (struct own_memory_piece){
             &candidates[i].header, (const void *)(uintptr_t)views[i].code, frame_layout_code_size};
     }
-    if (!read_pieces(pieces, count)) {
+    if (!read_pieces(block, pieces, count)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -211,7 +213,7 @@ static bool read_codes(const struct frame_view *views, struct candidate *candida
             pieces[piece_count++] = table_beginning(candidate);
         }
     }
-    if (piece_count != 0 && !read_pieces(pieces, piece_count)) {
+    if (piece_count != 0 && !read_pieces(block, pieces, piece_count)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -231,7 +233,7 @@ static uint32_t learn_code(struct look *look, const struct frame_view *view,
     if (text_reader_copy((const void *)(uintptr_t)key->filename, &file) &&
         text_reader_copy((const void *)(uintptr_t)key->name, &name) &&
         text_reader_copy_bytes((const void *)(uintptr_t)key->table, TABLE_MOST, &table) &&
-        read_codes(view, &again, 1) && places_keys_equal(key, &again.code.key)) {
+        read_codes(&look->block, view, &again, 1) && places_keys_equal(key, &again.code.key)) {
         places_lock();
         code = places_add_code(key, (struct places_text){file.bytes, file.size},
                                (struct places_text){name.bytes, name.size},
@@ -281,7 +283,7 @@ static bool identify_all(struct look *look) {
     size_t named = 0;
     for (size_t done = 0; done < look->count;) {
         size_t count = look->count - done < CODES_AT_ONCE ? look->count - done : CODES_AT_ONCE;
-        if (!read_codes(&look->views[done], candidates, count)) {
+        if (!read_codes(&look->block, &look->views[done], candidates, count)) {
             return false;
         }
         for (size_t i = 0; i < count; i++, done++) {

@@ -26,8 +26,6 @@ struct own_memory_piece own_memory_beginning(void *to, const void *from, size_t 
 #include <unistd.h>
 
 #define PIPE_ROOM 4096 /* a pipe takes so much at once */
-#define FEW 4          /* pieces that are copied where they belong */
-#define GATHERED 3200  /* bytes of more pieces, copied by way of a buffer; a stack may be 32 KiB */
 
 static enum own_memory_way way = OWN_MEMORY_CLOSED;
 
@@ -114,7 +112,7 @@ static size_t whole_pieces(const struct own_memory_piece *pieces, size_t count, 
 
 static size_t read_few(const struct own_memory_piece *pieces, size_t count,
                        const struct iovec *from) {
-    struct iovec to[FEW];
+    struct iovec to[OWN_MEMORY_FEW];
     for (size_t i = 0; i < count; i++) {
         to[i] = (struct iovec){pieces[i].to, pieces[i].size};
     }
@@ -122,11 +120,10 @@ static size_t read_few(const struct own_memory_piece *pieces, size_t count,
 }
 
 static size_t read_gathered(const struct own_memory_piece *pieces, size_t count,
-                            const struct iovec *from, size_t size) {
-    char gathered[GATHERED];
-    const struct iovec to = {gathered, size};
+                            const struct iovec *from, size_t size, char *room) {
+    const struct iovec to = {room, size};
     size_t done = whole_pieces(pieces, count, copy(from, count, &to, 1));
-    const char *at = gathered;
+    const char *at = room;
     for (size_t i = 0; i < done; i++) {
         memcpy(pieces[i].to, at, pieces[i].size);
         at += pieces[i].size;
@@ -134,17 +131,19 @@ static size_t read_gathered(const struct own_memory_piece *pieces, size_t count,
     return done;
 }
 
-size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count) {
+size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count, char *room,
+                              size_t room_size) {
     struct iovec from[OWN_MEMORY_PIECES];
     size_t size = 0;
     for (size_t i = 0; i < count; i++) {
         from[i] = (struct iovec){(void *)pieces[i].from, pieces[i].size};
         size += pieces[i].size;
     }
-    if (way != OWN_MEMORY_BY_SYSTEM_CALL || count == 0 || (count > FEW && size > GATHERED)) {
+    bool are_few = count <= OWN_MEMORY_FEW;
+    if (way != OWN_MEMORY_BY_SYSTEM_CALL || count == 0 || (!are_few && size > room_size)) {
         return read_singly(pieces, count);
     }
-    return count <= FEW ? read_few(pieces, count, from) : read_gathered(pieces, count, from, size);
+    return are_few ? read_few(pieces, count, from) : read_gathered(pieces, count, from, size, room);
 }
 
 #else
@@ -161,8 +160,9 @@ bool own_memory_read(void *to, const void *from, size_t size) {
     return false;
 }
 
-size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count) {
-    (void)pieces, (void)count;
+size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count, char *room,
+                              size_t room_size) {
+    (void)pieces, (void)count, (void)room, (void)room_size;
     return 0;
 }
 

@@ -40,8 +40,11 @@ ssize_t own_memory_read_some(void *to, const void *from, size_t size);
 bool own_memory_read(void *to, const void *from, size_t size);
 
 /* Read up to OWN_MEMORY_PIECES pieces, and return of how many, from the first on, it is certain that
- * they were read whole: none where an address is one that no memory can have. */
+ * they were read whole: none where an address is one that no memory can have. More than OWN_MEMORY_FEW are
+ * copied by way of `room`, all at once if it is as large as they are. */
 #define OWN_MEMORY_PIECES 32
-size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count);
+#define OWN_MEMORY_FEW 4
+size_t own_memory_read_pieces(const struct own_memory_piece *pieces, size_t count, char *room,
+                              size_t room_size);
 
 #endif

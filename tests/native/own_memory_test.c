@@ -17,6 +17,7 @@
 #include "check.h"
 
 static const size_t page = 4096;
+static char room[3200];
 
 /* Two pages, of which the second is given back. */
 static char *half_there(void) {
@@ -48,15 +49,15 @@ static void test_pieces_are_read_up_to_the_first_that_is_not_there(void) {
         pages[8 * i] = (char)('a' + i);
         pieces[i] = (struct own_memory_piece){copies[i], pages + 8 * i, 8};
     }
-    CHECK(own_memory_read_pieces(pieces, 4) == 4);
+    CHECK(own_memory_read_pieces(pieces, 4, room, sizeof room) == 4);
     for (size_t i = 0; i < 4; i++) {
         CHECK(copies[i][0] == (char)('a' + i) && copies[i][7] == 'x');
     }
     pieces[2].from = pages + page;
-    CHECK(own_memory_read_pieces(pieces, 4) == 2);
+    CHECK(own_memory_read_pieces(pieces, 4, room, sizeof room) == 2);
     pieces[0].from = NULL;
-    CHECK(own_memory_read_pieces(pieces, 4) == 0);
-    CHECK(own_memory_read_pieces(pieces, 0) == 0);
+    CHECK(own_memory_read_pieces(pieces, 4, room, sizeof room) == 0);
+    CHECK(own_memory_read_pieces(pieces, 0, room, sizeof room) == 0);
     CHECK(munmap(pages, page) == 0);
 }
 
@@ -75,13 +76,13 @@ static void test_pieces_of_any_size_are_read_in_their_order(void) {
             for (size_t i = 0; i < count; i++) {
                 pieces[i] = (struct own_memory_piece){to[i], from[MOST - 1 - i], sizes[s]};
             }
-            CHECK(own_memory_read_pieces(pieces, count) == count);
+            CHECK(own_memory_read_pieces(pieces, count, room, sizeof room) == count);
             for (size_t i = 0; i < count; i++) {
                 CHECK(memcmp(to[i], from[MOST - 1 - i], sizes[s]) == 0);
                 CHECK(sizes[s] == ROOM || to[i][sizes[s]] == '.');
             }
             pieces[count - 1].from = (const void *)8;
-            CHECK(own_memory_read_pieces(pieces, count) == count - 1);
+            CHECK(own_memory_read_pieces(pieces, count, room, sizeof room) == count - 1);
         }
     }
 }
@@ -92,10 +93,10 @@ static void test_a_beginning_ends_with_its_page_but_not_before_what_is_sure(void
     CHECK(piece.to == copy && piece.from == pages + 100 && piece.size == sizeof copy);
     piece = own_memory_beginning(copy, pages + page - 20, 16, sizeof copy);
     CHECK(piece.size == 20);
-    CHECK(own_memory_read_pieces(&piece, 1) == 1);
+    CHECK(own_memory_read_pieces(&piece, 1, room, sizeof room) == 1);
     piece = own_memory_beginning(copy, pages + page - 10, 16, sizeof copy);
     CHECK(piece.size == 16);
-    CHECK(own_memory_read_pieces(&piece, 1) == 0);
+    CHECK(own_memory_read_pieces(&piece, 1, room, sizeof room) == 0);
     piece = own_memory_beginning(copy, pages + page, 16, sizeof copy);
     CHECK(piece.size == sizeof copy);
     CHECK(munmap(pages, page) == 0);
