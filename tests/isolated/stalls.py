@@ -142,7 +142,7 @@ def stalled_window(method: str) -> None:
 
 @case(usual=3, nightly=300)
 def stacks_are_read_of_threads_that_run_on(count: int) -> None:
-    """Here a wait of a millisecond is a stall, and the frames that are read change meanwhile."""
+    """Here a hold of a millisecond is a stall, and the frames that are read change meanwhile."""
     if METHOD == "disabled":
         not_here("there is no GIL to wait for")
 
@@ -160,7 +160,7 @@ def stacks_are_read_of_threads_that_run_on(count: int) -> None:
     number = _core.free_signal()
     faulthandler.register(number, file=scratch, all_threads=True, chain=False)
     _core.set_knock_interval(1e-3)
-    sys.setswitchinterval(0.02)
+    sys.setswitchinterval(0.1)  # the watch looks twice, 20 ms apart
     until = time.monotonic() + count
     window = opened()
     _core.watch_stalls(1e-3, unread, scratch, number)
