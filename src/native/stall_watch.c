@@ -390,12 +390,11 @@ void stall_watch_answered(uint64_t when_asked, uint64_t now, bool taken_meanwhil
         return;
     }
     pthread_mutex_lock(&watch.mutex);
-    struct stall *stall = taken_meanwhile         ? find(when_asked)
-                          : !is_taken(when_asked) ? note(when_asked, when_asked)
-                                                  : NULL;
+    bool is_new = !taken_meanwhile && !is_taken(when_asked); /* unless the watch has noted it */
+    struct stall *stall = is_new ? note(when_asked, when_asked) : find(when_asked);
     if (stall != NULL) {
         stall->lasted = now - stall->since;
-    } else if (!taken_meanwhile && !is_taken(when_asked)) {
+    } else if (is_new) {
         watch.omitted++;
     }
     pthread_mutex_unlock(&watch.mutex);
