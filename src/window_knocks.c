@@ -20,25 +20,12 @@
 #include "native/accounting.h"
 #include "native/charges.h"
 #include "native/clock.h"
+#include "native/knock_pacing.h"
 #include "native/knocker.h"
 #include "native/machine_load.h"
 #include "native/places.h"
-#include "native/random.h"
 #include "native/run_delay.h"
 #include "native/stall_watch.h"
-
-/* The mean time between knocks, and that at the start of a window, from which it doubles. A knock
- * costs a thread that computes two wake-ups, some 200 us on a virtual machine. Where the accounting
- * has the sums and the knocks only find whom to blame, fewer are enough. */
-static const struct gaps {
-    uint64_t mean, first; /* ns */
-} gaps_accounted = {50000000, 4000000}, gaps_sampled = {20000000, 1000000};
-
-/* While holds are audited somebody should always wait for the GIL. A knock that waited is over because the
- * holder let go, and the next one follows when that thread has had time to wake up and take it back. One
- * that was answered at once shows that the GIL is free at times. */
-#define AUDIT_AFTER_WAIT_NS 100000u
-#define AUDIT_AFTER_NONE_NS 500000u
 
 #define YOUNG_AFTER_NS 1000000u /* windows that end sooner get no denser knocks */
 /* How long the end of the interpreter waits for a knock under way. */
@@ -76,10 +63,8 @@ static struct {
 
     /* The knocker's alone. */
     uint64_t seen_opened;
-    uint64_t gap;         /* ns */
-    uint64_t stratum_end; /* system ns */
-    bool knocked;         /* since the pace was last asked for; else a window woke the knocker */
-    uint64_t random;
+    struct knock_pacing pacing; /* by the system's clock */
+    bool knocked; /* since the pace was last asked for; else a window woke the knocker */
     PyThreadState *knocker_state; /* owned; made by the first knock, and kept: with tracemalloc on,
                                      making one is not safe (see gil_admits_new_thread) */
     bool taken;                   /* the GIL was, at the latest look */
@@ -219,15 +204,21 @@ static void knock(void *context) {
     PyEval_SaveThread();
 }
 
-/* The time until the next knock while holds are audited: half of it to twice as long, at random. */
-static uint64_t audit_pace(void) {
-    uint64_t mean = knock_state.had_to_wait ? AUDIT_AFTER_WAIT_NS : AUDIT_AFTER_NONE_NS;
-    STORE(knock_state.gap_ticks, 0); /* no other knock would be due meanwhile */
-    return mean / 2 + random_below(&knock_state.random, mean + mean / 2);
+static uint64_t mean_gap_in_force(uint64_t usual) {
+    uint64_t asked = LOAD(knock_state.asked_gap), wished = LOAD(knock_state.wished_gap);
+    return asked != 0 ? asked : wished != 0 && wished < usual ? wished : usual;
 }
 
-/* One random moment in each stratum of time. A stratum is as long as the mean gap, but short when a
- * window is young. */
+static enum knock_pace pace_in_force(bool woken) {
+    uint64_t opened = LOAD(knock_state.newest_opened);
+    bool lasting = clock_seconds(clock_elapsed(opened, clock_ticks())) * 1e9 > YOUNG_AFTER_NS;
+    if (!woken && (opened == knock_state.seen_opened || !lasting)) {
+        return KNOCKS_GO_ON;
+    }
+    knock_state.seen_opened = opened;
+    return woken ? KNOCKS_FROM_NOW : KNOCKS_OF_YOUNG_WINDOW;
+}
+
 static uint64_t time_until_knock(void) {
     bool woken = !knock_state.knocked;
     knock_state.knocked = false;
@@ -235,32 +226,13 @@ static uint64_t time_until_knock(void) {
         return KNOCKER_ASLEEP;
     }
     if (LOAD(knock_state.audited) != 0 && LOAD(knock_state.sampled) == 0) {
-        return audit_pace();
+        STORE(knock_state.gap_ticks, 0); /* no other knock would be due meanwhile */
+        return knock_pacing_next_of_audit(&knock_state.pacing, knock_state.had_to_wait);
     }
-    uint64_t now = clock_system_ns();
-    const struct gaps *gaps = LOAD(knock_state.sampled) == 0 ? &gaps_accounted : &gaps_sampled;
-    uint64_t asked_gap = LOAD(knock_state.asked_gap), wished_gap = LOAD(knock_state.wished_gap);
-    uint64_t mean_gap = asked_gap != 0                               ? asked_gap
-                        : wished_gap != 0 && wished_gap < gaps->mean ? wished_gap
-                                                                     : gaps->mean;
-    STORE(knock_state.gap_ticks, (uint64_t)((double)mean_gap * 1e-3 / clock_seconds(1000000)));
-    uint64_t opened = LOAD(knock_state.newest_opened);
-    bool lasting = clock_seconds(clock_elapsed(opened, clock_ticks())) * 1e9 > YOUNG_AFTER_NS;
-    if (woken || (opened != knock_state.seen_opened && lasting)) {
-        knock_state.seen_opened = opened;
-        knock_state.gap = gaps->first;
-    }
-    if (knock_state.gap > mean_gap) {
-        knock_state.gap = mean_gap;
-    }
-    uint64_t start = knock_state.stratum_end;
-    if (woken || start < now || start > now + knock_state.gap) { /* or the gap was longer then */
-        start = now;
-    }
-    knock_state.stratum_end = start + knock_state.gap;
-    uint64_t moment = start + random_below(&knock_state.random, knock_state.gap);
-    knock_state.gap *= 2;
-    return moment - now;
+    struct knock_gaps gaps = LOAD(knock_state.sampled) == 0 ? gaps_accounted : gaps_sampled;
+    gaps.mean = mean_gap_in_force(gaps.mean);
+    STORE(knock_state.gap_ticks, (uint64_t)((double)gaps.mean * 1e-3 / clock_seconds(1000000)));
+    return knock_pacing_next(&knock_state.pacing, clock_system_ns(), gaps, pace_in_force(woken));
 }
 
 static uint64_t pace(void *context) {
@@ -323,7 +295,7 @@ static void rouse_knocker(bool at_once) {
     if (no_knocker_is_wanted() || knock_state.knocker != NULL || !gil_admits_new_thread()) {
         return;
     }
-    knock_state.random = clock_ticks() | 1;
+    knock_state.pacing.random = clock_ticks() | 1;
     const struct knocker_work work = {begin_knocking, pace, sample, knock, end_knocking, NULL};
     knock_state.knocker = knocker_start(&work);
 }

@@ -69,6 +69,7 @@ PROGRAMS = [
     Program("event_ring", "event_ring"),
     Program("ledger", "ledger ledger_slots histogram event_ring", ("-Dmalloc=scarce_malloc",)),
     Program("ledger_model", "ledger ledger_slots histogram event_ring"),
+    Program("knock_pacing", "knock_pacing"),
     Program(
         "knocker",
         "knocker clock",
