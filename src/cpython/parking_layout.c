@@ -27,8 +27,9 @@
  * SemLock (Modules/_multiprocessing/semaphore.c): where this module is built into the interpreter, only sites
  * that were tried count. Such a lock is asked for by a wait even where it is free.
  * A signal ends the wait for such a lock, and where its handler raises nothing the thread waits on: its Python
- * functions are the same, at the same instructions. Where the handler raises and a loop asks for the same lock
- * again by the same instruction, at once, nothing tells that from waiting on: it counts as one wait.
+ * functions are the same, at the same instructions, it has not let the lock go meanwhile, and the moment at
+ * which it gives up lies ahead. Where the handler raises and a loop asks for the same lock again by the same
+ * instruction, at once, nothing tells that from waiting on: it counts as one wait.
  *
  * threading.Condition.wait() sleeps until somebody releases a lock that it has locked itself: nobody is
  * kept from anything by that. What its local variable `waiter` holds is that lock. The function is known
@@ -247,6 +248,7 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
             purpose.kind = PARKING_PROGRAM;
             purpose.identity = of_semaphore(state, call->semaphore);
             purpose.after_error = EINTR;
+            purpose.until = call->until;
         }
         return purpose;
     }

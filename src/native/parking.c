@@ -14,6 +14,9 @@
  * only then. A lock may be snatched from a thread that was just woken for it, which waits again then: the
  * same attempt, so the same wait, from the first sleep to the last, with what lies between.
  *
+ * A thread that posts the semaphore for which it waited last had that lock meanwhile, perhaps without another
+ * sleep: when it sleeps for it again, that is another attempt.
+ *
  * A thread that enters the critical section of an object twice parks on a mutex that it has itself, and as
  * it is detached to sleep, lets that go and wakes itself: it has waited for nobody, which is no wait.
  *
@@ -83,6 +86,7 @@ static struct slot *before_wait(const struct parking_call *call) {
     }
     struct slot *slot = own.slot != NULL ? own.slot : enroll();
     if (slot != NULL) {
+        own.awaited = purpose.is_parked ? 0 : call->semaphore;
         begin_wait(slot, &purpose, clock_ticks());
         if (purpose.is_parked && call->semaphore >> 47 == 0) {
             show_parked(slot, call->semaphore);
@@ -102,7 +106,7 @@ static void after_wait(struct slot *slot, int result, int error_before) {
 
 static int wait_hook(sem_t *semaphore) {
     const struct parking_call call = {(uintptr_t)semaphore, (uintptr_t)__builtin_frame_address(0),
-                                      (uintptr_t)__builtin_return_address(0), false};
+                                      (uintptr_t)__builtin_return_address(0), false, 0};
     int error_before = errno;
     struct slot *slot = before_wait(&call);
     int result = lot.wait(semaphore);
@@ -111,8 +115,11 @@ static int wait_hook(sem_t *semaphore) {
 }
 
 static int clockwait_hook(sem_t *semaphore, clockid_t clock, const struct timespec *deadline) {
+    uint64_t until = clock == CLOCK_MONOTONIC
+                         ? (uint64_t)deadline->tv_sec * 1000000000u + (uint64_t)deadline->tv_nsec
+                         : 0;
     const struct parking_call call = {(uintptr_t)semaphore, (uintptr_t)__builtin_frame_address(0),
-                                      (uintptr_t)__builtin_return_address(0), true};
+                                      (uintptr_t)__builtin_return_address(0), true, until};
     int error_before = errno;
     struct slot *slot = before_wait(&call);
     int result = lot.clockwait(semaphore, clock, deadline);
@@ -122,6 +129,9 @@ static int clockwait_hook(sem_t *semaphore, clockid_t clock, const struct timesp
 
 static int post_hook(sem_t *semaphore) {
     own.posted = (uintptr_t)semaphore;
+    if (own.posted == own.awaited && own.slot != NULL) {
+        end_attempt(own.slot);
+    }
     if (LOAD(lot.look) != NULL && LOAD(lot.classify) != NULL) {
         struct slot *slot = waiter_of((uintptr_t)semaphore);
         if (slot != NULL) {

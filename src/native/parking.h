@@ -39,6 +39,8 @@ struct parking_call {
         frame;      /* an address in the stack frame of the hook, deeper than all of the caller's */
     uintptr_t site; /* where the caller goes on */
     bool timed;
+    uint64_t
+        until; /* if it is timed: when it gives up, as in clock_system_ns; 0: by another clock */
 };
 
 /* How far above the hook's frame a semaphore lies that is on the caller's stack, at most. */
@@ -58,6 +60,7 @@ struct parking_purpose {
     bool is_parked;        /* the semaphore is this wait's own, and nobody else's */
     int after_error; /* the same attempt only if the sleep before has ended with this error, just
                         now; 0: however it ended */
+    uint64_t until;  /* when the attempt gives up, as in clock_system_ns; 0: not known, or never */
 };
 
 /* For how long at most a thread that sleeps again after such an error is awake between. After a signal

@@ -27,18 +27,21 @@ static struct part *part_of(struct slot *slot, int window, uint64_t generation) 
 }
 
 /* Whether the latest sleep was not the last one of its attempt, as far as its end shows: a thread that finds
- * what it wants just as its sleep times out does not sleep again. */
-static bool may_go_on(const struct wait *wait, int error, uint64_t now) {
+ * what it wants just as its sleep times out does not sleep again, nor does one that gives up. */
+static bool may_go_on(const struct wait *wait, const struct parking_purpose *purpose,
+                      uint64_t now) {
     double since = (double)clock_elapsed(wait->since, now);
-    double gap = error == EINTR ? PARKING_SIGNAL_GAP_NS : PARKING_GAP_NS;
-    return wait->error == (uint64_t)error && since <= gap * lot.ticks_per_ns;
+    double gap = purpose->after_error == EINTR ? PARKING_SIGNAL_GAP_NS : PARKING_GAP_NS;
+    return wait->error == (uint64_t)purpose->after_error && since <= gap * lot.ticks_per_ns &&
+           (wait->until == 0) == (purpose->until == 0) &&
+           (wait->until == 0 || clock_system_ns() < wait->until);
 }
 
 void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64_t now) {
     struct wait *wait = &slot->wait;
     bool again = purpose->identity != 0 && purpose->identity == wait->identity &&
                  wait->kind == purpose->kind &&
-                 (purpose->after_error == 0 || may_go_on(wait, purpose->after_error, now));
+                 (purpose->after_error == 0 || may_go_on(wait, purpose, now));
     begin_writing(slot);
     if (!again) {
         uint64_t before = (uint64_t)((double)purpose->began_ago_ns * lot.ticks_per_ns);
@@ -49,6 +52,7 @@ void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64
         STORE(wait->kind, (uint64_t)purpose->kind);
         STORE(wait->type, (uint64_t)purpose->type);
         STORE(wait->identity, purpose->identity);
+        STORE(wait->until, purpose->until);
     }
     STORE(wait->goes_on, 1);
     end_writing(slot);
@@ -98,6 +102,8 @@ void count_spin(struct slot *slot) {
     }
     end_writing(slot);
 }
+
+void end_attempt(struct slot *slot) { STORE(slot->wait.identity, 0); }
 
 void drop_wait(struct slot *slot) {
     if (slot->semaphore != 0) {

@@ -10,6 +10,9 @@
 void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64_t now);
 void end_wait(struct slot *slot, uint64_t now, int error);
 
+/* It has what it waited for: the next sleep is of another attempt. */
+void end_attempt(struct slot *slot);
+
 /* It was cancelled in its sleep: the wait is over, and counts no further. */
 void drop_wait(struct slot *slot);
 

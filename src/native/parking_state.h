@@ -51,6 +51,7 @@ struct wait {
     uint64_t type;
     uint64_t identity;
     uint64_t error; /* with which its latest sleep ended, as in errno; 0: none */
+    uint64_t until; /* when the attempt gives up, as in clock_system_ns; 0: not known, or never */
 };
 
 /* What the thread that ends a wait leaves to the one that waited. Atomic. */
@@ -127,6 +128,7 @@ extern FAST_THREAD_LOCAL struct parking_self {
     uint64_t random;
     uint64_t native_id;
     uintptr_t posted;   /* the semaphore that it posted since its latest sleep, the last of them */
+    uintptr_t awaited;  /* the semaphore of its latest wait that is a lock itself; 0: of none */
     uint64_t looked_at; /* when it looked last for threads that it had stopped; ticks */
     uint32_t place;     /* what it saw */
 } own;

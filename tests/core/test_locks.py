@@ -273,6 +273,60 @@ def test_a_wait_that_a_signal_ends_is_not_part_of_the_next_one(make: Any) -> Non
 
 @measured_only
 @tried_again
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_a_lock_that_was_had_since_a_signal_is_waited_for_anew(make: Any) -> None:
+    """The lock comes free while the handler runs: it is taken without another sleep, and let go."""
+    lock, kept, wanted, kept_again = make(), *(threading.Event() for _ in range(3))
+
+    def keep_twice() -> None:
+        with lock:
+            kept.set()
+            time.sleep(0.025)
+        wanted.wait()
+        with lock:
+            kept_again.set()
+            time.sleep(0.05)
+
+    def take() -> None:
+        with lock:
+            wanted.set()
+            spin(5e-3)
+
+    keeper = threading.Thread(target=keep_twice)
+    keeper.start()
+    kept.wait()
+    with Measured() as m, interrupted(lambda *_: spin(0.015), every=0):
+        for _ in range(2):
+            take()
+            kept_again.wait()
+    keeper.join()
+    waits = {native_id: kinds["program"] for native_id, _, kinds in m.locks["threads"]}
+    count, _, _ = waits[threading.get_native_id()]
+    if count != 2:
+        raise DisturbedError(waits)
+
+
+@measured_only
+@tried_again
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_an_attempt_that_gave_up_after_a_signal_is_not_part_of_the_next_one(make: Any) -> None:
+    attempts = []
+
+    def poll(lock: Any) -> None:
+        until = time.perf_counter() + 0.15
+        with interrupted(lambda *_: spin(5e-3), every=0.013):
+            while time.perf_counter() < until:
+                started = time.perf_counter()
+                assert not lock.acquire(timeout=0.01)
+                attempts.append(time.perf_counter() - started)
+
+    (_, waited, longest), took = waited_for_here(make, poll)
+    assert longest <= max(attempts)
+    assert waited <= took
+
+
+@measured_only
+@tried_again
 def test_a_window_that_opens_while_a_thread_waits_has_its_part() -> None:
     lock = threading.Lock()
     with Measured() as outer:

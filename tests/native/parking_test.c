@@ -130,9 +130,10 @@ static void test_a_probe_sees_the_words_before_the_semaphore_and_wakes(void) {
     CHECK(probe.call.semaphore == (uintptr_t)&entry.semaphore && !probe.call.timed);
     CHECK(probe.call.frame < (uintptr_t)&entry);
     uintptr_t site = probe.call.site;
-    const struct timespec past = {0, 0};
+    const struct timespec past = {0, 7};
     parking_set_probe(&probe);
     CHECK(target_clockwait(&entry.semaphore, &past) == -1 && errno == ETIMEDOUT);
+    CHECK(probe.call.timed && probe.call.until == 7);
     CHECK(sem_post(&entry.semaphore) == 0 && target_wait(&entry.semaphore) == 0);
     parking_set_probe(NULL);
     CHECK(probe.calls == 3 && probe.call.site == site && !probe.call.timed);
@@ -666,16 +667,21 @@ static void test_a_sleep_that_timed_out_may_go_on_in_the_next_one(void) {
 
 static void interrupt(int number) { (void)number; }
 
-static void wait_until_a_signal(struct parking_purpose what) {
+static void wait_for_until_a_signal(sem_t *semaphore, struct parking_purpose what) {
     const struct itimerval timer = {{0, 5000}, {0, 5000}}, none = {{0, 0}, {0, 0}};
     const struct sigaction action = {.sa_handler = interrupt};
-    sem_t semaphore;
-    CHECK(sigaction(SIGALRM, &action, NULL) == 0 && sem_init(&semaphore, 0, 0) == 0);
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
     CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
     purpose = what;
-    CHECK(target_wait(&semaphore) == -1 && errno == EINTR);
+    CHECK(target_wait(semaphore) == -1 && errno == EINTR);
     purpose.kind = PARKING_SLEEP;
     CHECK(setitimer(ITIMER_REAL, &none, NULL) == 0);
+}
+
+static void wait_until_a_signal(struct parking_purpose what) {
+    sem_t semaphore;
+    CHECK(sem_init(&semaphore, 0, 0) == 0);
+    wait_for_until_a_signal(&semaphore, what);
     sem_destroy(&semaphore);
 }
 
@@ -712,6 +718,62 @@ static void test_a_sleep_that_ended_by_a_signal_may_go_on_in_the_next_one(void) 
     CHECK(wait_here(one, true) == 0 && wait_here(one, true) == 0);
     CHECK(read_window(&window).kinds[PARKING_PROGRAM].count == 3);
     parking_close(&window);
+}
+
+static uint64_t waits_of_the_program(const struct parking_window *window) {
+    return read_window(window).kinds[PARKING_PROGRAM].count;
+}
+
+/* Returns how many waits two sleeps for a lock are: the thread lets it go, or another one, between them. */
+static uint64_t sleep_let_go_and_sleep(struct parking_purpose what, bool of_that) {
+    struct parking_window window = open_window(true);
+    sem_t lock, other;
+    CHECK(sem_init(&lock, 0, 0) == 0 && sem_init(&other, 0, 0) == 0);
+    wait_for_until_a_signal(&lock, what);
+    CHECK(target_post(of_that ? &lock : &other) == 0);
+    purpose = what;
+    CHECK(target_wait(of_that ? &lock : &other) == 0);
+    purpose.kind = PARKING_SLEEP;
+    sem_destroy(&lock);
+    sem_destroy(&other);
+    uint64_t count = waits_of_the_program(&window);
+    parking_close(&window);
+    return count;
+}
+
+static void test_who_let_go_of_a_lock_asks_for_it_in_another_attempt(void) {
+    const struct parking_purpose one = {
+        .kind = PARKING_PROGRAM, .identity = 58, .after_error = EINTR};
+    int tries = 100; /* on a busy machine a pause may be too long */
+    while (sleep_let_go_and_sleep(one, false) != 1 && --tries > 0) {
+    }
+    CHECK(tries > 0);
+    CHECK(sleep_let_go_and_sleep(one, true) == 2);
+}
+
+/* Returns how many waits two sleeps are, of attempts that give up after `patience`. */
+static uint64_t sleep_for_and_sleep(uint64_t patience, uint64_t pause) {
+    static uint64_t calls;
+    struct parking_purpose what = {.kind = PARKING_PROGRAM,
+                                   .identity = 1000 + calls++,
+                                   .after_error = EINTR,
+                                   .until = clock_system_ns() + patience};
+    struct parking_window window = open_window(true);
+    wait_until_a_signal(what);
+    nap((long)pause);
+    what.until = clock_system_ns() + patience;
+    wait_until_a_signal(what);
+    uint64_t count = waits_of_the_program(&window);
+    parking_close(&window);
+    return count;
+}
+
+static void test_an_attempt_does_not_go_on_after_it_gave_up(void) {
+    int tries = 100; /* on a busy machine a pause may be too long */
+    while (sleep_for_and_sleep(900 * MS, MS) != 1 && --tries > 0) {
+    }
+    CHECK(tries > 0);
+    CHECK(sleep_for_and_sleep(30 * MS, 40 * MS) == 2);
 }
 
 static void test_a_wait_between_the_sleeps_of_an_attempt_has_nothing_counted_twice(void) {
@@ -956,6 +1018,8 @@ int main(void) {
     test_a_wait_begins_when_the_attempt_did();
     test_a_sleep_that_timed_out_may_go_on_in_the_next_one();
     test_a_sleep_that_ended_by_a_signal_may_go_on_in_the_next_one();
+    test_who_let_go_of_a_lock_asks_for_it_in_another_attempt();
+    test_an_attempt_does_not_go_on_after_it_gave_up();
     test_a_wait_between_the_sleeps_of_an_attempt_has_nothing_counted_twice();
     test_lengths_are_of_attempts();
     test_lengths_are_of_waits_that_go_on_too();
