@@ -25,6 +25,11 @@ static struct {
 static const char *const kind_names[PARKING_KINDS] = {"objects", "stop_the_world", "interpreter",
                                                       "program", "unproven"};
 
+#define DIGITS(number) #number
+#define AS_TEXT(number) DIGITS(number)
+#define TOO_MANY_THREADS                                                                           \
+    "more than " AS_TEXT(PARKING_THREADS) " threads were there at once that had waited"
+
 static bool is_wanted(enum locks_wish wish) {
     return wish == LOCKS_ALWAYS || (wish == LOCKS_WITHOUT_GIL && !gil_is_enabled());
 }
@@ -79,9 +84,7 @@ static const char *why_not(enum locks_wish wish) {
     if (!waits.measured) {
         return waits.reason;
     }
-    return parking_intact() ? NULL
-                            : "another tool redirected the interpreter's semaphore calls, or too "
-                              "many threads waited at once";
+    return parking_intact() ? NULL : "another tool redirected the interpreter's semaphore calls";
 }
 
 void locks_open(struct locks_window *window, enum locks_wish wish, bool by_thread,
@@ -100,6 +103,9 @@ int locks_read(const struct locks_window *window, uint64_t now, struct locks_fin
     findings->reading.details = NULL;
     if (window->reason == NULL) {
         findings->reason = why_not(LOCKS_ALWAYS);
+    }
+    if (findings->reason == NULL && !parking_is_whole(&window->parking)) {
+        findings->reason = TOO_MANY_THREADS;
     }
     if (findings->reason != NULL) {
         return 0;

@@ -27,8 +27,8 @@
  * waits. It finds whose semaphore it posts in a table, from which a thread may push another one's out.
  *
  * A thread has its slot from its first wait to its end, whether a window is open or not: where more are
- * alive that have waited than there are slots, nothing is measured any more (parking_intact). A slot
- * outlives its thread while a window is open that tells threads apart and may have met it. In the
+ * alive that have waited than there are slots, the windows that are open until they end do not have all
+ * (parking_is_whole). A slot outlives its thread while a window is open that tells threads apart and may have met it. In the
  * others its sums are added up when it ends. The lock is for that, for the windows and for a thread's
  * first wait; no thread waits or computes while it has it. */
 #define _GNU_SOURCE
@@ -167,6 +167,7 @@ static void after_fork_in_child(void) {
     pthread_mutex_init(&lot.lock, NULL);
     lock_charges_after_fork();
     forget_parked();
+    lot.left_out = own.left_out;
     lot.waiting = own.slot != NULL && own.slot->wait.goes_on != 0; /* forked in a handler */
     own.native_id = 0;
     for (int i = 0; i < PARKING_WINDOWS; i++) {
@@ -222,6 +223,6 @@ void parking_stop(void) {
     STORE(lot.look, NULL); /* threads that still wait have a state that may be gone as they wake */
 }
 
-bool parking_intact(void) { return !LOAD(lot.lost) && interpose_intact(&lot.calls); }
+bool parking_intact(void) { return interpose_intact(&lot.calls); }
 
 #endif

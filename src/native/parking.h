@@ -157,7 +157,7 @@ void parking_look(parking_place_reader read);
 /* Count none any more, for good. */
 void parking_stop(void);
 
-/* Whether the calls still come here, and no thread was left out. */
+/* Whether the calls still come here. */
 bool parking_intact(void);
 
 /* Open a window. Returns 0, or -1 if there are PARKING_WINDOWS. Any thread, as all below. */
@@ -167,6 +167,9 @@ int parking_open(struct parking_window *window, bool by_thread, uint64_t now);
  * that owns. Returns 0, or -1 without memory and with nothing owned. */
 int parking_read(const struct parking_window *window, uint64_t now,
                  struct parking_reading *reading);
+
+/* Whether all of the window is known: no more than PARKING_THREADS were there at once. */
+bool parking_is_whole(const struct parking_window *window);
 
 void parking_free(struct parking_reading *reading);
 

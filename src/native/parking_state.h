@@ -114,9 +114,10 @@ extern struct parking_lot {
     pthread_key_t key; /* its value: the thread's slot */
     uint32_t open;     /* a bit for each open window; atomic */
     uint64_t generation;
-    size_t used;   /* slots from the first to the last that was ever used */
-    bool lost;     /* a thread found no slot */
-    bool prepared; /* the key and the fork handler are there */
+    size_t used;       /* slots from the first to the last that was ever used */
+    uint64_t left_out; /* threads that are alive and found no slot */
+    uint64_t lost_in;  /* the newest generation of which they may have had waits; atomic */
+    bool prepared;     /* the key and the fork handler are there */
 } lot;
 
 extern FAST_THREAD_LOCAL struct parking_self {

@@ -72,7 +72,23 @@ static struct slot *find_slot(void) {
     return NULL;
 }
 
+/* What the key has in a thread without a slot. */
+static char no_slot;
+
+static void leave_out(void) {
+    lot.left_out++;
+    own.left_out = true;
+    STORE(lot.lost_in, lot.generation);
+    pthread_setspecific(lot.key, &no_slot); /* where that fails, it counts as alive for good */
+}
+
 void waiter_ends(void *object) {
+    if (object == &no_slot) {
+        pthread_mutex_lock(&lot.lock);
+        lot.left_out--;
+        pthread_mutex_unlock(&lot.lock);
+        return;
+    }
     struct slot *slot = object;
     if (slot->wait.goes_on != 0) {
         drop_wait(slot);
@@ -102,8 +118,7 @@ struct slot *enroll(void) {
     pthread_mutex_lock(&lot.lock);
     struct slot *slot = find_slot();
     if (slot == NULL || pthread_setspecific(lot.key, slot) != 0) {
-        STORE(lot.lost, true);
-        own.left_out = true;
+        leave_out();
         pthread_mutex_unlock(&lot.lock);
         return NULL;
     }

@@ -40,6 +40,9 @@ int parking_open(struct parking_window *window, bool by_thread, uint64_t now) {
     STORE(lot.looks, 0);
     STORE(place->opened, now);
     STORE(place->generation, ++lot.generation);
+    if (lot.left_out != 0) {
+        STORE(lot.lost_in, lot.generation);
+    }
     place->by_thread = by_thread;
     place->omitted = 0;
     memset(&place->folded, 0, sizeof place->folded);
@@ -47,6 +50,10 @@ int parking_open(struct parking_window *window, bool by_thread, uint64_t now) {
     __atomic_fetch_or(&lot.open, UINT32_C(1) << index, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&lot.lock);
     return 0;
+}
+
+bool parking_is_whole(const struct parking_window *window) {
+    return LOAD(lot.lost_in) < window->generation;
 }
 
 /* Whether the window is open still, and not another one in its place. The lock is held. */

@@ -347,6 +347,31 @@ def test_a_window_that_opens_while_a_thread_waits_has_its_part() -> None:
 
 
 @measured_only
+def test_more_threads_than_there_is_room_for_are_not_measured_and_those_after_them_are() -> None:
+    lock = threading.Lock()
+
+    def take() -> None:
+        with lock:
+            pass
+
+    with Measured() as m, lock:
+        threads = [threading.Thread(target=take) for _ in range(600)]
+        for thread in threads:
+            thread.start()
+        for _ in range(1000):
+            if isinstance(m.window.peek()["locks"], str):
+                break
+            time.sleep(10e-3)
+    for thread in threads:
+        thread.join()
+    assert m.locks == "more than 512 threads were there at once that had waited"
+    with Measured() as m:
+        lock.acquire()
+        assert not lock.acquire(timeout=0.05)
+    assert m.waits("program")[0] == 1
+
+
+@measured_only
 @tried_again
 def test_an_attempt_that_times_out_has_waited() -> None:
     lock = threading.Lock()

@@ -377,9 +377,36 @@ static void test_many_threads_one_after_the_other_lose_no_wait(void) {
     CHECK(of_whole.kinds[PARKING_OBJECT].count == many && of_whole.omitted == 0);
     CHECK(reading.kinds[PARKING_OBJECT].count == many && reading.omitted >= 40);
     CHECK(reading.types[parking_type("set")].count == many);
-    CHECK(parking_intact());
+    CHECK(parking_intact() && parking_is_whole(&window));
     parking_close(&window);
     parking_close(&whole);
+}
+
+static void test_a_window_is_whole_if_it_meets_no_more_threads_than_there_are_slots(void) {
+    static struct waiter waiters[PARKING_THREADS + 1];
+    struct parking_window before = open_window(false);
+    for (int i = 0; i <= PARKING_THREADS; i++) {
+        CHECK(parking_is_whole(&before) || i > PARKING_THREADS / 2);
+        start(&waiters[i], PARKING_OBJECT, 0, 1);
+    }
+    while (parking_is_whole(&before)) {
+        nap(MS / 10);
+    }
+    struct parking_window meanwhile = open_window(false);
+    CHECK(!parking_is_whole(&meanwhile));
+    for (int i = 0; i <= PARKING_THREADS; i++) {
+        finish(&waiters[i]);
+    }
+    CHECK(!parking_is_whole(&before) && !parking_is_whole(&meanwhile));
+    struct parking_window after = open_window(false);
+    struct waiter one;
+    start(&one, PARKING_OBJECT, 0, 1);
+    finish(&one);
+    CHECK(parking_is_whole(&after) && read_window(&after).kinds[PARKING_OBJECT].count == 1);
+    CHECK(!parking_is_whole(&before) && !parking_is_whole(&meanwhile));
+    parking_close(&before);
+    parking_close(&meanwhile);
+    parking_close(&after);
 }
 
 static void *spin(void *unused) {
@@ -988,7 +1015,7 @@ static void test_reading_and_opening_in_a_storm(void) {
     for (int i = 0; i < STORM_THREADS; i++) {
         CHECK(pthread_join(threads[i], NULL) == 0);
     }
-    CHECK(before > 0 && parking_intact());
+    CHECK(before > 0 && parking_intact() && parking_is_whole(&whole));
     parking_close(&whole);
 }
 
@@ -1012,6 +1039,7 @@ int main(void) {
     test_types_have_their_sums();
     test_threads_are_told_apart_and_outlive_their_end();
     test_many_threads_one_after_the_other_lose_no_wait();
+    test_a_window_is_whole_if_it_meets_no_more_threads_than_there_are_slots();
     test_threads_that_only_spin_are_not_omitted();
     test_windows_are_limited();
     test_a_forked_child_drops_the_waits_of_others();
