@@ -37,11 +37,17 @@ static uint64_t timeout; /* ticks */
 static bool no_copies;
 #undef syscall
 long syscall(long, ...);
+static int arguments_of(long call) {
+    return call == SYS_clone    ? 5
+           : call == SYS_tgkill ? 3
+           : call == SYS_gettid ? 0
+                                : 4; /* the scheduler's attributes */
+}
 long denying_syscall(long call, ...) {
-    long passed[6];
+    long passed[6] = {0};
     va_list arguments;
     va_start(arguments, call);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < arguments_of(call); i++) {
         passed[i] = va_arg(arguments, long);
     }
     va_end(arguments);
