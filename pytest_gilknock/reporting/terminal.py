@@ -36,6 +36,7 @@ from pytest_gilknock.reporting.run_lines import notes
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Blame, Victim
+    from pytest_gilknock.model.metrics import Metric
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stack import Place
     from pytest_gilknock.model.wire import LockKind
@@ -148,7 +149,7 @@ def _columns(
     columns = [
         Column(metric.title, [metric.unit.printed(metric.of(reading)) for reading in readings])
         for metric in METRICS.values()
-        if metric.shown or metric.name == results.sort
+        if _has_column(metric, readings, results)
     ]
     columns.append(Column("threads", [_threads(reading) for reading in readings]))
     if any(entry.limits for entry in entries):
@@ -160,6 +161,12 @@ def _columns(
     names = [printable(entry.name) for entry in entries]
     columns.append(Column("test", names, right=False, cut=cut_test, markdown=code))
     return columns
+
+
+def _has_column(metric: Metric, readings: list[GilReading], results: Results) -> bool:
+    if metric.name == "contention" and all(reading.method == "disabled" for reading in readings):
+        return results.sort == "contention"
+    return metric.shown or metric.name == results.sort
 
 
 def _waited_for(reading: GilReading, results: Results) -> str:
