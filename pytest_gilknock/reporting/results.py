@@ -93,6 +93,8 @@ class Results:
         self._all = CompactList() if keep_all else None
         self.locks = locks
         """Whether waits for locks are asked for in every test."""
+        self.locks_of_tests = False
+        """Whether waits for locks were measured in any test."""
         self.row_measure = "held" if sort == "contention" else sort
         """The measure in seconds that decides whether a test is worth a row."""
         self.by_locks = sort == "lock_wait"
@@ -131,6 +133,7 @@ class Results:
         if raw["run_delay"] is not None:
             self.run_delay += raw["run_delay"]
             self.thread_time += raw["wall"] * (len(raw["threads"]) or 1)
+        self.locks_of_tests |= not isinstance(raw["locks"], str)
         if record.get("gil_turned_on"):
             self.gil_turned_on_by.append(nodeid)
         row_value = _value_of(raw, self.row_measure)

@@ -47,8 +47,9 @@ def notes(results: Results, *, quiet: bool) -> Iterator[Line]:
         cost, held = units.seconds(summary.windows_cost), units.seconds(summary.knocks_held)
         yield Line(f"Measuring took {cost}, and {OWN_THREAD} held the GIL for {held}")
     if summary.locks is None and (summary.disabled or results.locks):
+        what = "The locks of the whole run" if results.locks_of_tests else "Locks"
         for reason in summary.locks_reasons:
-            yield Line(f"Locks are not measured: {printable(reason)}")
+            yield Line(f"{what} are not measured: {printable(reason)}")
     yield from _urgent(results)
     yield from caveats(results)
 

@@ -346,6 +346,15 @@ def test_why_locks_were_not_measured_is_said_where_they_were_asked_for(asked):
     assert ("Locks are not measured: locks park since Python 3.13 only" in lines) is asked
 
 
+def test_locks_that_only_the_run_as_a_whole_lacks_are_told_as_those():
+    run = disabled(locks="more than 512 threads were there at once that had waited")
+    tests = ("a", measured(disabled(locks=locks()))), ("b", measured(run))
+    assert (
+        "The locks of the whole run are not measured:"
+        " more than 512 threads were there at once that had waited"
+    ) in texts(results_of(*tests, run=run))
+
+
 def test_without_waits_for_locks_their_order_shows_the_longest_waits():
     unknown = raw(locks="locks park since Python 3.13 only")
     small = {**unknown, "max_wait": 0.0}
