@@ -225,7 +225,7 @@ def _page_of(path: str) -> page.Page:
         )
     except checks.Fault as fault:
         raise BaselineError(f"{place}: {fault}") from None
-    if saved_readings.is_readings(document):
+    if checks.is_readings(document):
         results = saved_readings.results_of(document, place)
         return page_of(results, results.caveats)
     if isinstance(document, dict) and document.get("kind") == codec.KIND:

@@ -44,6 +44,11 @@ def read(path: str, most: int) -> bytes:
         raise Fault(reason) from None
 
 
+def is_readings(document: Any) -> bool:
+    """Return whether a JSON document looks like a file of ``--gil-json``."""
+    return isinstance(document, dict) and {"pytest_gilknock", "run", "tests"} <= document.keys()
+
+
 def parse(data: bytes, most: int, too_large: str) -> Any:
     """Return the JSON document in these bytes."""
     if len(data) > most:

@@ -139,6 +139,11 @@ def is_saved_run(path: str) -> bool:
 
 
 def _baseline(document: Any) -> Baseline:
+    if checks.is_readings(document):
+        raise Fault(
+            "not a baseline, which --gil-save writes, but readings of --gil-json:"
+            " `python -m pytest_gilknock report --html OUT` makes a page of them"
+        )
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise Fault(f'not a baseline: it has no "kind": "{KIND}"')
     version: Any = document.get("schema")

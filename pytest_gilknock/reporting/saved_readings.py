@@ -61,11 +61,6 @@ class SavedResults(Results):
         return self._summary
 
 
-def is_readings(document: Any) -> bool:
-    """Return whether a JSON document looks like a file of ``--gil-json``."""
-    return isinstance(document, dict) and {"pytest_gilknock", "run", "tests"} <= document.keys()
-
-
 def results_of(document: dict[str, Any], place: str) -> SavedResults:
     """Return what a file of ``--gil-json`` has; ``place`` names it in errors.
 

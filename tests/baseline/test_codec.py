@@ -165,6 +165,7 @@ DAMAGED: list[tuple[Any, str]] = [
     (dumps(BASELINE).replace("0.25", "1e999").encode(), '"wait" of the test'),
     (encoded([]), f'no "kind": "{KIND}"'),
     (encoded({"version": "4.0.0", "benchmarks": []}), f'no "kind": "{KIND}"'),
+    (encoded({"pytest_gilknock": "0.1.0", "run": {}, "tests": []}), "readings of --gil-json"),
     (encoded(document(schema=99)), "has schema 99, this pytest-gilknock reads schemas 1 to "),
     (encoded(document(schema=True)), "has schema true"),
     (encoded(document(schema="1")), 'has schema "1"'),

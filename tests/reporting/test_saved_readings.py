@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted import blamed, breach, disabled, measured, raw, sampled, totals
 
+from pytest_gilknock.baseline.checks import is_readings
 from pytest_gilknock.baseline.model import BaselineError
 from pytest_gilknock.model.limits import Limit
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.reporting.file_report import find
 from pytest_gilknock.reporting.reading_from_dict import _spread, raw_of
 from pytest_gilknock.reporting.results import Results
-from pytest_gilknock.reporting.saved_readings import is_readings, results_of
+from pytest_gilknock.reporting.saved_readings import results_of
 
 STACK = (("/src/app/store.py", 14, "archive", "zlib.compress"), ("/src/t.py", 3, "test", None))
 OTHER = (("", 0, "<GC>", None), ("/src/app/store.py", 14, "archive", "zlib.compress"))
