@@ -124,7 +124,7 @@ void accounting_names(const uint64_t *serials, size_t count, char (*names)[THREA
 
 /* Find out who has the GIL, and since when (ticks; now, where no thread of the program has it; 0: not known).
  * Any thread, with the GIL or without; takes the GIL's mutex for a moment, and may wait some 10 ms for it.
- * Returns false where nobody is on record, or the mutex is not to be had. */
+ * Returns false where nobody is on record, the record is not intact, or the mutex is not to be had. */
 bool accounting_holder(struct accounting_thread *thread, uint64_t *since);
 
 /* The threads whose name is not known and may have changed, to be freed with free(), or NULL if there

@@ -204,11 +204,12 @@ bool accounting_holder(struct accounting_thread *thread, uint64_t *since) {
     }
     *since = 0;
     if (locked) {
-        found = ledger.active && ledger.holder != NULL;
+        bool is_known = ledger.active && accounting_intact();
+        found = is_known && ledger.holder != NULL;
         if (found) {
             describe(thread, ledger.holder);
         }
-        if (ledger.active) {
+        if (is_known) {
             *since = found && !ledger.holder->internal ? ledger.held_since : clock_ticks();
         }
         unlock_ledger();

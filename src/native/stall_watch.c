@@ -24,6 +24,9 @@
 /* A process that was stopped for longer than the timeout is given so much time to answer. */
 #define SECOND_LOOK_NS 20000000u
 
+/* How often within the timeout it is looked whether a stall that was reported is over. */
+#define LOOKS_FOR_THE_END 20u
+
 /* For how long, in ms, the report waits for somebody to read it. */
 #define WRITE_MS 500
 
@@ -40,13 +43,13 @@ static struct {
     struct knocker *thread;      /* owned; a knocker that looks and does not knock */
     uint64_t got;                /* when a thread last got the GIL, as far as a look saw */
     uint64_t suspected;          /* since when the GIL was not had at the latest look */
-    uint64_t reported;           /* when the knock asked whose stall was reported last */
+    uint64_t reported;           /* since when in the stall that was reported last */
 
     pthread_mutex_t mutex; /* guards what follows */
     char label[STALL_LABEL_SIZE];
     struct stall stalls[STALLS];
     size_t count, omitted;
-    uint64_t taken; /* when the knock asked whose stall was taken last */
+    uint64_t taken; /* since when the GIL was not had in the stall that was taken last */
 } watch = {.turn = PTHREAD_MUTEX_INITIALIZER, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static uint64_t asked(void) { return __atomic_load_n(watch.options.asked, __ATOMIC_RELAXED); }
@@ -71,27 +74,39 @@ int stall_watch_free_signal(void) {
 
 /* --- what is noted; the mutex is held --- */
 
-static struct stall *find(uint64_t when_asked) {
+static struct stall *find(uint64_t since) {
     for (size_t i = watch.count; i > 0; i--) {
-        if (watch.stalls[i - 1].asked == when_asked) {
+        if (watch.stalls[i - 1].since == since) {
             return &watch.stalls[i - 1];
         }
     }
     return NULL;
 }
 
-/* Whether the stall of the knock that asked then was taken while it lasted: it is not noted again. */
-static bool is_taken(uint64_t when_asked) { return when_asked == watch.taken; }
+/* The latest stall of the knock that asked then: between two of them threads took turns. */
+static struct stall *find_latest_of(uint64_t when_asked) {
+    struct stall *latest = watch.count > 0 ? &watch.stalls[watch.count - 1] : NULL;
+    return latest != NULL && latest->asked == when_asked ? latest : NULL;
+}
 
-/* The stall of the knock that asked then, new or not; NULL without room. */
+/* Whether the stall was taken while it lasted: it is not noted again. */
+static bool is_taken(uint64_t since) { return since == watch.taken; }
+
+/* The stall, new or not; NULL without room. */
 static struct stall *note(uint64_t when_asked, uint64_t since) {
-    struct stall *stall = find(when_asked);
+    struct stall *stall = find(since);
     if (stall == NULL && watch.count < STALLS) {
         stall = &watch.stalls[watch.count++];
         *stall = (struct stall){.asked = when_asked, .since = since};
         memcpy(stall->label, watch.label, sizeof stall->label);
     }
     return stall;
+}
+
+static void end(struct stall *stall, uint64_t now) {
+    if (stall != NULL && stall->lasted == 0) {
+        stall->lasted = now - stall->since;
+    }
 }
 
 /* --- the report; on the watching thread --- */
@@ -235,7 +250,7 @@ static void report(uint64_t when_asked, uint64_t since, uint64_t now,
                    const struct stall_holder *holder) {
     char label[STALL_LABEL_SIZE], line[STALL_LABEL_SIZE + THREAD_NAME_SIZE + 200];
     pthread_mutex_lock(&watch.mutex);
-    struct stall *stall = is_taken(when_asked) ? NULL : note(when_asked, since);
+    struct stall *stall = is_taken(since) ? NULL : note(when_asked, since);
     memcpy(label, watch.label, sizeof label);
     pthread_mutex_unlock(&watch.mutex);
 
@@ -254,7 +269,7 @@ static void report(uint64_t when_asked, uint64_t since, uint64_t now,
     char *stacks = write_stacks() ? pass_stacks_on(&size) : NULL;
 
     pthread_mutex_lock(&watch.mutex);
-    stall = stall != NULL ? find(when_asked) : NULL; /* not if it was taken meanwhile */
+    stall = stall != NULL ? find(since) : NULL; /* not if it was taken meanwhile */
     if (stall != NULL) {
         stall->holder = *holder;
         stall->stacks = stacks;
@@ -279,10 +294,13 @@ static uint64_t not_had_since(uint64_t when_asked) {
 static uint64_t pace(void *unused) {
     (void)unused;
     uint64_t when = asked(), now = clock_ticks();
-    if (when == 0 || when == watch.reported) {
+    if (when == 0) {
         return watch.options.timeout / 2;
     }
     uint64_t since = not_had_since(when), waited = clock_elapsed(since, now);
+    if (since == watch.reported) {
+        return watch.options.timeout / LOOKS_FOR_THE_END;
+    }
     if (waited >= watch.timeout) {
         return since == watch.suspected ? SECOND_LOOK_NS : 0;
     }
@@ -293,10 +311,11 @@ static void look(void *unused) {
     (void)unused;
     uint64_t when = asked(), now = clock_ticks();
     uint64_t since = not_had_since(when);
-    if (when == 0 || when == watch.reported || clock_elapsed(since, now) < watch.timeout) {
+    if (when == 0 || clock_elapsed(since, now) < watch.timeout) {
         return;
     }
-    if (since != watch.suspected) {
+    bool is_reported = since == watch.reported;
+    if (!is_reported && since != watch.suspected) {
         watch.suspected = since;
         return;
     }
@@ -304,10 +323,13 @@ static void look(void *unused) {
     watch.options.find_holder(&holder);
     if (holder.since > since) {
         watch.got = holder.since;
-        return;
+        pthread_mutex_lock(&watch.mutex);
+        end(find(since), holder.since);
+        pthread_mutex_unlock(&watch.mutex);
+    } else if (!is_reported) {
+        watch.reported = since;
+        report(when, since, now, &holder);
     }
-    watch.reported = when;
-    report(when, since, now, &holder);
 }
 
 static void nothing(void *unused) { (void)unused; }
@@ -391,10 +413,9 @@ void stall_watch_answered(uint64_t when_asked, uint64_t now, bool taken_meanwhil
     }
     pthread_mutex_lock(&watch.mutex);
     bool is_new = !taken_meanwhile && !is_taken(when_asked); /* unless the watch has noted it */
-    struct stall *stall = is_new ? note(when_asked, when_asked) : find(when_asked);
-    if (stall != NULL) {
-        stall->lasted = now - stall->since;
-    } else if (is_new) {
+    struct stall *stall = is_new ? note(when_asked, when_asked) : find_latest_of(when_asked);
+    end(stall, now);
+    if (stall == NULL && is_new) {
         watch.omitted++;
     }
     pthread_mutex_unlock(&watch.mutex);
@@ -405,7 +426,7 @@ size_t stall_watch_take(struct stall *stalls, uint64_t now, size_t *omitted) {
     size_t count = watch.count;
     memcpy(stalls, watch.stalls, count * sizeof *stalls);
     *omitted = watch.omitted;
-    watch.taken = count > 0 ? stalls[count - 1].asked : watch.taken;
+    watch.taken = count > 0 ? stalls[count - 1].since : watch.taken;
     watch.count = watch.omitted = 0;
     pthread_mutex_unlock(&watch.mutex);
     for (size_t i = 0; i < count; i++) {

@@ -858,9 +858,13 @@ static void test_a_record_that_is_wrong_is_noticed(void) {
     CHECK(pthread_create(&stranger, NULL, read_without_the_gil, &window) == 0);
     CHECK(pthread_join(stranger, NULL) == 0);
     CHECK(!accounting_intact());
+    struct accounting_thread thread;
+    uint64_t since = 1;
+    CHECK(!accounting_holder(&thread, &since) && since == 0);
     accounting_close(&window);
     open_window(&window, false);
     CHECK(accounting_intact());
+    CHECK(accounting_holder(&thread, &since) && since != 0);
     accounting_close(&window);
 }
 

@@ -260,6 +260,34 @@ static void test_a_stall_lasts_since_a_thread_last_got_the_gil(void) {
     free_stacks(1);
 }
 
+/* The GIL goes from one thread that keeps it to another one, while the knock waits on. */
+static void test_a_stall_ends_as_another_thread_gets_the_gil_and_the_next_one_is_reported(void) {
+    start(find_the_latest, number);
+    uint64_t when = clock_ticks();
+    __atomic_store_n(&got, when, __ATOMIC_RELAXED);
+    knock_asks(when);
+    await_report("holds it\n");
+    bool in_time = threads_take_turns(3 * TIMEOUT);
+    uint64_t since = __atomic_load_n(&got, __ATOMIC_RELAXED);
+    bool second = false;
+    for (int i = 0; i < 1000 && !second; i++) {
+        const char *first = strstr(reported(), "holds it\n");
+        second = strstr(first + 1, "holds it\n") != NULL;
+        sleep_for(MILLISECOND);
+    }
+    knock_asks(0);
+    stall_watch_answered(when, since + 2 * timeout, true);
+    stall_watch_stop();
+    size_t count = take();
+    CHECK((second && count == 2) || !in_time);
+    if (count == 2 && in_time) {
+        CHECK(stalls[0].since == when && stalls[0].lasted <= since - when);
+        CHECK(stalls[1].asked == when && stalls[1].since == since);
+        CHECK(stalls[1].lasted == 2 * timeout);
+    }
+    free_stacks(count);
+}
+
 static void test_a_stall_that_the_thread_came_too_late_for_is_noted(void) {
     start(find_holder, number);
     stall_watch_answered(1000, 1000 + 2 * timeout, false);
@@ -466,6 +494,7 @@ int main(void) {
     test_a_stall_that_was_taken_while_it_lasted_is_not_noted_again();
     test_a_knock_that_waits_while_threads_take_turns_is_no_stall();
     test_a_stall_lasts_since_a_thread_last_got_the_gil();
+    test_a_stall_ends_as_another_thread_gets_the_gil_and_the_next_one_is_reported();
     test_a_stall_that_the_thread_came_too_late_for_is_noted();
     test_what_has_no_room_is_counted();
     test_a_label_is_cut_off();
