@@ -427,12 +427,30 @@ static uint64_t scale_blame(struct charges_rows *rows, struct split threads, str
     return threads.whole - threads.given;
 }
 
+/* A sum is no less than its longest wait, which is exact. What some lack for that, the others give in
+ * proportion to what they have beyond theirs. */
+static void raise_to_longest(struct charges_rows *rows) {
+    struct split lack = {0};
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct charges_row *row = &rows->rows[i];
+        lack.whole += clock_elapsed(row->waited, row->longest);
+        lack.total += clock_elapsed(row->longest, row->waited);
+    }
+    for (size_t i = 0; i < rows->count && lack.whole <= lack.total; i++) {
+        struct charges_row *row = &rows->rows[i];
+        row->waited = row->waited < row->longest
+                          ? row->longest
+                          : row->waited - next_share(&lack, row->waited - row->longest);
+    }
+}
+
 static void scale_victims(struct charges_rows *rows, struct split split) {
     for (size_t i = 0; i < rows->count; i++) {
         struct charges_row *row = &rows->rows[i];
         uint64_t share = next_share(&split, row->waited);
         row->waited = share;
     }
+    raise_to_longest(rows);
     keep_most(rows, false, victims_first);
 }
 

@@ -94,7 +94,8 @@ struct charges_wait {
     uint64_t first_until, first_stands_for;
     uint32_t weight;
     struct charges_thread waiter;
-    uint64_t waiter_stands_for; /* ticks of waiting that where it was waited stands for, may be 0 */
+    /* Ticks of waiting that where it was waited stands for: no less than the wait; 0: it is not told. */
+    uint64_t waiter_stands_for;
     struct charges_thread holder; /* for most of it; place PLACE_UNKNOWN: nobody, or not seen */
 };
 void charges_waited(const struct charges_wait *wait);

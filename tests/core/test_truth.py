@@ -19,6 +19,7 @@ from support.machine import hogs, run_delay_of_this_thread
 
 from pytest_gilknock import _core
 from pytest_gilknock.model.reading import GilReading
+from pytest_gilknock.model.wire import RawVictim
 
 from . import loads
 
@@ -292,6 +293,41 @@ def test_victims_are_the_threads_that_waited(count):
             wait += thread.wait
             misplaced += max(0.0, told.get(thread.native_id, 0.0) - thread.wait)
     assert misplaced < 0.08 * wait
+
+
+@exact
+def test_no_sum_of_a_victim_is_less_than_its_longest_wait():
+    """Most of these waits are short, so that only some are told, and the sums are estimates."""
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(20_000))
+            loads.let_go(5e-4)
+
+    def come_back() -> None:
+        while not over.is_set():
+            loads.let_go(2e-4)
+
+    threads = [threading.Thread(target=work) for work in (compute,) * 2 + (come_back,) * 3]
+    for thread in threads:
+        thread.start()
+    try:
+        rows = [row for _ in range(40) for row in victims_of(0.02)]
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert len(rows) > 40
+    assert [row for row in rows if row[3] < row[4] - 1e-9] == []
+
+
+def victims_of(seconds: float) -> list[RawVictim]:
+    """Return the rows of victims of a window of that length."""
+    window = _core.Window()
+    window.begin()
+    loads.let_go(seconds)
+    return window.end()["victims"]
 
 
 @exact
