@@ -247,8 +247,11 @@ def tables_of_lines_made_by_the_program(count: int) -> None:
     variants += [odd.__code__.replace(co_filename="\ud800" * 5000, co_name="ö" * 5000)]
     for _ in range(count):
         for code in variants:
-            raw = looked_at(FunctionType(code, globals()))
-            held = raw["wait"] - raw["hand_over"]  # which takes long on a busy machine
+            for _ in range(3):  # on a busy machine looks come late
+                raw = looked_at(FunctionType(code, globals()))
+                held = raw["wait"] - raw["hand_over"]
+                if raw["unlooked"] < 0.5 * held:
+                    break
             assert raw["unlooked"] < 0.5 * held, (code.co_linetable, raw)
 
 

@@ -520,7 +520,7 @@ static void wake_sleepers(int pairs, enum parking_kind kind, unsigned times, lon
 static void test_long_waits_are_all_charged_to_both_places(enum parking_kind kind) {
     struct parking_window window = open_window(true);
     struct parking_reading reading;
-    wake_sleepers(PAIRS, kind, 2, 10 * MS);
+    wake_sleepers(PAIRS, kind, 2, 50 * MS); /* on a busy machine a sleeper may come to it late */
     CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
     uint64_t waited[LOCK_ROLES] = {0}, waits[LOCK_ROLES] = {0};
     for (size_t i = 0; i < reading.details->charges.count; i++) {
@@ -1039,7 +1039,6 @@ int main(void) {
     test_types_have_their_sums();
     test_threads_are_told_apart_and_outlive_their_end();
     test_many_threads_one_after_the_other_lose_no_wait();
-    test_a_window_is_whole_if_it_meets_no_more_threads_than_there_are_slots();
     test_threads_that_only_spin_are_not_omitted();
     test_windows_are_limited();
     test_a_forked_child_drops_the_waits_of_others();
@@ -1061,6 +1060,7 @@ int main(void) {
     test_short_waits_are_charged_in_the_mean();
     test_the_more_threads_wait_the_fewer_waits_are_drawn();
     test_reading_and_opening_in_a_storm();
+    test_a_window_is_whole_if_it_meets_no_more_threads_than_there_are_slots();
     parking_stop();
     struct parking_window window = open_window(true);
     CHECK(wait_here((struct parking_purpose){.kind = PARKING_OBJECT}, true) == 0);
