@@ -193,6 +193,8 @@ def measure_once(name: str, kept: float) -> Wait:
     locks = m.reading.locks
     if locks.reason is not None:
         raise SystemExit(f"waits for locks are not measured: {locks.reason}")
+    if thing.back < thing.let_go:  # the keeper was stopped before its call, and kept nothing
+        return measure_once(name, kept)
     (of_waiter,) = (one for one in locks.threads if one.label == "waiter")
     longest: float = getattr(of_waiter, kind).longest
     return Wait(longest, thing.let_go - thing.asked, thing.back - thing.asked)
