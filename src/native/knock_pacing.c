@@ -4,7 +4,7 @@
 
 uint64_t knock_pacing_next(struct knock_pacing *pacing, uint64_t now, struct knock_gaps gaps,
                            enum knock_pace pace) {
-    if (pace != KNOCKS_GO_ON) {
+    if (pace != KNOCKS_GO_ON || pacing->gap == 0) {
         pacing->gap = gaps.first;
     }
     if (pacing->gap > gaps.mean) {

@@ -49,7 +49,8 @@ static struct {
     char label[STALL_LABEL_SIZE];
     struct stall stalls[STALLS];
     size_t count, omitted;
-    uint64_t taken; /* since when the GIL was not had in the stall that was taken last */
+    uint64_t taken;    /* since when the GIL was not had in the stall that was taken last */
+    uint64_t taken_of; /* when the knock asked that it was of */
 } watch = {.turn = PTHREAD_MUTEX_INITIALIZER, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static uint64_t asked(void) { return __atomic_load_n(watch.options.asked, __ATOMIC_RELAXED); }
@@ -412,12 +413,12 @@ void stall_watch_answered(uint64_t when_asked, uint64_t now, bool taken_meanwhil
         return;
     }
     pthread_mutex_lock(&watch.mutex);
-    bool is_new = !taken_meanwhile && !is_taken(when_asked); /* unless the watch has noted it */
-    struct stall *stall = is_new ? note(when_asked, when_asked) : find_latest_of(when_asked);
-    end(stall, now);
-    if (stall == NULL && is_new) {
-        watch.omitted++;
+    struct stall *stall = find_latest_of(when_asked);
+    if (stall == NULL && !taken_meanwhile && when_asked != watch.taken_of) {
+        stall = note(when_asked, when_asked); /* the watch came too late for it */
+        watch.omitted += stall == NULL;
     }
+    end(stall, now);
     pthread_mutex_unlock(&watch.mutex);
 }
 
@@ -426,7 +427,10 @@ size_t stall_watch_take(struct stall *stalls, uint64_t now, size_t *omitted) {
     size_t count = watch.count;
     memcpy(stalls, watch.stalls, count * sizeof *stalls);
     *omitted = watch.omitted;
-    watch.taken = count > 0 ? stalls[count - 1].since : watch.taken;
+    if (count > 0) {
+        watch.taken = stalls[count - 1].since;
+        watch.taken_of = stalls[count - 1].asked;
+    }
     watch.count = watch.omitted = 0;
     pthread_mutex_unlock(&watch.mutex);
     for (size_t i = 0; i < count; i++) {

@@ -62,6 +62,13 @@ static void test_a_young_window_has_knocks_soon(void) {
     }
 }
 
+/* The first ones of a process may have been of an audit. */
+static void test_knocks_that_go_on_from_none_have_pauses(void) {
+    struct knock_pacing pacing = fresh(0);
+    uint64_t now = SECOND;
+    CHECK(count_until(&pacing, &now, 2 * SECOND, every_50) < 30);
+}
+
 /* Be it just before a knock of those that are far apart, where nobody is woken for it. */
 static void test_a_window_that_needs_more_has_them_whenever_it_opens(void) {
     for (uint64_t seed = 0; seed < 1000; seed++) {
@@ -106,6 +113,7 @@ int main(void) {
     test_they_are_as_far_apart_as_asked();
     test_each_moment_is_as_likely();
     test_a_young_window_has_knocks_soon();
+    test_knocks_that_go_on_from_none_have_pauses();
     test_a_window_that_needs_more_has_them_whenever_it_opens();
     test_a_long_knock_is_followed_by_one_from_then_on();
     test_audits_wait_for_a_holder_that_has_to_wake_up();

@@ -288,6 +288,27 @@ static void test_a_stall_ends_as_another_thread_gets_the_gil_and_the_next_one_is
     free_stacks(count);
 }
 
+/* The accounting, which knows of turns, may have ended meanwhile. */
+static void test_a_stall_after_turns_is_one_though_nobody_knows_of_them_any_more(void) {
+    for (int taken = 0; taken < 2; taken++) {
+        start(find_the_latest, number);
+        uint64_t when = clock_ticks();
+        knock_asks(when);
+        bool in_time = threads_take_turns(2 * TIMEOUT);
+        uint64_t since = __atomic_load_n(&got, __ATOMIC_RELAXED);
+        await_report("holds it\n");
+        size_t count = taken ? take() : 0;
+        knock_asks(0);
+        stall_watch_answered(when, since + 3 * timeout, false);
+        stall_watch_stop();
+        size_t left = taken ? count : take();
+        CHECK(left == 1 || !in_time);
+        CHECK(taken || !in_time || (stalls[0].since == since && stalls[0].lasted == 3 * timeout));
+        free_stacks(left);
+        CHECK(!taken || !in_time || take() == 0);
+    }
+}
+
 static void test_a_stall_that_the_thread_came_too_late_for_is_noted(void) {
     start(find_holder, number);
     stall_watch_answered(1000, 1000 + 2 * timeout, false);
@@ -495,6 +516,7 @@ int main(void) {
     test_a_knock_that_waits_while_threads_take_turns_is_no_stall();
     test_a_stall_lasts_since_a_thread_last_got_the_gil();
     test_a_stall_ends_as_another_thread_gets_the_gil_and_the_next_one_is_reported();
+    test_a_stall_after_turns_is_one_though_nobody_knows_of_them_any_more();
     test_a_stall_that_the_thread_came_too_late_for_is_noted();
     test_what_has_no_room_is_counted();
     test_a_label_is_cut_off();
