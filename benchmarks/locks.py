@@ -4,15 +4,18 @@ Question: how much slower are taking a lock that is free, being put to sleep and
 that many threads do under one lock, while a window is open that measures locks?
 
 Method: two processes do the same in turn. In one of them nothing was ever patched; in the other a
-window is open with locks measured. Every round starts both anew, the order alternates. Shown are
-the medians of the time for one operation, and of the ratio in the same round.
+window is open with locks measured. Every round starts both anew, where they have one turn each or,
+for ``park``, many short ones; the order alternates. Compared are turns that follow each other: what
+the machine makes of both at that moment cancels out, which is more than ``park`` pays. Shown are
+the medians of the time for one operation, and over the rounds those of the difference and of the
+ratio; in brackets the interval in which the median difference of all possible rounds lies with
+95 %, by the sign test.
 
 Truth: the clock around a fixed number of operations.
 
 The uncontended rows never sleep, so nothing of ours runs in them. ``park`` asks for a lock that is
-taken, with a deadline that is over at once: one sleep, which nobody ends; shown is the median of
-blocks of a hundred, as a sleep may last longer than all that is asked for here. ``hand-over`` is
-one between two threads that wake each other with two locks, by a sleep and a wake-up unless they
+taken, with a deadline that is over at once: one sleep, which nobody ends. ``hand-over`` is one
+between two threads that wake each other with two locks, by a sleep and a wake-up unless they
 spin. In the rows of many threads each takes one lock, works for some microseconds and lets it go;
 ``dict`` is a dict that all of them write to, whose own lock they need where there is no GIL.
 
@@ -26,20 +29,23 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from statistics import median
 
 import harness
 from harness import Table
 
 HERE = __file__
-BLOCK = 100
 PR_SET_TIMERSLACK = 29
 CROWDS = (1, 2, 8, 64)
-LIMIT = 120.0
+LIMIT = 120
 
 
 def take_free_lock(count: int) -> float:
@@ -67,13 +73,10 @@ def park(count: int) -> float:
     wake_in_time()
     lock = threading.Lock()
     lock.acquire()
-    blocks = []
-    for _ in range(count // BLOCK):
-        started = time.perf_counter()
-        for _ in range(BLOCK):
-            lock.acquire(timeout=1e-9)
-        blocks.append((time.perf_counter() - started) / BLOCK)
-    return median(blocks)
+    started = time.perf_counter()
+    for _ in range(count):
+        lock.acquire(timeout=1e-9)
+    return (time.perf_counter() - started) / count
 
 
 def wake_in_time() -> None:
@@ -145,53 +148,111 @@ def on_one_dict(threads: int) -> Callable[[int], float]:
     return lambda count: crowd(threads, step, count)
 
 
-# name: the work, and how many operations
-WORKS: dict[str, tuple[Callable[[int], float], int]] = {
-    "uncontended lock": (take_free_lock, 400_000),
-    "uncontended dict": (write_own_dict, 400_000),
-    "park": (park, 5_000),
-    "hand-over": (hand_over, 10_000),
-    **{f"lock, threads: {n}": (under_one_lock(n), 40_000) for n in CROWDS},
-    **{f"dict, threads: {n}": (on_one_dict(n), 400_000) for n in CROWDS},
+# name: the work, how many operations in a turn, and how many turns in a round
+WORKS: dict[str, tuple[Callable[[int], float], int, int]] = {
+    "uncontended lock": (take_free_lock, 400_000, 1),
+    "uncontended dict": (write_own_dict, 400_000, 1),
+    "park": (park, 100, 100),
+    "hand-over": (hand_over, 10_000, 1),
+    **{f"lock, threads: {n}": (under_one_lock(n), 40_000, 1) for n in CROWDS},
+    **{f"dict, threads: {n}": (on_one_dict(n), 400_000, 1) for n in CROWDS},
 }
 
 
-def measure_one(name: str, window: bool, quick: bool) -> dict[str, float]:
-    """Do the work, in a window or in a process where nothing is patched; return the seconds."""
-    work, count = WORKS[name]
+def work_in_turns(name: str, window: bool, quick: bool) -> None:
+    """Do the work each time a line is read, in a window or where nothing is patched; then end.
+
+    Answers with the seconds for one operation, and at the end with the number of waits.
+    """
+    signal.alarm(LIMIT)
+    work, count, _ = WORKS[name]
     if quick:
         count //= 20
     if not window:
-        return {"seconds": work(count), "waits": 0.0}
+        for _ in sys.stdin:
+            harness.reply(work(count))
+        return
     from pytest_gilknock._core import Window
 
     opened = Window(locks=True)
     opened.begin()
-    seconds = work(count)
+    for _ in sys.stdin:
+        harness.reply(work(count))
     locks = opened.end()["locks"]
     if isinstance(locks, str):
         raise SystemExit(f"locks are not measured: {locks}")
-    return {"seconds": seconds, "waits": sum(kind[0] for kind in locks["kinds"].values())}
+    harness.reply(sum(kind[0] for kind in locks["kinds"].values()))
 
 
-def compare(name: str, rounds: int, quick: bool) -> dict[str, float]:
-    """Return the medians of a work in both processes."""
+@dataclass(frozen=True)
+class Round:
+    """The seconds for one operation, turn by turn, and how many waits the window counted."""
+
+    bare: list[float]
+    window: list[float]
+    waits: int
+
+    @property
+    def difference(self) -> float:
+        return median(b - a for a, b in zip(self.bare, self.window, strict=True))
+
+    @property
+    def ratio(self) -> float:
+        return median(b / a for a, b in zip(self.bare, self.window, strict=True))
+
+
+def take_turn(process: subprocess.Popen[str]) -> float:
+    """Have a process of :func:`work_in_turns` do its work, and return the seconds."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError("a process ended, or took too long")
+    return float(line)
+
+
+def measure_round(name: str, window_first: bool, quick: bool) -> Round:
+    """Start both processes and have them do the work in turn."""
+    command = [sys.executable, HERE, "--work", name, *["--quick"] * quick]
     found: dict[bool, list[float]] = {False: [], True: []}
-    waits = 0.0
-    for at in range(rounds):
-        for window in (False, True) if at % 2 else (True, False):
-            harness.progress(f"{name}: round {at + 1} of {rounds}")
-            command = [sys.executable, HERE, "--work", name]
-            command += ["--window"] * window + ["--quick"] * quick
-            told = harness.ask(command, LIMIT)
-            found[window].append(told["seconds"])
-            waits = max(waits, told["waits"])
-    ratios = [b / a for a, b in zip(found[False], found[True], strict=True)]
+    with ExitStack() as stack:
+        processes = {
+            window: stack.enter_context(
+                harness.child(
+                    [*command, *["--window"] * window],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            for window in (False, True)
+        }
+        for turn in range(WORKS[name][2]):
+            first = window_first == (turn % 2 == 0)
+            for window in (first, not first):
+                found[window].append(take_turn(processes[window]))
+        told, _ = processes[True].communicate()
+    if processes[True].returncode != 0:
+        raise RuntimeError("the process with the window failed")
+    return Round(found[False], found[True], int(told))
+
+
+def compare(name: str, count: int, quick: bool) -> dict[str, float]:
+    """Return what so many rounds of a work come to."""
+    rounds = []
+    for at in range(count):
+        harness.progress(f"{name}: round {at + 1} of {count}")
+        rounds.append(measure_round(name, at % 2 == 0, quick))
+    difference, low, high = harness.median_within([one.difference for one in rounds])
     return {
-        "bare": median(found[False]),
-        "window": median(found[True]),
-        "ratio": median(ratios),
-        "waits": waits,
+        "bare": median(median(one.bare) for one in rounds),
+        "window": median(median(one.window) for one in rounds),
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "ratio": median(one.ratio for one in rounds),
+        "waits": max(one.waits for one in rounds),
     }
 
 
@@ -203,7 +264,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="works whose name has this")
     options = harness.start(parser)
     if options.work:
-        harness.reply(measure_one(options.work, options.window, options.quick))
+        work_in_turns(options.work, options.window, options.quick)
         return 0
     line = harness.machine_line()
     rounds = options.rounds or (1 if options.quick else 7)
@@ -219,13 +280,14 @@ def main() -> int:
             name,
             f"{of['bare'] * 1e6:.3f} us",
             f"{of['window'] * 1e6:.3f} us",
-            f"{(of['window'] - of['bare']) * 1e6:+.3f} us",
+            f"{of['difference'] * 1e6:+.3f} us",
+            f"({of['low'] * 1e6:+.3f} to {of['high'] * 1e6:+.3f})",
             f"{of['ratio']:.3f}",
             f"{of['waits']:.0f}",
         ]
         for name, of in figures.items()
     ]
-    head = ["work", "bare", "window", "difference", "ratio", "waits"]
+    head = ["work", "bare", "window", "difference", "with 95 %", "ratio", "waits"]
     harness.show(line, Table(f"One operation (medians of {rounds})", head, rows))
     harness.write_json(options.json, figures)
     return 0
