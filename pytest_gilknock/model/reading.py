@@ -263,7 +263,10 @@ class GilReading(_Derived):
     """Why nobody did, where it is not by chance alone; None where nothing is known."""
 
     victims: tuple[Victim, ...]
-    """The places whose threads waited, the one where most was waited first; empty unless exact."""
+    """The places whose threads waited, the one where most was waited first; empty unless exact.
+
+    They sum up to no more than ``wait``, and to less by waits that are not over, or of which none
+    was seen."""
 
     knock_wait: float
     """Time (s) the knocks waited, summed over them; never a part of ``wait``."""

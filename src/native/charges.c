@@ -185,6 +185,7 @@ void charges_after_fork(void) {
         window->knocks.unseen += window->knocks.charged;
         window->threads.charged = window->knocks.charged = 0;
         window->holds = (struct charges_holds){0};
+        window->victims.some_without_row = window->victims.waited != 0;
     }
     publish();
 }
@@ -235,18 +236,24 @@ static void note_longest(struct charges_window *window, const struct charges_wai
     }
 }
 
+/* A wait whose place is not known has a row, too, as a part of its thread's. */
 static void enter_victim(struct charges_window *window, const struct charges_wait *wait,
                          uint64_t waited) {
     if (waited == 0 || wait->waiter_stands_for == 0) {
         return;
     }
-    double part = (double)waited / (double)(wait->now - wait->since);
-    uint64_t ticks = (uint64_t)((double)wait->waiter_stands_for * part);
-    window->victims += ticks;
-    struct charges_row *row =
-        wait->waiter.place != PLACE_UNKNOWN ? row_of(window, VICTIM, &wait->waiter) : NULL;
-    if (row != NULL) {
-        row->waited += ticks;
+    uint64_t length = wait->now - wait->since;
+    uint64_t others = clock_elapsed(length, wait->waiter_stands_for);
+    uint64_t ticks = (uint64_t)((double)others * ((double)waited / (double)length));
+    window->victims.waited += waited;
+    window->victims.stands_for += ticks;
+    window->victims.drawn += ticks != 0;
+    struct charges_row *row = row_of(window, VICTIM, &wait->waiter);
+    if (row == NULL) {
+        window->victims.some_without_row = true;
+    } else {
+        row->waited += waited;
+        row->stands_for += ticks;
         row->looks++;
         if (waited > row->longest) {
             row->longest = waited;
@@ -427,30 +434,102 @@ static uint64_t scale_blame(struct charges_rows *rows, struct split threads, str
     return threads.whole - threads.given;
 }
 
-/* A sum is no less than its longest wait, which is exact. What some lack for that, the others give in
- * proportion to what they have beyond theirs. */
-static void raise_to_longest(struct charges_rows *rows) {
-    struct split lack = {0};
-    for (size_t i = 0; i < rows->count; i++) {
-        const struct charges_row *row = &rows->rows[i];
-        lack.whole += clock_elapsed(row->waited, row->longest);
-        lack.total += clock_elapsed(row->longest, row->waited);
+static int by_serial(const void *left, const void *right) {
+    uint64_t a = ((const struct charges_row *)left)->thread.serial;
+    uint64_t b = ((const struct charges_row *)right)->thread.serial;
+    return (a > b) - (a < b);
+}
+
+/* Rows of one thread, and what they have together. */
+struct thread_rows {
+    struct charges_row *first, *end;
+    uint64_t waited, stands_for; /* ticks */
+};
+
+static struct thread_rows rows_of_thread(struct charges_row *first, const struct charges_row *end) {
+    struct thread_rows rows = {first, first, 0, 0};
+    for (; rows.end < end && rows.end->thread.serial == first->thread.serial; rows.end++) {
+        rows.waited += rows.end->waited;
+        rows.stands_for += rows.end->stands_for;
     }
-    for (size_t i = 0; i < rows->count && lack.whole <= lack.total; i++) {
-        struct charges_row *row = &rows->rows[i];
-        row->waited = row->waited < row->longest
-                          ? row->longest
-                          : row->waited - next_share(&lack, row->waited - row->longest);
+    return rows;
+}
+
+/* How long a thread waited in waits that were not told, in ticks; 0 if that is not known. */
+static uint64_t untold_wait(const struct charges_known *known,
+                            const struct charges_victims *victims, const struct thread_rows *rows) {
+    uint64_t serial = rows->first->thread.serial;
+    size_t from = 0, until = known->thread_count;
+    while (from < until) {
+        size_t middle = from + (until - from) / 2;
+        if (known->threads[middle].serial < serial) {
+            from = middle + 1;
+        } else {
+            until = middle;
+        }
+    }
+    if (victims->some_without_row || from == known->thread_count ||
+        known->threads[from].serial != serial) {
+        return 0;
+    }
+    const struct ledger_thread *thread = &known->threads[from];
+    return clock_elapsed(thread->pending + rows->waited, thread->sums.wait);
+}
+
+/* Share out what is left of the wait. A thread shares out its own if two draws or more were to be expected of
+ * that, and of what it leaves to the others. Were each apart that waited for less, those of which nothing
+ * was drawn would take their wait with them, and their places would be told too little. */
+static void share_out(struct charges_rows *rows, const struct charges_victims *victims,
+                      const struct charges_known *known, struct split untold) {
+    const uint64_t least = victims->drawn != 0 ? 2 * (victims->stands_for / victims->drawn) : 0;
+    const struct charges_row *end = rows->rows + rows->count;
+    struct thread_rows of;
+    for (struct charges_row *first = rows->rows; first < end; first = of.end) {
+        of = rows_of_thread(first, end);
+        struct split own = {.whole = untold_wait(known, victims, &of), .total = of.stands_for};
+        uint64_t others = clock_elapsed(own.whole, untold.whole);
+        if (own.total == 0 || own.whole < least || own.whole > untold.whole ||
+            (others != 0 && others < least)) {
+            continue;
+        }
+        untold.whole = others;
+        untold.total -= own.total;
+        for (; first < of.end; first++) {
+            first->waited += next_share(&own, first->stands_for);
+            first->stands_for = 0;
+        }
+    }
+    for (struct charges_row *row = rows->rows; row < end; row++) {
+        row->waited += next_share(&untold, row->stands_for);
     }
 }
 
-static void scale_victims(struct charges_rows *rows, struct split split) {
+static void drop_rows_without_place(struct charges_rows *rows) {
+    size_t kept = 0;
     for (size_t i = 0; i < rows->count; i++) {
-        struct charges_row *row = &rows->rows[i];
-        uint64_t share = next_share(&split, row->waited);
-        row->waited = share;
+        if (rows->rows[i].thread.place != PLACE_UNKNOWN) {
+            rows->rows[kept++] = rows->rows[i];
+        }
     }
-    raise_to_longest(rows);
+    rows->count = kept;
+}
+
+/* More than the whole was told only where the accounting met what cannot be. */
+static void scale_victims(struct charges_rows *rows, const struct charges_victims *victims,
+                          const struct charges_known *known) {
+    uint64_t whole = clock_elapsed(known->pending, known->wait);
+    struct split all = {.whole = whole, .total = victims->waited};
+    if (rows->count != 0) {
+        qsort(rows->rows, rows->count, sizeof *rows->rows, by_serial);
+    }
+    for (size_t i = 0; i < rows->count && whole < victims->waited; i++) {
+        rows->rows[i].waited = next_share(&all, rows->rows[i].waited);
+    }
+    if (whole >= victims->waited) {
+        share_out(rows, victims, known,
+                  (struct split){.whole = whole - victims->waited, .total = victims->stands_for});
+    }
+    drop_rows_without_place(rows);
     keep_most(rows, false, victims_first);
 }
 
@@ -459,7 +538,7 @@ int charges_read(const struct charges_window *window, const struct charges_known
     *reading = (struct charges_reading){.blame.rows = NULL};
     lock();
     const struct charges_sums threads = window->threads, knocks = window->knocks;
-    uint64_t victims = window->victims;
+    const struct charges_victims victims = window->victims;
     reading->longest = window->longest;
     reading->longest_knock = window->longest_knock;
     reading->holds = window->holds;
@@ -480,8 +559,7 @@ int charges_read(const struct charges_window *window, const struct charges_known
         (struct split){.whole = known->wait - known->hand_over,
                        .total = threads.charged + threads.unseen},
         (struct split){.whole = known->knock_wait, .total = knocks.charged + knocks.unseen});
-    scale_victims(&reading->victims,
-                  (struct split){.whole = known->wait - known->pending, .total = victims});
+    scale_victims(&reading->victims, &victims, known);
     reading->holds.unseen += keep_most(&reading->held, false, longest_first);
     return 0;
 }

@@ -4,8 +4,14 @@
  * A look at the holder charges a place with the waiting that the look stands for. These charges are
  * an estimate; the wait itself is known exactly (see ledger.h). So at reading they are scaled: what is
  * charged, what looks did not see, and the hand-over make up the wait to the tick. A window that
- * no look fell into says that nobody looked. Where threads wait is drawn from the waits as they end, with
- * a chance by their length, and scaled likewise.
+ * no look fell into says that nobody looked.
+ *
+ * Where threads wait is drawn from the waits as they end, with a chance by their length: a long one is
+ * told for certain, a short one that was drawn stands for others that were not. Those that were told
+ * count at their places to the tick; what is left of the wait is shared out by what they stand for. A
+ * thread's own wait is known exactly, too: one that waits for long in all in waits that were not told
+ * shares out its own, the others share what they have together. What no wait that was told stands for is
+ * at no place.
  *
  * Knocks wait and look like threads, and are charged apart. So are holds that went on although their
  * threads were asked to let the GIL go: each of them is counted, none is an estimate.
@@ -21,6 +27,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "native/ledger.h"
 
 #define CHARGES_ROWS 65536u
 #define CHARGES_WINDOW_ROWS 16384u
@@ -52,6 +60,14 @@ struct charges_sums {
     uint64_t looks;
 };
 
+/* Waits whose place was told. */
+struct charges_victims {
+    uint64_t waited;     /* ticks */
+    uint64_t stands_for; /* ticks of waits that were not told */
+    uint64_t drawn;      /* how many of them stand for others */
+    bool some_without_row;
+};
+
 /* Holds of the GIL that went on although their threads were asked to let it go. */
 struct charges_holds {
     uint64_t count, longest; /* ticks */
@@ -65,7 +81,7 @@ struct charges_window {
     uint32_t rows;   /* first row of the list + 1; 0: empty */
     uint32_t row_count;
     struct charges_sums threads, knocks;
-    uint64_t victims; /* ticks charged to places that waited */
+    struct charges_victims victims; /* over all rows, and those there was no room for */
     struct charges_longest longest, longest_knock;
     struct charges_holds holds;
 };
@@ -115,8 +131,11 @@ struct charges_row {
         uint64_t knock_waited; /* ticks; of a holder */
         uint64_t longest;      /* ticks; of a victim: its longest wait; of holds: the longest one */
     };
-    uint64_t looks;       /* of a victim: waits seen; of holds: how many */
-    uint64_t knock_looks; /* of a holder */
+    uint64_t looks; /* of a victim: waits seen; of holds: how many */
+    union {
+        uint64_t knock_looks; /* of a holder */
+        uint64_t stands_for;  /* ticks; of a victim: of waits that were not told */
+    };
 };
 
 struct charges_rows {
@@ -139,10 +158,12 @@ struct charges_known {
     uint64_t wait, hand_over;
     uint64_t pending; /* of the wait: not over yet */
     uint64_t knock_wait;
+    const struct ledger_thread *threads; /* as a reading of the ledger has them */
+    size_t thread_count;
 };
 
-/* Read an open window. `charged + unlooked + hand_over == wait` holds in the result, to the tick.
- * Returns 0, or -1 without memory. */
+/* Read an open window. `charged + unlooked + hand_over == wait` holds in the result, to the tick;
+ * victims are no more than `wait - pending`. Returns 0, or -1 without memory. */
 int charges_read(const struct charges_window *window, const struct charges_known *known,
                  struct charges_reading *reading);
 

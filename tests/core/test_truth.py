@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from support.inner import METHOD, exact
@@ -19,7 +21,7 @@ from support.machine import hogs, run_delay_of_this_thread
 
 from pytest_gilknock import _core
 from pytest_gilknock.model.reading import GilReading
-from pytest_gilknock.model.wire import RawVictim
+from pytest_gilknock.model.wire import RawReading
 
 from . import loads
 
@@ -295,39 +297,98 @@ def test_victims_are_the_threads_that_waited(count):
     assert misplaced < 0.08 * wait
 
 
-@exact
-def test_no_sum_of_a_victim_is_less_than_its_longest_wait():
-    """Most of these waits are short, so that only some are told, and the sums are estimates."""
+@contextmanager
+def working(*works: Callable[[], object]) -> Iterator[None]:
+    """Repeat each of ``works`` in a thread of its own."""
     over = threading.Event()
 
-    def compute() -> None:
+    def repeat(work: Callable[[], object]) -> None:
         while not over.is_set():
-            sum(range(20_000))
-            loads.let_go(5e-4)
+            work()
 
-    def come_back() -> None:
-        while not over.is_set():
-            loads.let_go(2e-4)
-
-    threads = [threading.Thread(target=work) for work in (compute,) * 2 + (come_back,) * 3]
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
     for thread in threads:
         thread.start()
     try:
-        rows = [row for _ in range(40) for row in victims_of(0.02)]
+        yield
     finally:
         over.set()
         for thread in threads:
             thread.join()
+
+
+def compute_for_a_moment() -> None:
+    sum(range(20_000))
+    loads.let_go(5e-4)
+
+
+def hold_shortly() -> None:
+    loads.hold(3e-4)
+    loads.let_go(3e-4)
+
+
+def come_back() -> None:
+    loads.let_go(2e-4)
+
+
+@exact
+def test_no_sum_of_a_victim_is_less_than_its_longest_wait():
+    """Most of these waits are short, so that only some are told, and the sums are estimates."""
+    with working(*(compute_for_a_moment,) * 2, *(come_back,) * 3):
+        rows = [row for _ in range(40) for row in reading_of(0.02)["victims"]]
     assert len(rows) > 40
     assert [row for row in rows if row[3] < row[4] - 1e-9] == []
 
 
-def victims_of(seconds: float) -> list[RawVictim]:
-    """Return the rows of victims of a window of that length."""
+@exact
+def test_a_thread_that_waits_once_for_long_is_told_as_it_was():
+    """Others wait often and shortly, so that what is told of them is an estimate."""
+    hold = 0.015
+
+    def keep() -> None:
+        loads.hold(hold)
+        loads.let_go(0.02)
+
+    this_thread = threading.get_native_id()
+    with working(keep, *(come_back,) * 3):
+        readings = [reading_of(0.02) for _ in range(100)]
+    own = [
+        row
+        for reading in readings
+        for row in reading["victims"]
+        if row[1] == this_thread and row[5] == 1 and row[4] > 0.6 * hold
+    ]
+    assert len(own) > 10
+    assert sum(row[3] == pytest.approx(row[4]) for row in own) > 0.8 * len(own)
+
+
+@exact
+def test_threads_that_wait_often_are_told_for_about_as_long_as_they_waited():
+    """Only some of their waits are told; how long each of them waited is known exactly."""
+    with working(hold_shortly, *(come_back,) * 2):
+        misplaced = [misplaced_part([reading_of(0.08) for _ in range(15)]) for _ in range(3)]
+    assert min(misplaced) < 0.04, misplaced
+
+
+def misplaced_part(readings: list[RawReading]) -> float:
+    """Return the part of the wait that is told of threads that have not waited for so long."""
+    waited = misplaced = 0.0
+    for reading in readings:
+        told: dict[int, float] = {}
+        for row in reading["victims"]:
+            told[row[1]] = told.get(row[1], 0.0) + row[3]
+        for native_id, _, _, wait, *_ in reading["threads"]:
+            waited += wait
+            misplaced += max(0.0, told.get(native_id, 0.0) - wait)
+    return misplaced / waited
+
+
+def reading_of(seconds: float) -> RawReading:
+    """Return the raw reading of a window of that length."""
     window = _core.Window()
     window.begin()
     loads.let_go(seconds)
-    return window.end()["victims"]
+    return window.end()
 
 
 @exact

@@ -438,8 +438,9 @@ static bool is_a_worker(uint64_t native_id) {
 static struct charges_reading charges_of(const struct charges_window *window,
                                          const struct ledger_reading *reading,
                                          uint64_t knock_wait) {
-    const struct charges_known known = {reading->sums.wait, reading->hand_over, reading->pending,
-                                        knock_wait};
+    const struct charges_known known = {reading->sums.wait, reading->hand_over,
+                                        reading->pending,   knock_wait,
+                                        reading->threads,   reading->thread_count};
     struct charges_reading charges;
     CHECK(charges_read(window, &known, &charges) == 0);
     uint64_t sum = charges.unlooked + reading->hand_over, victims = 0;
@@ -457,7 +458,8 @@ static struct charges_reading charges_of(const struct charges_window *window,
         CHECK(row->thread.place == PLACE_IN_WAIT);
         victims += row->waited;
     }
-    CHECK(victims <= reading->sums.wait);
+    CHECK(window->victims.waited <= reading->sums.wait - reading->pending);
+    CHECK(victims <= reading->sums.wait - reading->pending);
     return charges;
 }
 

@@ -175,57 +175,137 @@ static void check_longest(const struct open *open, const struct charges_longest 
     }
 }
 
-/* What somebody (NULL: all) should have been charged as a victim. */
-static uint64_t waited_by(const struct open *open, const struct charges_thread *waiter) {
-    uint64_t sum = 0;
+/* Which waits of a window were told: those of a thread (serial 0: all), at a place (NULL: anywhere). */
+struct told {
+    uint64_t waited, stands_for, drawn, longest;
+};
+
+static struct told told_of(const struct open *open, uint64_t serial, const uint32_t *place) {
+    struct told told = {.waited = 0};
     for (size_t i = 0; i < wait_count; i++) {
         const struct charges_wait *one = &waits[i];
-        if (wait_rounds[i] > open->round && !one->knock &&
-            (waiter == NULL || is_same(waiter, &one->waiter))) {
-            double part =
-                (double)inside(open, one->since, one->now) / (double)(one->now - one->since);
-            sum += (uint64_t)((double)one->waiter_stands_for * part);
+        uint64_t part = inside(open, one->since, one->now), length = one->now - one->since;
+        if (wait_rounds[i] <= open->round || one->knock || part == 0 ||
+            one->waiter_stands_for == 0 || (serial != 0 && serial != one->waiter.serial) ||
+            (place != NULL && *place != one->waiter.place)) {
+            continue;
         }
+        uint64_t others = one->waiter_stands_for - length;
+        others = (uint64_t)((double)others * ((double)part / (double)length));
+        told.waited += part;
+        told.stands_for += others;
+        told.drawn += others != 0;
+        told.longest = part > told.longest ? part : told.longest;
     }
-    return sum;
+    return told;
 }
 
-/* Each is its share of the whole, but for what is moved so that none is less than its longest wait. */
+static struct told told_at(const struct open *open, const struct charges_row *row) {
+    return told_of(open, row->thread.serial == CHARGES_SEVERAL ? 0 : row->thread.serial,
+                   &row->thread.place);
+}
+
+static bool is_near(uint64_t value, double expected) {
+    double off = (double)value - expected;
+    return off > -2.0 && off < 2.0;
+}
+
+/* A row is no less than what was told there, and no part of the wait is in two rows. */
 static void check_victims(const struct open *open, const struct charges_rows *victims,
                           uint64_t whole) {
-    const uint64_t all = waited_by(open, NULL);
-    uint64_t sum = 0, longest = 0;
-    bool plenty = whole >= UINT64_C(1) << 32, moved = false, all_listed = victims->omitted == 0;
+    bool all_told = whole >= told_of(open, 0, NULL).waited;
+    uint64_t sum = victims->omitted_waited;
     for (size_t i = 0; i < victims->count; i++) {
         const struct charges_row *row = &victims->rows[i];
+        bool several = row->thread.serial == CHARGES_SEVERAL;
+        struct told told = told_at(open, row);
+        CHECK(row->thread.place != PLACE_UNKNOWN);
+        CHECK(several || row->longest == told.longest);
+        CHECK(several || !all_told || row->waited >= told.waited);
         sum += row->waited;
-        longest += row->longest;
-        moved = moved || row->waited <= row->longest + 1;
-        all_listed = all_listed && row->thread.serial != CHARGES_SEVERAL;
     }
-    CHECK(sum + victims->omitted_waited <= whole);
-    bool nothing_moved = plenty || (all_listed && !moved);
+    CHECK(sum <= whole);
+}
+
+/* What a row has beyond what was told is in proportion to what that stands for. */
+static void check_proportions(const struct open *open, const struct charges_rows *victims,
+                              uint64_t whole) {
+    const struct told all = told_of(open, 0, NULL);
+    for (size_t i = 0; i < victims->count && whole >= all.waited; i++) {
+        const struct charges_row *row = &victims->rows[i];
+        struct told told = told_at(open, row);
+        double share = all.stands_for ? (double)told.stands_for / (double)all.stands_for : 0.0;
+        CHECK(row->thread.serial == CHARGES_SEVERAL ||
+              is_near(row->waited, (double)told.waited + share * (double)(whole - all.waited)));
+    }
+}
+
+/* Where nothing of a thread's wait, which is long, is told of another, it is at the places of its own. */
+static void check_proportions_of_threads(const struct open *open,
+                                         const struct charges_rows *victims,
+                                         const struct ledger_thread *threads) {
     for (size_t i = 0; i < victims->count; i++) {
         const struct charges_row *row = &victims->rows[i];
-        if (nothing_moved && i < 3 && row->thread.serial != CHARGES_SEVERAL) {
-            double share = (double)waited_by(open, &row->thread) / (double)all;
-            double off = (double)row->waited - share * (double)whole;
-            CHECK(off > -2.0 && off < 2.0);
+        const uint64_t serial = row->thread.serial;
+        if (serial == CHARGES_SEVERAL) {
+            continue;
         }
-        CHECK(row->waited >= row->longest || !all_listed || longest > sum);
+        struct told told = told_at(open, row), own = told_of(open, serial, NULL);
+        const struct ledger_thread *thread = &threads[serial - 1];
+        uint64_t untold = thread->sums.wait - thread->pending - own.waited;
+        double share = own.stands_for ? (double)told.stands_for / (double)own.stands_for : 0.0;
+        CHECK(is_near(row->waited, (double)told.waited + share * (double)untold));
     }
+}
+
+/* Each thread has waited for long in waits that were not told, if it has one that stands for others. */
+static uint64_t let_all_wait_for_long(const struct open *open, struct ledger_thread *threads) {
+    const struct told all = told_of(open, 0, NULL);
+    uint64_t whole = 0, least = all.drawn != 0 ? 2 * (all.stands_for / all.drawn) : 0;
+    for (size_t i = 0; i < THREADS; i++) {
+        struct told told = told_of(open, i + 1, NULL);
+        uint64_t pending = pick(1000), untold = told.stands_for != 0 ? least + pick(10000) : 0;
+        threads[i] = (struct ledger_thread){.serial = i + 1, .pending = pending};
+        threads[i].sums.wait = told.waited + untold + pending;
+        whole += threads[i].sums.wait;
+    }
+    return whole;
 }
 
 static void check_window(const struct open *open) {
+    struct ledger_thread threads[THREADS];
+    enum { UNKNOWN, OF_ANY_LENGTH, LONG } of_threads = (unsigned)pick(3);
     uint64_t wait = pick(2) == 0 ? pick(100000) : pick(UINT64_C(1) << 50);
-    uint64_t hand_over = pick(wait + 1), knock_wait = pick(100000);
-    const struct charges_known known = {wait, hand_over, pick(wait + 1), knock_wait};
+    uint64_t pending = pick(wait + 1), knock_wait = pick(100000);
+    uint64_t sum = let_all_wait_for_long(open, threads);
+    if (of_threads == LONG) {
+        wait = sum;
+        pending = 0;
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        pending += of_threads == LONG ? threads[i].pending : 0;
+        threads[i].sums.wait = of_threads == OF_ANY_LENGTH ? pick(wait + 1) : threads[i].sums.wait;
+    }
+    uint64_t hand_over = pick(wait + 1);
+    const struct charges_known known = {
+        .wait = wait,
+        .hand_over = hand_over,
+        .pending = pending,
+        .knock_wait = knock_wait,
+        .threads = threads,
+        .thread_count = of_threads == UNKNOWN ? 0 : THREADS,
+    };
     struct charges_reading reading;
     CHECK(charges_read(&open->window, &known, &reading) == 0);
     check_shares(open, &reading, wait - hand_over, knock_wait);
     check_longest(open, &reading.longest, false);
     check_longest(open, &reading.longest_knock, true);
-    check_victims(open, &reading.victims, wait - known.pending);
+    check_victims(open, &reading.victims, wait - pending);
+    if (of_threads == UNKNOWN) {
+        check_proportions(open, &reading.victims, wait - pending);
+    } else if (of_threads == LONG) {
+        check_proportions_of_threads(open, &reading.victims, threads);
+    }
     charges_free(&reading);
 }
 
@@ -347,6 +427,123 @@ static void test_a_window_without_a_look_says_so(void) {
     CHECK(charges_longest_known() == UINT64_MAX);
 }
 
+/* Waits of that length, at the place whose number is the thread's. */
+static void waits_of(uint64_t serial, uint64_t count, uint64_t length, uint64_t stands_for) {
+    const struct charges_thread waiter = {serial, serial, (uint32_t)serial};
+    for (uint64_t i = 0; i < count; i++) {
+        charges_waited(&(struct charges_wait){.since = 1000,
+                                              .now = 1000 + length,
+                                              .waiter = waiter,
+                                              .waiter_stands_for = stands_for,
+                                              .first_holder = charges_nobody,
+                                              .holder = charges_nobody});
+    }
+}
+
+/* How long a reading says that a thread waited. */
+static uint64_t waited_by(const struct charges_window *window, const struct charges_known *known,
+                          uint64_t serial) {
+    struct charges_reading reading;
+    uint64_t waited = 0;
+    CHECK(charges_read(window, known, &reading) == 0);
+    for (size_t i = 0; i < reading.victims.count; i++) {
+        const struct charges_row *row = &reading.victims.rows[i];
+        waited += row->thread.serial == serial ? row->waited : 0;
+    }
+    charges_free(&reading);
+    return waited;
+}
+
+static void test_a_wait_told_for_certain_counts_as_it_was(void) {
+    struct charges_window window;
+    charges_open(&window, 1);
+    waits_of(1, 1, 5000, 5000);
+    CHECK(waited_by(&window, &(struct charges_known){.wait = 5600}, 1) == 5000);
+    waits_of(2, 2, 100, 400);
+    for (uint64_t short_waits = 200; short_waits < 4000; short_waits += 100) {
+        const struct charges_known known = {.wait = 5000 + short_waits};
+        CHECK(waited_by(&window, &known, 1) == 5000);
+        CHECK(waited_by(&window, &known, 2) == short_waits);
+    }
+    charges_close(&window);
+}
+
+static struct ledger_thread thread_that_waited(uint64_t serial, uint64_t ticks, uint64_t pending) {
+    return (struct ledger_thread){
+        .serial = serial, .sums.wait = ticks + pending, .pending = pending};
+}
+
+/* By chance, as many waits were told of one as of the other. */
+static void test_a_thread_that_waited_for_long_shares_out_its_own_wait(void) {
+    struct charges_window window;
+    charges_open(&window, 1);
+    waits_of(1, 5, 100, 400);
+    waits_of(2, 5, 100, 400);
+    waits_of(3, 2, 100, 400);
+    const struct ledger_thread threads[] = {
+        thread_that_waited(1, 3000, 70),
+        thread_that_waited(2, 1200, 0),
+        thread_that_waited(4, 50, 0),
+    };
+    const struct charges_known known = {
+        .wait = 3000 + 70 + 1200 + 50 + 850, .pending = 70, .threads = threads, .thread_count = 3};
+    CHECK(waited_by(&window, &known, 1) == 3000);
+    CHECK(waited_by(&window, &known, 2) == 1200);
+    CHECK(waited_by(&window, &known, 3) == 50 + 850);
+    charges_close(&window);
+}
+
+/* Of ten threads, two were told, and stand for the others, whose place is the same. */
+static void test_threads_that_waited_for_less_share_what_they_have_together(void) {
+    struct charges_window window;
+    struct ledger_thread threads[10];
+    charges_open(&window, 1);
+    for (uint64_t i = 0; i < 10; i++) {
+        threads[i] = thread_that_waited(1 + i, 300, 0);
+    }
+    waits_of(3, 1, 100, 500);
+    waits_of(7, 1, 100, 500);
+    const struct charges_known known = {.wait = 3000, .threads = threads, .thread_count = 10};
+    CHECK(waited_by(&window, &known, 3) == 1500);
+    CHECK(waited_by(&window, &known, 7) == 1500);
+    charges_close(&window);
+}
+
+/* Else nothing would be told of these in most windows, and less than they waited in the others. */
+static void test_nobody_shares_out_its_own_wait_where_the_others_waited_for_less(void) {
+    struct charges_window window;
+    charges_open(&window, 1);
+    waits_of(1, 5, 100, 400);
+    waits_of(2, 1, 100, 400);
+    const struct ledger_thread threads[] = {
+        thread_that_waited(1, 3000, 0),
+        thread_that_waited(2, 150, 0),
+    };
+    const struct charges_known known = {.wait = 3150, .threads = threads, .thread_count = 2};
+    CHECK(waited_by(&window, &known, 1) == 500 + 5 * 2550 / 6);
+    CHECK(waited_by(&window, &known, 2) == 100 + 2550 / 6);
+    charges_close(&window);
+}
+
+static void test_what_was_waited_at_no_known_place_is_of_no_other(void) {
+    struct charges_window window;
+    charges_open(&window, 1);
+    waits_of(1, 3, 100, 400);
+    charges_waited(&(struct charges_wait){.since = 1000,
+                                          .now = 1100,
+                                          .waiter = {1, 1, PLACE_UNKNOWN},
+                                          .waiter_stands_for = 400,
+                                          .first_holder = charges_nobody,
+                                          .holder = charges_nobody});
+    const struct ledger_thread threads[] = {thread_that_waited(1, 2000, 0)};
+    struct charges_known known = {.wait = 2000};
+    CHECK(waited_by(&window, &known, 1) == 1500);
+    known.threads = threads;
+    known.thread_count = 1;
+    CHECK(waited_by(&window, &known, 1) == 1500);
+    charges_close(&window);
+}
+
 static void test_a_hold_counts_in_the_windows_that_were_open_as_its_thread_was_asked(void) {
     struct charges_window outer, inner;
     struct charges_reading reading;
@@ -399,12 +596,56 @@ static void test_a_child_begins_anew(void) {
     charges_close(&window);
 }
 
+/* Of thread 1, 5000 ticks were told, of which only so many are in its row. */
+static void check_who_shares_what_is_left(const struct charges_window *window, uint64_t in_row) {
+    waits_of(1, 2, 100, 400);
+    waits_of(2, 30, 100, 400);
+    const struct ledger_thread threads[] = {thread_that_waited(1, 6000, 0)};
+    const struct charges_known known = {.wait = 18000, .threads = threads, .thread_count = 1};
+    const uint64_t left = 18000 - 5000 - 32 * 100;
+    CHECK(waited_by(window, &known, 1) == in_row + 200 + 2 * left / 32);
+}
+
+static void test_what_a_thread_waited_before_a_fork_is_of_no_place_after_it(void) {
+    struct charges_window window;
+    charges_open(&window, 1);
+    waits_of(1, 1, 5000, 5000);
+    charges_after_fork();
+    check_who_shares_what_is_left(&window, 0);
+    charges_close(&window);
+}
+
+static void test_what_a_thread_waited_at_places_without_room_is_of_no_other_place(void) {
+    struct charges_window window;
+    charges_open(&window, 1);
+    waits_of(1, 1, 10, 10);
+    waits_of(2, 1, 10, 10);
+    for (uint32_t i = 3; i <= CHARGES_WINDOW_ROWS; i++) {
+        charges_look(&(struct charges_thread){i, i, i}, 10, false, 2);
+    }
+    charges_waited(&(struct charges_wait){.since = 1000,
+                                          .now = 1000 + 4980,
+                                          .waiter = {1, 1, 99},
+                                          .waiter_stands_for = 4980,
+                                          .first_holder = charges_nobody,
+                                          .holder = charges_nobody});
+    check_who_shares_what_is_left(&window, 10);
+    charges_close(&window);
+}
+
 int main(void) {
     test_every_reading_adds_up();
     test_rows_without_room_count_as_not_seen();
     test_many_threads_at_one_place_are_added_up();
     test_a_window_without_a_look_says_so();
+    test_a_wait_told_for_certain_counts_as_it_was();
+    test_a_thread_that_waited_for_long_shares_out_its_own_wait();
+    test_threads_that_waited_for_less_share_what_they_have_together();
+    test_nobody_shares_out_its_own_wait_where_the_others_waited_for_less();
+    test_what_was_waited_at_no_known_place_is_of_no_other();
     test_a_hold_counts_in_the_windows_that_were_open_as_its_thread_was_asked();
     test_a_child_begins_anew();
+    test_what_a_thread_waited_before_a_fork_is_of_no_place_after_it();
+    test_what_a_thread_waited_at_places_without_room_is_of_no_other_place();
     return 0;
 }
