@@ -28,8 +28,14 @@ static struct {
 /* --- how the holder is looked at --- */
 
 static struct accounting_reader reader_of_stacks(void) {
-    return (struct accounting_reader){stack_reader_aim, stack_reader_look, stack_reader_here,
-                                      stack_reader_collecting()};
+    return (struct accounting_reader){
+        .aim = stack_reader_aim,
+        .look = stack_reader_look,
+        .waiting = stack_reader_waiting,
+        .is_here = stack_reader_is_here,
+        .here = stack_reader_here,
+        .collecting = stack_reader_collecting(),
+    };
 }
 
 bool blame_set_up(const struct gil *gil, bool accounted) {

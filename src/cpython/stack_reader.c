@@ -375,9 +375,18 @@ static uint32_t read_own(const PyThreadState *state) {
     return find_innermost(state, &frame) && look_from(&look, frame) ? enter(&look) : PLACE_UNKNOWN;
 }
 
-uint32_t stack_reader_here(void) {
-    return read_own(*(PyThreadState *const volatile *)reader.last_holder);
+struct own_stack stack_reader_waiting(void) {
+    const PyThreadState *state = PyGILState_GetThisThreadState();
+    return (struct own_stack){state, state != NULL ? read_own(state) : PLACE_UNKNOWN};
 }
+
+static const PyThreadState *last_holder(void) {
+    return *(PyThreadState *const volatile *)reader.last_holder;
+}
+
+bool stack_reader_is_here(const void *state) { return state == last_holder(); }
+
+uint32_t stack_reader_here(void) { return read_own(last_holder()); }
 
 uint32_t stack_reader_own(void) {
     const PyThreadState *state = PyGILState_GetThisThreadState();
@@ -387,14 +396,14 @@ uint32_t stack_reader_own(void) {
 /* Nothing is read directly: a thread that goes from one interpreter to another keeps the GIL, and may
  * have deleted the state with which it took it. */
 void stack_reader_aim(struct stack_aim *aim) {
-    const PyThreadState *state = *(PyThreadState *const volatile *)reader.last_holder;
+    const PyThreadState *state = last_holder();
     uint64_t frame = 0;
     bool known = find_innermost(state, &frame);
     *aim = (struct stack_aim){state, (const void *)(uintptr_t)frame, known};
 }
 
 uint32_t stack_reader_look_from_afar(uint64_t *ident) {
-    const PyThreadState *state = *(PyThreadState *const volatile *)reader.last_holder;
+    const PyThreadState *state = last_holder();
     unsigned long thread_id;
     if (!own_memory_read(&thread_id, &state->thread_id, sizeof thread_id)) {
         *ident = 0;

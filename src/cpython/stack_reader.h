@@ -33,6 +33,13 @@ uint32_t stack_reader_look(const struct stack_aim *aim, bool collecting);
  * returns there, 0 if unknown. Any thread, no lock. */
 uint32_t stack_reader_look_from_afar(uint64_t *ident);
 
+/* Read the stack of the calling thread, which waits for the GIL: of the state that PyGILState knows it by.
+ * No lock is held. */
+struct own_stack stack_reader_waiting(void);
+
+/* Whether the calling thread, which has just got the GIL, waited for it with that state. */
+bool stack_reader_is_here(const void *state);
+
 /* Read the stack of the calling thread, which has just got the GIL. */
 uint32_t stack_reader_here(void);
 

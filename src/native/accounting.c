@@ -50,8 +50,8 @@
  * long. Nothing is paid for that where nobody was asked: the note is one bit of a word that is tested at
  * a release anyway.
  *
- * Where a thread waited needs no look from outside: it stands there as it gets the GIL, and looks at
- * itself then.
+ * Where a thread waited needs no look from outside: it looks at itself, as it waits or as it gets the GIL
+ * (accounting_waits.c).
  *
  * All state of the ledger is guarded by the GIL's mutex, and so is the word that says whether a
  * window is open. A hook may have read that word before it got the mutex, and enter a request into
@@ -75,6 +75,7 @@
 #include "native/accounting_audit.h"
 #include "native/accounting_looks.h"
 #include "native/accounting_threads.h"
+#include "native/accounting_waits.h"
 #include "native/clock.h"
 #include "native/places.h"
 
@@ -104,8 +105,8 @@ static bool drop_is_requested(void) {
  * A thread that releases and takes a GIL that nobody else wants runs through the functions called
  * `quick` only; what happens less often is kept out of them, and out of line. */
 
-static const struct lookout nothing_seen = {.stage = LOOKOUT_NEW,
-                                            .first_holder.place = PLACE_UNKNOWN};
+static const struct lookout nothing_seen = {
+    .stage = LOOKOUT_NEW, .first_holder.place = PLACE_UNKNOWN, .own_stack_due = OWN_STACK_NEVER};
 
 /* `blocked_since` is 0 when the mutex was had at once. */
 NEVER_INLINE static void ask(uint64_t blocked_since, bool forced) {

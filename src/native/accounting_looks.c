@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "native/accounting_audit.h"
+#include "native/accounting_waits.h"
 #include "native/clock.h"
 #include "native/places.h"
 
@@ -67,29 +68,18 @@ uint64_t ticks_of(uint64_t nanoseconds) {
 
 uint64_t ns_of(uint64_t ticks) { return convert(ticks, 1000000, looks.pacing.ticks_per_ms); }
 
-/* The mean time between looks, in ticks. With a look of the program's threads goes the cost of handing the
- * wait to the windows. */
-static uint64_t mean_between_looks(bool knock) {
+/* With a look of the program's threads goes the cost of handing the wait to the windows. */
+uint64_t mean_between_looks(bool knock) {
     uint64_t cost = looks.cost.ticks + (knock ? 0 : looks.telling_cost.ticks);
     return ticks_of(look_pacing_mean_ns(charges_looks(knock), ns_of(cost)));
 }
 
-/* Of those of each thread that waits: all share the looks. */
-static uint64_t mean_for_each(uint64_t mean) {
-    return mean * (ledger.waiting == 0 ? 1 : ledger.waiting);
-}
+uint64_t mean_for_each(uint64_t mean) { return mean * (ledger.waiting == 0 ? 1 : ledger.waiting); }
 
 static uint64_t mean_of_own_looks(void) {
     bool knock = self.slot->internal;
     uint64_t mean = mean_between_looks(knock);
     return knock ? mean : mean_for_each(mean);
-}
-
-/* Draw for the calling thread's wait whether the windows are to hear where it was waited: with a chance by
- * its length, which shows later. */
-static void draw_by_length(uint64_t mean) {
-    self.lookout.told_mean = mean_for_each(mean);
-    self.lookout.told_beyond = look_pacing_below(&looks.pacing, self.lookout.told_mean);
 }
 
 /* A moment of a clock, and how far it is from now, in ns. */
@@ -186,7 +176,7 @@ static bool begin_to_look(pthread_mutex_t *mutex) {
     } else {
         uint64_t mean = mean_between_looks(false);
         lookout->chosen = look_pacing_choose(&looks.pacing, mean, since);
-        draw_by_length(mean);
+        wait_begins(mean, since);
     }
     if (lookout->chosen.beginning == 0) {
         look_at_rest(now);
@@ -228,6 +218,8 @@ static void look_as_due(pthread_mutex_t *mutex) {
     }
 }
 
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 /* For how many ns to wait until a look that is due then can be made. The interpreter's own deadline is no
  * later than the first look at a wait that was not chosen, and a timer of ours would add to that. */
 static uint64_t time_until_look(uint64_t now, uint64_t due) {
@@ -252,21 +244,27 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
     }
     for (;;) {
         uint64_t now = clock_ticks();
-        if (lookout->series.due <= now + reach_of_looks()) {
-            look_as_due(mutex);
+        bool look_is_due = lookout->series.due <= now + reach_of_looks();
+        if (look_is_due || own_stack_is_due(now)) {
+            if (look_is_due) {
+                look_as_due(mutex);
+            } else {
+                read_own_stack(mutex, now);
+            }
             if (!is_taken()) {
                 return 0;
             }
             continue;
         }
-        uint64_t most = time_until_look(now, lookout->series.due), audit_in = audit_look_in();
-        bool audits = audit_in < most;
-        most = audits ? audit_in : most;
+        uint64_t most = time_until_look(now, lookout->series.due);
+        uint64_t others_in = least(audit_look_in(), own_stack_due_in(now));
+        bool looks_next = most <= others_in;
+        most = least(most, others_in);
         int error = wait_at_most(condition, mutex, deadline, most);
         if (error != WAIT_CUT) {
             return error == ETIMEDOUT && audit.users != 0 ? ask_audited_hold(mutex, turn) : error;
         }
-        if (!audits && most > LOOK_LEAST_WAIT_NS) {
+        if (looks_next && most > LOOK_LEAST_WAIT_NS) {
             look_lateness_note(&looks.pacing, &looks.lateness[self.slot->internal],
                                clock_elapsed(now + ticks_of(most), clock_ticks()));
         } else if (is_taken() && audit_wants_look()) {
@@ -276,82 +274,6 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
             return 0;
         }
     }
-}
-
-/* What the calling thread's wait, of that length, stands for with where it was waited, in ticks; 0: the
- * windows are not to hear that. They hear it of all waits behind holds that are long in the mean, as there
- * are few of these. */
-static uint64_t drawn_by_length(const struct ledger_slot *slot, uint64_t waited) {
-    if (self.lookout.told_mean == 0) {
-        draw_by_length(mean_between_looks(false));
-    }
-    uint64_t mean = self.lookout.told_mean, holds = ledger.turns - slot->turns_at_request;
-    if (waited >= mean || waited >= holds * ticks_of(LOOK_LONG_HOLD_NS)) {
-        return waited;
-    }
-    return waited > self.lookout.told_beyond ? mean : 0;
-}
-
-static bool anybody_looks(void) {
-    return looks.by_waiters || (looks.at_release & AT_RELEASE_LOOK) != 0;
-}
-
-/* Who had the GIL for most of the calling thread's wait, by the looks of all if those go back to its
- * beginning. */
-static struct charges_thread holder_since(uint64_t since) {
-    struct look_votes of_all;
-    bool all_vote = recent_looks_vote(&looks.recent, since, &of_all);
-    return look_votes_majority(all_vote ? &of_all : &self.lookout.votes);
-}
-
-void end_lookout(const struct ledger_slot *slot, uint64_t now) {
-    struct lookout *lookout = &self.lookout;
-    uint64_t waited = slot->last_wait;
-    if ((looks.at_release & AT_RELEASE_LOOK) != 0 && lookout->stage == LOOKOUT_NEW) {
-        lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
-    }
-    self.wait.may_be_longest = waited > charges_longest_known();
-    self.wait.holder = self.wait.may_be_longest ? holder_since(now - waited) : charges_nobody;
-    self.wait.stands_for = slot->internal || !anybody_looks() ? 0 : drawn_by_length(slot, waited);
-    if (slot->internal || lookout->chosen.beginning != 0 || self.wait.stands_for != 0 ||
-        self.wait.may_be_longest) {
-        self.wait.since = now - waited;
-        self.wait.now = now;
-        self.errands |= ERRAND_TELL_WAIT;
-    }
-    if (self.wait.told_in != 0) {
-        look_cost_note(&looks.pacing, &looks.telling_cost, self.wait.told_in);
-        self.wait.told_in = 0;
-    }
-}
-
-/* Hand the wait that is over to the windows. The calling thread has the GIL, and no lock. */
-static void tell_wait(void) {
-    struct lookout *lookout = &self.lookout;
-    const struct ledger_slot *slot = self.slot;
-    struct charges_wait wait = {
-        .since = self.wait.since,
-        .now = self.wait.now,
-        .knock = slot->internal,
-        .first_holder = lookout->first_holder,
-        .first_stands_for = lookout->first_stands_for,
-        .weight = lookout->chosen.beginning,
-        .waiter_stands_for = self.wait.stands_for,
-        .waiter = somebody(slot),
-        .holder = self.wait.holder,
-    };
-    uint64_t blind = wait.since + ticks_of(LOOK_BLIND_NS);
-    uint64_t chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : wait.now;
-    wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
-                       : blind < chosen_until        ? blind
-                                                     : chosen_until;
-    bool place_counts = self.wait.stands_for != 0 || self.wait.may_be_longest;
-    if (!slot->internal && place_counts && looks.reader.here != NULL) {
-        uint64_t begun = clock_ticks();
-        wait.waiter.place = looks.reader.here();
-        self.wait.told_in = clock_elapsed(begun, clock_ticks());
-    }
-    charges_waited(&wait);
 }
 
 /* The calling thread has just released the GIL. Where nobody else looks, it looks at itself, with a

@@ -19,9 +19,11 @@ struct charges_thread somebody(const struct ledger_slot *slot);
 uint64_t ticks_of(uint64_t nanoseconds);
 uint64_t ns_of(uint64_t ticks);
 
-/* The calling thread waited and has the GIL now: see whether the windows are to get it. The mutex is
- * held. */
-void end_lookout(const struct ledger_slot *slot, uint64_t now);
+/* The mean time between looks, in ticks: of all threads, or of all knocks. The mutex is held. */
+uint64_t mean_between_looks(bool knock);
+
+/* Of those of each thread that waits: all share the looks. Likewise. */
+uint64_t mean_for_each(uint64_t mean);
 
 /* There is something to be done as the calling thread has released the GIL. The mutex is held. */
 void do_at_release(const struct ledger_slot *slot);

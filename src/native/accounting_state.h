@@ -38,6 +38,8 @@ enum lookout_stage {
     LOOKOUT_LATER,
 };
 
+#define OWN_STACK_NEVER UINT64_MAX
+
 struct lookout {
     enum lookout_stage stage;
     struct look_choice chosen;
@@ -50,6 +52,9 @@ struct lookout {
     /* A wait longer than that is told with where it was waited, and stands for `told_mean`, or for itself
      * if it is longer; ticks. 0 for the mean: not drawn yet. */
     uint64_t told_beyond, told_mean;
+    /* When to see whether the thread's own stack is to be read, in ticks, and what was read. */
+    uint64_t own_stack_due;
+    struct own_stack own_stack;
 };
 
 /* What a thread has to do when it has unlocked the GIL's mutex. */

@@ -25,8 +25,8 @@ static const struct knock_gaps gaps_accounted = {50000000, 4000000},
 /* All zero is ready, but for `random`, which is a seed. The caller's own. */
 struct knock_pacing {
     uint64_t random;
-    uint64_t gap,
-        stratum_end; /* ns; of the next stratum, and the moment when the present one ends */
+    uint64_t gap;         /* of the next stratum, in ns */
+    uint64_t stratum_end; /* when the present one ends, in ns */
 };
 
 enum knock_pace {

@@ -28,9 +28,9 @@
  *
  * A thread has its slot from its first wait to its end, whether a window is open or not: where more are
  * alive that have waited than there are slots, the windows that are open until they end do not have all
- * (parking_is_whole). A slot outlives its thread while a window is open that tells threads apart and may have met it. In the
- * others its sums are added up when it ends. The lock is for that, for the windows and for a thread's
- * first wait; no thread waits or computes while it has it. */
+ * (parking_is_whole). A slot outlives its thread while a window is open that tells threads apart and may
+ * have met it. In the others its sums are added up when it ends. The lock is for that, for the windows
+ * and for a thread's first wait; no thread waits or computes while it has it. */
 #define _GNU_SOURCE
 #include "native/parking_state.h"
 

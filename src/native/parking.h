@@ -35,12 +35,10 @@ enum parking_kind {
 /* One call of a semaphore's wait. */
 struct parking_call {
     uintptr_t semaphore;
-    uintptr_t
-        frame;      /* an address in the stack frame of the hook, deeper than all of the caller's */
-    uintptr_t site; /* where the caller goes on */
+    uintptr_t frame; /* an address in the hook's own, deeper than all of the caller's */
+    uintptr_t site;  /* where the caller goes on */
     bool timed;
-    uint64_t
-        until; /* if it is timed: when it gives up, as in clock_system_ns; 0: by another clock */
+    uint64_t until; /* if timed: when it gives up, as in clock_system_ns; 0: by another clock */
 };
 
 /* How far above the hook's frame a semaphore lies that is on the caller's stack, at most. */
@@ -53,9 +51,8 @@ static inline bool parking_is_on_stack(const struct parking_call *call) {
 /* What a wait is for. */
 struct parking_purpose {
     enum parking_kind kind;
-    uint32_t type; /* of parking_type, for PARKING_OBJECT; 0: not known */
-    uint64_t
-        identity; /* the same for all waits of one attempt to get a lock; 0: there is but one */
+    uint32_t type;         /* of parking_type, for PARKING_OBJECT; 0: not known */
+    uint64_t identity;     /* the same for all waits of one attempt to get a lock; 0: only one */
     uint64_t began_ago_ns; /* how long the attempt has been going on already */
     bool is_parked;        /* the semaphore is this wait's own, and nobody else's */
     int after_error; /* the same attempt only if the sleep before has ended with this error, just

@@ -49,8 +49,9 @@ static struct {
     char label[STALL_LABEL_SIZE];
     struct stall stalls[STALLS];
     size_t count, omitted;
-    uint64_t taken;    /* since when the GIL was not had in the stall that was taken last */
-    uint64_t taken_of; /* when the knock asked that it was of */
+    struct {
+        uint64_t since, asked;
+    } taken; /* the latest of the stalls that were taken */
 } watch = {.turn = PTHREAD_MUTEX_INITIALIZER, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static uint64_t asked(void) { return __atomic_load_n(watch.options.asked, __ATOMIC_RELAXED); }
@@ -91,7 +92,7 @@ static struct stall *find_latest_of(uint64_t when_asked) {
 }
 
 /* Whether the stall was taken while it lasted: it is not noted again. */
-static bool is_taken(uint64_t since) { return since == watch.taken; }
+static bool is_taken(uint64_t since) { return since == watch.taken.since; }
 
 /* The stall, new or not; NULL without room. */
 static struct stall *note(uint64_t when_asked, uint64_t since) {
@@ -414,7 +415,7 @@ void stall_watch_answered(uint64_t when_asked, uint64_t now, bool taken_meanwhil
     }
     pthread_mutex_lock(&watch.mutex);
     struct stall *stall = find_latest_of(when_asked);
-    if (stall == NULL && !taken_meanwhile && when_asked != watch.taken_of) {
+    if (stall == NULL && !taken_meanwhile && when_asked != watch.taken.asked) {
         stall = note(when_asked, when_asked); /* the watch came too late for it */
         watch.omitted += stall == NULL;
     }
@@ -428,8 +429,8 @@ size_t stall_watch_take(struct stall *stalls, uint64_t now, size_t *omitted) {
     memcpy(stalls, watch.stalls, count * sizeof *stalls);
     *omitted = watch.omitted;
     if (count > 0) {
-        watch.taken = stalls[count - 1].since;
-        watch.taken_of = stalls[count - 1].asked;
+        watch.taken.since = stalls[count - 1].since;
+        watch.taken.asked = stalls[count - 1].asked;
     }
     watch.count = watch.omitted = 0;
     pthread_mutex_unlock(&watch.mutex);

@@ -421,7 +421,22 @@ static uint32_t look_at(const struct stack_aim *at, bool collects) {
     return collects ? PLACE_IN_COLLECTION : PLACE_IN_HOLD;
 }
 
+static int own_stacks_read; /* atomic; by threads that wait */
+
+static struct own_stack look_at_self_waiting(void) {
+    __atomic_add_fetch(&own_stacks_read, 1, __ATOMIC_RELAXED);
+    return (struct own_stack){&own_stacks_read, PLACE_IN_WAIT};
+}
+
+static bool is_here(const void *state) {
+    CHECK(state == &own_stacks_read && gil.locked == 1);
+    return true;
+}
+
+static int read_with_gil; /* guarded by the toy */
+
 static uint32_t look_at_self(void) {
+    read_with_gil++;
     CHECK(gil.last_holder != NULL && gil.locked == 1);
     return PLACE_IN_WAIT;
 }
@@ -463,7 +478,12 @@ static struct charges_reading charges_of(const struct charges_window *window,
     return charges;
 }
 
-static const struct accounting_reader reader = {aim, look_at, look_at_self, &collecting};
+static const struct accounting_reader reader = {.aim = aim,
+                                                .look = look_at,
+                                                .waiting = look_at_self_waiting,
+                                                .is_here = is_here,
+                                                .here = look_at_self,
+                                                .collecting = &collecting};
 
 /* Where the machine is busy, two of the workers may have the GIL to themselves for long. */
 static bool tells_of_three(const struct charges_reading *charges) {
@@ -496,6 +516,41 @@ static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     CHECK(is_a_worker(charges.longest.waiter.native_id));
     charges_free(&charges);
     stop(WORKERS);
+    charges_close(&charged);
+    free(reading.threads);
+    reading = read_and_close(&window);
+    free(reading.threads);
+    accounting_look_no_more();
+    CHECK(accounting_intact());
+}
+
+static void test_a_long_wait_is_read_before_it_ends(void) {
+    struct ledger_window window;
+    struct charges_window charged;
+    struct charges_reading charges;
+    char reason[100];
+    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    charges_open(&charged, clock_ticks());
+    int read_before = __atomic_load_n(&own_stacks_read, __ATOMIC_RELAXED);
+    read_with_gil = 0;
+    start(2, (const enum style[]){GOING_AWAY, GOING_AWAY});
+    while (__atomic_load_n(&own_stacks_read, __ATOMIC_RELAXED) != read_before + 2) {
+        sleep_for(MILLISECOND);
+    }
+    sleep_for(20 * MILLISECOND);
+    CHECK(__atomic_load_n(&own_stacks_read, __ATOMIC_RELAXED) == read_before + 2);
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED); /* each takes the GIL once */
+    stop(2);
+    CHECK(read_with_gil == 0);
+    struct ledger_reading reading = read_window(&window);
+    charges = charges_of(&charged, &reading, 0);
+    CHECK(charges.victims.count == 2);
+    for (size_t i = 0; i < charges.victims.count; i++) {
+        CHECK(charges.victims.rows[i].longest >= 20 * MILLISECOND);
+    }
+    charges_free(&charges);
     charges_close(&charged);
     free(reading.threads);
     reading = read_and_close(&window);
@@ -975,6 +1030,7 @@ int main(void) {
         test_knocks_leave_no_trace();
         test_the_wait_is_charged_to_who_has_the_gil(true);
         test_the_wait_is_charged_to_who_has_the_gil(false);
+        test_a_long_wait_is_read_before_it_ends();
         test_long_times_are_converted_to_ticks_and_back();
         test_a_release_leaves_errno_alone();
         test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before();

@@ -85,9 +85,10 @@ PROGRAMS = [
     ),
     Program(
         "accounting",
-        "accounting accounting_looks accounting_audit accounting_threads accounting_recording"
-        " accounting_elsewhere thread_usage thread_birth ledger ledger_slots charges places"
-        " look_pacing look_votes event_ring interpose elf_object clock histogram run_delay",
+        "accounting accounting_looks accounting_waits accounting_audit accounting_threads"
+        " accounting_recording accounting_elsewhere thread_usage thread_birth ledger ledger_slots"
+        " charges places look_pacing look_votes event_ring interpose elf_object clock histogram"
+        " run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",

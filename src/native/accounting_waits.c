@@ -1,0 +1,141 @@
+/* What the windows hear of a thread's wait as it is over: its length, who had the GIL for most of it, and
+ * where it was waited.
+ *
+ * The stack of a thread stays as it is from when it asks for the GIL until it has it, so it can be read at
+ * any moment between. Once the thread has the GIL, others wait until the reading is done; while it waits,
+ * another thread is at work. So a wait that goes on, and that the windows would hear of if it ended, has
+ * its stack read early. The state that is read then is the one that the interpreter knows the thread by:
+ * a thread with several may turn out to have waited with another one, and is read again. */
+#define _POSIX_C_SOURCE 200809L
+#include "native/accounting_waits.h"
+
+#if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
+
+#include "native/accounting_looks.h"
+#include "native/clock.h"
+#include "native/places.h"
+
+/* Hardly longer waits end in an interval of the interpreter's, after which it asks the holder to let go:
+ * this is to be done before. */
+#define READ_OWN_STACK_AFTER_NS 4000000u
+
+/* Draw for the calling thread's wait whether the windows are to hear where it was waited: with a chance by
+ * its length, which shows later. */
+static void draw_by_length(uint64_t mean) {
+    self.lookout.told_mean = mean_for_each(mean);
+    self.lookout.told_beyond = look_pacing_below(&looks.pacing, self.lookout.told_mean);
+}
+
+void wait_begins(uint64_t mean, uint64_t since) {
+    draw_by_length(mean);
+    self.lookout.own_stack_due = since + ticks_of(READ_OWN_STACK_AFTER_NS);
+}
+
+/* What the calling thread's wait, of that length, stands for with where it was waited, in ticks; 0: the
+ * windows are not to hear that. They hear it of all waits behind holds that are long in the mean, as there
+ * are few of these. */
+static uint64_t drawn_by_length(const struct ledger_slot *slot, uint64_t waited) {
+    if (self.lookout.told_mean == 0) {
+        draw_by_length(mean_between_looks(false));
+    }
+    uint64_t mean = self.lookout.told_mean, holds = ledger.turns - slot->turns_at_request;
+    if (waited >= mean || waited >= holds * ticks_of(LOOK_LONG_HOLD_NS)) {
+        return waited;
+    }
+    return waited > self.lookout.told_beyond ? mean : 0;
+}
+
+bool own_stack_is_due(uint64_t now) { return now >= self.lookout.own_stack_due; }
+
+uint64_t own_stack_due_in(uint64_t now) {
+    uint64_t due = self.lookout.own_stack_due;
+    return due == OWN_STACK_NEVER ? UINT64_MAX : ns_of(clock_elapsed(now, due));
+}
+
+void read_own_stack(pthread_mutex_t *mutex, uint64_t now) {
+    struct lookout *lookout = &self.lookout;
+    uint64_t since = self.slot->wait_since;
+    if (drawn_by_length(self.slot, clock_elapsed(since, now)) == 0) {
+        lookout->own_stack_due = since + lookout->told_beyond + 1;
+        return;
+    }
+    lookout->own_stack_due = OWN_STACK_NEVER;
+    hooks.unlock(mutex);
+    uint64_t begun = clock_ticks();
+    lookout->own_stack = looks.reader.waiting();
+    uint64_t took = clock_elapsed(begun, clock_ticks());
+    hooks.lock(mutex);
+    look_cost_note(&looks.pacing, &looks.telling_cost, took);
+}
+
+static bool anybody_looks(void) {
+    return looks.by_waiters || (looks.at_release & AT_RELEASE_LOOK) != 0;
+}
+
+/* Who had the GIL for most of the calling thread's wait, by the looks of all if those go back to its
+ * beginning. */
+static struct charges_thread holder_since(uint64_t since) {
+    struct look_votes of_all;
+    bool all_vote = recent_looks_vote(&looks.recent, since, &of_all);
+    return look_votes_majority(all_vote ? &of_all : &self.lookout.votes);
+}
+
+void end_lookout(const struct ledger_slot *slot, uint64_t now) {
+    struct lookout *lookout = &self.lookout;
+    uint64_t waited = slot->last_wait;
+    if ((looks.at_release & AT_RELEASE_LOOK) != 0 && lookout->stage == LOOKOUT_NEW) {
+        lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
+    }
+    self.wait.may_be_longest = waited > charges_longest_known();
+    self.wait.holder = self.wait.may_be_longest ? holder_since(now - waited) : charges_nobody;
+    self.wait.stands_for = slot->internal || !anybody_looks() ? 0 : drawn_by_length(slot, waited);
+    if (slot->internal || lookout->chosen.beginning != 0 || self.wait.stands_for != 0 ||
+        self.wait.may_be_longest) {
+        self.wait.since = now - waited;
+        self.wait.now = now;
+        self.errands |= ERRAND_TELL_WAIT;
+    }
+    if (self.wait.told_in != 0) {
+        look_cost_note(&looks.pacing, &looks.telling_cost, self.wait.told_in);
+        self.wait.told_in = 0;
+    }
+}
+
+static uint32_t place_of_waiter(void) {
+    const struct own_stack *read = &self.lookout.own_stack;
+    if (read->state != NULL && looks.reader.is_here(read->state)) {
+        return read->place;
+    }
+    uint64_t begun = clock_ticks();
+    uint32_t place = looks.reader.here();
+    self.wait.told_in = clock_elapsed(begun, clock_ticks());
+    return place;
+}
+
+void tell_wait(void) {
+    struct lookout *lookout = &self.lookout;
+    const struct ledger_slot *slot = self.slot;
+    struct charges_wait wait = {
+        .since = self.wait.since,
+        .now = self.wait.now,
+        .knock = slot->internal,
+        .first_holder = lookout->first_holder,
+        .first_stands_for = lookout->first_stands_for,
+        .weight = lookout->chosen.beginning,
+        .waiter_stands_for = self.wait.stands_for,
+        .waiter = somebody(slot),
+        .holder = self.wait.holder,
+    };
+    uint64_t blind = wait.since + ticks_of(LOOK_BLIND_NS);
+    uint64_t chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : wait.now;
+    wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
+                       : blind < chosen_until        ? blind
+                                                     : chosen_until;
+    bool place_counts = self.wait.stands_for != 0 || self.wait.may_be_longest;
+    if (!slot->internal && place_counts && looks.reader.here != NULL) {
+        wait.waiter.place = place_of_waiter();
+    }
+    charges_waited(&wait);
+}
+
+#endif
