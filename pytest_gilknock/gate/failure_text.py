@@ -40,11 +40,16 @@ def breach_text(
     lines: list[str] = []
     for change in changes:
         lines += [
-            f"GIL contention regression: {summary(change)}",
+            f"{_heading(change, reading)}: {summary(change)}",
             f"  allowed     {_allowance(change)} set by {place}{change.gate}",
             f"  before      {_spread(change, names)}",
         ]
     return "\n".join([*lines, *reading_lines(reading, root)])
+
+
+def _heading(change: Change, reading: GilReading) -> str:
+    of_gil = reading.method != "disabled" and not METRICS[change.metric].is_of_locks
+    return "GIL contention regression" if of_gil else "Contention regression"
 
 
 def summary(change: Change) -> str:

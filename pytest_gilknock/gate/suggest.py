@@ -36,7 +36,7 @@ class Suggestion(NamedTuple):
 
 
 def suggest(entries: Mapping[str, Sequence[BaselineEntry]]) -> list[Suggestion]:
-    """Return a gate for each metric that reports show, as far as the runs measured it.
+    """Return a gate for each metric that reports show or an option asks for, if runs measured it.
 
     ``entries``: what each test did in the saved runs. Raises ValueError for fewer runs than three.
     """
@@ -46,7 +46,8 @@ def suggest(entries: Mapping[str, Sequence[BaselineEntry]]) -> list[Suggestion]:
             f"a suggestion needs {NOISE_RUNS} saved runs or more, to see what moves by itself;"
             f" there {'is' if most == 1 else 'are'} {most}"
         )
-    found = (_suggest(metric, entries) for metric in METRICS.values() if metric.shown)
+    metrics = [metric for metric in METRICS.values() if metric.shown or metric.asked_for]
+    found = (_suggest(metric, entries) for metric in metrics)
     return [suggestion for suggestion in found if suggestion is not None]
 
 

@@ -135,6 +135,11 @@ class Metric:
         """Return whether a value is a share of knocks, with the uncertainty of their number."""
         return self.knocked and conditions.method == "sampled"
 
+    @property
+    def is_of_locks(self) -> bool:
+        """Return whether it tells of other locks than the GIL."""
+        return self.asked_for == "--gil-locks"
+
     def worse_by(self, value: float, usual: float) -> float:
         """Return by how much a value is worse than another; negative where it is better."""
         return value - usual if self.worse == "higher" else usual - value

@@ -53,13 +53,13 @@ def test_what_grew_over_its_gate_fails_and_what_did_not_passes(
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            f"GIL contention regression: {broken}",
+            f"Contention regression: {broken}",
             f"*set by --gil-compare-fail={gate}",
             "  locks       what threads waited for:",
             "                waited */cache.py:12 put in MainThread: 200 ms",
             "                let go */cache.py:15 get in worker: 200 ms",
             f"Gate: {gate}",
-            f"FAILED test_a.py::test_one - GIL: {broken.split('(')[0]}*",
+            f"FAILED test_a.py::test_one - Contention: {broken.split('(')[0]}*",
         ]
     )
 
@@ -99,7 +99,7 @@ def test_gates_hold_where_the_gil_is_off(
         result.assert_outcomes(passed=1)
         return
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"GIL contention regression: {broken}"])
+    result.stdout.fnmatch_lines([f"Contention regression: {broken}"])
     result.stdout.no_fnmatch_line("*judged by the gate*")
 
 
@@ -132,8 +132,8 @@ def test_the_worst_of_several_breaches_comes_first(pytester: pytest.Pytester) ->
     )
     result.stdout.fnmatch_lines(
         [
-            "GIL contention regression: stop_the_world 60.0 ms, was 2.00 ms *",
-            "GIL contention regression: lock_wait 701 ms, was 10.0 ms *",
-            "FAILED test_a.py::test_one - GIL: stop_the_world 60.0 ms, was 2.00 ms *",
+            "Contention regression: stop_the_world 60.0 ms, was 2.00 ms *",
+            "Contention regression: lock_wait 701 ms, was 10.0 ms *",
+            "FAILED test_a.py::test_one - Contention: stop_the_world 60.0 ms, was 2.00 ms *",
         ]
     )

@@ -65,6 +65,13 @@ def test_a_metric_that_three_runs_do_not_have_gets_no_gate() -> None:
     assert gates(t=runs(0.1, None, 0.1)).keys() == {"contention", "max_wait"}
 
 
+def test_waits_for_locks_get_gates_where_runs_measured_them() -> None:
+    measured = [changed(ENTRY, lock_wait=wait, stop_the_world=0.05) for wait in (0.1, 0.1, 0.12)]
+    found = gates(t=measured)
+    assert found["lock_wait"] == "lock_wait:1ms&25%"
+    assert found["stop_the_world"] == "stop_the_world:1ms&10%"
+
+
 @pytest.mark.parametrize(
     ("tests", "words"),
     [
