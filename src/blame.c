@@ -31,8 +31,8 @@ static struct accounting_reader reader_of_stacks(void) {
     return (struct accounting_reader){
         .aim = stack_reader_aim,
         .look = stack_reader_look,
-        .waiting = stack_reader_waiting,
-        .is_here = stack_reader_is_here,
+        .while_waiting = stack_reader_while_waiting,
+        .waited_with = stack_reader_waited_with,
         .here = stack_reader_here,
         .collecting = stack_reader_collecting(),
     };

@@ -375,7 +375,7 @@ static uint32_t read_own(const PyThreadState *state) {
     return find_innermost(state, &frame) && look_from(&look, frame) ? enter(&look) : PLACE_UNKNOWN;
 }
 
-struct own_stack stack_reader_waiting(void) {
+struct own_stack stack_reader_while_waiting(void) {
     const PyThreadState *state = PyGILState_GetThisThreadState();
     return (struct own_stack){state, state != NULL ? read_own(state) : PLACE_UNKNOWN};
 }
@@ -384,7 +384,7 @@ static const PyThreadState *last_holder(void) {
     return *(PyThreadState *const volatile *)reader.last_holder;
 }
 
-bool stack_reader_is_here(const void *state) { return state == last_holder(); }
+bool stack_reader_waited_with(const void *state) { return state == last_holder(); }
 
 uint32_t stack_reader_here(void) { return read_own(last_holder()); }
 

@@ -35,10 +35,10 @@ uint32_t stack_reader_look_from_afar(uint64_t *ident);
 
 /* Read the stack of the calling thread, which waits for the GIL: of the state that PyGILState knows it by.
  * No lock is held. */
-struct own_stack stack_reader_waiting(void);
+struct own_stack stack_reader_while_waiting(void);
 
 /* Whether the calling thread, which has just got the GIL, waited for it with that state. */
-bool stack_reader_is_here(const void *state);
+bool stack_reader_waited_with(const void *state);
 
 /* Read the stack of the calling thread, which has just got the GIL. */
 uint32_t stack_reader_here(void);

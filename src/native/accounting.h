@@ -96,8 +96,8 @@ bool accounting_taken_meanwhile(void);
 struct accounting_reader {
     void (*aim)(struct stack_aim *aim);
     uint32_t (*look)(const struct stack_aim *aim, bool collecting);
-    struct own_stack (*waiting)(void);
-    bool (*is_here)(const void *state);
+    struct own_stack (*while_waiting)(void);
+    bool (*waited_with)(const void *state);
     uint32_t (*here)(void);
     const int *collecting; /* the interpreter's flag: some thread collects garbage */
 };

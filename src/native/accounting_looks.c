@@ -249,7 +249,7 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
             if (look_is_due) {
                 look_as_due(mutex);
             } else {
-                read_own_stack(mutex, now);
+                consider_own_stack(mutex, now);
             }
             if (!is_taken()) {
                 return 0;

@@ -52,7 +52,7 @@ struct lookout {
     /* A wait longer than that is told with where it was waited, and stands for `told_mean`, or for itself
      * if it is longer; ticks. 0 for the mean: not drawn yet. */
     uint64_t told_beyond, told_mean;
-    /* When to see whether the thread's own stack is to be read, in ticks, and what was read. */
+    /* When to see whether the thread's own stack is to be read early, in ticks, and what was read. */
     uint64_t own_stack_due;
     struct own_stack own_stack;
 };

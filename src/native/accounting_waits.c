@@ -3,9 +3,11 @@
  *
  * The stack of a thread stays as it is from when it asks for the GIL until it has it, so it can be read at
  * any moment between. Once the thread has the GIL, others wait until the reading is done; while it waits,
- * another thread is at work. So a wait that goes on, and that the windows would hear of if it ended, has
- * its stack read early. The state that is read then is the one that the interpreter knows the thread by:
- * a thread with several may turn out to have waited with another one, and is read again. */
+ * another thread is at work. So it reads its stack while it waits if it has waited for some ms and the
+ * windows are going to hear of that: when it has waited for longer than was drawn; or when nobody else
+ * waits, and still for the first hold, as the next turn is its own then, behind one long hold. Others read
+ * it with the GIL. The state that is read early is the one that the interpreter knows the thread by: a
+ * thread with several may turn out to have waited with another one, and is read again. */
 #define _POSIX_C_SOURCE 200809L
 #include "native/accounting_waits.h"
 
@@ -15,8 +17,7 @@
 #include "native/clock.h"
 #include "native/places.h"
 
-/* Hardly longer waits end in an interval of the interpreter's, after which it asks the holder to let go:
- * this is to be done before. */
+/* The interpreter asks the holder to let go after 5 ms: this is to be done before. */
 #define READ_OWN_STACK_AFTER_NS 4000000u
 
 /* Draw for the calling thread's wait whether the windows are to hear where it was waited: with a chance by
@@ -28,7 +29,8 @@ static void draw_by_length(uint64_t mean) {
 
 void wait_begins(uint64_t mean, uint64_t since) {
     draw_by_length(mean);
-    self.lookout.own_stack_due = since + ticks_of(READ_OWN_STACK_AFTER_NS);
+    uint64_t after = ticks_of(READ_OWN_STACK_AFTER_NS), beyond = self.lookout.told_beyond + 1;
+    self.lookout.own_stack_due = since + (ledger.waiting <= 1 || beyond < after ? after : beyond);
 }
 
 /* What the calling thread's wait, of that length, stands for with where it was waited, in ticks; 0: the
@@ -52,17 +54,18 @@ uint64_t own_stack_due_in(uint64_t now) {
     return due == OWN_STACK_NEVER ? UINT64_MAX : ns_of(clock_elapsed(now, due));
 }
 
-void read_own_stack(pthread_mutex_t *mutex, uint64_t now) {
+void consider_own_stack(pthread_mutex_t *mutex, uint64_t now) {
     struct lookout *lookout = &self.lookout;
-    uint64_t since = self.slot->wait_since;
-    if (drawn_by_length(self.slot, clock_elapsed(since, now)) == 0) {
-        lookout->own_stack_due = since + lookout->told_beyond + 1;
+    uint64_t drawn = self.slot->wait_since + lookout->told_beyond + 1;
+    bool turn_is_next = ledger.waiting <= 1 && ledger.turns == self.slot->turns_at_request;
+    if (now < drawn && !turn_is_next) {
+        lookout->own_stack_due = drawn;
         return;
     }
     lookout->own_stack_due = OWN_STACK_NEVER;
     hooks.unlock(mutex);
     uint64_t begun = clock_ticks();
-    lookout->own_stack = looks.reader.waiting();
+    lookout->own_stack = looks.reader.while_waiting();
     uint64_t took = clock_elapsed(begun, clock_ticks());
     hooks.lock(mutex);
     look_cost_note(&looks.pacing, &looks.telling_cost, took);
@@ -102,9 +105,9 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
 }
 
 static uint32_t place_of_waiter(void) {
-    const struct own_stack *read = &self.lookout.own_stack;
-    if (read->state != NULL && looks.reader.is_here(read->state)) {
-        return read->place;
+    const struct own_stack *early = &self.lookout.own_stack;
+    if (early->state != NULL && looks.reader.waited_with(early->state)) {
+        return early->place;
     }
     uint64_t begun = clock_ticks();
     uint32_t place = looks.reader.here();

@@ -428,7 +428,7 @@ static struct own_stack look_at_self_waiting(void) {
     return (struct own_stack){&own_stacks_read, PLACE_IN_WAIT};
 }
 
-static bool is_here(const void *state) {
+static bool waited_with(const void *state) {
     CHECK(state == &own_stacks_read && gil.locked == 1);
     return true;
 }
@@ -480,8 +480,8 @@ static struct charges_reading charges_of(const struct charges_window *window,
 
 static const struct accounting_reader reader = {.aim = aim,
                                                 .look = look_at,
-                                                .waiting = look_at_self_waiting,
-                                                .is_here = is_here,
+                                                .while_waiting = look_at_self_waiting,
+                                                .waited_with = waited_with,
                                                 .here = look_at_self,
                                                 .collecting = &collecting};
 
@@ -524,6 +524,7 @@ static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     CHECK(accounting_intact());
 }
 
+/* Each of the two waits long enough to have been drawn, whatever is drawn. */
 static void test_a_long_wait_is_read_before_it_ends(void) {
     struct ledger_window window;
     struct charges_window charged;
