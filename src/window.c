@@ -196,8 +196,6 @@ static int read_window(Window *window, struct findings *findings) {
         known.wait = findings->ledger.sums.wait;
         known.hand_over = findings->ledger.hand_over;
         known.pending = findings->ledger.pending;
-        known.threads = findings->ledger.threads;
-        known.thread_count = findings->ledger.threads != NULL ? findings->ledger.thread_count : 0;
     }
     if (charges_read(&window->charges, &known, &findings->charges) < 0) {
         free(findings->ledger.threads);

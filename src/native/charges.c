@@ -185,7 +185,6 @@ void charges_after_fork(void) {
         window->knocks.unseen += window->knocks.charged;
         window->threads.charged = window->knocks.charged = 0;
         window->holds = (struct charges_holds){0};
-        window->victims.some_without_row = window->victims.waited != 0;
     }
     publish();
 }
@@ -236,7 +235,6 @@ static void note_longest(struct charges_window *window, const struct charges_wai
     }
 }
 
-/* A wait whose place is not known has a row, too, as a part of its thread's. */
 static void enter_victim(struct charges_window *window, const struct charges_wait *wait,
                          uint64_t waited) {
     if (waited == 0 || wait->waiter_stands_for == 0) {
@@ -244,16 +242,14 @@ static void enter_victim(struct charges_window *window, const struct charges_wai
     }
     uint64_t length = wait->now - wait->since;
     uint64_t others = clock_elapsed(length, wait->waiter_stands_for);
-    uint64_t ticks = (uint64_t)((double)others * ((double)waited / (double)length));
+    uint64_t stands_for = (uint64_t)((double)others * ((double)waited / (double)length));
     window->victims.waited += waited;
-    window->victims.stands_for += ticks;
-    window->victims.drawn += ticks != 0;
-    struct charges_row *row = row_of(window, VICTIM, &wait->waiter);
-    if (row == NULL) {
-        window->victims.some_without_row = true;
-    } else {
+    window->victims.stands_for += stands_for;
+    struct charges_row *row =
+        wait->waiter.place != PLACE_UNKNOWN ? row_of(window, VICTIM, &wait->waiter) : NULL;
+    if (row != NULL) {
         row->waited += waited;
-        row->stands_for += ticks;
+        row->stands_for += stands_for;
         row->looks++;
         if (waited > row->longest) {
             row->longest = waited;
@@ -384,8 +380,8 @@ static void add_up_by_place(struct charges_rows *rows, size_t first, bool knocks
         sum->thread = (struct charges_thread){CHARGES_SEVERAL, 0, row.thread.place};
         sum->waited += row.waited;
         sum->looks += row.looks;
-        sum->knock_looks += row.knock_looks;
         if (knocks) {
+            sum->knock_looks += row.knock_looks;
             sum->knock_waited += row.knock_waited;
         } else if (row.longest > sum->longest) {
             sum->longest = row.longest;
@@ -434,102 +430,17 @@ static uint64_t scale_blame(struct charges_rows *rows, struct split threads, str
     return threads.whole - threads.given;
 }
 
-static int by_serial(const void *left, const void *right) {
-    uint64_t a = ((const struct charges_row *)left)->thread.serial;
-    uint64_t b = ((const struct charges_row *)right)->thread.serial;
-    return (a > b) - (a < b);
-}
-
-/* Rows of one thread, and what they have together. */
-struct thread_rows {
-    struct charges_row *first, *end;
-    uint64_t waited, stands_for; /* ticks */
-};
-
-static struct thread_rows rows_of_thread(struct charges_row *first, const struct charges_row *end) {
-    struct thread_rows rows = {first, first, 0, 0};
-    for (; rows.end < end && rows.end->thread.serial == first->thread.serial; rows.end++) {
-        rows.waited += rows.end->waited;
-        rows.stands_for += rows.end->stands_for;
-    }
-    return rows;
-}
-
-/* How long a thread waited in waits that were not told, in ticks; 0 if that is not known. */
-static uint64_t untold_wait(const struct charges_known *known,
-                            const struct charges_victims *victims, const struct thread_rows *rows) {
-    uint64_t serial = rows->first->thread.serial;
-    size_t from = 0, until = known->thread_count;
-    while (from < until) {
-        size_t middle = from + (until - from) / 2;
-        if (known->threads[middle].serial < serial) {
-            from = middle + 1;
-        } else {
-            until = middle;
-        }
-    }
-    if (victims->some_without_row || from == known->thread_count ||
-        known->threads[from].serial != serial) {
-        return 0;
-    }
-    const struct ledger_thread *thread = &known->threads[from];
-    return clock_elapsed(thread->pending + rows->waited, thread->sums.wait);
-}
-
-/* Share out what is left of the wait. A thread shares out its own if two draws or more were to be expected of
- * that, and of what it leaves to the others. Were each apart that waited for less, those of which nothing
- * was drawn would take their wait with them, and their places would be told too little. */
-static void share_out(struct charges_rows *rows, const struct charges_victims *victims,
-                      const struct charges_known *known, struct split untold) {
-    const uint64_t least = victims->drawn != 0 ? 2 * (victims->stands_for / victims->drawn) : 0;
-    const struct charges_row *end = rows->rows + rows->count;
-    struct thread_rows of;
-    for (struct charges_row *first = rows->rows; first < end; first = of.end) {
-        of = rows_of_thread(first, end);
-        struct split own = {.whole = untold_wait(known, victims, &of), .total = of.stands_for};
-        uint64_t others = clock_elapsed(own.whole, untold.whole);
-        if (own.total == 0 || own.whole < least || own.whole > untold.whole ||
-            (others != 0 && others < least)) {
-            continue;
-        }
-        untold.whole = others;
-        untold.total -= own.total;
-        for (; first < of.end; first++) {
-            first->waited += next_share(&own, first->stands_for);
-            first->stands_for = 0;
-        }
-    }
-    for (struct charges_row *row = rows->rows; row < end; row++) {
-        row->waited += next_share(&untold, row->stands_for);
-    }
-}
-
-static void drop_rows_without_place(struct charges_rows *rows) {
-    size_t kept = 0;
-    for (size_t i = 0; i < rows->count; i++) {
-        if (rows->rows[i].thread.place != PLACE_UNKNOWN) {
-            rows->rows[kept++] = rows->rows[i];
-        }
-    }
-    rows->count = kept;
-}
-
-/* More than the whole was told only where the accounting met what cannot be. */
+/* What was told counts as it was, and what is left of the whole is shared out by what that stands for. More than
+ * the whole was told only where the accounting met what cannot be. */
 static void scale_victims(struct charges_rows *rows, const struct charges_victims *victims,
-                          const struct charges_known *known) {
-    uint64_t whole = clock_elapsed(known->pending, known->wait);
-    struct split all = {.whole = whole, .total = victims->waited};
-    if (rows->count != 0) {
-        qsort(rows->rows, rows->count, sizeof *rows->rows, by_serial);
+                          uint64_t whole) {
+    struct split told = {.whole = whole < victims->waited ? whole : victims->waited,
+                         .total = victims->waited};
+    struct split untold = {.whole = whole - told.whole, .total = victims->stands_for};
+    for (size_t i = 0; i < rows->count; i++) {
+        struct charges_row *row = &rows->rows[i];
+        row->waited = next_share(&told, row->waited) + next_share(&untold, row->stands_for);
     }
-    for (size_t i = 0; i < rows->count && whole < victims->waited; i++) {
-        rows->rows[i].waited = next_share(&all, rows->rows[i].waited);
-    }
-    if (whole >= victims->waited) {
-        share_out(rows, victims, known,
-                  (struct split){.whole = whole - victims->waited, .total = victims->stands_for});
-    }
-    drop_rows_without_place(rows);
     keep_most(rows, false, victims_first);
 }
 
@@ -559,7 +470,7 @@ int charges_read(const struct charges_window *window, const struct charges_known
         (struct split){.whole = known->wait - known->hand_over,
                        .total = threads.charged + threads.unseen},
         (struct split){.whole = known->knock_wait, .total = knocks.charged + knocks.unseen});
-    scale_victims(&reading->victims, &victims, known);
+    scale_victims(&reading->victims, &victims, known->wait - known->pending);
     reading->holds.unseen += keep_most(&reading->held, false, longest_first);
     return 0;
 }

@@ -8,10 +8,9 @@
  *
  * Where threads wait is drawn from the waits as they end, with a chance by their length: a long one is
  * told for certain, a short one that was drawn stands for others that were not. Those that were told
- * count at their places to the tick; what is left of the wait is shared out by what they stand for. A
- * thread's own wait is known exactly, too: one that waits for long in all in waits that were not told
- * shares out its own, the others share what they have together. What no wait that was told stands for is
- * at no place.
+ * count at their places to the tick; what is left of the wait is shared out by what they stand for, over
+ * all threads: of one that waits shortly, often nothing was drawn, and another's draws stand for it. Where
+ * none was drawn of anybody, what is left is at no place.
  *
  * Knocks wait and look like threads, and are charged apart. So are holds that went on although their
  * threads were asked to let the GIL go: each of them is counted, none is an estimate.
@@ -27,8 +26,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "native/ledger.h"
 
 #define CHARGES_ROWS 65536u
 #define CHARGES_WINDOW_ROWS 16384u
@@ -63,9 +60,7 @@ struct charges_sums {
 /* Waits whose place was told. */
 struct charges_victims {
     uint64_t waited;     /* ticks */
-    uint64_t stands_for; /* ticks of waits that were not told */
-    uint64_t drawn;      /* how many of them stand for others */
-    bool some_without_row;
+    uint64_t stands_for; /* ticks: what waits that were not told are expected to come to */
 };
 
 /* Holds of the GIL that went on although their threads were asked to let it go. */
@@ -81,7 +76,7 @@ struct charges_window {
     uint32_t rows;   /* first row of the list + 1; 0: empty */
     uint32_t row_count;
     struct charges_sums threads, knocks;
-    struct charges_victims victims; /* over all rows, and those there was no room for */
+    struct charges_victims victims; /* those at no known place, and without a row, too */
     struct charges_longest longest, longest_knock;
     struct charges_holds holds;
 };
@@ -158,8 +153,6 @@ struct charges_known {
     uint64_t wait, hand_over;
     uint64_t pending; /* of the wait: not over yet */
     uint64_t knock_wait;
-    const struct ledger_thread *threads; /* as a reading of the ledger has them */
-    size_t thread_count;
 };
 
 /* Read an open window. `charged + unlooked + hand_over == wait` holds in the result, to the tick;

@@ -277,9 +277,7 @@ static uint64_t pending_hand_over(const struct ledger *ledger, const struct ledg
 static struct ledger_thread part_in(const struct ledger *ledger, const struct ledger_window *window,
                                     const struct ledger_slot *slot,
                                     const struct ledger_entry *entry, uint64_t now) {
-    struct ledger_thread thread = {.serial = slot->serial,
-                                   .native_id = slot->native_id,
-                                   .pending = pending_in(window, slot, now),
+    struct ledger_thread thread = {.native_id = slot->native_id,
                                    .max_wait = maximum_since(ledger, window, slot)};
     struct ledger_sums base = {0};
     if (entry != NULL) {
@@ -289,9 +287,10 @@ static struct ledger_thread part_in(const struct ledger *ledger, const struct le
         base.wait = clock_elapsed(slot->first_since, since);
         raise_to(&thread.max_wait, clock_elapsed(since, slot->first_until));
     }
+    uint64_t pending = pending_in(window, slot, now);
     thread.sums = difference(sums_at(ledger, slot, now), &base);
-    thread.sums.wait += thread.pending;
-    raise_to(&thread.max_wait, thread.pending);
+    thread.sums.wait += pending;
+    raise_to(&thread.max_wait, pending);
     strcpy(thread.name,
            slot->name[0] == '\0' && ledger_has_ended(slot) ? slot->os_name : slot->name);
     return thread;

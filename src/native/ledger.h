@@ -134,11 +134,9 @@ struct ledger {
 };
 
 struct ledger_thread {
-    uint64_t serial;
     uint64_t native_id;
     char name[THREAD_NAME_SIZE];
     struct ledger_sums sums;
-    uint64_t pending; /* ticks of sums.wait: of a wait that is not over */
     uint64_t max_wait;
 };
 
@@ -152,8 +150,8 @@ struct ledger_reading {
         uint64_t waited, since, serial, native_id;
     } longest_pending;      /* one of these; waited 0: there is none */
     struct histogram waits; /* not set where sums.contended is 0 */
-    /* Only threads with any event, by serial. Owned by the caller, freed with free(). */
-    struct ledger_thread *threads;
+    struct ledger_thread
+        *threads; /* owned by the caller, freed with free(); only threads with any event */
     size_t thread_count;
     size_t omitted; /* threads that ended and made room for others; they are in the sums */
 };

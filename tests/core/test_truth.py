@@ -324,11 +324,6 @@ def compute_for_a_moment() -> None:
     loads.let_go(5e-4)
 
 
-def hold_shortly() -> None:
-    loads.hold(3e-4)
-    loads.let_go(3e-4)
-
-
 def come_back() -> None:
     loads.let_go(2e-4)
 
@@ -362,27 +357,6 @@ def test_a_thread_that_waits_once_for_long_is_told_as_it_was():
     ]
     assert len(own) > 10
     assert sum(row[3] == pytest.approx(row[4]) for row in own) > 0.8 * len(own)
-
-
-@exact
-def test_threads_that_wait_often_are_told_for_about_as_long_as_they_waited():
-    """Only some of their waits are told; how long each of them waited is known exactly."""
-    with working(hold_shortly, *(come_back,) * 2):
-        misplaced = [misplaced_part([reading_of(0.08) for _ in range(15)]) for _ in range(3)]
-    assert min(misplaced) < 0.04, misplaced
-
-
-def misplaced_part(readings: list[RawReading]) -> float:
-    """Return the part of the wait that is told of threads that have not waited for so long."""
-    waited = misplaced = 0.0
-    for reading in readings:
-        told: dict[int, float] = {}
-        for row in reading["victims"]:
-            told[row[1]] = told.get(row[1], 0.0) + row[3]
-        for native_id, _, _, wait, *_ in reading["threads"]:
-            waited += wait
-            misplaced += max(0.0, told.get(native_id, 0.0) - wait)
-    return misplaced / waited
 
 
 def reading_of(seconds: float) -> RawReading:

@@ -433,10 +433,10 @@ static bool waited_with(const void *state) {
     return true;
 }
 
-static int read_with_gil; /* guarded by the toy */
+static int read_with_gil; /* by workers; guarded by the toy */
 
 static uint32_t look_at_self(void) {
-    read_with_gil++;
+    read_with_gil += gil.last_holder != &main_diary;
     CHECK(gil.last_holder != NULL && gil.locked == 1);
     return PLACE_IN_WAIT;
 }
@@ -453,9 +453,8 @@ static bool is_a_worker(uint64_t native_id) {
 static struct charges_reading charges_of(const struct charges_window *window,
                                          const struct ledger_reading *reading,
                                          uint64_t knock_wait) {
-    const struct charges_known known = {reading->sums.wait, reading->hand_over,
-                                        reading->pending,   knock_wait,
-                                        reading->threads,   reading->thread_count};
+    const struct charges_known known = {reading->sums.wait, reading->hand_over, reading->pending,
+                                        knock_wait};
     struct charges_reading charges;
     CHECK(charges_read(window, &known, &charges) == 0);
     uint64_t sum = charges.unlooked + reading->hand_over, victims = 0;
@@ -547,10 +546,14 @@ static void test_a_long_wait_is_read_before_it_ends(void) {
     CHECK(read_with_gil == 0);
     struct ledger_reading reading = read_window(&window);
     charges = charges_of(&charged, &reading, 0);
-    CHECK(charges.victims.count == 2);
+    size_t workers_told = 0;
     for (size_t i = 0; i < charges.victims.count; i++) {
-        CHECK(charges.victims.rows[i].longest >= 20 * MILLISECOND);
+        const struct charges_row *row = &charges.victims.rows[i];
+        bool by_main = row->thread.native_id == main_diary.native_id;
+        CHECK(by_main || row->longest >= 20 * MILLISECOND);
+        workers_told += !by_main;
     }
+    CHECK(workers_told == 2);
     charges_free(&charges);
     charges_close(&charged);
     free(reading.threads);

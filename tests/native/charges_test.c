@@ -175,34 +175,26 @@ static void check_longest(const struct open *open, const struct charges_longest 
     }
 }
 
-/* Which waits of a window were told: those of a thread (serial 0: all), at a place (NULL: anywhere). */
+/* What was told of a window's waits: of those of somebody (NULL: all). */
 struct told {
-    uint64_t waited, stands_for, drawn, longest;
+    uint64_t waited, stands_for, longest;
 };
 
-static struct told told_of(const struct open *open, uint64_t serial, const uint32_t *place) {
+static struct told told_of(const struct open *open, const struct charges_thread *waiter) {
     struct told told = {.waited = 0};
     for (size_t i = 0; i < wait_count; i++) {
         const struct charges_wait *one = &waits[i];
         uint64_t part = inside(open, one->since, one->now), length = one->now - one->since;
         if (wait_rounds[i] <= open->round || one->knock || part == 0 ||
-            one->waiter_stands_for == 0 || (serial != 0 && serial != one->waiter.serial) ||
-            (place != NULL && *place != one->waiter.place)) {
+            one->waiter_stands_for == 0 || (waiter != NULL && !is_same(waiter, &one->waiter))) {
             continue;
         }
         uint64_t others = one->waiter_stands_for - length;
-        others = (uint64_t)((double)others * ((double)part / (double)length));
         told.waited += part;
-        told.stands_for += others;
-        told.drawn += others != 0;
+        told.stands_for += (uint64_t)((double)others * ((double)part / (double)length));
         told.longest = part > told.longest ? part : told.longest;
     }
     return told;
-}
-
-static struct told told_at(const struct open *open, const struct charges_row *row) {
-    return told_of(open, row->thread.serial == CHARGES_SEVERAL ? 0 : row->thread.serial,
-                   &row->thread.place);
 }
 
 static bool is_near(uint64_t value, double expected) {
@@ -210,102 +202,39 @@ static bool is_near(uint64_t value, double expected) {
     return off > -2.0 && off < 2.0;
 }
 
-/* A row is no less than what was told there, and no part of the wait is in two rows. */
+/* A row is what was told there, and of what is left of the whole its share. */
 static void check_victims(const struct open *open, const struct charges_rows *victims,
                           uint64_t whole) {
-    bool all_told = whole >= told_of(open, 0, NULL).waited;
+    const struct told all = told_of(open, NULL);
+    bool all_told = whole >= all.waited;
     uint64_t sum = victims->omitted_waited;
     for (size_t i = 0; i < victims->count; i++) {
         const struct charges_row *row = &victims->rows[i];
-        bool several = row->thread.serial == CHARGES_SEVERAL;
-        struct told told = told_at(open, row);
         CHECK(row->thread.place != PLACE_UNKNOWN);
-        CHECK(several || row->longest == told.longest);
-        CHECK(several || !all_told || row->waited >= told.waited);
         sum += row->waited;
+        if (row->thread.serial == CHARGES_SEVERAL) {
+            continue;
+        }
+        struct told told = told_of(open, &row->thread);
+        double share = all.stands_for ? (double)told.stands_for / (double)all.stands_for : 0.0;
+        CHECK(row->longest == told.longest);
+        CHECK(!all_told || row->waited >= told.waited);
+        CHECK(!all_told ||
+              is_near(row->waited, (double)told.waited + share * (double)(whole - all.waited)));
     }
     CHECK(sum <= whole);
 }
 
-/* What a row has beyond what was told is in proportion to what that stands for. */
-static void check_proportions(const struct open *open, const struct charges_rows *victims,
-                              uint64_t whole) {
-    const struct told all = told_of(open, 0, NULL);
-    for (size_t i = 0; i < victims->count && whole >= all.waited; i++) {
-        const struct charges_row *row = &victims->rows[i];
-        struct told told = told_at(open, row);
-        double share = all.stands_for ? (double)told.stands_for / (double)all.stands_for : 0.0;
-        CHECK(row->thread.serial == CHARGES_SEVERAL ||
-              is_near(row->waited, (double)told.waited + share * (double)(whole - all.waited)));
-    }
-}
-
-/* Where nothing of a thread's wait, which is long, is told of another, it is at the places of its own. */
-static void check_proportions_of_threads(const struct open *open,
-                                         const struct charges_rows *victims,
-                                         const struct ledger_thread *threads) {
-    for (size_t i = 0; i < victims->count; i++) {
-        const struct charges_row *row = &victims->rows[i];
-        const uint64_t serial = row->thread.serial;
-        if (serial == CHARGES_SEVERAL) {
-            continue;
-        }
-        struct told told = told_at(open, row), own = told_of(open, serial, NULL);
-        const struct ledger_thread *thread = &threads[serial - 1];
-        uint64_t untold = thread->sums.wait - thread->pending - own.waited;
-        double share = own.stands_for ? (double)told.stands_for / (double)own.stands_for : 0.0;
-        CHECK(is_near(row->waited, (double)told.waited + share * (double)untold));
-    }
-}
-
-/* Each thread has waited for long in waits that were not told, if it has one that stands for others. */
-static uint64_t let_all_wait_for_long(const struct open *open, struct ledger_thread *threads) {
-    const struct told all = told_of(open, 0, NULL);
-    uint64_t whole = 0, least = all.drawn != 0 ? 2 * (all.stands_for / all.drawn) : 0;
-    for (size_t i = 0; i < THREADS; i++) {
-        struct told told = told_of(open, i + 1, NULL);
-        uint64_t pending = pick(1000), untold = told.stands_for != 0 ? least + pick(10000) : 0;
-        threads[i] = (struct ledger_thread){.serial = i + 1, .pending = pending};
-        threads[i].sums.wait = told.waited + untold + pending;
-        whole += threads[i].sums.wait;
-    }
-    return whole;
-}
-
 static void check_window(const struct open *open) {
-    struct ledger_thread threads[THREADS];
-    enum { UNKNOWN, OF_ANY_LENGTH, LONG } of_threads = (unsigned)pick(3);
     uint64_t wait = pick(2) == 0 ? pick(100000) : pick(UINT64_C(1) << 50);
-    uint64_t pending = pick(wait + 1), knock_wait = pick(100000);
-    uint64_t sum = let_all_wait_for_long(open, threads);
-    if (of_threads == LONG) {
-        wait = sum;
-        pending = 0;
-    }
-    for (size_t i = 0; i < THREADS; i++) {
-        pending += of_threads == LONG ? threads[i].pending : 0;
-        threads[i].sums.wait = of_threads == OF_ANY_LENGTH ? pick(wait + 1) : threads[i].sums.wait;
-    }
-    uint64_t hand_over = pick(wait + 1);
-    const struct charges_known known = {
-        .wait = wait,
-        .hand_over = hand_over,
-        .pending = pending,
-        .knock_wait = knock_wait,
-        .threads = threads,
-        .thread_count = of_threads == UNKNOWN ? 0 : THREADS,
-    };
+    uint64_t hand_over = pick(wait + 1), knock_wait = pick(100000);
+    const struct charges_known known = {wait, hand_over, pick(wait + 1), knock_wait};
     struct charges_reading reading;
     CHECK(charges_read(&open->window, &known, &reading) == 0);
     check_shares(open, &reading, wait - hand_over, knock_wait);
     check_longest(open, &reading.longest, false);
     check_longest(open, &reading.longest_knock, true);
-    check_victims(open, &reading.victims, wait - pending);
-    if (of_threads == UNKNOWN) {
-        check_proportions(open, &reading.victims, wait - pending);
-    } else if (of_threads == LONG) {
-        check_proportions_of_threads(open, &reading.victims, threads);
-    }
+    check_victims(open, &reading.victims, wait - known.pending);
     charges_free(&reading);
 }
 
@@ -468,60 +397,15 @@ static void test_a_wait_told_for_certain_counts_as_it_was(void) {
     charges_close(&window);
 }
 
-static struct ledger_thread thread_that_waited(uint64_t serial, uint64_t ticks, uint64_t pending) {
-    return (struct ledger_thread){
-        .serial = serial, .sums.wait = ticks + pending, .pending = pending};
-}
-
-/* By chance, as many waits were told of one as of the other. */
-static void test_a_thread_that_waited_for_long_shares_out_its_own_wait(void) {
+/* Many have waited, and of two a wait was drawn. */
+static void test_what_is_left_is_shared_out_by_what_was_drawn(void) {
     struct charges_window window;
     charges_open(&window, 1);
-    waits_of(1, 5, 100, 400);
-    waits_of(2, 5, 100, 400);
-    waits_of(3, 2, 100, 400);
-    const struct ledger_thread threads[] = {
-        thread_that_waited(1, 3000, 70),
-        thread_that_waited(2, 1200, 0),
-        thread_that_waited(4, 50, 0),
-    };
-    const struct charges_known known = {
-        .wait = 3000 + 70 + 1200 + 50 + 850, .pending = 70, .threads = threads, .thread_count = 3};
-    CHECK(waited_by(&window, &known, 1) == 3000);
-    CHECK(waited_by(&window, &known, 2) == 1200);
-    CHECK(waited_by(&window, &known, 3) == 50 + 850);
-    charges_close(&window);
-}
-
-/* Of ten threads, two were told, and stand for the others, whose place is the same. */
-static void test_threads_that_waited_for_less_share_what_they_have_together(void) {
-    struct charges_window window;
-    struct ledger_thread threads[10];
-    charges_open(&window, 1);
-    for (uint64_t i = 0; i < 10; i++) {
-        threads[i] = thread_that_waited(1 + i, 300, 0);
-    }
     waits_of(3, 1, 100, 500);
-    waits_of(7, 1, 100, 500);
-    const struct charges_known known = {.wait = 3000, .threads = threads, .thread_count = 10};
-    CHECK(waited_by(&window, &known, 3) == 1500);
-    CHECK(waited_by(&window, &known, 7) == 1500);
-    charges_close(&window);
-}
-
-/* Else nothing would be told of these in most windows, and less than they waited in the others. */
-static void test_nobody_shares_out_its_own_wait_where_the_others_waited_for_less(void) {
-    struct charges_window window;
-    charges_open(&window, 1);
-    waits_of(1, 5, 100, 400);
-    waits_of(2, 1, 100, 400);
-    const struct ledger_thread threads[] = {
-        thread_that_waited(1, 3000, 0),
-        thread_that_waited(2, 150, 0),
-    };
-    const struct charges_known known = {.wait = 3150, .threads = threads, .thread_count = 2};
-    CHECK(waited_by(&window, &known, 1) == 500 + 5 * 2550 / 6);
-    CHECK(waited_by(&window, &known, 2) == 100 + 2550 / 6);
+    waits_of(7, 1, 100, 300);
+    const struct charges_known known = {.wait = 3300, .pending = 100};
+    CHECK(waited_by(&window, &known, 3) == 100 + 3000 / 3 * 2);
+    CHECK(waited_by(&window, &known, 7) == 100 + 3000 / 3);
     charges_close(&window);
 }
 
@@ -535,12 +419,7 @@ static void test_what_was_waited_at_no_known_place_is_of_no_other(void) {
                                           .waiter_stands_for = 400,
                                           .first_holder = charges_nobody,
                                           .holder = charges_nobody});
-    const struct ledger_thread threads[] = {thread_that_waited(1, 2000, 0)};
-    struct charges_known known = {.wait = 2000};
-    CHECK(waited_by(&window, &known, 1) == 1500);
-    known.threads = threads;
-    known.thread_count = 1;
-    CHECK(waited_by(&window, &known, 1) == 1500);
+    CHECK(waited_by(&window, &(struct charges_known){.wait = 2000}, 1) == 1500);
     charges_close(&window);
 }
 
@@ -600,9 +479,8 @@ static void test_a_child_begins_anew(void) {
 static void check_who_shares_what_is_left(const struct charges_window *window, uint64_t in_row) {
     waits_of(1, 2, 100, 400);
     waits_of(2, 30, 100, 400);
-    const struct ledger_thread threads[] = {thread_that_waited(1, 6000, 0)};
-    const struct charges_known known = {.wait = 18000, .threads = threads, .thread_count = 1};
-    const uint64_t left = 18000 - 5000 - 32 * 100;
+    const struct charges_known known = {.wait = 17800};
+    const uint64_t left = 17800 - 5000 - 32 * 100;
     CHECK(waited_by(window, &known, 1) == in_row + 200 + 2 * left / 32);
 }
 
@@ -639,9 +517,7 @@ int main(void) {
     test_many_threads_at_one_place_are_added_up();
     test_a_window_without_a_look_says_so();
     test_a_wait_told_for_certain_counts_as_it_was();
-    test_a_thread_that_waited_for_long_shares_out_its_own_wait();
-    test_threads_that_waited_for_less_share_what_they_have_together();
-    test_nobody_shares_out_its_own_wait_where_the_others_waited_for_less();
+    test_what_is_left_is_shared_out_by_what_was_drawn();
     test_what_was_waited_at_no_known_place_is_of_no_other();
     test_a_hold_counts_in_the_windows_that_were_open_as_its_thread_was_asked();
     test_a_child_begins_anew();
