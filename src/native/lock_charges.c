@@ -7,9 +7,9 @@
 
 static struct charged_window {
     uint64_t generation;
-    struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; waits == 0: free */
+    struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; sleeps == 0: free */
     size_t count;                               /* of rows, one of which may not be filled yet */
-    uint64_t charged[LOCK_CHARGES_KINDS];
+    uint64_t waited[LOCK_CHARGES_KINDS], stands_for[LOCK_CHARGES_KINDS];
     uint64_t omitted[LOCK_ROLES];
 } windows[LOCK_CHARGES_WINDOWS];
 
@@ -22,7 +22,8 @@ void lock_charges_open(int window, uint64_t generation) {
         memset(place->rows, 0, sizeof place->rows);
     }
     place->count = 0;
-    memset(place->charged, 0, sizeof place->charged);
+    memset(place->waited, 0, sizeof place->waited);
+    memset(place->stands_for, 0, sizeof place->stands_for);
     memset(place->omitted, 0, sizeof place->omitted);
     place->generation = generation;
     pthread_mutex_unlock(&mutex);
@@ -40,7 +41,7 @@ static struct lock_charge *row_of(struct charged_window *window, const struct lo
     hash *= UINT64_C(0x9E3779B97F4A7C15);
     for (size_t i = 0; i < LOCK_CHARGES_ROWS; i++) {
         struct lock_charge *row = &window->rows[((hash >> 32) + i) % LOCK_CHARGES_ROWS];
-        if (row->waits == 0 || is_same(row, charge)) {
+        if (row->sleeps == 0 || is_same(row, charge)) {
             return row;
         }
     }
@@ -50,9 +51,9 @@ static struct lock_charge *row_of(struct charged_window *window, const struct lo
 /* A row is not there before it is whole: another thread may fork at any point. */
 static void fill(struct lock_charge *row, const struct lock_charge *charge) {
     struct lock_charge free_row = *charge;
-    free_row.waits = 0;
+    free_row.sleeps = 0;
     *row = free_row;
-    __atomic_store_n(&row->waits, charge->waits, __ATOMIC_RELEASE);
+    __atomic_store_n(&row->sleeps, charge->sleeps, __ATOMIC_RELEASE);
 }
 
 void lock_charges_add(int window, uint64_t generation, const struct lock_charge *charge) {
@@ -61,18 +62,38 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
     if (place->generation == generation) {
         struct lock_charge *row = row_of(place, charge);
         if (charge->role == LOCK_WAITED) {
-            place->charged[charge->kind] += charge->waited;
+            place->waited[charge->kind] += charge->waited;
+            place->stands_for[charge->kind] += charge->stands_for;
         }
         if (row == NULL) {
             place->omitted[charge->role] += charge->waited;
-        } else if (row->waits == 0) {
+        } else if (row->sleeps == 0) {
             place->count++;
             fill(row, charge);
         } else {
             row->waited += charge->waited;
+            row->stands_for += charge->stands_for;
             row->waits += charge->waits;
+            row->sleeps += charge->sleeps;
             row->longest = charge->longest > row->longest ? charge->longest : row->longest;
         }
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+void lock_charges_read(int window, uint64_t generation, struct lock_charges_reading *reading) {
+    const struct charged_window *place = &windows[window];
+    memset(reading, 0, sizeof *reading);
+    pthread_mutex_lock(&mutex);
+    if (place->generation == generation) {
+        for (size_t i = 0; i < LOCK_CHARGES_ROWS; i++) {
+            if (place->rows[i].sleeps != 0) {
+                reading->rows[reading->count++] = place->rows[i];
+            }
+        }
+        memcpy(reading->waited, place->waited, sizeof reading->waited);
+        memcpy(reading->stands_for, place->stands_for, sizeof reading->stands_for);
+        memcpy(reading->omitted, place->omitted, sizeof reading->omitted);
     }
     pthread_mutex_unlock(&mutex);
 }
@@ -82,20 +103,20 @@ static int by_waited(const void *left, const void *right) {
     return (a->waited < b->waited) - (a->waited > b->waited);
 }
 
-void lock_charges_read(int window, uint64_t generation, struct lock_charges_reading *reading) {
-    const struct charged_window *place = &windows[window];
-    memset(reading, 0, sizeof *reading);
-    pthread_mutex_lock(&mutex);
-    if (place->generation == generation) {
-        for (size_t i = 0; i < LOCK_CHARGES_ROWS; i++) {
-            if (place->rows[i].waits != 0) {
-                reading->rows[reading->count++] = place->rows[i];
-            }
+/* More than the whole was drawn only if a thread added to its charges while they were read. */
+void lock_charges_share_out(struct lock_charges_reading *reading,
+                            const uint64_t whole[LOCK_CHARGES_KINDS]) {
+    for (size_t i = 0; i < reading->count; i++) {
+        struct lock_charge *row = &reading->rows[i];
+        const uint64_t all = whole[row->kind], drawn = reading->waited[row->kind];
+        const uint64_t stands_for = reading->stands_for[row->kind];
+        if (drawn > all) {
+            row->waited = (uint64_t)((double)row->waited * (double)all / (double)drawn);
+        } else if (stands_for != 0) {
+            double share = (double)row->stands_for / (double)stands_for;
+            row->waited += (uint64_t)((double)(all - drawn) * share);
         }
-        memcpy(reading->charged, place->charged, sizeof reading->charged);
-        memcpy(reading->omitted, place->omitted, sizeof reading->omitted);
     }
-    pthread_mutex_unlock(&mutex);
     qsort(reading->rows, reading->count, sizeof *reading->rows, by_waited);
 }
 

@@ -1,8 +1,9 @@
 /* How much waiting each window puts down to places: those at which threads waited for locks, and those at
  * which other threads let these locks go and so ended the waits.
  *
- * A charge is an estimate: who charges has drawn the wait by its length (native/parking_places.c). Each
- * window has LOCK_CHARGES_ROWS rows; what finds none counts as omitted. Every function takes a lock of
+ * Who charges has drawn the wait by its length (native/parking_places.c). As charges.h has it: what was
+ * drawn counts as it was, and stands for waits that were not drawn. Each window has LOCK_CHARGES_ROWS
+ * rows; what finds none counts as omitted. Every function takes a lock of
  * its own for a moment; no thread waits or allocates while it has it. */
 #ifndef GILKNOCK_LOCK_CHARGES_H
 #define GILKNOCK_LOCK_CHARGES_H
@@ -22,16 +23,19 @@ struct lock_charge {
     uint8_t kind;
     uint8_t role; /* of enum lock_role */
     uint64_t native_id;
-    uint64_t waited;  /* ticks */
-    uint64_t longest; /* ticks, of a single wait */
-    uint64_t waits;   /* how many were drawn */
+    uint64_t waited;     /* ticks */
+    uint64_t stands_for; /* ticks of waits that were not drawn */
+    uint64_t longest;    /* ticks, of a single wait */
+    uint64_t waits;      /* how many, of which some sleep was drawn */
+    uint64_t sleeps;     /* how many sleeps of theirs are charged; 0: no row */
 };
 
 struct lock_charges_reading {
     struct lock_charge rows[LOCK_CHARGES_ROWS];
     size_t count;
-    uint64_t charged[LOCK_CHARGES_KINDS]; /* ticks, LOCK_WAITED, the omitted included */
-    uint64_t omitted[LOCK_ROLES];         /* ticks for which there was no row */
+    uint64_t waited[LOCK_CHARGES_KINDS];     /* ticks, LOCK_WAITED, the omitted included */
+    uint64_t stands_for[LOCK_CHARGES_KINDS]; /* likewise */
+    uint64_t omitted[LOCK_ROLES];            /* ticks for which there was no row */
 };
 
 /* Begin a window in that place, whose number no other has had. */
@@ -40,8 +44,12 @@ void lock_charges_open(int window, uint64_t generation);
 /* Add to what a window charges to a thread at a place, unless the window has been closed. */
 void lock_charges_add(int window, uint64_t generation, const struct lock_charge *charge);
 
-/* Copy what a window has, most waited first. */
+/* Copy what a window has. */
 void lock_charges_read(int window, uint64_t generation, struct lock_charges_reading *reading);
+
+/* Share out what of the waits that are over, in ticks, was not drawn, and sort: most waited first. */
+void lock_charges_share_out(struct lock_charges_reading *reading,
+                            const uint64_t whole[LOCK_CHARGES_KINDS]);
 
 /* In a forked child, which has one thread: whoever had the lock is not there. */
 void lock_charges_after_fork(void);

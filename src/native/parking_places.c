@@ -26,7 +26,7 @@ static uint64_t parked_value(const struct slot *slot, uint64_t semaphore) {
 }
 
 void show_parked(struct slot *slot, uint64_t semaphore) {
-    STORE(slot->release.is_drawn, 0);
+    STORE(slot->release.has_drawn, 0);
     STORE(slot->semaphore, semaphore);
     __atomic_store_n(parked_place(semaphore), parked_value(slot, semaphore), __ATOMIC_RELEASE);
 }
@@ -55,20 +55,20 @@ static bool happens_by_chance(uint64_t part, uint64_t whole) {
     return random_below(&own.random, whole) < part;
 }
 
-/* What to charge places with for the latest sleep of a wait, drawn by a length of `drawn_by`; 0: nothing. As
- * many threads wait, as much waiting falls into the same time: the mean grows with their number, so that
- * a lock that all of them want changes hands as quickly as it does without looks. */
-static uint64_t draw(uint64_t slept, uint64_t drawn_by) {
+/* Draw by a length whether the latest sleep of a wait is charged, and what it stands for. As many threads
+ * wait, as much waiting falls into the same time: the mean grows with their number, so that a lock that
+ * all of them want changes hands as quickly as it does without looks. */
+static bool draw(uint64_t slept, uint64_t drawn_by, uint64_t *stands_for) {
     uint64_t waiting = __atomic_load_n(&lot.waiting, __ATOMIC_RELAXED);
     double mean_ns = (double)look_pacing_mean_ns(LOAD(lot.looks), LOOK_COST_NS) *
                      (double)(waiting + (waiting == 0));
     uint64_t mean = (uint64_t)(mean_ns * lot.ticks_per_ns);
-    if (drawn_by >= mean) {
-        return slept;
+    *stands_for = 0;
+    if (drawn_by < mean && drawn_by != 0) {
+        double others = (double)(mean - drawn_by);
+        *stands_for = (uint64_t)(others * (double)slept / (double)drawn_by);
     }
-    return happens_by_chance(drawn_by, mean)
-               ? (uint64_t)((double)mean * (double)slept / (double)drawn_by)
-               : 0;
+    return drawn_by >= mean || happens_by_chance(drawn_by, mean);
 }
 
 /* --- looks --- */
@@ -90,9 +90,10 @@ static uint32_t look(void) {
  * though the sleep is short, if a signal interrupted it just now. Those that it has stopped all wait for the
  * same line: it looks once for all that were stopped by then. */
 void let_go(struct slot *slot) {
-    uint64_t now = clock_ticks(), since = LOAD(slot->wait.since);
-    uint64_t charge = draw(clock_elapsed(since, now), clock_elapsed(LOAD(slot->wait.began), now));
-    if (charge != 0) {
+    uint64_t now = clock_ticks(), since = LOAD(slot->wait.since), stands_for;
+    bool is_charged =
+        draw(clock_elapsed(since, now), clock_elapsed(LOAD(slot->wait.began), now), &stands_for);
+    if (is_charged) {
         bool stopped = LOAD(slot->wait.kind) == PARKING_STOP_THE_WORLD;
         if (!stopped || own.looked_at <= since) {
             own.place = look();
@@ -104,34 +105,46 @@ void let_go(struct slot *slot) {
         STORE(slot->release.place, (uint64_t)own.place);
         STORE(slot->release.native_id, own_native_id());
     }
-    STORE(slot->release.charge, charge);
-    STORE(slot->release.is_drawn, 1);
+    STORE(slot->release.stands_for, stands_for);
+    STORE(slot->release.is_charged, is_charged);
+    STORE(slot->release.has_drawn, 1);
 }
 
 struct drawn drawn_of(struct slot *slot, uint64_t now) {
-    struct drawn drawn = {0, PARKING_NO_PLACE, PARKING_NO_PLACE, 0};
+    struct drawn drawn = {.place = PARKING_NO_PLACE, .let_go_at = PARKING_NO_PLACE};
     if (LOAD(lot.look) == NULL) {
         return drawn;
     }
-    if (slot->semaphore != 0 && LOAD(slot->release.is_drawn) != 0) {
-        drawn.charge = LOAD(slot->release.charge);
-        if (drawn.charge != 0) {
+    if (slot->semaphore != 0 && LOAD(slot->release.has_drawn) != 0) {
+        drawn.is_charged = LOAD(slot->release.is_charged) != 0;
+        if (drawn.is_charged) {
+            drawn.stands_for = LOAD(slot->release.stands_for);
             drawn.let_go_at = LOAD(slot->release.place);
             drawn.let_go_by = LOAD(slot->release.native_id);
         }
     } else {
         uint64_t slept = clock_elapsed(slot->wait.since, now);
-        drawn.charge = draw(slept, slept);
+        drawn.is_charged = draw(slept, slept, &drawn.stands_for);
     }
-    if (drawn.charge != 0) {
+    if (drawn.is_charged) {
         drawn.place = look();
     }
     return drawn;
 }
 
-void charge_wait(int window, uint64_t generation, const struct slot *slot,
-                 const struct drawn *drawn, const struct share *share, uint64_t waited) {
-    if (drawn->charge == 0 || share->waited == 0 || waited == 0) {
+/* What that part of a sleep stands for. */
+static uint64_t in_proportion(uint64_t stands_for, uint64_t part, uint64_t slept) {
+    return slept != 0 ? (uint64_t)((double)stands_for * (double)part / (double)slept) : 0;
+}
+
+/* What of an attempt nobody has let go of before counts for the thread that does. */
+void charge_wait(int window, const struct slot *slot, struct part *part, const struct drawn *drawn,
+                 const struct share *share, const struct sleep *sleep) {
+    uint64_t let_go = (share->is_new ? 0 : part->not_let_go) + share->waited;
+    bool is_counted = !share->is_new && part->is_charged != 0;
+    STORE(part->not_let_go, sleep->error != 0 ? let_go : 0);
+    STORE(part->is_charged, is_counted || drawn->is_charged);
+    if (!drawn->is_charged || share->waited == 0) {
         return;
     }
     struct lock_charge row = {
@@ -139,16 +152,21 @@ void charge_wait(int window, uint64_t generation, const struct slot *slot,
         .kind = (uint8_t)slot->wait.kind,
         .role = LOCK_WAITED,
         .native_id = slot->native_id,
-        .waited = (uint64_t)((double)drawn->charge * (double)share->waited / (double)waited),
+        .waited = share->waited,
+        .stands_for = in_proportion(drawn->stands_for, share->waited, sleep->slept),
         .longest = share->before + share->waited,
-        .waits = 1,
+        .waits = !is_counted,
+        .sleeps = 1,
     };
-    lock_charges_add(window, generation, &row);
+    lock_charges_add(window, part->generation, &row);
     if (drawn->let_go_by != 0) {
         row.place = (uint32_t)drawn->let_go_at;
         row.role = LOCK_LET_GO;
+        row.waits = 1;
         row.native_id = drawn->let_go_by;
-        lock_charges_add(window, generation, &row);
+        row.waited = let_go;
+        row.stands_for = in_proportion(drawn->stands_for, let_go, sleep->slept);
+        lock_charges_add(window, part->generation, &row);
     }
 }
 

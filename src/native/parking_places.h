@@ -24,10 +24,15 @@ void let_go(struct slot *slot);
 /* What is to be charged for the wait of the calling thread that ends now. */
 struct drawn drawn_of(struct slot *slot, uint64_t now);
 
-/* Charge places in a window with its share of a wait, which has lasted so long since it was last added
- * up. Takes the lock of the charges. */
-void charge_wait(int window, uint64_t generation, const struct slot *slot,
-                 const struct drawn *drawn, const struct share *share, uint64_t waited);
+/* A sleep that has just ended. */
+struct sleep {
+    uint64_t slept; /* ticks */
+    int error;      /* as in errno; 0: it was woken */
+};
+
+/* Charge places in the window of a part with its share of a sleep. Takes the lock of the charges. */
+void charge_wait(int window, const struct slot *slot, struct part *part, const struct drawn *drawn,
+                 const struct share *share, const struct sleep *sleep);
 
 #endif
 #endif

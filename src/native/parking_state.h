@@ -33,8 +33,10 @@ struct typed_sums {
 /* What a thread waited in one window. */
 struct part {
     uint64_t generation;
-    uint64_t attempt; /* `began` of the attempt that was entered last; 0: there was none yet */
-    uint64_t entered; /* ticks of it */
+    uint64_t attempt;    /* `began` of the attempt that was entered last; 0: there was none yet */
+    uint64_t entered;    /* ticks of it */
+    uint64_t not_let_go; /* ticks of it, the latest, whose sleeps nobody ended */
+    uint64_t is_charged; /* some of it */
     uint64_t spins;
     struct parking_longest longest[PARKING_KINDS];
     struct parking_sums kinds[PARKING_KINDS];
@@ -56,14 +58,16 @@ struct wait {
 
 /* What the thread that ends a wait leaves to the one that waited. Atomic. */
 struct release {
-    uint64_t is_drawn; /* it has drawn whether places are charged */
-    uint64_t charge;   /* ticks; 0: they are not */
+    uint64_t has_drawn; /* whether places are charged */
+    uint64_t is_charged;
+    uint64_t stands_for; /* as in struct drawn */
     uint64_t place, native_id;
 };
 
-/* What is charged for a wait, and to whom. */
+/* What is charged for the latest sleep of a wait, and to whom. */
 struct drawn {
-    uint64_t charge; /* ticks; 0: nothing */
+    bool is_charged;
+    uint64_t stands_for; /* ticks of waits that are not charged */
     uint64_t place;
     uint64_t let_go_at, let_go_by;
 };

@@ -100,7 +100,7 @@ static void mend_copy(struct part *copy) {
  * while it writes may keep this waiting for a moment: then what it had written so far is taken. */
 static void copy_part(const struct slot *slot, const struct parking_window *window, uint64_t now,
                       struct part *copy, struct parking_reading *reading) {
-    const struct drawn nothing = {0, PARKING_NO_PLACE, PARKING_NO_PLACE, 0};
+    const struct drawn nothing = {.place = PARKING_NO_PLACE, .let_go_at = PARKING_NO_PLACE};
     struct wait wait;
     bool whole = false;
     for (int i = 0; i < READ_TRIES && !whole; i++) {
@@ -158,16 +158,12 @@ static void add_thread(struct parking_reading *reading, const struct slot *slot,
 }
 
 /* Make charges come to the waits that are over. */
-static void scale(struct parking_reading *reading) {
-    struct lock_charges_reading *charges = &reading->details->charges;
-    for (size_t i = 0; i < charges->count; i++) {
-        struct lock_charge *row = &charges->rows[i];
-        uint64_t charged = charges->charged[row->kind];
-        uint64_t known =
-            clock_elapsed(reading->pending[row->kind], reading->kinds[row->kind].total);
-        row->waited =
-            charged != 0 ? (uint64_t)((double)row->waited * (double)known / (double)charged) : 0;
+static void share_out(struct parking_reading *reading) {
+    uint64_t whole[LOCK_CHARGES_KINDS] = {0};
+    for (int i = 0; i < PARKING_KINDS; i++) {
+        whole[i] = clock_elapsed(reading->pending[i], reading->kinds[i].total);
     }
+    lock_charges_share_out(&reading->details->charges, whole);
 }
 
 void parking_free(struct parking_reading *reading) {
@@ -226,7 +222,7 @@ int parking_read(const struct parking_window *window, uint64_t now,
             }
         }
         lock_charges_read(window->index, window->generation, &reading->details->charges);
-        scale(reading);
+        share_out(reading);
     }
     pthread_mutex_unlock(&lot.lock);
     return 0;

@@ -209,10 +209,10 @@ def interrupted(handler: Callable[..., object], every: float) -> Iterator[None]:
 
 def waited_for_here(
     make: Callable[[], Any], take: Callable[[Any], object]
-) -> tuple[tuple[int, float, float], float]:
+) -> tuple[Measured, float]:
     """Take a lock in this thread that another one keeps for 0.2 s.
 
-    Returns this thread's waits for locks of the program, and how long (s) it took.
+    Returns what was measured, and how long (s) it took.
     """
     lock, kept = make(), threading.Event()
 
@@ -229,8 +229,13 @@ def waited_for_here(
         take(lock)
         took = time.perf_counter() - started
     keeper.join()
+    return m, took
+
+
+def waits_here(m: Measured) -> tuple[int, float, float]:
+    """This thread's waits for locks of the program."""
     waits = {native_id: kinds["program"] for native_id, _, kinds in m.locks["threads"]}
-    return waits.get(threading.get_native_id(), (0, 0.0, 0.0)), took
+    return waits.get(threading.get_native_id(), (0, 0.0, 0.0))
 
 
 @measured_only
@@ -241,10 +246,28 @@ def test_a_wait_that_signals_interrupt_is_one(make: Any) -> None:
         with interrupted(lambda *_: None, every=0.02):
             lock.acquire()
 
-    (count, waited, longest), took = waited_for_here(make, take)
+    m, took = waited_for_here(make, take)
+    count, waited, longest = waits_here(m)
     assert_is(longest, took)
     assert count == 1
     assert longest == waited
+
+
+@measured_only
+@tried_again
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_who_let_go_is_blamed_for_all_of_a_wait_that_signals_interrupt(make: Any) -> None:
+    def take(lock: Any) -> None:
+        with interrupted(lambda *_: None, every=0.04):
+            lock.acquire()
+
+    m, took = waited_for_here(make, take)
+    (blamed,) = m.locks["blame"]["program"]
+    (victim,) = m.locks["victims"]["program"]
+    for _, _, _, waited, longest, waits in (blamed, victim):
+        assert waits == 1
+        assert_is(longest, took)
+        assert waited == pytest.approx(longest)
 
 
 @measured_only
@@ -266,7 +289,8 @@ def test_a_wait_that_a_signal_ends_is_not_part_of_the_next_one(make: Any) -> Non
             take()
         take()
 
-    (count, waited, longest), took = waited_for_here(make, take_twice)
+    m, took = waited_for_here(make, take_twice)
+    count, waited, longest = waits_here(m)
     assert count == 2
     assert longest < waited <= took
 
@@ -320,7 +344,8 @@ def test_an_attempt_that_gave_up_after_a_signal_is_not_part_of_the_next_one(make
                 assert not lock.acquire(timeout=0.01)
                 attempts.append(time.perf_counter() - started)
 
-    (_, waited, longest), took = waited_for_here(make, poll)
+    m, took = waited_for_here(make, poll)
+    _, waited, longest = waits_here(m)
     assert longest <= max(attempts)
     assert waited <= took
 

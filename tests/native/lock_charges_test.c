@@ -21,7 +21,8 @@ static struct lock_charge row(uint32_t place, enum lock_role role, uint64_t wait
                                 .native_id = 77,
                                 .waited = waited,
                                 .longest = waited,
-                                .waits = 1};
+                                .waits = 1,
+                                .sleeps = 1};
 }
 
 static void add(int window, uint64_t generation, struct lock_charge one) {
@@ -38,7 +39,8 @@ static void test_charges_of_a_thread_at_a_place_add_up(void) {
     other.native_id = 78;
     add(3, 1, other);
     lock_charges_read(3, 1, &reading);
-    CHECK(reading.count == 4 && reading.charged[2] == 90 && reading.charged[1] == 0);
+    CHECK(reading.count == 4 && reading.waited[2] == 90 && reading.waited[1] == 0);
+    lock_charges_share_out(&reading, (const uint64_t[LOCK_CHARGES_KINDS]){[2] = 90});
     CHECK(reading.rows[0].place == 2 && reading.rows[0].waited == 45);
     CHECK(reading.rows[3].native_id == 78 && reading.rows[3].waited == 5);
     for (size_t i = 1; i < 3; i++) {
@@ -53,10 +55,35 @@ static void test_a_window_begins_empty_and_only_its_own_charges_count(void) {
     lock_charges_open(3, 2);
     add(3, 1, row(1, LOCK_WAITED, 10));
     lock_charges_read(3, 2, &reading);
-    CHECK(reading.count == 0 && reading.charged[2] == 0);
+    CHECK(reading.count == 0 && reading.waited[2] == 0);
     add(3, 2, row(1, LOCK_WAITED, 10));
     lock_charges_read(3, 1, &reading);
-    CHECK(reading.count == 0 && reading.charged[2] == 0);
+    CHECK(reading.count == 0 && reading.waited[2] == 0);
+}
+
+static void test_what_was_not_drawn_is_shared_out_by_what_was(void) {
+    lock_charges_open(3, 5);
+    add(3, 5, row(1, LOCK_WAITED, 500));
+    struct lock_charge drawn = row(2, LOCK_WAITED, 100);
+    drawn.stands_for = 300;
+    add(3, 5, drawn);
+    drawn.place = 3;
+    drawn.stands_for = 900;
+    add(3, 5, drawn);
+    drawn.role = LOCK_LET_GO;
+    add(3, 5, drawn);
+    const uint64_t more[LOCK_CHARGES_KINDS] = {[2] = 1500}, less[LOCK_CHARGES_KINDS] = {[2] = 350};
+    lock_charges_read(3, 5, &reading);
+    lock_charges_share_out(&reading, more);
+    CHECK(reading.count == 4);
+    CHECK(reading.rows[0].waited == 100 + 600 && reading.rows[0].place == 3);
+    CHECK(reading.rows[1].waited == 100 + 600 && reading.rows[1].place == 3);
+    CHECK(reading.rows[2].waited == 500 && reading.rows[2].place == 1);
+    CHECK(reading.rows[3].waited == 100 + 200 && reading.rows[3].place == 2);
+    lock_charges_read(3, 5, &reading);
+    lock_charges_share_out(&reading, less);
+    CHECK(reading.rows[0].waited == 250 && reading.rows[0].place == 1);
+    CHECK(reading.rows[1].waited == 50);
 }
 
 static void test_what_finds_no_row_is_omitted(void) {
@@ -67,7 +94,7 @@ static void test_what_finds_no_row_is_omitted(void) {
     add(3, 3, row(1000, LOCK_LET_GO, 3));
     lock_charges_read(3, 3, &reading);
     CHECK(reading.count == LOCK_CHARGES_ROWS);
-    CHECK(reading.charged[2] == 7 * (LOCK_CHARGES_ROWS + 5));
+    CHECK(reading.waited[2] == 7 * (LOCK_CHARGES_ROWS + 5));
     CHECK(reading.omitted[LOCK_WAITED] == 35 && reading.omitted[LOCK_LET_GO] == 3);
 }
 
@@ -87,11 +114,11 @@ static bool is_whole(void) {
         const struct lock_charge *one = &reading.rows[i];
         whole = whole && one->place == 1 && one->kind == 2 && one->role == LOCK_WAITED &&
                 one->native_id == 77 && one->waits == 1 && one->waited == 10 && one->longest == 10;
-        whole = whole && reading.charged[2] == 10;
+        whole = whole && reading.waited[2] == 10;
     }
     lock_charges_open(4, 5);
     lock_charges_read(4, 5, &reading);
-    return whole && reading.count == 0 && reading.charged[2] == 0;
+    return whole && reading.count == 0 && reading.waited[2] == 0;
 }
 
 static void fork_here(int number, siginfo_t *info, void *context) {
@@ -128,6 +155,7 @@ static void test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked(
 int main(void) {
     test_charges_of_a_thread_at_a_place_add_up();
     test_a_window_begins_empty_and_only_its_own_charges_count();
+    test_what_was_not_drawn_is_shared_out_by_what_was();
     test_what_finds_no_row_is_omitted();
     test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked();
     return 0;
