@@ -132,9 +132,9 @@ class LockReading:
     """Threads that had ended and made room for others; their waits are in the sums."""
 
     victims: dict[str, tuple[Victim, ...]]
-    """Where threads waited, by kind; the place where most was waited first. Short waits are drawn
-    by their length, and waits that go on at the window's end are not among them. Empty if nobody
-    looked."""
+    """Where threads waited, by kind; the place where most was waited first. Long waits count as
+    they were. Short ones are drawn by their length, and stand for the others; waits that go on at
+    the window's end are not among them. Empty if nobody looked."""
 
     blame: dict[str, tuple[Victim, ...]]
     """Where other threads let go what these waited for, likewise: the line on which a lock was

@@ -430,8 +430,8 @@ static uint64_t scale_blame(struct charges_rows *rows, struct split threads, str
     return threads.whole - threads.given;
 }
 
-/* What was told counts as it was, and what is left of the whole is shared out by what that stands for. More than
- * the whole was told only where the accounting met what cannot be. */
+/* What was told counts as it was, and what is left of the whole is shared out by what that stands for.
+ * More than the whole was told only where the accounting met what cannot be. */
 static void scale_victims(struct charges_rows *rows, const struct charges_victims *victims,
                           uint64_t whole) {
     struct split told = {.whole = whole < victims->waited ? whole : victims->waited,

@@ -9,7 +9,7 @@ static struct charged_window {
     uint64_t generation;
     struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; sleeps == 0: free */
     size_t count;                               /* of rows, one of which may not be filled yet */
-    uint64_t waited[LOCK_CHARGES_KINDS], stands_for[LOCK_CHARGES_KINDS];
+    uint64_t waited[LOCK_ROLES][LOCK_CHARGES_KINDS], stands_for[LOCK_ROLES][LOCK_CHARGES_KINDS];
     uint64_t omitted[LOCK_ROLES];
 } windows[LOCK_CHARGES_WINDOWS];
 
@@ -61,12 +61,10 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
     pthread_mutex_lock(&mutex);
     if (place->generation == generation) {
         struct lock_charge *row = row_of(place, charge);
-        if (charge->role == LOCK_WAITED) {
-            place->waited[charge->kind] += charge->waited;
-            place->stands_for[charge->kind] += charge->stands_for;
-        }
+        place->waited[charge->role][charge->kind] += charge->waited;
+        place->stands_for[charge->role][charge->kind] += charge->stands_for;
         if (row == NULL) {
-            place->omitted[charge->role] += charge->waited;
+            place->omitted[charge->role] += charge->waited + charge->stands_for;
         } else if (row->sleeps == 0) {
             place->count++;
             fill(row, charge);
@@ -103,13 +101,22 @@ static int by_waited(const void *left, const void *right) {
     return (a->waited < b->waited) - (a->waited > b->waited);
 }
 
-/* More than the whole was drawn only if a thread added to its charges while they were read. */
+static uint64_t more(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+/* What a role has of a kind in all. Who let go may have ended more than the drawn sleeps of a wait: then that
+ * is what is known of it. */
+static uint64_t sum_of(const uint64_t sums[LOCK_ROLES][LOCK_CHARGES_KINDS], int role, int kind) {
+    uint64_t waited = sums[LOCK_WAITED][kind];
+    return role == LOCK_WAITED ? waited : more(waited, sums[LOCK_LET_GO][kind]);
+}
+
+/* More than the whole was drawn only if a wait has ended since that was read. */
 void lock_charges_share_out(struct lock_charges_reading *reading,
                             const uint64_t whole[LOCK_CHARGES_KINDS]) {
     for (size_t i = 0; i < reading->count; i++) {
         struct lock_charge *row = &reading->rows[i];
-        const uint64_t all = whole[row->kind], drawn = reading->waited[row->kind];
-        const uint64_t stands_for = reading->stands_for[row->kind];
+        uint64_t all = whole[row->kind], drawn = sum_of(reading->waited, row->role, row->kind);
+        uint64_t stands_for = sum_of(reading->stands_for, row->role, row->kind);
         if (drawn > all) {
             row->waited = (uint64_t)((double)row->waited * (double)all / (double)drawn);
         } else if (stands_for != 0) {

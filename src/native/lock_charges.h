@@ -26,16 +26,16 @@ struct lock_charge {
     uint64_t waited;     /* ticks */
     uint64_t stands_for; /* ticks of waits that were not drawn */
     uint64_t longest;    /* ticks, of a single wait */
-    uint64_t waits;      /* how many, of which some sleep was drawn */
+    uint64_t waits;      /* how many; of LOCK_LET_GO: how often */
     uint64_t sleeps;     /* how many sleeps of theirs are charged; 0: no row */
 };
 
 struct lock_charges_reading {
     struct lock_charge rows[LOCK_CHARGES_ROWS];
     size_t count;
-    uint64_t waited[LOCK_CHARGES_KINDS];     /* ticks, LOCK_WAITED, the omitted included */
-    uint64_t stands_for[LOCK_CHARGES_KINDS]; /* likewise */
-    uint64_t omitted[LOCK_ROLES];            /* ticks for which there was no row */
+    /* Ticks, the omitted included. */
+    uint64_t waited[LOCK_ROLES][LOCK_CHARGES_KINDS], stands_for[LOCK_ROLES][LOCK_CHARGES_KINDS];
+    uint64_t omitted[LOCK_ROLES]; /* ticks for which there was no row, with what they stand for */
 };
 
 /* Begin a window in that place, whose number no other has had. */
@@ -47,7 +47,8 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
 /* Copy what a window has. */
 void lock_charges_read(int window, uint64_t generation, struct lock_charges_reading *reading);
 
-/* Share out what of the waits that are over, in ticks, was not drawn, and sort: most waited first. */
+/* Share out what of the waits that are over, in ticks, was not drawn, and sort: most waited first. No role
+ * comes to more than the whole, and LOCK_LET_GO to less, as some waits end by a timeout. */
 void lock_charges_share_out(struct lock_charges_reading *reading,
                             const uint64_t whole[LOCK_CHARGES_KINDS]);
 

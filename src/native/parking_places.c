@@ -55,20 +55,16 @@ static bool happens_by_chance(uint64_t part, uint64_t whole) {
     return random_below(&own.random, whole) < part;
 }
 
-/* Draw by a length whether the latest sleep of a wait is charged, and what it stands for. As many threads
- * wait, as much waiting falls into the same time: the mean grows with their number, so that a lock that
- * all of them want changes hands as quickly as it does without looks. */
-static bool draw(uint64_t slept, uint64_t drawn_by, uint64_t *stands_for) {
+/* Draw by a length whether a wait is charged, and how much of those that are not it stands for. As many
+ * threads wait, as much waiting falls into the same time: the mean grows with their number, so that a
+ * lock that all of them want changes hands as quickly as it does without looks. */
+static bool draw(uint64_t length, uint64_t *stands_for) {
     uint64_t waiting = __atomic_load_n(&lot.waiting, __ATOMIC_RELAXED);
     double mean_ns = (double)look_pacing_mean_ns(LOAD(lot.looks), LOOK_COST_NS) *
                      (double)(waiting + (waiting == 0));
     uint64_t mean = (uint64_t)(mean_ns * lot.ticks_per_ns);
-    *stands_for = 0;
-    if (drawn_by < mean && drawn_by != 0) {
-        double others = (double)(mean - drawn_by);
-        *stands_for = (uint64_t)(others * (double)slept / (double)drawn_by);
-    }
-    return drawn_by >= mean || happens_by_chance(drawn_by, mean);
+    *stands_for = clock_elapsed(length, mean);
+    return length >= mean || happens_by_chance(length, mean);
 }
 
 /* --- looks --- */
@@ -91,8 +87,7 @@ static uint32_t look(void) {
  * same line: it looks once for all that were stopped by then. */
 void let_go(struct slot *slot) {
     uint64_t now = clock_ticks(), since = LOAD(slot->wait.since), stands_for;
-    bool is_charged =
-        draw(clock_elapsed(since, now), clock_elapsed(LOAD(slot->wait.began), now), &stands_for);
+    bool is_charged = draw(clock_elapsed(LOAD(slot->wait.began), now), &stands_for);
     if (is_charged) {
         bool stopped = LOAD(slot->wait.kind) == PARKING_STOP_THE_WORLD;
         if (!stopped || own.looked_at <= since) {
@@ -119,12 +114,13 @@ struct drawn drawn_of(struct slot *slot, uint64_t now) {
         drawn.is_charged = LOAD(slot->release.is_charged) != 0;
         if (drawn.is_charged) {
             drawn.stands_for = LOAD(slot->release.stands_for);
+            drawn.length = clock_elapsed(slot->wait.began, now);
             drawn.let_go_at = LOAD(slot->release.place);
             drawn.let_go_by = LOAD(slot->release.native_id);
         }
     } else {
-        uint64_t slept = clock_elapsed(slot->wait.since, now);
-        drawn.is_charged = draw(slept, slept, &drawn.stands_for);
+        drawn.length = clock_elapsed(slot->wait.since, now);
+        drawn.is_charged = draw(drawn.length, &drawn.stands_for);
     }
     if (drawn.is_charged) {
         drawn.place = look();
@@ -132,19 +128,21 @@ struct drawn drawn_of(struct slot *slot, uint64_t now) {
     return drawn;
 }
 
-/* What that part of a sleep stands for. */
-static uint64_t in_proportion(uint64_t stands_for, uint64_t part, uint64_t slept) {
-    return slept != 0 ? (uint64_t)((double)stands_for * (double)part / (double)slept) : 0;
+/* What that part of the length that was drawn by stands for. */
+static uint64_t in_proportion(const struct drawn *drawn, uint64_t part) {
+    double whole = (double)drawn->length;
+    return whole > 0 ? (uint64_t)((double)drawn->stands_for * (double)part / whole) : 0;
 }
 
-/* What of an attempt nobody has let go of before counts for the thread that does. */
+/* A thread that lets go is blamed for the sleeps before, too, that a signal or a timeout ended. */
 void charge_wait(int window, const struct slot *slot, struct part *part, const struct drawn *drawn,
-                 const struct share *share, const struct sleep *sleep) {
+                 const struct share *share, int error) {
     uint64_t let_go = (share->is_new ? 0 : part->not_let_go) + share->waited;
     bool is_counted = !share->is_new && part->is_charged != 0;
-    STORE(part->not_let_go, sleep->error != 0 ? let_go : 0);
-    STORE(part->is_charged, is_counted || drawn->is_charged);
-    if (!drawn->is_charged || share->waited == 0) {
+    bool is_charged = drawn->is_charged && share->waited != 0;
+    STORE(part->not_let_go, error != 0 ? let_go : 0);
+    STORE(part->is_charged, is_counted || is_charged);
+    if (!is_charged) {
         return;
     }
     struct lock_charge row = {
@@ -153,7 +151,7 @@ void charge_wait(int window, const struct slot *slot, struct part *part, const s
         .role = LOCK_WAITED,
         .native_id = slot->native_id,
         .waited = share->waited,
-        .stands_for = in_proportion(drawn->stands_for, share->waited, sleep->slept),
+        .stands_for = in_proportion(drawn, share->waited),
         .longest = share->before + share->waited,
         .waits = !is_counted,
         .sleeps = 1,
@@ -164,8 +162,8 @@ void charge_wait(int window, const struct slot *slot, struct part *part, const s
         row.role = LOCK_LET_GO;
         row.waits = 1;
         row.native_id = drawn->let_go_by;
-        row.waited = let_go;
-        row.stands_for = in_proportion(drawn->stands_for, let_go, sleep->slept);
+        row.waited = row.longest = let_go;
+        row.stands_for = in_proportion(drawn, let_go);
         lock_charges_add(window, part->generation, &row);
     }
 }

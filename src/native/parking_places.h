@@ -24,15 +24,10 @@ void let_go(struct slot *slot);
 /* What is to be charged for the wait of the calling thread that ends now. */
 struct drawn drawn_of(struct slot *slot, uint64_t now);
 
-/* A sleep that has just ended. */
-struct sleep {
-    uint64_t slept; /* ticks */
-    int error;      /* as in errno; 0: it was woken */
-};
-
-/* Charge places in the window of a part with its share of a sleep. Takes the lock of the charges. */
+/* Charge places in the window of a part with its share of a sleep that ended with that error, as in errno;
+ * 0: it was woken. Takes the lock of the charges. */
 void charge_wait(int window, const struct slot *slot, struct part *part, const struct drawn *drawn,
-                 const struct share *share, const struct sleep *sleep);
+                 const struct share *share, int error);
 
 #endif
 #endif

@@ -68,7 +68,6 @@ static uint64_t generation_of(int window, uint64_t *opened) {
 
 void end_wait(struct slot *slot, uint64_t now, int error) {
     const struct drawn drawn = drawn_of(slot, now);
-    const struct sleep sleep = {clock_elapsed(slot->wait.since, now), error};
     if (slot->semaphore != 0) {
         hide_parked(slot);
     }
@@ -82,7 +81,7 @@ void end_wait(struct slot *slot, uint64_t now, int error) {
             const struct share share = share_of(part, &slot->wait, opened, now);
             enter_wait(part, &slot->wait, &share, slot->native_id, &drawn);
             count_length(&windows[i], &slot->wait, &share);
-            charge_wait(i, slot, part, &drawn, &share, &sleep);
+            charge_wait(i, slot, part, &drawn, &share, error);
         }
     }
     STORE(slot->wait.since, now);

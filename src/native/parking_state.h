@@ -35,8 +35,8 @@ struct part {
     uint64_t generation;
     uint64_t attempt;    /* `began` of the attempt that was entered last; 0: there was none yet */
     uint64_t entered;    /* ticks of it */
-    uint64_t not_let_go; /* ticks of it, the latest, whose sleeps nobody ended */
-    uint64_t is_charged; /* some of it */
+    uint64_t not_let_go; /* ticks of its latest sleeps, which a signal or a timeout ended */
+    uint64_t is_charged; /* a sleep of it */
     uint64_t spins;
     struct parking_longest longest[PARKING_KINDS];
     struct parking_sums kinds[PARKING_KINDS];
@@ -58,16 +58,17 @@ struct wait {
 
 /* What the thread that ends a wait leaves to the one that waited. Atomic. */
 struct release {
-    uint64_t has_drawn; /* whether places are charged */
+    uint64_t has_drawn; /* the others are set */
     uint64_t is_charged;
     uint64_t stands_for; /* as in struct drawn */
     uint64_t place, native_id;
 };
 
-/* What is charged for the latest sleep of a wait, and to whom. */
+/* Whether places are charged for the latest sleep of a wait, and which. */
 struct drawn {
     bool is_charged;
-    uint64_t stands_for; /* ticks of waits that are not charged */
+    uint64_t length;     /* ticks, by which that was drawn */
+    uint64_t stands_for; /* ticks of waits that are not charged: so does all of that length */
     uint64_t place;
     uint64_t let_go_at, let_go_by;
 };

@@ -262,9 +262,10 @@ def test_who_let_go_is_blamed_for_all_of_a_wait_that_signals_interrupt(make: Any
             lock.acquire()
 
     m, took = waited_for_here(make, take)
-    (blamed,) = m.locks["blame"]["program"]
-    (victim,) = m.locks["victims"]["program"]
-    for _, _, _, waited, longest, waits in (blamed, victim):
+    rows = [*m.locks["victims"]["program"], *m.locks["blame"].get("program", ())]
+    releases_are_seen = sys.version_info >= (3, 14) or make is threading.Lock
+    assert len(rows) == (2 if releases_are_seen else 1)
+    for _, _, _, waited, longest, waits in rows:
         assert waits == 1
         assert_is(longest, took)
         assert waited == pytest.approx(longest)

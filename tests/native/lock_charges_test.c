@@ -39,7 +39,8 @@ static void test_charges_of_a_thread_at_a_place_add_up(void) {
     other.native_id = 78;
     add(3, 1, other);
     lock_charges_read(3, 1, &reading);
-    CHECK(reading.count == 4 && reading.waited[2] == 90 && reading.waited[1] == 0);
+    CHECK(reading.count == 4 && reading.waited[LOCK_WAITED][2] == 90 &&
+          reading.waited[LOCK_WAITED][1] == 0);
     lock_charges_share_out(&reading, (const uint64_t[LOCK_CHARGES_KINDS]){[2] = 90});
     CHECK(reading.rows[0].place == 2 && reading.rows[0].waited == 45);
     CHECK(reading.rows[3].native_id == 78 && reading.rows[3].waited == 5);
@@ -55,10 +56,10 @@ static void test_a_window_begins_empty_and_only_its_own_charges_count(void) {
     lock_charges_open(3, 2);
     add(3, 1, row(1, LOCK_WAITED, 10));
     lock_charges_read(3, 2, &reading);
-    CHECK(reading.count == 0 && reading.waited[2] == 0);
+    CHECK(reading.count == 0 && reading.waited[LOCK_WAITED][2] == 0);
     add(3, 2, row(1, LOCK_WAITED, 10));
     lock_charges_read(3, 1, &reading);
-    CHECK(reading.count == 0 && reading.waited[2] == 0);
+    CHECK(reading.count == 0 && reading.waited[LOCK_WAITED][2] == 0);
 }
 
 static void test_what_was_not_drawn_is_shared_out_by_what_was(void) {
@@ -86,16 +87,35 @@ static void test_what_was_not_drawn_is_shared_out_by_what_was(void) {
     CHECK(reading.rows[1].waited == 50);
 }
 
+/* Of an attempt of ten sleeps the last one was drawn, and somebody ended all of it. */
+static void test_nobody_is_blamed_for_more_than_was_waited(void) {
+    lock_charges_open(3, 6);
+    struct lock_charge drawn = row(1, LOCK_WAITED, 4);
+    drawn.stands_for = 6;
+    add(3, 6, drawn);
+    drawn.role = LOCK_LET_GO;
+    drawn.waited = 40;
+    drawn.stands_for = 60;
+    add(3, 6, drawn);
+    for (uint64_t whole = 0; whole <= 40000; whole += 20) {
+        lock_charges_read(3, 6, &reading);
+        lock_charges_share_out(&reading, (const uint64_t[LOCK_CHARGES_KINDS]){[2] = whole});
+        CHECK(reading.rows[0].waited == whole && reading.rows[1].waited == whole);
+    }
+}
+
 static void test_what_finds_no_row_is_omitted(void) {
     lock_charges_open(3, 3);
     for (uint32_t i = 0; i < LOCK_CHARGES_ROWS + 5; i++) {
         add(3, 3, row(i, LOCK_WAITED, 7));
     }
-    add(3, 3, row(1000, LOCK_LET_GO, 3));
+    struct lock_charge let_go = row(1000, LOCK_LET_GO, 3);
+    let_go.stands_for = 50;
+    add(3, 3, let_go);
     lock_charges_read(3, 3, &reading);
     CHECK(reading.count == LOCK_CHARGES_ROWS);
-    CHECK(reading.waited[2] == 7 * (LOCK_CHARGES_ROWS + 5));
-    CHECK(reading.omitted[LOCK_WAITED] == 35 && reading.omitted[LOCK_LET_GO] == 3);
+    CHECK(reading.waited[LOCK_WAITED][2] == 7 * (LOCK_CHARGES_ROWS + 5));
+    CHECK(reading.omitted[LOCK_WAITED] == 35 && reading.omitted[LOCK_LET_GO] == 53);
 }
 
 #if defined(__linux__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
@@ -114,11 +134,11 @@ static bool is_whole(void) {
         const struct lock_charge *one = &reading.rows[i];
         whole = whole && one->place == 1 && one->kind == 2 && one->role == LOCK_WAITED &&
                 one->native_id == 77 && one->waits == 1 && one->waited == 10 && one->longest == 10;
-        whole = whole && reading.waited[2] == 10;
+        whole = whole && reading.waited[LOCK_WAITED][2] == 10;
     }
     lock_charges_open(4, 5);
     lock_charges_read(4, 5, &reading);
-    return whole && reading.count == 0 && reading.waited[2] == 0;
+    return whole && reading.count == 0 && reading.waited[LOCK_WAITED][2] == 0;
 }
 
 static void fork_here(int number, siginfo_t *info, void *context) {
@@ -156,6 +176,7 @@ int main(void) {
     test_charges_of_a_thread_at_a_place_add_up();
     test_a_window_begins_empty_and_only_its_own_charges_count();
     test_what_was_not_drawn_is_shared_out_by_what_was();
+    test_nobody_is_blamed_for_more_than_was_waited();
     test_what_finds_no_row_is_omitted();
     test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked();
     return 0;
