@@ -389,8 +389,8 @@ bool stack_reader_waited_with(const void *state) { return state == last_holder()
 uint32_t stack_reader_here(void) { return read_own(last_holder()); }
 
 uint32_t stack_reader_own(void) {
-    const PyThreadState *state = PyGILState_GetThisThreadState();
-    return state != NULL ? read_own(state) : PLACE_ROOT;
+    struct own_stack own = stack_reader_while_waiting();
+    return own.state != NULL ? own.place : PLACE_ROOT;
 }
 
 /* Nothing is read directly: a thread that goes from one interpreter to another keeps the GIL, and may

@@ -484,6 +484,14 @@ static const struct accounting_reader reader = {.aim = aim,
                                                 .here = look_at_self,
                                                 .collecting = &collecting};
 
+static void close_and_look_no_more(struct ledger_window *window, struct charges_window *charged) {
+    charges_close(charged);
+    struct ledger_reading reading = read_and_close(window);
+    free(reading.threads);
+    accounting_look_no_more();
+    CHECK(accounting_intact());
+}
+
 /* Where the machine is busy, two of the workers may have the GIL to themselves for long. */
 static bool tells_of_three(const struct charges_reading *charges) {
     return charges->blame.count >= 3 && charges->victims.count >= 3;
@@ -514,13 +522,9 @@ static void test_the_wait_is_charged_to_who_has_the_gil(bool waiters_look) {
     CHECK(charges.longest.waited <= reading.max_wait);
     CHECK(is_a_worker(charges.longest.waiter.native_id));
     charges_free(&charges);
+    free(reading.threads);
     stop(WORKERS);
-    charges_close(&charged);
-    free(reading.threads);
-    reading = read_and_close(&window);
-    free(reading.threads);
-    accounting_look_no_more();
-    CHECK(accounting_intact());
+    close_and_look_no_more(&window, &charged);
 }
 
 /* Each of the two waits long enough to have been drawn, whatever is drawn. */
@@ -555,12 +559,8 @@ static void test_a_long_wait_is_read_before_it_ends(void) {
     }
     CHECK(workers_told == 2);
     charges_free(&charges);
-    charges_close(&charged);
     free(reading.threads);
-    reading = read_and_close(&window);
-    free(reading.threads);
-    accounting_look_no_more();
-    CHECK(accounting_intact());
+    close_and_look_no_more(&window, &charged);
 }
 
 static void test_long_times_are_converted_to_ticks_and_back(void) {
@@ -723,11 +723,7 @@ static void test_holds_are_told_of_that_go_on_after_their_thread_was_asked(void)
     let_others_work(60 * MILLISECOND);
     stop(2);
     CHECK(charged.holds.count == before);
-    charges_close(&charged);
-    reading = read_and_close(&window);
-    free(reading.threads);
-    accounting_look_no_more();
-    CHECK(accounting_intact());
+    close_and_look_no_more(&window, &charged);
 }
 
 /* --- threads that end --- */
