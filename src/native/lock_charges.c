@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "native/clock.h"
+
 static struct charged_window {
     uint64_t generation;
     struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; sleeps == 0: free */
@@ -103,20 +105,18 @@ static int by_waited(const void *left, const void *right) {
 
 static uint64_t more(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-/* What a role has of a kind in all. Who let go may have ended more than the drawn sleeps of a wait: then that
- * is what is known of it. */
-static uint64_t sum_of(const uint64_t sums[LOCK_ROLES][LOCK_CHARGES_KINDS], int role, int kind) {
-    uint64_t waited = sums[LOCK_WAITED][kind];
-    return role == LOCK_WAITED ? waited : more(waited, sums[LOCK_LET_GO][kind]);
-}
-
-/* More than the whole was drawn only if a wait has ended since that was read. */
+/* Who let go may have ended more sleeps than were drawn of those that waited: then these are known, and what
+ * stands for the others is less. More than the whole was drawn only if a wait has ended since that was
+ * read. */
 void lock_charges_share_out(struct lock_charges_reading *reading,
                             const uint64_t whole[LOCK_CHARGES_KINDS]) {
     for (size_t i = 0; i < reading->count; i++) {
         struct lock_charge *row = &reading->rows[i];
-        uint64_t all = whole[row->kind], drawn = sum_of(reading->waited, row->role, row->kind);
-        uint64_t stands_for = sum_of(reading->stands_for, row->role, row->kind);
+        uint64_t all = whole[row->kind], waited = reading->waited[LOCK_WAITED][row->kind];
+        uint64_t expected = waited + reading->stands_for[LOCK_WAITED][row->kind];
+        uint64_t drawn = more(waited, reading->waited[row->role][row->kind]);
+        uint64_t stands_for =
+            more(clock_elapsed(drawn, expected), reading->stands_for[row->role][row->kind]);
         if (drawn > all) {
             row->waited = (uint64_t)((double)row->waited * (double)all / (double)drawn);
         } else if (stands_for != 0) {

@@ -48,7 +48,7 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
 void lock_charges_read(int window, uint64_t generation, struct lock_charges_reading *reading);
 
 /* Share out what of the waits that are over, in ticks, was not drawn, and sort: most waited first. No role
- * comes to more than the whole, and LOCK_LET_GO to less, as some waits end by a timeout. */
+ * comes to more than the whole, and LOCK_LET_GO often to less, as some waits end by a timeout. */
 void lock_charges_share_out(struct lock_charges_reading *reading,
                             const uint64_t whole[LOCK_CHARGES_KINDS]);
 

@@ -104,6 +104,26 @@ static void test_nobody_is_blamed_for_more_than_was_waited(void) {
     }
 }
 
+/* Of a wait that signals interrupted, nothing was drawn but what it stands for; it leaves to a short wait what that stands for. */
+static void test_who_ended_an_interrupted_wait_takes_nothing_from_others(void) {
+    lock_charges_open(3, 7);
+    struct lock_charge drawn = row(1, LOCK_WAITED, 0);
+    drawn.stands_for = 10000;
+    add(3, 7, drawn);
+    add(3, 7, row(1, LOCK_LET_GO, 10000));
+    drawn.place = 2;
+    drawn.stands_for = 5000;
+    add(3, 7, drawn);
+    drawn.role = LOCK_LET_GO;
+    add(3, 7, drawn);
+    lock_charges_read(3, 7, &reading);
+    lock_charges_share_out(&reading, (const uint64_t[LOCK_CHARGES_KINDS]){[2] = 15000});
+    CHECK(reading.count == 4);
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(reading.rows[i].waited == (reading.rows[i].place == 1 ? 10000 : 5000));
+    }
+}
+
 static void test_what_finds_no_row_is_omitted(void) {
     lock_charges_open(3, 3);
     for (uint32_t i = 0; i < LOCK_CHARGES_ROWS + 5; i++) {
@@ -177,6 +197,7 @@ int main(void) {
     test_a_window_begins_empty_and_only_its_own_charges_count();
     test_what_was_not_drawn_is_shared_out_by_what_was();
     test_nobody_is_blamed_for_more_than_was_waited();
+    test_who_ended_an_interrupted_wait_takes_nothing_from_others();
     test_what_finds_no_row_is_omitted();
     test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked();
     return 0;

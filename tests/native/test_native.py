@@ -102,7 +102,7 @@ PROGRAMS = [
     Program("look_votes", "look_votes"),
     Program("random", ""),
     Program("charges", "charges", ("-O1",)),
-    Program("lock_charges", "lock_charges"),
+    Program("lock_charges", "lock_charges clock"),
     Program("machine_files", "machine_files", linux_only=True),
     Program("machine_load", "machine_load machine_files family_time clock", linux_only=True),
     Program(
