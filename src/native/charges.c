@@ -242,14 +242,14 @@ static void enter_victim(struct charges_window *window, const struct charges_wai
     }
     uint64_t length = wait->now - wait->since;
     uint64_t others = clock_elapsed(length, wait->waiter_stands_for);
-    uint64_t stands_for = (uint64_t)((double)others * ((double)waited / (double)length));
-    window->victims.waited += waited;
-    window->victims.stands_for += stands_for;
+    const struct drawn_waits told = {
+        waited, (uint64_t)((double)others * ((double)waited / (double)length))};
+    drawn_waits_add(&window->victims, &told);
     struct charges_row *row =
         wait->waiter.place != PLACE_UNKNOWN ? row_of(window, VICTIM, &wait->waiter) : NULL;
     if (row != NULL) {
-        row->waited += waited;
-        row->stands_for += stands_for;
+        row->waited += told.waited;
+        row->stands_for += told.stands_for;
         row->looks++;
         if (waited > row->longest) {
             row->longest = waited;
@@ -307,23 +307,6 @@ void charges_held(const struct charges_hold *hold) {
 }
 
 /* --- reading --- */
-
-/* Shares of `whole` in proportion to parts of `total`, taken one after another: they add up to it. */
-struct split {
-    uint64_t whole, total;
-    uint64_t parts, given;
-};
-
-static uint64_t next_share(struct split *split, uint64_t part) {
-    if (split->total == 0) {
-        return 0;
-    }
-    split->parts += part;
-    uint64_t until = (uint64_t)((unsigned __int128)split->whole * split->parts / split->total);
-    uint64_t share = until - split->given;
-    split->given = until;
-    return share;
-}
 
 static int most_waited_first(const void *left, const void *right) {
     const struct charges_row *a = left, *b = right;
@@ -415,12 +398,13 @@ static uint64_t keep_most(struct charges_rows *rows, bool knocks,
 
 /* Scale the charges to what is to be explained; return what they leave of the wait. Rows that explain
  * nothing are left out: those of waits that this window leaves out. */
-static uint64_t scale_blame(struct charges_rows *rows, struct split threads, struct split knocks) {
+static uint64_t scale_blame(struct charges_rows *rows, struct shares threads,
+                            struct shares knocks) {
     size_t kept = 0;
     for (size_t i = 0; i < rows->count; i++) {
         struct charges_row row = rows->rows[i];
-        row.waited = next_share(&threads, row.waited);
-        row.knock_waited = next_share(&knocks, row.knock_waited);
+        row.waited = shares_next(&threads, row.waited);
+        row.knock_waited = shares_next(&knocks, row.knock_waited);
         if (row.waited != 0 || row.knock_waited != 0) {
             rows->rows[kept++] = row;
         }
@@ -430,16 +414,14 @@ static uint64_t scale_blame(struct charges_rows *rows, struct split threads, str
     return threads.whole - threads.given;
 }
 
-/* What was told counts as it was, and what is left of the whole is shared out by what that stands for.
- * More than the whole was told only where the accounting met what cannot be. */
-static void scale_victims(struct charges_rows *rows, const struct charges_victims *victims,
+/* More than the whole was told only where the accounting met what cannot be. */
+static void scale_victims(struct charges_rows *rows, const struct drawn_waits *victims,
                           uint64_t whole) {
-    struct split told = {.whole = whole < victims->waited ? whole : victims->waited,
-                         .total = victims->waited};
-    struct split untold = {.whole = whole - told.whole, .total = victims->stands_for};
+    struct drawn_shares shares = drawn_shares_of(whole, victims);
     for (size_t i = 0; i < rows->count; i++) {
         struct charges_row *row = &rows->rows[i];
-        row->waited = next_share(&told, row->waited) + next_share(&untold, row->stands_for);
+        const struct drawn_waits told = {row->waited, row->stands_for};
+        row->waited = drawn_shares_next(&shares, &told);
     }
     keep_most(rows, false, victims_first);
 }
@@ -449,7 +431,7 @@ int charges_read(const struct charges_window *window, const struct charges_known
     *reading = (struct charges_reading){.blame.rows = NULL};
     lock();
     const struct charges_sums threads = window->threads, knocks = window->knocks;
-    const struct charges_victims victims = window->victims;
+    const struct drawn_waits victims = window->victims;
     reading->longest = window->longest;
     reading->longest_knock = window->longest_knock;
     reading->holds = window->holds;
@@ -467,9 +449,9 @@ int charges_read(const struct charges_window *window, const struct charges_known
     }
     reading->unlooked = scale_blame(
         &reading->blame,
-        (struct split){.whole = known->wait - known->hand_over,
-                       .total = threads.charged + threads.unseen},
-        (struct split){.whole = known->knock_wait, .total = knocks.charged + knocks.unseen});
+        (struct shares){.whole = known->wait - known->hand_over,
+                        .total = threads.charged + threads.unseen},
+        (struct shares){.whole = known->knock_wait, .total = knocks.charged + knocks.unseen});
     scale_victims(&reading->victims, &victims, known->wait - known->pending);
     reading->holds.unseen += keep_most(&reading->held, false, longest_first);
     return 0;

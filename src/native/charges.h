@@ -27,6 +27,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "native/shares.h"
+
 #define CHARGES_ROWS 65536u
 #define CHARGES_WINDOW_ROWS 16384u
 #define CHARGES_LISTED 128 /* rows that a reading lists one by one */
@@ -57,12 +59,6 @@ struct charges_sums {
     uint64_t looks;
 };
 
-/* Waits whose place was told. */
-struct charges_victims {
-    uint64_t waited;     /* ticks */
-    uint64_t stands_for; /* ticks: what waits that were not told are expected to come to */
-};
-
 /* Holds of the GIL that went on although their threads were asked to let it go. */
 struct charges_holds {
     uint64_t count, longest; /* ticks */
@@ -76,7 +72,7 @@ struct charges_window {
     uint32_t rows;   /* first row of the list + 1; 0: empty */
     uint32_t row_count;
     struct charges_sums threads, knocks;
-    struct charges_victims victims; /* those at no known place, and without a row, too */
+    struct drawn_waits victims; /* waits that were told; at no known place and without a row, too */
     struct charges_longest longest, longest_knock;
     struct charges_holds holds;
 };

@@ -11,7 +11,7 @@ static struct charged_window {
     uint64_t generation;
     struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; sleeps == 0: free */
     size_t count;                               /* of rows, one of which may not be filled yet */
-    uint64_t waited[LOCK_ROLES][LOCK_CHARGES_KINDS], stands_for[LOCK_ROLES][LOCK_CHARGES_KINDS];
+    struct drawn_waits drawn[LOCK_ROLES][LOCK_CHARGES_KINDS];
     uint64_t omitted[LOCK_ROLES];
 } windows[LOCK_CHARGES_WINDOWS];
 
@@ -24,8 +24,7 @@ void lock_charges_open(int window, uint64_t generation) {
         memset(place->rows, 0, sizeof place->rows);
     }
     place->count = 0;
-    memset(place->waited, 0, sizeof place->waited);
-    memset(place->stands_for, 0, sizeof place->stands_for);
+    memset(place->drawn, 0, sizeof place->drawn);
     memset(place->omitted, 0, sizeof place->omitted);
     place->generation = generation;
     pthread_mutex_unlock(&mutex);
@@ -63,8 +62,8 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
     pthread_mutex_lock(&mutex);
     if (place->generation == generation) {
         struct lock_charge *row = row_of(place, charge);
-        place->waited[charge->role][charge->kind] += charge->waited;
-        place->stands_for[charge->role][charge->kind] += charge->stands_for;
+        const struct drawn_waits drawn = {charge->waited, charge->stands_for};
+        drawn_waits_add(&place->drawn[charge->role][charge->kind], &drawn);
         if (row == NULL) {
             place->omitted[charge->role] += charge->waited + charge->stands_for;
         } else if (row->sleeps == 0) {
@@ -91,8 +90,7 @@ void lock_charges_read(int window, uint64_t generation, struct lock_charges_read
                 reading->rows[reading->count++] = place->rows[i];
             }
         }
-        memcpy(reading->waited, place->waited, sizeof reading->waited);
-        memcpy(reading->stands_for, place->stands_for, sizeof reading->stands_for);
+        memcpy(reading->drawn, place->drawn, sizeof reading->drawn);
         memcpy(reading->omitted, place->omitted, sizeof reading->omitted);
     }
     pthread_mutex_unlock(&mutex);
@@ -105,24 +103,31 @@ static int by_waited(const void *left, const void *right) {
 
 static uint64_t more(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-/* Who let go may have ended more sleeps than were drawn of those that waited: then these are known, and what
- * stands for the others is less. More than the whole was drawn only if a wait has ended since that was
- * read. */
+/* The shares of one role in the waits of one kind. Who let go may have ended more sleeps than were drawn of
+ * those that waited: then these are known, and what stands for the others is less. More than the whole was
+ * drawn only if a wait has ended since that was read. */
+static struct drawn_shares shares_of(const struct lock_charges_reading *reading, int role, int kind,
+                                     uint64_t whole) {
+    const struct drawn_waits *waits = &reading->drawn[LOCK_WAITED][kind];
+    const struct drawn_waits *own = &reading->drawn[role][kind];
+    uint64_t waited = more(waits->waited, own->waited);
+    uint64_t not_drawn = clock_elapsed(waited, waits->waited + waits->stands_for);
+    const struct drawn_waits total = {waited, more(not_drawn, own->stands_for)};
+    return drawn_shares_of(whole, &total);
+}
+
 void lock_charges_share_out(struct lock_charges_reading *reading,
                             const uint64_t whole[LOCK_CHARGES_KINDS]) {
+    struct drawn_shares shares[LOCK_ROLES][LOCK_CHARGES_KINDS];
+    for (int role = 0; role < LOCK_ROLES; role++) {
+        for (int kind = 0; kind < LOCK_CHARGES_KINDS; kind++) {
+            shares[role][kind] = shares_of(reading, role, kind, whole[kind]);
+        }
+    }
     for (size_t i = 0; i < reading->count; i++) {
         struct lock_charge *row = &reading->rows[i];
-        uint64_t all = whole[row->kind], waited = reading->waited[LOCK_WAITED][row->kind];
-        uint64_t expected = waited + reading->stands_for[LOCK_WAITED][row->kind];
-        uint64_t drawn = more(waited, reading->waited[row->role][row->kind]);
-        uint64_t stands_for =
-            more(clock_elapsed(drawn, expected), reading->stands_for[row->role][row->kind]);
-        if (drawn > all) {
-            row->waited = (uint64_t)((double)row->waited * (double)all / (double)drawn);
-        } else if (stands_for != 0) {
-            double share = (double)row->stands_for / (double)stands_for;
-            row->waited += (uint64_t)((double)(all - drawn) * share);
-        }
+        const struct drawn_waits drawn = {row->waited, row->stands_for};
+        row->waited = drawn_shares_next(&shares[row->role][row->kind], &drawn);
     }
     qsort(reading->rows, reading->count, sizeof *reading->rows, by_waited);
 }

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "native/shares.h"
+
 #define LOCK_CHARGES_WINDOWS 32
 #define LOCK_CHARGES_ROWS 256
 #define LOCK_CHARGES_KINDS 8
@@ -33,8 +35,7 @@ struct lock_charge {
 struct lock_charges_reading {
     struct lock_charge rows[LOCK_CHARGES_ROWS];
     size_t count;
-    /* Ticks, the omitted included. */
-    uint64_t waited[LOCK_ROLES][LOCK_CHARGES_KINDS], stands_for[LOCK_ROLES][LOCK_CHARGES_KINDS];
+    struct drawn_waits drawn[LOCK_ROLES][LOCK_CHARGES_KINDS]; /* the omitted included */
     uint64_t omitted[LOCK_ROLES]; /* ticks for which there was no row, with what they stand for */
 };
 

@@ -39,8 +39,8 @@ static void test_charges_of_a_thread_at_a_place_add_up(void) {
     other.native_id = 78;
     add(3, 1, other);
     lock_charges_read(3, 1, &reading);
-    CHECK(reading.count == 4 && reading.waited[LOCK_WAITED][2] == 90 &&
-          reading.waited[LOCK_WAITED][1] == 0);
+    CHECK(reading.count == 4 && reading.drawn[LOCK_WAITED][2].waited == 90 &&
+          reading.drawn[LOCK_WAITED][1].waited == 0);
     lock_charges_share_out(&reading, (const uint64_t[LOCK_CHARGES_KINDS]){[2] = 90});
     CHECK(reading.rows[0].place == 2 && reading.rows[0].waited == 45);
     CHECK(reading.rows[3].native_id == 78 && reading.rows[3].waited == 5);
@@ -56,10 +56,10 @@ static void test_a_window_begins_empty_and_only_its_own_charges_count(void) {
     lock_charges_open(3, 2);
     add(3, 1, row(1, LOCK_WAITED, 10));
     lock_charges_read(3, 2, &reading);
-    CHECK(reading.count == 0 && reading.waited[LOCK_WAITED][2] == 0);
+    CHECK(reading.count == 0 && reading.drawn[LOCK_WAITED][2].waited == 0);
     add(3, 2, row(1, LOCK_WAITED, 10));
     lock_charges_read(3, 1, &reading);
-    CHECK(reading.count == 0 && reading.waited[LOCK_WAITED][2] == 0);
+    CHECK(reading.count == 0 && reading.drawn[LOCK_WAITED][2].waited == 0);
 }
 
 static void test_what_was_not_drawn_is_shared_out_by_what_was(void) {
@@ -134,7 +134,7 @@ static void test_what_finds_no_row_is_omitted(void) {
     add(3, 3, let_go);
     lock_charges_read(3, 3, &reading);
     CHECK(reading.count == LOCK_CHARGES_ROWS);
-    CHECK(reading.waited[LOCK_WAITED][2] == 7 * (LOCK_CHARGES_ROWS + 5));
+    CHECK(reading.drawn[LOCK_WAITED][2].waited == 7 * (LOCK_CHARGES_ROWS + 5));
     CHECK(reading.omitted[LOCK_WAITED] == 35 && reading.omitted[LOCK_LET_GO] == 53);
 }
 
@@ -154,11 +154,11 @@ static bool is_whole(void) {
         const struct lock_charge *one = &reading.rows[i];
         whole = whole && one->place == 1 && one->kind == 2 && one->role == LOCK_WAITED &&
                 one->native_id == 77 && one->waits == 1 && one->waited == 10 && one->longest == 10;
-        whole = whole && reading.waited[LOCK_WAITED][2] == 10;
+        whole = whole && reading.drawn[LOCK_WAITED][2].waited == 10;
     }
     lock_charges_open(4, 5);
     lock_charges_read(4, 5, &reading);
-    return whole && reading.count == 0 && reading.waited[LOCK_WAITED][2] == 0;
+    return whole && reading.count == 0 && reading.drawn[LOCK_WAITED][2].waited == 0;
 }
 
 static void fork_here(int number, siginfo_t *info, void *context) {

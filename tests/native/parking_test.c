@@ -604,8 +604,8 @@ static void test_short_waits_are_charged_in_the_mean(void) {
     CHECK(parking_read(&window, clock_ticks(), &reading) == 0);
     double total = ms(reading.kinds[PARKING_OBJECT].total);
     const struct lock_charges_reading *charges = &reading.details->charges;
-    double charged = ms(charges->waited[LOCK_WAITED][PARKING_OBJECT] +
-                        charges->stands_for[LOCK_WAITED][PARKING_OBJECT]);
+    const struct drawn_waits *drawn = &charges->drawn[LOCK_WAITED][PARKING_OBJECT];
+    double charged = ms(drawn->waited + drawn->stands_for);
     CHECK(charged > 0.3 * total && charged < 3 * total);
     CHECK(reading.details->charges.count <= PAIRS + 1);
     parking_free(&reading);

@@ -87,7 +87,7 @@ PROGRAMS = [
         "accounting",
         "accounting accounting_looks accounting_waits accounting_audit accounting_threads"
         " accounting_recording accounting_elsewhere thread_usage thread_birth ledger ledger_slots"
-        " charges places look_pacing look_votes event_ring interpose elf_object clock histogram"
+        " charges shares places look_pacing look_votes event_ring interpose elf_object clock histogram"
         " run_delay",
         target=(),
         library="toy_gil",
@@ -101,8 +101,9 @@ PROGRAMS = [
     Program("look_pacing", "look_pacing"),
     Program("look_votes", "look_votes"),
     Program("random", ""),
-    Program("charges", "charges", ("-O1",)),
-    Program("lock_charges", "lock_charges clock"),
+    Program("shares", "shares"),
+    Program("charges", "charges shares", ("-O1",)),
+    Program("lock_charges", "lock_charges shares clock"),
     Program("machine_files", "machine_files", linux_only=True),
     Program("machine_load", "machine_load machine_files family_time clock", linux_only=True),
     Program(
@@ -115,8 +116,8 @@ PROGRAMS = [
     Program(
         "parking",
         "parking parking_sums parking_places parking_recording parking_threads parking_types"
-        " parking_windows parking_elsewhere lock_charges look_pacing histogram thread_birth"
-        " interpose elf_object clock",
+        " parking_windows parking_elsewhere lock_charges shares look_pacing histogram"
+        " thread_birth interpose elf_object clock",
         target=("-I" + str(HERE),),
         library="parking_target",
         builds=(PLAIN, ADDRESS, THREAD),
