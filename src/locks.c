@@ -214,7 +214,11 @@ static PyObject *places_as_list(const struct lock_charges_reading *charges, enum
 
 /* The time (s) of charges for which a window had no room. */
 static PyObject *omitted_as_float(const struct locks_findings *findings, enum lock_role role) {
-    return PyFloat_FromDouble(clock_seconds(findings->reading.details->charges.omitted[role]));
+    uint64_t omitted = 0;
+    for (int kind = 0; kind < PARKING_KINDS; kind++) {
+        omitted += findings->reading.details->charges.omitted[role][kind].waited;
+    }
+    return PyFloat_FromDouble(clock_seconds(omitted));
 }
 
 /* {kind: what that is made to}, of the kinds that were waited for. */

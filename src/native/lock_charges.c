@@ -12,7 +12,7 @@ static struct charged_window {
     struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; sleeps == 0: free */
     size_t count;                               /* of rows, one of which may not be filled yet */
     struct drawn_waits drawn[LOCK_ROLES][LOCK_CHARGES_KINDS];
-    uint64_t omitted[LOCK_ROLES];
+    struct drawn_waits omitted[LOCK_ROLES][LOCK_CHARGES_KINDS];
 } windows[LOCK_CHARGES_WINDOWS];
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -65,7 +65,7 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
         const struct drawn_waits drawn = {charge->waited, charge->stands_for};
         drawn_waits_add(&place->drawn[charge->role][charge->kind], &drawn);
         if (row == NULL) {
-            place->omitted[charge->role] += charge->waited + charge->stands_for;
+            drawn_waits_add(&place->omitted[charge->role][charge->kind], &drawn);
         } else if (row->sleeps == 0) {
             place->count++;
             fill(row, charge);
@@ -121,7 +121,9 @@ void lock_charges_share_out(struct lock_charges_reading *reading,
     struct drawn_shares shares[LOCK_ROLES][LOCK_CHARGES_KINDS];
     for (int role = 0; role < LOCK_ROLES; role++) {
         for (int kind = 0; kind < LOCK_CHARGES_KINDS; kind++) {
+            struct drawn_waits *omitted = &reading->omitted[role][kind];
             shares[role][kind] = shares_of(reading, role, kind, whole[kind]);
+            omitted->waited = drawn_shares_next(&shares[role][kind], omitted);
         }
     }
     for (size_t i = 0; i < reading->count; i++) {

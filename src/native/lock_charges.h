@@ -35,8 +35,8 @@ struct lock_charge {
 struct lock_charges_reading {
     struct lock_charge rows[LOCK_CHARGES_ROWS];
     size_t count;
-    struct drawn_waits drawn[LOCK_ROLES][LOCK_CHARGES_KINDS]; /* the omitted included */
-    uint64_t omitted[LOCK_ROLES]; /* ticks for which there was no row, with what they stand for */
+    struct drawn_waits drawn[LOCK_ROLES][LOCK_CHARGES_KINDS];   /* the omitted included */
+    struct drawn_waits omitted[LOCK_ROLES][LOCK_CHARGES_KINDS]; /* what found no row */
 };
 
 /* Begin a window in that place, whose number no other has had. */
@@ -48,8 +48,9 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
 /* Copy what a window has. */
 void lock_charges_read(int window, uint64_t generation, struct lock_charges_reading *reading);
 
-/* Share out what of the waits that are over, in ticks, was not drawn, and sort: most waited first. No role
- * comes to more than the whole, and LOCK_LET_GO often to less, as some waits end by a timeout. */
+/* Make `waited` of rows, and of what is omitted, come to the waits that are over, in ticks, and sort: most
+ * waited first. No role comes to more than the whole; LOCK_LET_GO often comes to less, as some waits end by
+ * a timeout. */
 void lock_charges_share_out(struct lock_charges_reading *reading,
                             const uint64_t whole[LOCK_CHARGES_KINDS]);
 

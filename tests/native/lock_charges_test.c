@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "native/random.h"
 
 static struct lock_charges_reading reading;
+static uint64_t random_state = 88172645463325252;
 
 static struct lock_charge row(uint32_t place, enum lock_role role, uint64_t waited) {
     return (struct lock_charge){.place = place,
@@ -129,13 +131,68 @@ static void test_what_finds_no_row_is_omitted(void) {
     for (uint32_t i = 0; i < LOCK_CHARGES_ROWS + 5; i++) {
         add(3, 3, row(i, LOCK_WAITED, 7));
     }
-    struct lock_charge let_go = row(1000, LOCK_LET_GO, 3);
-    let_go.stands_for = 50;
-    add(3, 3, let_go);
+    struct lock_charge drawn = row(1000, LOCK_WAITED, 13);
+    drawn.stands_for = 50;
+    add(3, 3, drawn);
+    drawn.role = LOCK_LET_GO;
+    add(3, 3, drawn);
     lock_charges_read(3, 3, &reading);
     CHECK(reading.count == LOCK_CHARGES_ROWS);
-    CHECK(reading.drawn[LOCK_WAITED][2].waited == 7 * (LOCK_CHARGES_ROWS + 5));
-    CHECK(reading.omitted[LOCK_WAITED] == 35 && reading.omitted[LOCK_LET_GO] == 53);
+    const uint64_t waited = 7 * (LOCK_CHARGES_ROWS + 5) + 13;
+    CHECK(reading.drawn[LOCK_WAITED][2].waited == waited);
+    lock_charges_share_out(&reading, (const uint64_t[LOCK_CHARGES_KINDS]){[2] = waited + 20});
+    CHECK(reading.rows[0].waited == 7 && reading.rows[LOCK_CHARGES_ROWS - 1].waited == 7);
+    CHECK(reading.omitted[LOCK_WAITED][2].waited == 7 * 5 + 13 + 20);
+    CHECK(reading.omitted[LOCK_LET_GO][2].waited == 13 + 20);
+}
+
+#define KINDS 3
+
+/* What a role comes to in a reading, of waits of a kind. */
+static uint64_t shared_out(int role, int kind) {
+    uint64_t sum = reading.omitted[role][kind].waited;
+    for (size_t i = 0; i < reading.count; i++) {
+        const struct lock_charge *one = &reading.rows[i];
+        sum += one->role == role && one->kind == kind ? one->waited : 0;
+    }
+    return sum;
+}
+
+/* Charge sleeps that were drawn, some of which somebody ended, at so many places. */
+static void add_many(uint32_t places) {
+    for (uint64_t i = random_below(&random_state, 600); i > 0; i--) {
+        uint32_t place = (uint32_t)random_below(&random_state, places);
+        struct lock_charge one = row(place, LOCK_WAITED, 1 + random_below(&random_state, 1000));
+        one.kind = (uint8_t)random_below(&random_state, KINDS);
+        one.stands_for = random_below(&random_state, 2) * random_below(&random_state, 100000);
+        add(3, 8, one);
+        if (random_below(&random_state, 2) == 0) {
+            one.role = LOCK_LET_GO;
+            one.place += places;
+            one.waited += random_below(&random_state, 500); /* sleeps before that one, too */
+            add(3, 8, one);
+        }
+    }
+}
+
+static void test_what_is_shared_out_comes_to_the_whole(void) {
+    for (int round = 0; round < 2000; round++) {
+        lock_charges_open(3, 8);
+        add_many(round % 2 == 0 ? 20 : 400);
+        uint64_t whole[LOCK_CHARGES_KINDS] = {0};
+        for (int kind = 0; kind < KINDS; kind++) {
+            whole[kind] = random_below(
+                &random_state, random_below(&random_state, 2) == 0 ? 100000 : UINT64_C(1) << 50);
+        }
+        lock_charges_read(3, 8, &reading);
+        lock_charges_share_out(&reading, whole);
+        for (int kind = 0; kind < LOCK_CHARGES_KINDS; kind++) {
+            const struct drawn_waits *drawn = &reading.drawn[LOCK_WAITED][kind];
+            bool all = drawn->waited >= whole[kind] || drawn->stands_for != 0;
+            CHECK(shared_out(LOCK_WAITED, kind) == (all ? whole[kind] : drawn->waited));
+            CHECK(shared_out(LOCK_LET_GO, kind) <= whole[kind]);
+        }
+    }
 }
 
 #if defined(__linux__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
@@ -199,6 +256,7 @@ int main(void) {
     test_nobody_is_blamed_for_more_than_was_waited();
     test_who_ended_an_interrupted_wait_takes_nothing_from_others();
     test_what_finds_no_row_is_omitted();
+    test_what_is_shared_out_comes_to_the_whole();
     test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked();
     return 0;
 }
