@@ -1,7 +1,6 @@
 #include "native/lock_charges.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +8,7 @@
 
 static struct charged_window {
     uint64_t generation;
-    struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table; sleeps == 0: free */
+    struct lock_charge rows[LOCK_CHARGES_ROWS]; /* a hash table */
     size_t count;                               /* of rows, one of which may not be filled yet */
     struct drawn_waits drawn[LOCK_ROLES][LOCK_CHARGES_KINDS];
     struct drawn_waits omitted[LOCK_ROLES][LOCK_CHARGES_KINDS];
@@ -42,7 +41,7 @@ static struct lock_charge *row_of(struct charged_window *window, const struct lo
     hash *= UINT64_C(0x9E3779B97F4A7C15);
     for (size_t i = 0; i < LOCK_CHARGES_ROWS; i++) {
         struct lock_charge *row = &window->rows[((hash >> 32) + i) % LOCK_CHARGES_ROWS];
-        if (row->sleeps == 0 || is_same(row, charge)) {
+        if (!row->is_used || is_same(row, charge)) {
             return row;
         }
     }
@@ -52,9 +51,9 @@ static struct lock_charge *row_of(struct charged_window *window, const struct lo
 /* A row is not there before it is whole: another thread may fork at any point. */
 static void fill(struct lock_charge *row, const struct lock_charge *charge) {
     struct lock_charge free_row = *charge;
-    free_row.sleeps = 0;
+    free_row.is_used = false;
     *row = free_row;
-    __atomic_store_n(&row->sleeps, charge->sleeps, __ATOMIC_RELEASE);
+    __atomic_store_n(&row->is_used, true, __ATOMIC_RELEASE);
 }
 
 void lock_charges_add(int window, uint64_t generation, const struct lock_charge *charge) {
@@ -66,14 +65,13 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
         drawn_waits_add(&place->drawn[charge->role][charge->kind], &drawn);
         if (row == NULL) {
             drawn_waits_add(&place->omitted[charge->role][charge->kind], &drawn);
-        } else if (row->sleeps == 0) {
+        } else if (!row->is_used) {
             place->count++;
             fill(row, charge);
         } else {
             row->waited += charge->waited;
             row->stands_for += charge->stands_for;
             row->waits += charge->waits;
-            row->sleeps += charge->sleeps;
             row->longest = charge->longest > row->longest ? charge->longest : row->longest;
         }
     }
@@ -86,7 +84,7 @@ void lock_charges_read(int window, uint64_t generation, struct lock_charges_read
     pthread_mutex_lock(&mutex);
     if (place->generation == generation) {
         for (size_t i = 0; i < LOCK_CHARGES_ROWS; i++) {
-            if (place->rows[i].sleeps != 0) {
+            if (place->rows[i].is_used) {
                 reading->rows[reading->count++] = place->rows[i];
             }
         }

@@ -8,6 +8,7 @@
 #ifndef GILKNOCK_LOCK_CHARGES_H
 #define GILKNOCK_LOCK_CHARGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,12 +25,12 @@ struct lock_charge {
     uint32_t place;
     uint8_t kind;
     uint8_t role; /* of enum lock_role */
+    bool is_used; /* of a row: it is there */
     uint64_t native_id;
     uint64_t waited;     /* ticks */
     uint64_t stands_for; /* ticks of waits that were not drawn */
     uint64_t longest;    /* ticks, of a single wait */
     uint64_t waits;      /* how many; of LOCK_LET_GO: how often */
-    uint64_t sleeps;     /* how many sleeps of theirs are charged; 0: no row */
 };
 
 struct lock_charges_reading {

@@ -154,7 +154,6 @@ void charge_wait(int window, const struct slot *slot, struct part *part, const s
         .stands_for = in_proportion(drawn, share->waited),
         .longest = share->before + share->waited,
         .waits = !is_counted,
-        .sleeps = 1,
     };
     lock_charges_add(window, part->generation, &row);
     if (drawn->let_go_by != 0) {

@@ -23,8 +23,7 @@ static struct lock_charge row(uint32_t place, enum lock_role role, uint64_t wait
                                 .native_id = 77,
                                 .waited = waited,
                                 .longest = waited,
-                                .waits = 1,
-                                .sleeps = 1};
+                                .waits = 1};
 }
 
 static void add(int window, uint64_t generation, struct lock_charge one) {
