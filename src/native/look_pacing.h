@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define LOOK_BLIND_NS 100000u  /* the beginning of a wait that is covered by the look made then */
-#define LOOK_AT_ONCE_NS 25000u /* of that, what the look made at once stands for */
+#define LOOK_AT_ONCE_NS 10000u /* of that, what the look made at once stands for: it comes midway */
 #define LOOK_UNCHOSEN_NS 5000000u /* a wait that was not chosen is looked at from then on */
 
 #define LOOK_LATE_NS 60000u     /* how late timers are taken to be at first */

@@ -153,15 +153,15 @@ def test_a_knock_that_waits_for_long_looks_again_and_again():
     window = _core.Window()
     window.begin()
     try:
-        for _ in range(30):
-            loads.hold(25e-3)
+        for _ in range(8):
+            loads.hold(120e-3)  # many times as long as looks are apart, also where a look takes long
             time.sleep(1e-4)
         raw = window.end()
     finally:
         sys.setswitchinterval(interval)
     if raw["blame_method"] != "looked":
         pytest.skip(f"nobody looks here: {raw['blame_reason']}")
-    assert raw["knocks_waited"] >= 10
+    assert raw["knocks_waited"] >= 4
     assert sum(row[6] for row in raw["blame"]) > 1.6 * raw["knocks_waited"]
 
 
