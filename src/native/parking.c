@@ -21,11 +21,13 @@
  * it is detached to sleep, lets that go and wakes itself: it has waited for nobody, which is no wait.
  *
  * Which waits a place is charged for is drawn by their length: one of `mean` and more always; a shorter
- * one with a chance of its length / mean, and then it stands for waits of `mean` less its length that
- * were not drawn. In the mean that is right, and reading a stack takes but a small part of the time
- * waited. The thread that wakes another one draws, and reads its own stack before it does so: its lines
- * and those of the woken one tell of the same waits. It finds whose semaphore it posts in a table, from
- * which a thread may push another one's out.
+ * one with a chance of its length / mean, and then each tick of it counts mean / length times: once for
+ * itself, and else for waits that were not drawn. In the mean that is right, and reading a stack takes but a
+ * small part of the time waited. The thread that wakes another one draws, by the length until then, and reads
+ * its own stack before it does so: its lines and those of the woken one tell of the same waits. The woken
+ * one waits for longer, until it is up: what it waits counts by the length that was drawn by, as its chance
+ * came from that. Who wakes finds whose semaphore it posts in a table, from which a thread may push another
+ * one's out.
  *
  * A thread has its slot from its first wait to its end, whether a window is open or not: where more are
  * alive that have waited than there are slots, the windows that are open until they end do not have all

@@ -87,7 +87,8 @@ static uint32_t look(void) {
  * same line: it looks once for all that were stopped by then. */
 void let_go(struct slot *slot) {
     uint64_t now = clock_ticks(), since = LOAD(slot->wait.since), stands_for;
-    bool is_charged = draw(clock_elapsed(LOAD(slot->wait.began), now), &stands_for);
+    uint64_t length = clock_elapsed(LOAD(slot->wait.began), now);
+    bool is_charged = draw(length, &stands_for);
     if (is_charged) {
         bool stopped = LOAD(slot->wait.kind) == PARKING_STOP_THE_WORLD;
         if (!stopped || own.looked_at <= since) {
@@ -100,6 +101,7 @@ void let_go(struct slot *slot) {
         STORE(slot->release.place, (uint64_t)own.place);
         STORE(slot->release.native_id, own_native_id());
     }
+    STORE(slot->release.length, length);
     STORE(slot->release.stands_for, stands_for);
     STORE(slot->release.is_charged, is_charged);
     STORE(slot->release.has_drawn, 1);
@@ -114,7 +116,7 @@ struct drawn drawn_of(struct slot *slot, uint64_t now) {
         drawn.is_charged = LOAD(slot->release.is_charged) != 0;
         if (drawn.is_charged) {
             drawn.stands_for = LOAD(slot->release.stands_for);
-            drawn.length = clock_elapsed(slot->wait.began, now);
+            drawn.length = LOAD(slot->release.length);
             drawn.let_go_at = LOAD(slot->release.place);
             drawn.let_go_by = LOAD(slot->release.native_id);
         }
@@ -128,10 +130,17 @@ struct drawn drawn_of(struct slot *slot, uint64_t now) {
     return drawn;
 }
 
-/* What that part of the length that was drawn by stands for. */
-static uint64_t in_proportion(const struct drawn *drawn, uint64_t part) {
-    double whole = (double)drawn->length;
-    return whole > 0 ? (uint64_t)((double)drawn->stands_for * (double)part / whole) : 0;
+/* Ticks. Sums of many of these stay below 2^64. */
+#define STANDS_FOR_MOST (UINT64_C(1) << 48)
+
+/* What so much waiting stands for. It may be longer than what was drawn by: its chance was that of the
+ * shorter one, so that it stands for more. */
+static uint64_t in_proportion(const struct drawn *drawn, uint64_t waited) {
+    if (drawn->length == 0) {
+        return 0;
+    }
+    double all = (double)drawn->stands_for * ((double)waited / (double)drawn->length);
+    return all < (double)STANDS_FOR_MOST ? (uint64_t)all : STANDS_FOR_MOST;
 }
 
 /* A thread that lets go is blamed for the sleeps before, too, that a signal or a timeout ended. */

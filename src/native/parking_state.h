@@ -60,7 +60,7 @@ struct wait {
 struct release {
     uint64_t has_drawn; /* the others are set */
     uint64_t is_charged;
-    uint64_t stands_for; /* as in struct drawn */
+    uint64_t length, stands_for; /* as in struct drawn */
     uint64_t place, native_id;
 };
 
@@ -68,7 +68,7 @@ struct release {
 struct drawn {
     bool is_charged;
     uint64_t length;     /* ticks, by which that was drawn */
-    uint64_t stands_for; /* ticks of waits that are not charged, for which all of `length` stands */
+    uint64_t stands_for; /* ticks of waits that are not charged, for which such a length stands */
     uint64_t place;
     uint64_t let_go_at, let_go_by;
 };

@@ -87,8 +87,8 @@ PROGRAMS = [
         "accounting",
         "accounting accounting_looks accounting_waits accounting_audit accounting_threads"
         " accounting_recording accounting_elsewhere thread_usage thread_birth ledger ledger_slots"
-        " charges shares places look_pacing look_votes event_ring interpose elf_object clock histogram"
-        " run_delay",
+        " charges shares places look_pacing look_votes event_ring interpose elf_object clock"
+        " histogram run_delay",
         target=(),
         library="toy_gil",
         helpers="diary",
@@ -121,6 +121,14 @@ PROGRAMS = [
         target=("-I" + str(HERE),),
         library="parking_target",
         builds=(PLAIN, ADDRESS, THREAD),
+        linux_only=True,
+        calls="sem_clockwait",
+    ),
+    Program(
+        "parking_places",
+        "parking parking_sums parking_places parking_recording parking_threads parking_types"
+        " parking_windows lock_charges shares look_pacing histogram thread_birth interpose"
+        " elf_object clock",
         linux_only=True,
         calls="sem_clockwait",
     ),
