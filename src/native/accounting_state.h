@@ -91,8 +91,8 @@ struct self {
     unsigned errands; /* of enum errand */
     struct {
         uint64_t since, now;
-        uint64_t
-            stands_for; /* ticks of waiting that where it was waited stands for; 0: not drawn */
+        bool is_told;        /* where it was waited */
+        uint64_t stands_for; /* if told: ticks of waits that are not */
         bool may_be_longest;
         struct charges_thread holder; /* for most of it; place PLACE_UNKNOWN: nobody, or not seen */
         uint64_t told_in;             /* ticks that telling took the last time; 0: they are noted */

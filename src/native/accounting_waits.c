@@ -33,18 +33,17 @@ void wait_begins(uint64_t mean, uint64_t since) {
     self.lookout.own_stack_due = since + (ledger.waiting <= 1 || beyond < after ? after : beyond);
 }
 
-/* What the calling thread's wait, of that length, stands for with where it was waited, in ticks; 0: the
- * windows are not to hear that. They hear it of all waits behind holds that are long in the mean, as there
- * are few of these. */
-static uint64_t drawn_by_length(const struct ledger_slot *slot, uint64_t waited) {
+/* Whether the windows are to hear where the calling thread waited for so long, and how many ticks that stands
+ * for of waits of which they do not. They hear it of all waits behind holds that are long in the mean, as
+ * there are few of these. */
+static bool is_told(const struct ledger_slot *slot, uint64_t waited, uint64_t *stands_for) {
     if (self.lookout.told_mean == 0) {
         draw_by_length(mean_between_looks(false));
     }
     uint64_t mean = self.lookout.told_mean, holds = ledger.turns - slot->turns_at_request;
-    if (waited >= mean || waited >= holds * ticks_of(LOOK_LONG_HOLD_NS)) {
-        return waited;
-    }
-    return waited > self.lookout.told_beyond ? mean : 0;
+    bool is_certain = waited >= mean || waited >= holds * ticks_of(LOOK_LONG_HOLD_NS);
+    *stands_for = is_certain ? 0 : mean - waited;
+    return is_certain || waited > self.lookout.told_beyond;
 }
 
 bool own_stack_is_due(uint64_t now) { return now >= self.lookout.own_stack_due; }
@@ -91,8 +90,9 @@ void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     }
     self.wait.may_be_longest = waited > charges_longest_known();
     self.wait.holder = self.wait.may_be_longest ? holder_since(now - waited) : charges_nobody;
-    self.wait.stands_for = slot->internal || !anybody_looks() ? 0 : drawn_by_length(slot, waited);
-    if (slot->internal || lookout->chosen.beginning != 0 || self.wait.stands_for != 0 ||
+    self.wait.is_told =
+        !slot->internal && anybody_looks() && is_told(slot, waited, &self.wait.stands_for);
+    if (slot->internal || lookout->chosen.beginning != 0 || self.wait.is_told ||
         self.wait.may_be_longest) {
         self.wait.since = now - waited;
         self.wait.now = now;
@@ -125,6 +125,7 @@ void tell_wait(void) {
         .first_holder = lookout->first_holder,
         .first_stands_for = lookout->first_stands_for,
         .weight = lookout->chosen.beginning,
+        .is_waiter_told = self.wait.is_told,
         .waiter_stands_for = self.wait.stands_for,
         .waiter = somebody(slot),
         .holder = self.wait.holder,
@@ -134,7 +135,7 @@ void tell_wait(void) {
     wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
                        : blind < chosen_until        ? blind
                                                      : chosen_until;
-    bool place_counts = self.wait.stands_for != 0 || self.wait.may_be_longest;
+    bool place_counts = self.wait.is_told || self.wait.may_be_longest;
     if (!slot->internal && place_counts && looks.reader.here != NULL) {
         wait.waiter.place = place_of_waiter();
     }

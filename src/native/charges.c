@@ -237,13 +237,11 @@ static void note_longest(struct charges_window *window, const struct charges_wai
 
 static void enter_victim(struct charges_window *window, const struct charges_wait *wait,
                          uint64_t waited) {
-    if (waited == 0 || wait->waiter_stands_for == 0) {
+    if (waited == 0 || !wait->is_waiter_told) {
         return;
     }
-    uint64_t length = wait->now - wait->since;
-    uint64_t others = clock_elapsed(length, wait->waiter_stands_for);
-    const struct drawn_waits told = {
-        waited, (uint64_t)((double)others * ((double)waited / (double)length))};
+    double part = (double)waited / (double)(wait->now - wait->since);
+    const struct drawn_waits told = {waited, (uint64_t)((double)wait->waiter_stands_for * part)};
     drawn_waits_add(&window->victims, &told);
     struct charges_row *row =
         wait->waiter.place != PLACE_UNKNOWN ? row_of(window, VICTIM, &wait->waiter) : NULL;

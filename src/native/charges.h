@@ -101,8 +101,8 @@ struct charges_wait {
     uint64_t first_until, first_stands_for;
     uint32_t weight;
     struct charges_thread waiter;
-    /* Ticks of waiting that where it was waited stands for: no less than the wait; 0: it is not told. */
-    uint64_t waiter_stands_for;
+    bool is_waiter_told;          /* where it was waited */
+    uint64_t waiter_stands_for;   /* if told: ticks of waits that are not */
     struct charges_thread holder; /* for most of it; place PLACE_UNKNOWN: nobody, or not seen */
 };
 void charges_waited(const struct charges_wait *wait);

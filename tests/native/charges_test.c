@@ -63,7 +63,8 @@ static void wait(void) {
         .first_stands_for = pick(2) * pick(300),
         .weight = (uint32_t)pick(4),
         .waiter = somebody(),
-        .waiter_stands_for = pick(3) == 0 ? 0 : length + pick(2) * pick(300),
+        .is_waiter_told = pick(3) != 0,
+        .waiter_stands_for = pick(2) * pick(300),
         .holder = somebody(),
     };
     charges_waited(one);
@@ -185,13 +186,13 @@ static struct told told_of(const struct open *open, const struct charges_thread 
     for (size_t i = 0; i < wait_count; i++) {
         const struct charges_wait *one = &waits[i];
         uint64_t part = inside(open, one->since, one->now), length = one->now - one->since;
-        if (wait_rounds[i] <= open->round || one->knock || part == 0 ||
-            one->waiter_stands_for == 0 || (waiter != NULL && !is_same(waiter, &one->waiter))) {
+        if (wait_rounds[i] <= open->round || one->knock || part == 0 || !one->is_waiter_told ||
+            (waiter != NULL && !is_same(waiter, &one->waiter))) {
             continue;
         }
-        uint64_t others = one->waiter_stands_for - length;
+        double others = (double)one->waiter_stands_for;
         told.waited += part;
-        told.stands_for += (uint64_t)((double)others * ((double)part / (double)length));
+        told.stands_for += (uint64_t)(others * ((double)part / (double)length));
         told.longest = part > told.longest ? part : told.longest;
     }
     return told;
@@ -363,6 +364,7 @@ static void waits_of(uint64_t serial, uint64_t count, uint64_t length, uint64_t 
         charges_waited(&(struct charges_wait){.since = 1000,
                                               .now = 1000 + length,
                                               .waiter = waiter,
+                                              .is_waiter_told = true,
                                               .waiter_stands_for = stands_for,
                                               .first_holder = charges_nobody,
                                               .holder = charges_nobody});
@@ -386,9 +388,9 @@ static uint64_t waited_by(const struct charges_window *window, const struct char
 static void test_a_wait_told_for_certain_counts_as_it_was(void) {
     struct charges_window window;
     charges_open(&window, 1);
-    waits_of(1, 1, 5000, 5000);
+    waits_of(1, 1, 5000, 0);
     CHECK(waited_by(&window, &(struct charges_known){.wait = 5600}, 1) == 5000);
-    waits_of(2, 2, 100, 400);
+    waits_of(2, 2, 100, 300);
     for (uint64_t short_waits = 200; short_waits < 4000; short_waits += 100) {
         const struct charges_known known = {.wait = 5000 + short_waits};
         CHECK(waited_by(&window, &known, 1) == 5000);
@@ -401,8 +403,8 @@ static void test_a_wait_told_for_certain_counts_as_it_was(void) {
 static void test_what_is_left_is_shared_out_by_what_was_drawn(void) {
     struct charges_window window;
     charges_open(&window, 1);
-    waits_of(3, 1, 100, 500);
-    waits_of(7, 1, 100, 300);
+    waits_of(3, 1, 100, 400);
+    waits_of(7, 1, 100, 200);
     const struct charges_known known = {.wait = 3300, .pending = 100};
     CHECK(waited_by(&window, &known, 3) == 100 + 3000 / 3 * 2);
     CHECK(waited_by(&window, &known, 7) == 100 + 3000 / 3);
@@ -412,11 +414,12 @@ static void test_what_is_left_is_shared_out_by_what_was_drawn(void) {
 static void test_what_was_waited_at_no_known_place_is_of_no_other(void) {
     struct charges_window window;
     charges_open(&window, 1);
-    waits_of(1, 3, 100, 400);
+    waits_of(1, 3, 100, 300);
     charges_waited(&(struct charges_wait){.since = 1000,
                                           .now = 1100,
                                           .waiter = {1, 1, PLACE_UNKNOWN},
-                                          .waiter_stands_for = 400,
+                                          .is_waiter_told = true,
+                                          .waiter_stands_for = 300,
                                           .first_holder = charges_nobody,
                                           .holder = charges_nobody});
     CHECK(waited_by(&window, &(struct charges_known){.wait = 2000}, 1) == 1500);
@@ -477,8 +480,8 @@ static void test_a_child_begins_anew(void) {
 
 /* Of thread 1, 5000 ticks were told, of which only so many are in its row. */
 static void check_who_shares_what_is_left(const struct charges_window *window, uint64_t in_row) {
-    waits_of(1, 2, 100, 400);
-    waits_of(2, 30, 100, 400);
+    waits_of(1, 2, 100, 300);
+    waits_of(2, 30, 100, 300);
     const struct charges_known known = {.wait = 17800};
     const uint64_t left = 17800 - 5000 - 32 * 100;
     CHECK(waited_by(window, &known, 1) == in_row + 200 + 2 * left / 32);
@@ -487,7 +490,7 @@ static void check_who_shares_what_is_left(const struct charges_window *window, u
 static void test_what_a_thread_waited_before_a_fork_is_of_no_place_after_it(void) {
     struct charges_window window;
     charges_open(&window, 1);
-    waits_of(1, 1, 5000, 5000);
+    waits_of(1, 1, 5000, 0);
     charges_after_fork();
     check_who_shares_what_is_left(&window, 0);
     charges_close(&window);
@@ -496,15 +499,15 @@ static void test_what_a_thread_waited_before_a_fork_is_of_no_place_after_it(void
 static void test_what_a_thread_waited_at_places_without_room_is_of_no_other_place(void) {
     struct charges_window window;
     charges_open(&window, 1);
-    waits_of(1, 1, 10, 10);
-    waits_of(2, 1, 10, 10);
+    waits_of(1, 1, 10, 0);
+    waits_of(2, 1, 10, 0);
     for (uint32_t i = 3; i <= CHARGES_WINDOW_ROWS; i++) {
         charges_look(&(struct charges_thread){i, i, i}, 10, false, 2);
     }
     charges_waited(&(struct charges_wait){.since = 1000,
                                           .now = 1000 + 4980,
                                           .waiter = {1, 1, 99},
-                                          .waiter_stands_for = 4980,
+                                          .is_waiter_told = true,
                                           .first_holder = charges_nobody,
                                           .holder = charges_nobody});
     check_who_shares_what_is_left(&window, 10);
