@@ -142,6 +142,7 @@ extern struct accounting_looks {
     struct look_pacing pacing;
     struct look_cost cost, telling_cost;
     struct look_lateness lateness[2]; /* of the program's threads, of the knockers */
+    /* Before anybody looks, nothing of it is there but `collecting`. */
     struct accounting_reader reader;
     struct recent_looks recent;
     const struct ledger_slot *collector; /* the thread that collects garbage, if it let the GIL go

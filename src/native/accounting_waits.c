@@ -135,6 +135,7 @@ void tell_wait(void) {
     wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
                        : blind < chosen_until        ? blind
                                                      : chosen_until;
+    /* The longest wait is told, too, where nobody looks and there may be no reader. */
     bool place_counts = self.wait.is_told || self.wait.may_be_longest;
     if (!slot->internal && place_counts && looks.reader.here != NULL) {
         wait.waiter.place = place_of_waiter();

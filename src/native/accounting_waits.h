@@ -12,8 +12,8 @@ void wait_begins(uint64_t mean, uint64_t since);
 bool own_stack_is_due(uint64_t now);
 uint64_t own_stack_due_in(uint64_t now);
 
-/* Read it, if the windows are going to hear of the wait; else say when to ask again. The mutex is held, and
- * let go meanwhile. */
+/* Read it, if the windows are going to hear of the wait; else say when to ask again. Waiters look, so that
+ * there is a reader. The mutex is held, and let go meanwhile. */
 void consider_own_stack(pthread_mutex_t *mutex, uint64_t now);
 
 /* The calling thread waited and has the GIL now: see whether the windows are to get it. The mutex is
