@@ -154,7 +154,7 @@ def test_a_knock_that_waits_for_long_looks_again_and_again():
     window.begin()
     try:
         for _ in range(8):
-            loads.hold(120e-3)  # many times as long as looks are apart, also where a look takes long
+            loads.hold(120e-3)  # many times as long as looks are apart, however long one takes
             time.sleep(1e-4)
         raw = window.end()
     finally:
