@@ -31,6 +31,11 @@ KIND_NAMES: dict[LockKind, str] = {
 """How reports call the kinds."""
 
 
+def ended_by(kind: LockKind) -> str:
+    """Return what stands before who ended a wait: that thread had a lock, or stopped the world."""
+    return "stopped by" if kind == "stop_the_world" else "let go by"
+
+
 @dataclass(frozen=True, slots=True)
 class LockWaits:
     """Waits of one kind, in one window."""

@@ -94,7 +94,8 @@ def _folded(line: str, width: int) -> Iterator[str]:
 
 
 def _places(locks: LockReading, kind: LockKind, root: str, width: int) -> Iterator[str]:
-    for head, rows in (("waited", locks.victims), ("let go", locks.blame)):
+    ended = "stopped by" if kind == "stop_the_world" else "let go"
+    for head, rows in (("waited", locks.victims), (ended, locks.blame)):
         for row in rows.get(kind, ())[:PLACES_SHOWN]:
             start = f"  {head} "
             end = f" in {short_name(row.thread_label)}: {units.seconds(row.waited)}"

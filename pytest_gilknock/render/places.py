@@ -133,9 +133,9 @@ def longest_hold_text(reading: GilReading, root: str) -> str:
 
 
 def longest_wait_text(
-    longest: LongestWait, root: str, *, what: str = "", kept: str = "kept"
+    longest: LongestWait, root: str, *, what: str = "", ended_by: str = "kept by"
 ) -> str:
-    """Return who waited longest (``what`` for), where, and who kept it.
+    """Return who waited longest (``what`` for), where, and by whom it was kept or ended.
 
     It is one sentence without its full stop.
     """
@@ -144,9 +144,9 @@ def longest_wait_text(
         text += f" in {place_text(place_of(longest.stack), root)}"
     if longest.holder_stack:
         holder = place_text(place_of(longest.holder_stack), root)
-        text += f", {kept} by {holder} in {printable(longest.holder_label)}"
+        text += f", {ended_by} {holder} in {printable(longest.holder_label)}"
     elif longest.holder_native_id:
-        text += f", {kept} by {printable(longest.holder_label)}"
+        text += f", {ended_by} {printable(longest.holder_label)}"
     return text
 
 

@@ -9,6 +9,7 @@ from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import group_label, pools_of
 from pytest_gilknock.model.convoy import Convoy, convoy_of
 from pytest_gilknock.model.limits import LimitVerdict, lock_text, threads_of
+from pytest_gilknock.model.locks import ended_by
 from pytest_gilknock.model.reading import machine_was_busy
 from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import printable, short_name
@@ -23,6 +24,7 @@ from pytest_gilknock.render.places import (
 )
 
 if TYPE_CHECKING:
+    from pytest_gilknock.model.limits import Limit
     from pytest_gilknock.model.reading import GilReading, ThreadReading
 
 SHOWN = 3
@@ -40,8 +42,7 @@ def breach_text(
     facts = [_fact(reading, verdict, root) for verdict in verdicts if verdict.breached]
     during = "" if phase == "call" else f" during {phase}"
     head = [
-        f"{'lock' if limit.is_on_locks else 'GIL'} limit exceeded{during}: {fact}, set by"
-        f" {limit.source}"
+        f"{_limited(limit)} limit exceeded{during}: {fact}, set by {limit.source}"
         for limit, fact in zip(limits, facts, strict=True)
     ]
     longest = reading.longest_wait
@@ -49,6 +50,13 @@ def breach_text(
         fact.startswith(longest_wait_text(longest, root)) for fact in facts
     )
     return "\n".join([*head, *reading_lines(reading, root, longest=not named)])
+
+
+def _limited(limit: Limit) -> str:
+    """Return what a limit is on, in a word: the short summary begins with it."""
+    if limit.kind == "max_stop_the_world":
+        return "stop-the-world"
+    return "lock" if limit.is_on_locks else "GIL"
 
 
 def _fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
@@ -77,7 +85,7 @@ def _lock_fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
     if longest is None:
         return printable(verdict.fact)
     what = f" {printable(lock_text(kind, locks))}"
-    text = longest_wait_text(longest, root, what=what, kept="let go")
+    text = longest_wait_text(longest, root, what=what, ended_by=ended_by(kind))
     return f"{text}; limit {limit.bound_text}"
 
 

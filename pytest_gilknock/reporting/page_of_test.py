@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import worst_places
-from pytest_gilknock.model.locks import KIND_NAMES
+from pytest_gilknock.model.locks import KIND_NAMES, ended_by
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import shows_locks, thread_count
 from pytest_gilknock.model.stack import OWN_THREAD
@@ -62,7 +62,7 @@ def details_of(
     own = {frame for part in (*waits.blame, *waits.victims) for frame in part.frames if frame.own}
     return Details(
         figures=list(_figures(test, reading)),
-        longest=longest_wait_text(waits.longest, root) if waits.longest else None,
+        longest=_longest(waits, root),
         convoy=printable(convoy_text(convoy)) if convoy else None,
         verdicts=[(printable(verdict.fact), verdict.breached) for verdict in test.verdicts],
         threads=[
@@ -105,6 +105,13 @@ class _Waits(NamedTuple):
     longest: LongestWait | None
     by_knocks: bool = False
     waited_for: str | None = None
+    ended_by: str = "kept by"
+
+
+def _longest(waits: _Waits, root: str) -> str | None:
+    if waits.longest is None:
+        return None
+    return longest_wait_text(waits.longest, root, ended_by=waits.ended_by)
 
 
 def _waits_of(reading: GilReading) -> _Waits:
@@ -119,6 +126,7 @@ def _waits_of(reading: GilReading) -> _Waits:
             [part for row in reading.locks.victims.get(kind, ()) for part in row.stacks],
             reading.locks.longest_waits.get(kind),
             waited_for=KIND_NAMES[kind],
+            ended_by=ended_by(kind),
         )
     blame = [part for row in reading.blame for part in row.stacks]
     by_knocks = reading.method != "disabled" and not any(part.waited for part in blame)

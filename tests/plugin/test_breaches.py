@@ -42,6 +42,7 @@ def test_the_line_to_blame_for_a_gate_where_the_gil_is_off_is_where_locks_were_l
             " 20 ms, set by --gil-max-wait",
         ),
         ("lock limit exceeded during setup: x: y", "lock: x: y"),
+        ("stop-the-world limit exceeded: a waited 2 ms", "stop-the-world: a waited 2 ms"),
         ("GIL contention regression: wait 2 ms, was 1 ms", "GIL: wait 2 ms, was 1 ms"),
     ],
 )

@@ -40,11 +40,12 @@ def limited(marker: str) -> str:
 
 def assert_limited(result: pytest.RunResult, source: str, broken: str | None) -> None:
     """Assert that the one test fails by a limit that says so; None: it passes."""
+    what = "stop-the-world" if source.endswith("stop_the_world") else "lock"
     if broken is None:
         result.assert_outcomes(passed=1)
     else:
         result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines([f"lock limit exceeded: {broken}, set by {source}"])
+        result.stdout.fnmatch_lines([f"{what} limit exceeded: {broken}, set by {source}"])
 
 
 @pytest.mark.usefixtures("same_waits")
@@ -229,8 +230,8 @@ def test_it():
 def test_a_world_that_is_stopped_to_collect(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(WORLD)
     broken = (
-        "runner waited * for the stopped world in *.py:* test_it.run, let go by *.py:19 test_it in"
-        " MainThread; limit 1 ms"
+        "runner waited * for the stopped world in *.py:* test_it.run, stopped by *.py:19 test_it"
+        " in MainThread; limit 1 ms"
     )
     assert_limited(inner.run(pytester), "@pytest.mark.max_stop_the_world", broken)
 

@@ -60,6 +60,13 @@ def test_places_that_are_not_shown_are_counted() -> None:
     ]
 
 
+def test_who_stopped_the_world_is_not_said_to_have_let_go() -> None:
+    place = lock_place("/src/app/cache.py", 7, "collect", 11, "MainThread", 0.06)
+    lines = lines_of(80, victims={}, blame={"stop_the_world": [place], "program": [place]})
+    assert "  stopped by /src/app/cache.py:7 collect in MainThread: 60.0 ms" in lines
+    assert "  let go /src/app/cache.py:7 collect in MainThread: 60.0 ms" in lines
+
+
 def test_what_a_reading_had_no_room_for_is_told() -> None:
     lines = lines_of(80, victims_omitted=0.012, blame_omitted=0.5, threads_omitted=7)
     assert [line for line in lines if "no room" in line] == [

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from support.scripted import blamed, raw, reading, sampled
+from support.scripted import blamed, disabled, locks, raw, reading, sampled
 
 from pytest_gilknock.model.convoy import Convoy
 from pytest_gilknock.model.limits import Limit, LimitVerdict
@@ -42,6 +42,34 @@ def test_two_breaches_are_both_named_and_an_inconclusive_limit_is_not():
         " set by @pytest.mark.max_gil_wait",
     ]
     assert "too few" not in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "broken"),
+    [
+        (
+            "stop_the_world",
+            Limit("max_stop_the_world", 0.005, "--gil-max-stop-the-world"),
+            "stop-the-world limit exceeded: worker waited 40.0 ms for the stopped world in /a.py:7"
+            " run, stopped by /a.py:9 collect in MainThread; limit 5 ms, set by"
+            " --gil-max-stop-the-world",
+        ),
+        (
+            "program",
+            Limit("max_lock_wait", 0.005, "--gil-max-lock-wait"),
+            "lock limit exceeded: worker waited 40.0 ms for a lock of the program in /a.py:7 run,"
+            " let go by /a.py:9 collect in MainThread; limit 5 ms, set by --gil-max-lock-wait",
+        ),
+    ],
+)
+def test_a_breach_is_headed_by_what_its_limit_is_on_and_says_who_ended_the_wait(
+    kind, limit, broken
+):
+    stacks = [(("/a.py", 7, "run", None),), (("/a.py", 9, "collect", None),)]
+    longest = (0.04, 0.5, False, 12, "worker", *stacks, 11, "MainThread")
+    one = GilReading.from_raw(disabled(locks=locks(longest={kind: longest})))
+    verdict = LimitVerdict(limit, True, "not the fact")
+    assert breach_text(one, [verdict]).splitlines()[0] == broken
 
 
 def test_a_sampled_breach_tells_what_it_rests_on():

@@ -289,7 +289,9 @@ def test_without_a_gil_the_page_tells_what_was_waited_for_and_who_let_it_go():
     (details,) = one.details(0)
     figures = dict(details["figures"])
     assert (figures["wait"], figures["mostly for"]) == ("261 ms", "objects (dict)")
-    assert details["longest"].startswith("MainThread waited 30.0 ms")
+    assert details["longest"] == (
+        "MainThread waited 30.0 ms in app/cache.py:12 put, let go by app/cache.py:15 get in worker"
+    )
     assert details["waited_for"] == "objects"
     assert details["blame"] == [[["app/cache.py:15 get"], 0.2]]
     assert details["victims"] == [[["app/cache.py:12 put"], 0.2]]
