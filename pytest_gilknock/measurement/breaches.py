@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gilknock.model import wire
 from pytest_gilknock.model.blame import worst_places
-from pytest_gilknock.model.limits import Limit
+from pytest_gilknock.model.limits import Limit, longest_lock_wait
 from pytest_gilknock.model.reading import GilReading
 from pytest_gilknock.render.format import error_text
 
@@ -53,8 +53,7 @@ def blamed_line(record: PhaseRecord) -> list[Any] | None:
     if {limit.kind for limit in broken} == {"max_hold"}:
         rows = reading.holds
     elif broken and all(limit.is_on_locks for limit in broken):
-        kinds = [kind for limit in broken for kind in limit.lock_kinds]
-        _, kind = reading.locks.longest_of(kinds)
+        _, kind = longest_lock_wait(reading, broken)
         rows = reading.locks.blame.get(kind) or reading.locks.victims.get(kind, ())
     frame = next((row.frame for row in rows), None)
     return [frame.file, frame.line] if frame is not None and frame.own else None

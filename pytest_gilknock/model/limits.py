@@ -12,6 +12,8 @@ from pytest_gilknock.model.stack import NOT_ASKED, OWN_THREAD
 from pytest_gilknock.model.statistics import wilson_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_gilknock.model.locks import LockReading
     from pytest_gilknock.model.reading import GilReading, ThreadReading
     from pytest_gilknock.model.wire import Kind, LockKind, PlainLimit
@@ -244,6 +246,11 @@ def _judge_lock_wait(reading: GilReading, limit: Limit) -> LimitVerdict | None:
         what = f"a thread waited {waited} for a lock that could not be told apart"
         return LimitVerdict(limit, False, f"{what}, limit {limit.bound_text}")
     return None
+
+
+def longest_lock_wait(reading: GilReading, limits: Sequence[Limit]) -> tuple[float, LockKind]:
+    """Return the longest wait (s) for what limits on locks are for, and its kind."""
+    return reading.locks.longest_of([kind for limit in limits for kind in limit.lock_kinds])
 
 
 def lock_text(kind: LockKind, locks: LockReading) -> str:

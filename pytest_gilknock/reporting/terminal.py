@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_gilknock.model import units
 from pytest_gilknock.model.blame import worst_places
 from pytest_gilknock.model.convoy import convoy_of
-from pytest_gilknock.model.locks import INTERPRETER_KINDS, LIMITED_KINDS
+from pytest_gilknock.model.limits import LOCK_TEXTS, longest_lock_wait
+from pytest_gilknock.model.locks import INTERPRETER_KINDS, LIMITED_KINDS, ended_by
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count
 from pytest_gilknock.model.stack import OWN_THREAD
@@ -36,6 +37,7 @@ from pytest_gilknock.reporting.run_lines import notes
 
 if TYPE_CHECKING:
     from pytest_gilknock.model.blame import Blame, Victim
+    from pytest_gilknock.model.limits import Limit
     from pytest_gilknock.model.metrics import Metric
     from pytest_gilknock.model.reading import GilReading
     from pytest_gilknock.model.stack import Place
@@ -43,9 +45,7 @@ if TYPE_CHECKING:
     from pytest_gilknock.reporting.top_holders import Placeless, TopHold, TopPlace, TopPlaces
 
 BY_LOCKS = "--gil-sort=lock_wait"
-_BELOW = " " * 8 + "held by "
-_LET_GO_BELOW = " " * 8 + "let go by "
-_WAITED_BELOW = " " * 8 + "waited at "
+_BELOW = " " * 8
 _LEAST_OF_THREADS = 18
 _NO_PLACE = "-"
 LEGEND = (
@@ -95,7 +95,7 @@ def _table(
     columns = _columns(entries, readings, results)
     blame_below = table_width(columns) > width
     if blame_below:
-        *numbers, _, tests = columns
+        *numbers, _, tests = _columns(entries, readings, results, narrow=True)
         columns = [*numbers, tests]
     head, *rows = text_table(columns, width)
     yield Line(head, bold=True)
@@ -105,47 +105,93 @@ def _table(
             for line in _details(reading, root, width, stacks=verbosity > 1):
                 yield Line(line)
         elif blame_below:
-            yield from map(Line, _held_by(reading, results, width))
+            yield from map(Line, _held_by(entry, reading, results, width))
 
 
-def _held_by(reading: GilReading, results: Results, width: int) -> Iterator[str]:
-    """Yield the blame of a row that has no room for it."""
-    root = results.root
-    head = _BELOW
-    on_locks = _is_by_locks(reading, results) or reading.method == "disabled"
-    if on_locks:
-        let_go = reading.locks.is_let_go_known_of(_kinds(results))
-        head = _LET_GO_BELOW if let_go else _WAITED_BELOW
-    for blame in _worst_places(reading, results)[:1]:
-        share = ""
-        if blame.waited and reading.wait and not on_locks:
-            share = f" ({_percent(blame.waited, reading.wait)})"
-        threads = f" in {printable(blame.thread_label)}"
-        room = width - len(head) - len(share)
-        of_threads = min(display_width(threads), _LEAST_OF_THREADS)
-        place = fit_place(blame.place, root, room - of_threads)
-        yield f"{head}{place}{keep_start(threads, room - display_width(place))}{share}"
+def _held_by(
+    entry: PhaseResult, reading: GilReading, results: Results, width: int
+) -> Iterator[str]:
+    """Yield the blame of a row that has no room for it, after the wait that broke a limit on locks.
+
+    Where one line has no room for both, the second has the blame.
+    """
+    kinds = _kinds(entry, reading, results)
+    places = _worst_places(entry, reading, results)
+    over = _over_limit(entry, reading)
+    if not places:
+        yield from [_BELOW + over] if over else []
+        return
+    blame = places[0]
+    head = _BELOW + _blames_what(reading, kinds)
+    place, threads = place_text(blame.place, results.root), f" in {printable(blame.thread_label)}"
+    if over:
+        one_line = f"{_BELOW}{over}, {_blames_what(reading, kinds)}"
+        if display_width(one_line + place + threads) <= width:
+            head = one_line
+        else:
+            yield f"{_BELOW}{over},"
+    share = ""
+    if blame.waited and reading.wait and not kinds:
+        share = f" ({_percent(blame.waited, reading.wait)})"
+    room = width - len(head) - len(share)
+    of_threads = min(display_width(threads), _LEAST_OF_THREADS)
+    place = fit_place(blame.place, results.root, room - of_threads)
+    yield f"{head}{place}{keep_start(threads, room - display_width(place))}{share}"
 
 
-def _worst_places(reading: GilReading, results: Results) -> Sequence[Blame | Victim]:
-    """Return what is blamed, the worst first, for what the table is sorted by."""
-    if _is_by_locks(reading, results):
-        return reading.locks.blamed_of(_kinds(results))
-    return worst_places(reading)
+def _blames_what(reading: GilReading, kinds: Sequence[LockKind]) -> str:
+    """Return what stands before a blamed place."""
+    worst = reading.locks.worst_of(kinds) if kinds else None
+    if worst is None:
+        return "waited at " if kinds else "held by "
+    is_known = reading.locks.is_let_go_known_of(kinds)
+    return f"{ended_by(worst[0])} " if is_known else "waited at "
 
 
-def _is_by_locks(reading: GilReading, results: Results) -> bool:
-    return results.by_locks and reading.locks.reason is None
+def _over_limit(entry: PhaseResult, reading: GilReading) -> str:
+    """Return the longest wait that breaks a limit on locks, which has no column; "" without any."""
+    if not (broken := _broken_on_locks(entry)):
+        return ""
+    longest, kind = longest_lock_wait(reading, broken)
+    return f"waited {units.seconds(longest)} {LOCK_TEXTS[kind]}"
 
 
-def _kinds(results: Results) -> Sequence[LockKind]:
-    """Return the kinds of waits of which a row names the worst."""
-    return LIMITED_KINDS if results.by_locks else INTERPRETER_KINDS
+def _broken_on_locks(entry: PhaseResult) -> list[Limit]:
+    """Return the limits on locks by which a test failed."""
+    return [one.limit for one in entry.verdicts if one.breached and one.limit.is_on_locks]
+
+
+def _worst_places(
+    entry: PhaseResult, reading: GilReading, results: Results
+) -> Sequence[Blame | Victim]:
+    """Return what a row blames, the worst first."""
+    kinds = _kinds(entry, reading, results)
+    return reading.locks.blamed_of(kinds) if kinds else worst_places(reading)
+
+
+def _kinds(entry: PhaseResult, reading: GilReading, results: Results) -> Sequence[LockKind]:
+    """Return the kinds of waits for locks of which a row names the worst: of the one that broke a
+    limit, else as the table is sorted; none where it names who held the GIL."""
+    if broken := _broken_on_locks(entry):
+        return [longest_lock_wait(reading, broken)[1]]
+    return _kinds_by_sort(reading, results)
+
+
+def _kinds_by_sort(reading: GilReading, results: Results) -> Sequence[LockKind]:
+    if results.by_locks and reading.locks.reason is None:
+        return LIMITED_KINDS
+    return INTERPRETER_KINDS if reading.method == "disabled" else ()
 
 
 def _columns(
-    entries: list[PhaseResult], readings: list[GilReading], results: Results
+    entries: list[PhaseResult],
+    readings: list[GilReading],
+    results: Results,
+    *,
+    narrow: bool = False,
 ) -> list[Column]:
+    """Return the columns; ``narrow`` leaves what breaks a limit on locks to the line below."""
+    pairs = list(zip(entries, readings, strict=True))
     columns = [
         Column(metric.title, [metric.unit.printed(metric.of(reading)) for reading in readings])
         for metric in METRICS.values()
@@ -153,11 +199,16 @@ def _columns(
     ]
     columns.append(Column("threads", [_threads(reading) for reading in readings]))
     if any(entry.limits for entry in entries):
-        columns.append(Column("limit", [_limits(entry) for entry in entries]))
+        cells = [_limits(entry, reading, narrow=narrow) for entry, reading in pairs]
+        columns.append(Column("limit", cells))
     if results.by_locks or any(shows_locks(reading) for reading in readings):
-        waited_for = [_waited_for(reading, results) for reading in readings]
+        waited_for = [
+            _waited_for(entry, reading, results, narrow=narrow) for entry, reading in pairs
+        ]
         columns.append(Column("mostly for", waited_for, right=False))
-    columns.append(_blames(readings, results))
+    blamed = [_worst_places(entry, reading, results) for entry, reading in pairs]
+    places = [rows[0].place if rows else None for rows in blamed]
+    columns.append(_places("blame", places, results.root))
     names = [printable(entry.name) for entry in entries]
     columns.append(Column("test", names, right=False, cut=cut_test, markdown=code))
     return columns
@@ -169,9 +220,10 @@ def _has_column(metric: Metric, readings: list[GilReading], results: Results) ->
     return metric.shown or metric.name == results.sort
 
 
-def _waited_for(reading: GilReading, results: Results) -> str:
-    if results.by_locks or reading.method == "disabled":
-        return worst_text(reading.locks, _kinds(results))
+def _waited_for(entry: PhaseResult, reading: GilReading, results: Results, *, narrow: bool) -> str:
+    kinds = _kinds_by_sort(reading, results) if narrow else _kinds(entry, reading, results)
+    if kinds or results.by_locks:
+        return worst_text(reading.locks, kinds or LIMITED_KINDS)
     return "GIL"
 
 
@@ -188,12 +240,6 @@ def as_markdown(results: Results) -> str:
     for line in [*_left_out(results, len(entries)), *notes(results, quiet=False)]:
         lines += [prose(line.text), ""]
     return "\n".join(lines)
-
-
-def _blames(readings: list[GilReading], results: Results) -> Column:
-    rows = [_worst_places(reading, results) for reading in readings]
-    places = [blamed[0].place if blamed else None for blamed in rows]
-    return _places("blame", places, results.root)
 
 
 def _places(
@@ -226,8 +272,17 @@ def _threads(reading: GilReading) -> str:
     return units.NOT_MEASURED if count is None else str(count)
 
 
-def _limits(entry: PhaseResult) -> str:
-    return ", ".join(printable(limit.text) for limit in entry.limits) or "-"
+def _limits(entry: PhaseResult, reading: GilReading, *, narrow: bool) -> str:
+    """Return the limits, unless ``narrow`` broken ones on locks as ``52.0 ms > 20 ms@program``."""
+    broken = [] if narrow else _broken_on_locks(entry)
+    texts = []
+    for limit in entry.limits:
+        text = printable(limit.text)
+        if limit in broken:
+            longest, _ = longest_lock_wait(reading, [limit])
+            text = f"{units.seconds(longest)} > {text}"
+        texts.append(text)
+    return ", ".join(texts) or "-"
 
 
 def _details(reading: GilReading, root: str, width: int, *, stacks: bool) -> Iterator[str]:

@@ -331,6 +331,69 @@ def test_tests_in_the_order_of_their_waits_for_locks_of_the_program_too(make):
     )
 
 
+def over_limit(waited, kind="program", make=disabled):
+    limit = ("max_lock_wait", 0.02, "--gil-max-lock-wait", None, kind)
+    return measured(make(locks=waited), limits=[limit], verdicts=[(limit, True, "too long")])
+
+
+@pytest.mark.parametrize("make", [raw, disabled])
+def test_a_row_that_broke_a_limit_on_locks_says_by_what_wait_and_blames_who_let_go(make):
+    tests = [("t_over", over_limit(of_program(0.4), make=make)), ("t_b", measured(make()))]
+    head, row, *_ = texts(results_of(*tests, run=make(), threshold=0.0), width=160)
+    cells = dict(zip(*(re.split(r"\s{2,}", line.strip()) for line in (head, row)), strict=True))
+    if make is raw:  # sorted by wait, and the other has as much
+        assert "mostly for" not in cells
+    else:
+        assert (cells["wait"], cells["mostly for"]) == ("0 s", "locks of the program")
+    assert cells["limit"] == "400 ms > 20 ms@program"
+    assert cells["blame"] == "/src/app/pool.py:20 give"
+
+
+@pytest.mark.parametrize(
+    ("width", "changes", "below"),
+    [
+        (
+            100,
+            {},
+            [
+                "waited 400 ms for a lock of the program,"
+                " let go by /src/app/pool.py:20 give in MainThread"
+            ],
+        ),
+        (
+            80,
+            {},
+            [
+                "waited 400 ms for a lock of the program,",
+                "let go by /src/app/pool.py:20 give in MainThread",
+            ],
+        ),
+        (80, {"blame": {}, "victims": {}}, ["waited 400 ms for a lock of the program"]),
+    ],
+)
+def test_a_row_without_room_says_below_it_by_what_wait_it_broke_a_limit_on_locks(
+    width, changes, below
+):
+    results = results_of((LONG * 2, over_limit({**of_program(0.4), **changes})))
+    head, row, *lines = texts(results, width=width)
+    assert "limit  mostly for  test" in head
+    assert "20 ms@program  -  " in row
+    assert [line for line in lines if line.startswith(" " * 8)] == [" " * 8 + one for one in below]
+
+
+def test_a_row_whose_wait_is_in_a_column_names_what_was_waited_for_longest_where_a_limit_broke():
+    limit = ("max_stop_the_world", 0.005, "--gil-max-stop-the-world", None, None)
+    place = lock_place("/src/app/cache.py", 40, "sweep", 12, "worker", 0.06)
+    waited = disabled(locks=locks(blame={"stop_the_world": [place]}))
+    over = measured(waited, limits=[limit], verdicts=[(limit, True, "too long")])
+    _, row, *_ = texts(results_of(("t", over)), width=160)
+    assert re.split(r"\s{2,}", row.strip())[3:] == [
+        *("40.0 ms > 5 ms", "stopped world", "/src/app/cache.py:40 sweep", "t")
+    ]
+    _, _, below, *_ = texts(results_of((LONG, over)))
+    assert below == "        waited 40.0 ms for the stopped world,"
+
+
 @pytest.mark.parametrize(("waited", "is_named"), [(0.0009, False), (0.001, True)])
 def test_how_to_list_tests_by_their_waits_for_locks_is_said_where_there_are_some(waited, is_named):
     run = raw(locks=of_program(waited))
