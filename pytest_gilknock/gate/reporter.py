@@ -15,12 +15,18 @@ from pytest_gilknock.gate import io as gate_io
 from pytest_gilknock.gate.baseline_runs import BaselineRuns
 from pytest_gilknock.gate.result import GATE_RESULT, NOT_JUDGED
 from pytest_gilknock.gate.retries import reason_against
-from pytest_gilknock.gate.runs import BUSY_SHARE, Comparison, compare_runs, share_of_others
+from pytest_gilknock.gate.runs import (
+    BUSY_SHARE,
+    Comparison,
+    are_without_gil,
+    compare_runs,
+    share_of_others,
+)
 from pytest_gilknock.gate.table import as_markdown, section
 from pytest_gilknock.gate.text import busy_text, inconclusive_text, names_of_runs
 from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import error_text, printable
-from pytest_gilknock.render.lines import write_lines
+from pytest_gilknock.render.lines import heading, write_lines
 from pytest_gilknock.reporting import github
 
 if TYPE_CHECKING:
@@ -151,7 +157,8 @@ class GateReporter:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the comparison, and what became of the save."""
         if self._settings.compare is not None:
-            terminalreporter.write_sep("=", "GIL contention compared")
+            head = heading(without_gil=are_without_gil(self._measured.values()))
+            terminalreporter.write_sep("=", f"{head} compared")
             try:
                 self._print_comparison(terminalreporter)
             except Exception as error:  # it would end the run with an internal error

@@ -40,6 +40,8 @@ class Comparison:
     """What else is said of it."""
     gil_turned_on: tuple[str, ...] = ()
     """The tests that ran without the GIL in all saved runs, and with it now."""
+    without_gil: bool = False
+    """Whether the GIL was off in all tests of this run."""
     others_unknown: bool = False
     """Whether it is not known of any test what others used of the processors."""
 
@@ -102,8 +104,14 @@ def compare_runs(
             for nodeid in sorted(after.keys() & before.entries.keys())
             if gil_was_turned_on(before.entries[nodeid], after[nodeid])
         ),
+        without_gil=are_without_gil(after.values()),
         others_unknown=_others_unknown(after.values()),
     )
+
+
+def are_without_gil(entries: Iterable[BaselineEntry]) -> bool:
+    """Return whether there are tests, and the GIL was off in all of them."""
+    return {entry.method for entry in entries} == {"disabled"}
 
 
 def _others_unknown(entries: Iterable[BaselineEntry]) -> bool:

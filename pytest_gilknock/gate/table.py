@@ -10,7 +10,7 @@ from pytest_gilknock.gate.text import caveats, names_of_runs, notes, percentage
 from pytest_gilknock.model import units
 from pytest_gilknock.model.metrics import METRICS, Metric
 from pytest_gilknock.render.format import printable
-from pytest_gilknock.render.lines import Line, rows_left_out
+from pytest_gilknock.render.lines import Line, heading, rows_left_out
 from pytest_gilknock.render.markdown import code, prose
 from pytest_gilknock.render.tables import Column, cut_test, markdown_table, text_table
 
@@ -86,7 +86,8 @@ def _table(changes: Sequence[Change], width: int) -> Iterator[Line]:
 
 def as_markdown(comparison: Comparison, *, rows: int = MARKDOWN_ROWS) -> str:
     """Return the rows worth showing as a table of GitHub's and GitLab's Markdown."""
-    lines = [f"### GIL contention compared with {code(names_of_runs(comparison.before))}", ""]
+    head = heading(without_gil=comparison.without_gil)
+    lines = [f"### {head} compared with {code(names_of_runs(comparison.before))}", ""]
     shown = comparison.notable[:rows]
     if shown:
         *others, tests = columns(shown)

@@ -17,6 +17,11 @@ class Line(NamedTuple):
     bold: bool = False
 
 
+def heading(*, without_gil: bool) -> str:
+    """Return what heads a report of a run, by what was measured in it."""
+    return "Waits without the GIL" if without_gil else "GIL contention"
+
+
 def rows_left_out(number: int) -> Iterator[Line]:
     """Yield how many rows of a table ``--gil-top`` leaves out, if it does."""
     if number:

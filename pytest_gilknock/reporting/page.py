@@ -24,7 +24,6 @@ from pytest_gilknock.model.metrics import METRICS
 if TYPE_CHECKING:
     from pytest_gilknock.reporting.changes import Changes
 
-TITLE = "GIL contention"
 BATCH = 100
 """Tests whose details are packed together."""
 
@@ -118,6 +117,7 @@ class Details(NamedTuple):
 class Page(NamedTuple):
     """What a page says, as plain data."""
 
+    title: str
     sentence: str
     figures: list[tuple[str, str]]
     notes: list[tuple[str, str]]
@@ -157,7 +157,7 @@ def page_text(page: Page) -> Iterator[str]:
     parts = resources.files(_HERE).joinpath(_PARTS)
     yield from environment.get_template("page.html.j2").generate(
         version=version("pytest-gilknock"),
-        title=TITLE,
+        title=page.title,
         page=page,
         run=Markup(_script_json(_run(page))),
         batches=map(Markup, page.batches),
@@ -197,7 +197,7 @@ def _columns(*, has_locks: bool) -> list[dict[str, Any]]:
         _column(
             "held by",
             "place",
-            "where the GIL was held while others waited; where it is off, what they waited for",
+            "where the GIL was held while others waited; where it is off, who ended their waits",
         ),
     ]
 

@@ -9,6 +9,7 @@ from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.lines import heading
 from pytest_gilknock.reporting.page import Details, Page, Row, pack
 
 if TYPE_CHECKING:
@@ -21,14 +22,25 @@ _LACKS = (
     " stacks and waits: the page that a run writes itself has them, and that of a --gil-json file."
 )
 
+_HOW = (
+    "Contention is the share of the time in which some thread held the GIL, wait the time"
+    " threads waited for it, all together, max wait the longest single wait."
+)
+_HOW_WITHOUT_GIL = (
+    "The GIL was off. Wait is the time threads waited for the interpreter, all together, max wait"
+    " the longest single wait."
+)
+
 
 def page_of_baseline(baseline: Baseline) -> Page:
     """Return the page of a saved run."""
     tests = sorted(baseline.tests.items())
     waits = _waits(entry for _, entry in tests)
     interpreter, machine = baseline.interpreter, baseline.machine
+    without_gil = baseline.methods == ("disabled",)
     return Page(
-        sentence=_sentence(waits, len(tests)),
+        title=heading(without_gil=without_gil),
+        sentence=_sentence(waits, len(tests), "the interpreter" if without_gil else "the GIL"),
         figures=[
             ("tests measured", f"{len(tests):,}"),
             ("wait", _sum(waits, len(tests))),
@@ -41,10 +53,7 @@ def page_of_baseline(baseline: Baseline) -> Page:
             *([("commit", printable(baseline.commit.id[:12]))] if baseline.commit else []),
         ],
         notes=[("quiet", _LACKS)],
-        how=[
-            "Contention is the share of the time in which some thread held the GIL, wait the time"
-            " threads waited for it, all together, max wait the longest single wait."
-        ],
+        how=[_HOW_WITHOUT_GIL if without_gil else _HOW],
         rows=[_row(nodeid, entry) for nodeid, entry in tests],
         tests=len(tests),
         batches=list(pack(_details(entry) for _, entry in tests)),
@@ -69,12 +78,12 @@ def _sum(waits: list[float], tests: int) -> str:
     return f"{units.seconds(sum(waits))}{part}"
 
 
-def _sentence(waits: list[float], tests: int) -> str:
+def _sentence(waits: list[float], tests: int, waited_for: str) -> str:
     if not tests:
         return "No test was measured."
     if not waits:
-        return "How long threads waited for the GIL was not measured."
-    text = "No test kept a thread waiting for the GIL for a millisecond or more."
+        return f"How long threads waited for {waited_for} was not measured."
+    text = f"No test kept a thread waiting for {waited_for} for a millisecond or more."
     if waiting := [wait for wait in waits if wait >= WORTH_A_ROW]:
         waited = units.seconds(sum(waiting))
         text = f"{units.count(len(waiting), 'test')} kept threads waiting {waited}."
@@ -108,4 +117,5 @@ def _details(entry: BaselineEntry) -> Details:
         (f"requests of {OWN_THREAD}", f"{entry.knocks_waited} of {entry.knocks} waited"),
         ("run delay", units.seconds(entry.run_delay)),
     ]
-    return Details(figures, longest=printable(f"Held by {entry.blame}") if entry.blame else None)
+    head = "Most to blame:" if entry.method == "disabled" else "Held by"
+    return Details(figures, longest=printable(f"{head} {entry.blame}") if entry.blame else None)

@@ -12,6 +12,7 @@ from pytest_gilknock.model.locks import INTERPRETER_KINDS, KIND_NAMES
 from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.model.stack import OWN_THREAD, place_of
 from pytest_gilknock.render.format import printable
+from pytest_gilknock.render.lines import heading
 from pytest_gilknock.render.place_text import place_text
 from pytest_gilknock.render.reading_text import convoy_text
 from pytest_gilknock.reporting.page import MOST_HOLDS, Details, Page, Row, pack
@@ -66,6 +67,7 @@ def page_of(results: Results, caveats: Iterable[str]) -> Page:
 
     batches = list(pack(details()))  # makes the rows, too
     return Page(
+        title=heading(without_gil=summary.disabled),
         sentence=sentence(tests, top, results.root),
         figures=_figures(summary, len(results.tests)),
         notes=[*_convoy_notes(convoys), *(("caveat", line) for line in caveats)],

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_gilknock.model.reading import WORTH_A_ROW
 from pytest_gilknock.render.format import error_text, printable
-from pytest_gilknock.render.lines import Line, write_lines
+from pytest_gilknock.render.lines import Line, heading, write_lines
 from pytest_gilknock.reporting import github, terminal
 from pytest_gilknock.reporting.results import Results
 from pytest_gilknock.reporting.run_lines import urgent_notes
@@ -97,8 +97,14 @@ class Reporter:
         except Exception as error:  # it would end the run with an internal error
             lines = [Line(f"This report could not be made: {error_text(error)}", red=True)]
         if lines:
-            terminalreporter.write_sep("=", "GIL contention")
+            terminalreporter.write_sep("=", self._heading())
         write_lines(terminalreporter, lines + self._file_news + self._append_summary())
+
+    def _heading(self) -> str:
+        try:
+            return heading(without_gil=self.results.summary().disabled)
+        except Exception:  # it would end the run with an internal error, and the section says why
+            return heading(without_gil=False)
 
     def _section(self) -> list[Line]:
         results, settings = self.results, self._settings

@@ -1,4 +1,4 @@
-"""The section "GIL contention" of the terminal: the worst tests, and the run as a summary. Pure."""
+"""The section of the terminal: the worst tests, and the run as a summary. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.model.reading import WORTH_A_ROW, shows_locks, thread_count
 from pytest_gilknock.model.stack import OWN_THREAD
 from pytest_gilknock.render.format import display_width, keep_start, printable
-from pytest_gilknock.render.lines import Line, rows_left_out
+from pytest_gilknock.render.lines import Line, heading, rows_left_out
 from pytest_gilknock.render.lock_lines import lock_lines, worst_text
 from pytest_gilknock.render.markdown import code, prose
 from pytest_gilknock.render.place_text import fit_place, place_text
@@ -51,6 +51,11 @@ _NO_PLACE = "-"
 LEGEND = (
     "contention: share of the time in which the GIL was held; wait: time threads waited for it, all"
     " together; max wait: the longest single wait; blame: where it was held while others waited"
+)
+
+LEGEND_WITHOUT_GIL = (
+    "wait: time threads waited for the interpreter, all together; max wait: the longest single"
+    " wait; mostly for: what they waited for most; blame: who let that go, or stopped the world"
 )
 
 
@@ -230,13 +235,14 @@ def _waited_for(entry: PhaseResult, reading: GilReading, results: Results, *, na
 def as_markdown(results: Results) -> str:
     """Return the worst tests as a table of GitHub's and GitLab's Markdown, and the whole run."""
     entries = results.rows()
-    lines = ["### GIL contention", ""]
+    lines = [f"### {heading(without_gil=results.summary().disabled)}", ""]
     if entries:
         readings = [entry.reading for entry in entries]
         *numbers, blame, tests = _columns(entries, readings, results)
         blame = blame._replace(cells=["" if cell == _NO_PLACE else cell for cell in blame.cells])
         lines += [*markdown_table([*numbers, blame, tests]), ""]
-        lines += [prose(LEGEND), ""]
+        has_gil = any(reading.method != "disabled" for reading in readings)
+        lines += [prose(LEGEND if has_gil else LEGEND_WITHOUT_GIL), ""]
     for line in [*_left_out(results, len(entries)), *notes(results, quiet=False)]:
         lines += [prose(line.text), ""]
     return "\n".join(lines)

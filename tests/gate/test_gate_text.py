@@ -171,6 +171,16 @@ def test_markdown_has_the_table_the_verdict_and_the_warnings() -> None:
     assert "Warning: machine kind was A, is B" in text
 
 
+def test_a_comparison_of_a_run_without_the_gil_is_headed_by_what_was_measured() -> None:
+    off = dict.fromkeys(KNOWN, changed(ENTRY, method="disabled"))
+    head, *_ = as_markdown(comparison(off)).splitlines()
+    assert head == "### Waits without the GIL compared with `0001_main.json`"
+    head, *_ = as_markdown(comparison({**off, KNOWN[0]: ENTRY})).splitlines()
+    assert head == "### GIL contention compared with `0001_main.json`"
+    head, *_ = as_markdown(comparison({})).splitlines()
+    assert head == "### GIL contention compared with `0001_main.json`"
+
+
 def test_markdown_of_many_rows_stays_short() -> None:
     after = {f"t{number}": changed(ENTRY, wait=9.0) for number in range(60)}
     before = BaselineRuns.of([("b", replace(BASELINE, tests=dict.fromkeys(after, ENTRY)))])

@@ -5,6 +5,7 @@ One small project is run once in each way; each row then looks at its own test i
 
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -349,7 +350,8 @@ def test_verdict(run, name, phase, verdicts):
 
 
 def test_table_shows_each_breach(run):
-    section = run.output.split(" GIL contention ")[1].split("Whole run")[0]
+    section = re.split(" GIL contention | Waits without the GIL ", run.output)[1]
+    section = section.split("Whole run")[0]
     shown = {line.split("test_it.py::")[1] for line in section.splitlines() if "::" in line}
     broken = {row.test for row in TABLE if row.text == SET_BY_MARKER}
     outer = {"test_setup_broken (setup)", "test_teardown_broken (teardown)"}

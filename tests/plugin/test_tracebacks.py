@@ -90,7 +90,12 @@ def report(pytester, *args):
     start = re.search(r"^=+ (ERRORS|FAILURES|short test summary info) =+$", text, re.MULTILINE)
     assert start, text
     text = re.sub(r"in \d+\.\d+s", "", text[start.start() :]).replace(" gilknock,", "")
-    text = re.sub(r"^=+ GIL contention =+\n(?s:.*?)(?=^=)", "", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^=+ (?:GIL contention|Waits without the GIL) =+\n(?s:.*?)(?=^=)",
+        "",
+        text,
+        flags=re.MULTILINE,
+    )
     return re.sub(r"0x[0-9a-f]+", "0x", text), result.parseoutcomes()
 
 

@@ -144,6 +144,20 @@ def test_a_saved_run_says_of_how_many_tests_its_wait_is(waits, figure, said):
     assert (dict(one.figures)["wait"], one.sentence) == (figure, said)
 
 
+def test_a_run_that_was_saved_without_a_gil_is_said_to_be():
+    tests = {"t": changed(ENTRY, wait=0.0, method="disabled", blame="cache.py:15 get")}
+    one = page_of_baseline(replace(BASELINE, tests=tests))
+    assert one.title == "Waits without the GIL"
+    assert one.sentence.startswith("No test kept a thread waiting for the interpreter")
+    assert one.how == [
+        "The GIL was off. Wait is the time threads waited for the interpreter, all together, max"
+        " wait the longest single wait."
+    ]
+    (details,) = Page("".join(page_text(one))).details(0)
+    assert details["longest"] == "Most to blame: cache.py:15 get"
+    assert page_of_baseline(BASELINE).title == "GIL contention"
+
+
 @pytest.mark.parametrize(
     ("reading", "threads"),
     [(raw(), 2), (sampled(50, 25), None), (disabled(), None), (disabled(locks=locks()), 2)],
@@ -269,6 +283,7 @@ def test_where_locks_are_measured_their_waits_have_a_column(make):
 def test_without_a_gil_the_page_explains_nothing_of_the_gil():
     waited = disabled(locks=locks())
     text = page(("t", measured(waited)), run=waited).text
+    assert text.split()[:4] == ["Waits", "without", "the", "GIL"]
     assert "Not exact" not in text
     assert "Contention is the share" not in text
     assert "who let these go" in text

@@ -300,6 +300,17 @@ def test_beside_a_gil_waits_for_locks_are_told_apart_from_it():
     )
 
 
+def test_the_step_summary_is_headed_by_what_was_measured():
+    off = disabled(locks=locks())
+    without = terminal.as_markdown(results_of(("a", measured(off)), run=off))
+    assert without.startswith("### Waits without the GIL\n")
+    assert "wait: time threads waited for the interpreter, all together" in without
+    assert "contention: share of the time" not in without
+    mixed = terminal.as_markdown(results_of(("a", measured(off)), ("b", measured(raw()))))
+    assert mixed.startswith("### GIL contention\n")
+    assert "contention: share of the time in which the GIL was held" in mixed
+
+
 def of_program(waited):
     place = lock_place("/src/app/pool.py", 8, "borrow", 12, "worker", waited)
     return locks(

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from pytest_gilknock import _core
+from pytest_gilknock.render.lines import heading
 
 METHOD, REASON = _core.status()
 
@@ -52,7 +53,9 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
 def section(result: pytest.RunResult) -> list[str]:
     """The lines of our section of the terminal."""
     lines = result.outlines
-    start = next((n for n, line in enumerate(lines) if " GIL contention " in line), None)
+    heads = [f" {heading(without_gil=without_gil)} " for without_gil in (False, True)]
+    found = (n for n, line in enumerate(lines) if any(head in line for head in heads))
+    start = next(found, None)
     if start is None:
         return []
     ends = (n for n, line in enumerate(lines) if n > start and line.startswith("="))
