@@ -42,7 +42,6 @@
 #define Py_BUILD_CORE 1
 #include "cpython/parking_layout.h"
 
-#include <errno.h>
 #include <semaphore.h>
 #include <stddef.h>
 
@@ -229,10 +228,11 @@ static bool is_free(uintptr_t semaphore) {
     return sem_getvalue((sem_t *)semaphore, &value) == 0 && value > 0;
 }
 
-/* What the waits of one attempt to get a lock that is a semaphore have in common; 0: not known. */
-static uint64_t of_semaphore(PyThreadState *state, uintptr_t semaphore) {
+/* What the sleeps of one wait for what is at that address have in common, if the thread goes to sleep again
+ * where it stands: its functions and their instructions. 0: not known. */
+static uint64_t attempt_at(PyThreadState *state, uintptr_t address) {
     uint64_t trail = frame_trail(state);
-    return trail != 0 ? (trail ^ (uint64_t)semaphore << 16) | 1 : 0;
+    return trail != 0 ? (trail ^ (uint64_t)address << 16) | 1 : 0;
 }
 
 struct parking_purpose parking_layout_classify(const struct parking_call *call) {
@@ -246,8 +246,9 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
              parking_layout_is_site(layout.thread_sites, call->site)) &&
             !is_free(call->semaphore)) {
             purpose.kind = PARKING_PROGRAM;
-            purpose.identity = of_semaphore(state, call->semaphore);
-            purpose.after_error = EINTR;
+            purpose.identity = attempt_at(state, call->semaphore);
+            purpose.after = PARKING_SIGNALLED;
+            purpose.gap_ns = PARKING_HANDLER_GAP_NS;
             purpose.until = call->until;
         }
         return purpose;
@@ -267,7 +268,11 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
     purpose.is_parked = true;
 #ifdef Py_GIL_DISABLED
     if (address == (uintptr_t)&state->state) {
+        /* No handler runs before the world goes on. */
         purpose.kind = PARKING_STOP_THE_WORLD;
+        purpose.identity = attempt_at(state, address);
+        purpose.after = PARKING_SIGNALLED;
+        purpose.gap_ns = PARKING_GAP_NS;
         return purpose;
     }
 #endif
@@ -281,7 +286,8 @@ struct parking_purpose parking_layout_classify(const struct parking_call *call) 
          * sleep has timed out. */
         purpose.kind = PARKING_INTERPRETER;
         purpose.identity = address;
-        purpose.after_error = ETIMEDOUT;
+        purpose.after = PARKING_TIMED_OUT | PARKING_SIGNALLED;
+        purpose.gap_ns = PARKING_GAP_NS;
     }
     return purpose;
 }

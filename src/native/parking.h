@@ -55,15 +55,19 @@ struct parking_purpose {
     uint64_t identity;     /* the same for all waits of one attempt to get a lock; 0: only one */
     uint64_t began_ago_ns; /* how long the attempt has been going on already */
     bool is_parked;        /* the semaphore is this wait's own, and nobody else's */
-    int after_error; /* the same attempt only if the sleep before has ended with this error, just
-                        now; 0: however it ended */
+    unsigned after;  /* of enum parking_end: the same attempt only if the sleep before has ended so,
+                        `gap_ns` ago at most; 0: however and whenever it ended */
+    uint64_t gap_ns; /* PARKING_GAP_NS, or PARKING_HANDLER_GAP_NS */
     uint64_t until;  /* when the attempt gives up, as in clock_system_ns; 0: not known, or never */
 };
 
-/* For how long at most a thread that sleeps again after such an error is awake between. After a signal
- * (EINTR) it may have to take the GIL and run a handler. */
+/* How a sleep ends that nobody has ended by letting go. */
+enum parking_end { PARKING_SIGNALLED = 1, PARKING_TIMED_OUT = 2 };
+
+/* For how long at most a thread that sleeps again is awake between: where it does nothing but look whether
+ * it has to, and where it may have to take the GIL and run a handler. */
 #define PARKING_GAP_NS 5000000
-#define PARKING_SIGNAL_GAP_NS 50000000
+#define PARKING_HANDLER_GAP_NS 50000000
 
 /* Finds out what the calling thread is about to wait for. It may be anywhere in the interpreter: nothing
  * is allocated, no lock is taken, no object is touched whose life is not sure. */

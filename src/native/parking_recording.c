@@ -31,8 +31,10 @@ static struct part *part_of(struct slot *slot, int window, uint64_t generation) 
 static bool may_go_on(const struct wait *wait, const struct parking_purpose *purpose,
                       uint64_t now) {
     double since = (double)clock_elapsed(wait->since, now);
-    double gap = purpose->after_error == EINTR ? PARKING_SIGNAL_GAP_NS : PARKING_GAP_NS;
-    return wait->error == (uint64_t)purpose->after_error && since <= gap * lot.ticks_per_ns &&
+    unsigned end = wait->error == EINTR       ? PARKING_SIGNALLED
+                   : wait->error == ETIMEDOUT ? PARKING_TIMED_OUT
+                                              : 0;
+    return (end & purpose->after) != 0 && since <= (double)purpose->gap_ns * lot.ticks_per_ns &&
            (wait->until == 0) == (purpose->until == 0) &&
            (wait->until == 0 || clock_system_ns() < wait->until);
 }
@@ -41,7 +43,7 @@ void begin_wait(struct slot *slot, const struct parking_purpose *purpose, uint64
     struct wait *wait = &slot->wait;
     bool again = purpose->identity != 0 && purpose->identity == wait->identity &&
                  wait->kind == purpose->kind &&
-                 (purpose->after_error == 0 || may_go_on(wait, purpose, now));
+                 (purpose->after == 0 || may_go_on(wait, purpose, now));
     begin_writing(slot);
     if (!again) {
         uint64_t before = (uint64_t)((double)purpose->began_ago_ns * lot.ticks_per_ns);

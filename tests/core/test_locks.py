@@ -810,12 +810,25 @@ def test_a_thread_that_is_stopped_by_a_collection_has_waited_for_the_world() -> 
     assert len(many) == 300_000
 
 
+@contextmanager
+def signals_to(whom: str) -> Iterator[None]:
+    """Signals every 5 ms for this thread, or for those that began before, but for others not."""
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM} if whom == "runner" else ())
+    with interrupted(lambda *_: None, every=0.005 if whom != "nobody" else 0.0):
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
 @measured_only
 @without_gil
-def test_a_world_that_cannot_be_stopped_is_waited_for_by_all_that_are() -> None:
+@pytest.mark.parametrize("interrupts", ["nobody", "this thread", "runner"])
+def test_a_world_that_cannot_be_stopped_is_waited_for_by_all_that_are(interrupts: str) -> None:
     """One thread stays in C for a known time, a second one wants to collect, and a third one runs
-    on and is stopped at once, until the first one comes back. On a busy machine they may begin in
-    another order: one of some attempts must show it.
+    on and is stopped at once, until the first one comes back; signals do not make many waits of
+    one. On a busy machine they may begin in another order: one of some attempts must show it.
     """
     seen = []
     for _ in range(10):
@@ -825,7 +838,7 @@ def test_a_world_that_cannot_be_stopped_is_waited_for_by_all_that_are() -> None:
             began.append(time.perf_counter())  # noqa: B023
             hold(0.1)
 
-        with Measured() as m, Runner() as runner:
+        with Measured() as m, Runner() as runner, signals_to(interrupts):
             keeper = threading.Thread(target=keep, name="keeper")
             keeper.start()
             time.sleep(0.005)

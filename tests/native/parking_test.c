@@ -686,8 +686,10 @@ static struct parking_sums sleep_pause_and_sleep(const struct parking_purpose *o
 }
 
 static void test_a_sleep_that_timed_out_may_go_on_in_the_next_one(void) {
-    const struct parking_purpose one = {
-        .kind = PARKING_INTERPRETER, .identity = 55, .after_error = ETIMEDOUT};
+    const struct parking_purpose one = {.kind = PARKING_INTERPRETER,
+                                        .identity = 55,
+                                        .after = PARKING_TIMED_OUT,
+                                        .gap_ns = PARKING_GAP_NS};
     struct parking_sums sums;
     int tries = 100; /* on a busy machine a pause may be much longer */
     do {
@@ -737,8 +739,10 @@ static struct parking_sums sleep_through_signals(const struct parking_purpose *f
 }
 
 static void test_a_sleep_that_ended_by_a_signal_may_go_on_in_the_next_one(void) {
-    const struct parking_purpose one = {
-        .kind = PARKING_PROGRAM, .identity = 56, .after_error = EINTR};
+    const struct parking_purpose one = {.kind = PARKING_PROGRAM,
+                                        .identity = 56,
+                                        .after = PARKING_SIGNALLED,
+                                        .gap_ns = PARKING_HANDLER_GAP_NS};
     struct parking_purpose other = one;
     other.identity = 57;
     struct parking_sums sums;
@@ -747,7 +751,7 @@ static void test_a_sleep_that_ended_by_a_signal_may_go_on_in_the_next_one(void) 
         sums = sleep_through_signals(&one, &one, MS);
     } while (sums.count != 1 && --tries > 0);
     CHECK(sums.count == 1 && sums.longest == sums.total && ms(sums.longest) >= 10);
-    CHECK(sleep_through_signals(&one, &one, PARKING_SIGNAL_GAP_NS * 2).count >= 2);
+    CHECK(sleep_through_signals(&one, &one, PARKING_HANDLER_GAP_NS * 2).count >= 2);
     CHECK(sleep_through_signals(&one, &other, 0).count >= 2);
     struct parking_window window = open_window(true);
     CHECK(wait_here(one, false) == -1 && errno == ETIMEDOUT);
@@ -778,8 +782,10 @@ static uint64_t sleep_let_go_and_sleep(struct parking_purpose what, bool of_that
 }
 
 static void test_who_let_go_of_a_lock_asks_for_it_in_another_attempt(void) {
-    const struct parking_purpose one = {
-        .kind = PARKING_PROGRAM, .identity = 58, .after_error = EINTR};
+    const struct parking_purpose one = {.kind = PARKING_PROGRAM,
+                                        .identity = 58,
+                                        .after = PARKING_SIGNALLED,
+                                        .gap_ns = PARKING_HANDLER_GAP_NS};
     int tries = 100; /* on a busy machine a pause may be too long */
     while (sleep_let_go_and_sleep(one, false) != 1 && --tries > 0) {
     }
@@ -792,7 +798,8 @@ static uint64_t sleep_for_and_sleep(uint64_t patience, uint64_t pause) {
     static uint64_t calls;
     struct parking_purpose what = {.kind = PARKING_PROGRAM,
                                    .identity = 1000 + calls++,
-                                   .after_error = EINTR,
+                                   .after = PARKING_SIGNALLED,
+                                   .gap_ns = PARKING_HANDLER_GAP_NS,
                                    .until = clock_system_ns() + patience};
     struct parking_window window = open_window(true);
     wait_until_a_signal(what);
