@@ -200,7 +200,9 @@ static PyObject *places_as_list(const struct lock_charges_reading *charges, enum
         const struct lock_charge *charge = &charges->rows[i];
         if (charge->role == role && charge->kind == kind) {
             found.rows[found.count++] = (struct charges_row){
-                .thread = {.native_id = charge->native_id, .place = charge->place},
+                .thread = {.serial = charge->native_id == 0 ? CHARGES_SEVERAL : 0,
+                           .native_id = charge->native_id,
+                           .place = charge->place},
                 .waited = charge->waited,
                 .longest = charge->longest,
                 .looks = charge->waits,

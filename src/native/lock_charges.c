@@ -48,6 +48,16 @@ static struct lock_charge *row_of(struct charged_window *window, const struct lo
     return NULL;
 }
 
+/* Likewise; `charge` becomes one of several threads where there is no room for each. */
+static struct lock_charge *row_for(struct charged_window *window, struct lock_charge *charge) {
+    struct lock_charge *row = row_of(window, charge);
+    if (window->count >= LOCK_CHARGES_THREAD_ROWS && (row == NULL || !row->is_used)) {
+        charge->native_id = 0;
+        row = row_of(window, charge);
+    }
+    return row;
+}
+
 /* A row is not there before it is whole: another thread may fork at any point. */
 static void fill(struct lock_charge *row, const struct lock_charge *charge) {
     struct lock_charge free_row = *charge;
@@ -60,14 +70,14 @@ void lock_charges_add(int window, uint64_t generation, const struct lock_charge 
     struct charged_window *place = &windows[window];
     pthread_mutex_lock(&mutex);
     if (place->generation == generation) {
-        struct lock_charge *row = row_of(place, charge);
+        struct lock_charge added = *charge, *row = row_for(place, &added);
         const struct drawn_waits drawn = {charge->waited, charge->stands_for};
         drawn_waits_add(&place->drawn[charge->role][charge->kind], &drawn);
         if (row == NULL) {
             drawn_waits_add(&place->omitted[charge->role][charge->kind], &drawn);
         } else if (!row->is_used) {
             place->count++;
-            fill(row, charge);
+            fill(row, &added);
         } else {
             row->waited += charge->waited;
             row->stands_for += charge->stands_for;

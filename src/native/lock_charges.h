@@ -3,8 +3,9 @@
  *
  * Who charges has drawn the wait by its length (native/parking_places.c). As charges.h has it: what was
  * drawn counts as it was, and stands for waits that were not drawn. Each window has LOCK_CHARGES_ROWS
- * rows; what finds none counts as omitted. Every function takes a lock of
- * its own for a moment; no thread waits or allocates while it has it. */
+ * rows. Threads that come and go are many where places are few: the last rows are for places, whoever is
+ * there; what finds none of these counts as omitted. Every function takes a lock of its own for a moment;
+ * no thread waits or allocates while it has it. */
 #ifndef GILKNOCK_LOCK_CHARGES_H
 #define GILKNOCK_LOCK_CHARGES_H
 
@@ -16,6 +17,7 @@
 
 #define LOCK_CHARGES_WINDOWS 32
 #define LOCK_CHARGES_ROWS 256
+#define LOCK_CHARGES_THREAD_ROWS 192 /* from so many on, a new one is of several threads */
 #define LOCK_CHARGES_KINDS 8
 
 enum lock_role { LOCK_WAITED, LOCK_LET_GO, LOCK_ROLES };
@@ -24,9 +26,9 @@ enum lock_role { LOCK_WAITED, LOCK_LET_GO, LOCK_ROLES };
 struct lock_charge {
     uint32_t place;
     uint8_t kind;
-    uint8_t role; /* of enum lock_role */
-    bool is_used; /* of a row: it is there */
-    uint64_t native_id;
+    uint8_t role;        /* of enum lock_role */
+    bool is_used;        /* of a row: it is there */
+    uint64_t native_id;  /* 0: of several threads */
     uint64_t waited;     /* ticks */
     uint64_t stands_for; /* ticks of waits that were not drawn */
     uint64_t longest;    /* ticks, of a single wait */

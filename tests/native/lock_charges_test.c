@@ -145,6 +145,29 @@ static void test_what_finds_no_row_is_omitted(void) {
     CHECK(reading.omitted[LOCK_LET_GO][2].waited == 13 + 20);
 }
 
+static void test_places_have_rows_however_many_threads_come_there(void) {
+    lock_charges_open(3, 8);
+    for (uint64_t thread = 1; thread <= 2 * LOCK_CHARGES_ROWS; thread++) {
+        struct lock_charge waits = row(1, LOCK_WAITED, 10), lets_go = row(2, LOCK_LET_GO, 10);
+        waits.native_id = lets_go.native_id = thread;
+        add(3, 8, waits);
+        add(3, 8, lets_go);
+    }
+    lock_charges_read(3, 8, &reading);
+    uint64_t waited[LOCK_ROLES] = {0, 0}, by_several[LOCK_ROLES] = {0, 0};
+    for (size_t i = 0; i < reading.count; i++) {
+        const struct lock_charge *one = &reading.rows[i];
+        waited[one->role] += one->waited;
+        by_several[one->role] += one->native_id == 0 ? one->waited : 0;
+        CHECK(one->place == (one->role == LOCK_WAITED ? 1 : 2));
+    }
+    const uint64_t all = 2 * LOCK_CHARGES_ROWS * 10, told = LOCK_CHARGES_THREAD_ROWS / 2 * 10;
+    for (int role = 0; role < LOCK_ROLES; role++) {
+        CHECK(waited[role] == all && by_several[role] == all - told);
+        CHECK(reading.omitted[role][2].waited == 0);
+    }
+}
+
 #define KINDS 3
 
 /* What a role comes to in a reading, of waits of a kind. */
@@ -255,6 +278,7 @@ int main(void) {
     test_nobody_is_blamed_for_more_than_was_waited();
     test_who_ended_an_interrupted_wait_takes_nothing_from_others();
     test_what_finds_no_row_is_omitted();
+    test_places_have_rows_however_many_threads_come_there();
     test_what_is_shared_out_comes_to_the_whole();
     test_a_child_finds_whole_rows_at_whichever_instruction_it_is_forked();
     return 0;
