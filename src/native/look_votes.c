@@ -43,18 +43,27 @@ void recent_looks_add(struct recent_looks *recent, const struct charges_thread *
     recent->looks[place].holder = *holder;
 }
 
+/* The latest look is 1 back. */
+static const struct recent_look *look_back(const struct recent_looks *recent, uint64_t back) {
+    return &recent->looks[(recent->count - back) % RECENT_LOOKS];
+}
+
 bool recent_looks_vote(const struct recent_looks *recent, uint64_t since,
                        struct look_votes *votes) {
     *votes = (struct look_votes){.looks = 0};
     for (uint64_t back = 1; back <= recent->count; back++) {
-        size_t place = (recent->count - back) % RECENT_LOOKS;
-        if (recent->looks[place].at < since) {
+        const struct recent_look *look = look_back(recent, back);
+        if (look->at < since) {
             break;
         }
         if (back == RECENT_LOOKS) {
             return false;
         }
-        look_votes_add(votes, &recent->looks[place].holder);
+        look_votes_add(votes, &look->holder);
+    }
+    votes->seen = 0;
+    for (uint64_t back = 1; back <= votes->looks; back++) {
+        votes->seen += look_back(recent, back)->holder.serial == votes->candidate.serial;
     }
     return true;
 }

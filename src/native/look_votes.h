@@ -7,7 +7,8 @@
  * than all that saw it: if they are more than half, it had the GIL in most of them.
  *
  * Those that wait at the same time share the looks, and one of many makes few. So for a wait that may be
- * the longest the latest looks of all vote, if those that are kept go back to its beginning. */
+ * the longest the latest looks of all vote, if those that are kept go back to its beginning. As they are
+ * there still, all that saw the candidate are counted: a majority is always named. */
 #ifndef GILKNOCK_LOOK_VOTES_H
 #define GILKNOCK_LOOK_VOTES_H
 
@@ -19,7 +20,7 @@
 /* All zero is ready. */
 struct look_votes {
     uint32_t looks;       /* the whole wait's */
-    uint32_t votes, seen; /* for the candidate; `seen` since it became that */
+    uint32_t votes, seen; /* for the candidate; `seen` by as many at least */
     uint32_t place_votes; /* for its place, by looks that saw this thread */
     struct charges_thread candidate;
 };
@@ -31,12 +32,12 @@ void look_votes_add(struct look_votes *votes, const struct charges_thread *holde
  * if more than half of these saw it there. Else nobody: serial and native_id 0, place PLACE_UNKNOWN. */
 struct charges_thread look_votes_majority(const struct look_votes *votes);
 
-#define RECENT_LOOKS 32 /* a power of two */
+#define RECENT_LOOKS 256 /* a power of two; of a second or more */
 
 /* The latest looks of all threads. All zero is ready. */
 struct recent_looks {
     uint64_t count; /* so far */
-    struct {
+    struct recent_look {
         uint64_t at; /* ticks */
         struct charges_thread holder;
     } looks[RECENT_LOOKS];
