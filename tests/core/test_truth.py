@@ -203,7 +203,7 @@ def test_a_window_of_two_milliseconds_reads_true():
             loads.let_go(1e-3)
             released = time.perf_counter() - left
         errors.append(abs(m.reading.contention - (1 - released / m.reading.wall)))
-    assert sorted(errors)[10] < 0.02
+    assert sorted(errors)[10] < 0.05
 
 
 @exact
