@@ -61,9 +61,14 @@ bool recent_looks_vote(const struct recent_looks *recent, uint64_t since,
         }
         look_votes_add(votes, &look->holder);
     }
-    votes->seen = 0;
+    votes->candidate.place = PLACE_UNKNOWN;
+    votes->seen = votes->place_votes = 0;
     for (uint64_t back = 1; back <= votes->looks; back++) {
-        votes->seen += look_back(recent, back)->holder.serial == votes->candidate.serial;
+        const struct charges_thread *holder = &look_back(recent, back)->holder;
+        if (holder->serial == votes->candidate.serial) {
+            votes->seen++;
+            vote_for_place(votes, holder->place);
+        }
     }
     return true;
 }

@@ -8,7 +8,7 @@
  *
  * Those that wait at the same time share the looks, and one of many makes few. So for a wait that may be
  * the longest the latest looks of all vote, if those that are kept go back to its beginning. As they are
- * there still, all that saw the candidate are counted: a majority is always named. */
+ * there still, those that saw the candidate are counted, and vote for its place: a majority is always named. */
 #ifndef GILKNOCK_LOOK_VOTES_H
 #define GILKNOCK_LOOK_VOTES_H
 

@@ -97,6 +97,10 @@ static void test_of_the_latest_looks_of_all_a_majority_is_named(void) {
             const struct charges_thread most = look_votes_majority(&found);
             CHECK(most.serial == majority);
             CHECK(majority == 0 || there[majority][most.place - 5] != 0);
+            for (uint32_t place = 0; place < 3; place++) {
+                bool most_there = 2 * there[majority][place] > seen[majority];
+                CHECK(majority == 0 || !most_there || most.place == place + 5);
+            }
         }
     }
 }
