@@ -127,6 +127,8 @@ def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) 
         yield f"  threads     {total} took the GIL, busiest first:"
     for thread in threads:
         yield f"              {thread_line(thread)}"
+    if more := len(reading.threads) - len(threads):
+        yield f"              ({units.count(more, 'more thread')})"
     if reading.threads_omitted:
         yield f"              ({reading.threads_omitted} of them ended and made room for others)"
     if machine_was_busy(reading.run_delay or 0.0, reading.wall * len(reading.threads)):
