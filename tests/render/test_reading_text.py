@@ -104,7 +104,9 @@ def test_only_the_worst_threads_and_lines_are_told():
     ]
     assert text.count("/nowhere.py") == 3
     assert "  (6 more threads)\n" in text
-    assert " more thread" not in breach_text(GilReading.from_raw(raw(threads=threads[:3])), [BREACH])
+    assert " more thread" not in breach_text(
+        GilReading.from_raw(raw(threads=threads[:3])), [BREACH]
+    )
 
 
 def test_names_from_outside_are_escaped():
