@@ -195,15 +195,19 @@ def test_a_native_call_that_releases_the_gil_keeps_nobody_waiting():
 
 @exact
 def test_a_window_of_two_milliseconds_reads_true():
-    errors = []
-    for _ in range(21):
-        with Measured() as m:
-            loads.hold(1e-3)
-            left = time.perf_counter()
-            loads.let_go(1e-3)
-            released = time.perf_counter() - left
-        errors.append(abs(m.reading.contention - (1 - released / m.reading.wall)))
-    assert sorted(errors)[10] < 0.05
+    """On a busy machine one of some attempts must show it."""
+    medians = []
+    while len(medians) < 5 and (not medians or medians[-1] >= 0.02):
+        errors = []
+        for _ in range(21):
+            with Measured() as m:
+                loads.hold(1e-3)
+                left = time.perf_counter()
+                loads.let_go(1e-3)
+                released = time.perf_counter() - left
+            errors.append(abs(m.reading.contention - (1 - released / m.reading.wall)))
+        medians.append(sorted(errors)[10])
+    assert medians[-1] < 0.02, medians
 
 
 @exact
