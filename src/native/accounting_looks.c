@@ -76,10 +76,11 @@ uint64_t mean_between_looks(bool knock) {
 
 uint64_t mean_for_each(uint64_t mean) { return mean * (ledger.waiting == 0 ? 1 : ledger.waiting); }
 
+/* Threads that wait at the same time share the looks, and so does a knock with all of them. */
 static uint64_t mean_of_own_looks(void) {
     bool knock = self.slot->internal;
     uint64_t mean = mean_between_looks(knock);
-    return knock ? mean : mean_for_each(mean);
+    return knock ? mean * (1 + ledger.waiting) : mean_for_each(mean);
 }
 
 /* A moment of a clock, and how far it is from now, in ns. */
@@ -232,6 +233,17 @@ static uint64_t time_until_look(uint64_t now, uint64_t due) {
     return most > LOOK_LEAST_WAIT_NS ? most : LOOK_LEAST_WAIT_NS;
 }
 
+/* The interpreter's own deadline has passed; it asks the holder to let go next. What is to be done while
+ * the thread is awake anyway is done before, so that no timer is needed. The mutex is held, and may be let
+ * go meanwhile. Returns what the caller is told. */
+static int time_out(pthread_mutex_t *mutex, uint64_t turn) {
+    uint64_t now = clock_ticks();
+    if (is_taken() && own_stack_is_due(now)) {
+        consider_own_stack(mutex, now);
+    }
+    return audit.users != 0 ? ask_audited_hold(mutex, turn) : ETIMEDOUT;
+}
+
 /* Wait as the caller asks for, and look meanwhile. The mutex is held. */
 NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                       const struct timespec *deadline) {
@@ -257,12 +269,15 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
             continue;
         }
         uint64_t most = time_until_look(now, lookout->series.due);
-        uint64_t others_in = least(audit_look_in(), own_stack_due_in(now));
-        bool looks_next = most <= others_in;
-        most = least(most, others_in);
+        uint64_t audit_in = audit_look_in();
+        bool looks_next = most <= audit_in;
+        most = least(most, audit_in);
         int error = wait_at_most(condition, mutex, deadline, most);
+        if (error == ETIMEDOUT) {
+            return time_out(mutex, turn);
+        }
         if (error != WAIT_CUT) {
-            return error == ETIMEDOUT && audit.users != 0 ? ask_audited_hold(mutex, turn) : error;
+            return error;
         }
         if (looks_next && most > LOOK_LEAST_WAIT_NS) {
             look_lateness_note(&looks.pacing, &looks.lateness[self.slot->internal],

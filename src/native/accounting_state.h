@@ -144,9 +144,9 @@ extern struct accounting_looks {
     struct look_lateness lateness[2]; /* of the program's threads, of the knockers */
     /* Before anybody looks, nothing of it is there but `collecting`. */
     struct accounting_reader reader;
-    struct recent_looks recent;
     const struct ledger_slot *collector; /* the thread that collects garbage, if it let the GIL go
                                             since it began */
+    struct recent_looks recent;
 } looks;
 
 /* Guarded by the GIL's mutex. */

@@ -3,10 +3,10 @@
  *
  * The stack of a thread stays as it is from when it asks for the GIL until it has it, so it can be read at
  * any moment between. Once the thread has the GIL, others wait until the reading is done; while it waits,
- * another thread is at work. So it reads its stack while it waits if it has waited for some ms and the
- * windows are going to hear of that: when it has waited for longer than was drawn; or when nobody else
- * waits, and still for the first hold, as the next turn is its own then, behind one long hold. Others read
- * it with the GIL. The state that is read early is the one that the interpreter knows the thread by: a
+ * another thread is at work. So it reads its stack while it waits if it has waited for some ms, is awake
+ * for something else, for the interpreter's deadline at the latest, and the windows are going to hear of
+ * that: when it has waited for longer than was drawn; or when nobody else waits, and still for the first
+ * hold, as the next turn is its own then, behind one long hold. Others read it with the GIL. The state that is read early is the one that the interpreter knows the thread by: a
  * thread with several may turn out to have waited with another one, and is read again. */
 #define _POSIX_C_SOURCE 200809L
 #include "native/accounting_waits.h"
@@ -17,9 +17,6 @@
 #include "native/clock.h"
 #include "native/places.h"
 
-/* The interpreter asks the holder to let go after 5 ms: this is to be done before. */
-#define READ_OWN_STACK_AFTER_NS 4000000u
-
 /* Draw for the calling thread's wait whether the windows are to hear where it was waited: with a chance by
  * its length, which shows later. */
 static void draw_by_length(uint64_t mean) {
@@ -29,7 +26,7 @@ static void draw_by_length(uint64_t mean) {
 
 void wait_begins(uint64_t mean, uint64_t since) {
     draw_by_length(mean);
-    uint64_t after = ticks_of(READ_OWN_STACK_AFTER_NS), beyond = self.lookout.told_beyond + 1;
+    uint64_t after = ticks_of(LOOK_LONG_HOLD_NS), beyond = self.lookout.told_beyond + 1;
     self.lookout.own_stack_due = since + (ledger.waiting <= 1 || beyond < after ? after : beyond);
 }
 
@@ -47,11 +44,6 @@ static bool is_told(const struct ledger_slot *slot, uint64_t waited, uint64_t *s
 }
 
 bool own_stack_is_due(uint64_t now) { return now >= self.lookout.own_stack_due; }
-
-uint64_t own_stack_due_in(uint64_t now) {
-    uint64_t due = self.lookout.own_stack_due;
-    return due == OWN_STACK_NEVER ? UINT64_MAX : ns_of(clock_elapsed(now, due));
-}
 
 void consider_own_stack(pthread_mutex_t *mutex, uint64_t now) {
     struct lookout *lookout = &self.lookout;

@@ -8,9 +8,8 @@
  * mean_between_looks. The mutex is held. */
 void wait_begins(uint64_t mean, uint64_t since);
 
-/* Whether it is time to read where the calling thread waits, and in how many ns it is. The mutex is held. */
+/* Whether it is time to read where the calling thread waits, as it is awake anyway. The mutex is held. */
 bool own_stack_is_due(uint64_t now);
-uint64_t own_stack_due_in(uint64_t now);
 
 /* Read it, if the windows are going to hear of the wait; else say when to ask again. Waiters look, so that
  * there is a reader. The mutex is held, and let go meanwhile. */
