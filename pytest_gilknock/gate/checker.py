@@ -130,6 +130,7 @@ class GateChecker:
             if words is not None:
                 pending.attributes[FAILED_FOR_GIL] = True
         if words is None and breaches and not is_expected_to_fail(item):
+            pending.metric = breaches[0].metric
             words = breach_text(
                 breaches, self._before.names, reading, root, set_by=self._gates_set_by
             )

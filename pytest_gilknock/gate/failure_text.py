@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_gilknock.gate.text import names_of_runs, percentage
+from pytest_gilknock.gate.text import names_of_runs, percentage, subject_of
 from pytest_gilknock.model.metrics import METRICS
 from pytest_gilknock.render.format import printable
 from pytest_gilknock.render.reading_text import reading_lines
@@ -40,16 +40,11 @@ def breach_text(
     lines: list[str] = []
     for change in changes:
         lines += [
-            f"{_heading(change, reading)}: {summary(change)}",
+            f"{subject_of(change, reading.method)} regression: {summary(change)}",
             f"  allowed     {_allowance(change)} set by {place}{change.gate}",
             f"  before      {_spread(change, names)}",
         ]
     return "\n".join([*lines, *reading_lines(reading, root)])
-
-
-def _heading(change: Change, reading: GilReading) -> str:
-    of_gil = reading.method != "disabled" and not METRICS[change.metric].is_of_locks
-    return "GIL contention regression" if of_gil else "Contention regression"
 
 
 def summary(change: Change) -> str:

@@ -23,7 +23,7 @@ from pytest_gilknock.gate.runs import (
     share_of_others,
 )
 from pytest_gilknock.gate.table import as_markdown, section
-from pytest_gilknock.gate.text import busy_text, inconclusive_text, names_of_runs
+from pytest_gilknock.gate.text import busy_text, inconclusive_text, names_of_runs, subject_of
 from pytest_gilknock.model.wire import OUTCOMES
 from pytest_gilknock.render.format import error_text, printable
 from pytest_gilknock.render.lines import heading, write_lines
@@ -222,7 +222,8 @@ class GateReporter:
             github.Annotation(
                 file=os.path.join(self._config.rootpath, change.nodeid.partition("::")[0]),
                 line=None,
-                title="GIL contention: over the gate, but not surely",
+                title=f"{subject_of(change, self._measured[change.nodeid].method)}: over the gate,"
+                " but not surely",
                 message=inconclusive_text(change),
                 level="warning",
             )

@@ -20,6 +20,15 @@ FACTOR_FROM = 10
 _SHOWN_NAMES = 3
 
 
+def subject_of(change: Change, method: str) -> str:
+    """Return what a change is in: contention for the GIL, or for what stands in its place.
+
+    ``method`` is the one that the test was measured by.
+    """
+    of_gil = method != "disabled" and not METRICS[change.metric].is_of_locks
+    return "GIL contention" if of_gil else "Contention"
+
+
 def percentage(change: Change) -> str:
     """Return the relative change; empty without a change, ``from 0`` where there is no ratio."""
     if not change.difference:

@@ -119,7 +119,7 @@ def _add_verdict(
         record.pop("verdicts", None)
         return
     if pending.failure is not None:
-        add_breach(report, pending.failure, record)
+        add_breach(report, pending.failure, record, pending.metric)
     report.__dict__.update(pending.attributes)
 
 

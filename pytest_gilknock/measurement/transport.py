@@ -30,13 +30,15 @@ class Pending:
     """A measured phase whose report is still to be made.
 
     ``record`` is None where the phase was too short for one, or could not be measured: then
-    ``unmeasured`` says why. ``failure`` is what was raised for a limit or a gate. ``attributes``
-    are put on the report unless the test failed by itself.
+    ``unmeasured`` says why. ``failure`` is what was raised for a limit or a gate, ``metric`` the
+    one that is worst over its gate. ``attributes`` are put on the report unless the test failed by
+    itself.
     """
 
     phase: str
     record: PhaseRecord | None
     failure: BaseException | None = None
+    metric: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     unmeasured: Unmeasured | None = None
 

@@ -11,6 +11,7 @@ from support.gate_samples import changed, write
 from pytest_gilknock import _core
 from pytest_gilknock.baseline.model import BaselineEntry
 from pytest_gilknock.model import reading
+from pytest_gilknock.model.reading import locks_of
 
 ENTRY = replace(gate_samples.ENTRY, method=_core.status()[0])
 """As measured here, so that it is compared."""
@@ -19,7 +20,7 @@ ENTRY = replace(gate_samples.ENTRY, method=_core.status()[0])
 @pytest.fixture(autouse=True)
 def same_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test of an inner run have waited as the scripted reading has, on an idle machine."""
-    locks = reading.locks_of(scripted.locks())
+    locks = locks_of(scripted.locks())
     from_reading: Callable[..., BaselineEntry] = BaselineEntry.from_reading
 
     def idle(*arguments: Any, **named: Any) -> BaselineEntry:
@@ -62,6 +63,24 @@ def test_what_grew_over_its_gate_fails_and_what_did_not_passes(
             f"FAILED test_a.py::test_one - Contention: {broken.split('(')[0]}*",
         ]
     )
+
+
+def test_the_annotation_stands_on_the_line_that_the_metric_blames(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(test_a="def test_one(): pass\n", app="pass\n")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(pytester.path))
+    stopped_at = scripted.lock_place(
+        str(pytester.path / "app.py"), 1, "collect", 12, "worker", 0.06
+    )
+    raw = scripted.locks(blame={**scripted.locks()["blame"], "stop_the_world": [stopped_at]})
+    locks = locks_of(raw)
+    monkeypatch.setattr(reading, "locks_of", lambda _: locks)
+    write(pytester.path / "base.json", test_one=changed(ENTRY, stop_the_world=0.002))
+    result = pytester.runpytest("--gil-compare=base.json", "--gil-compare-fail=stop_the_world:10ms")
+    (command,) = [line for line in result.outlines if line.startswith("::error")]
+    assert command.startswith("::error file=app.py,line=1,")
 
 
 OFF = replace(ENTRY, method="disabled", held=None, metrics=dict.fromkeys(ENTRY.metrics))

@@ -32,6 +32,20 @@ def test_the_line_to_blame_for_a_gate_where_the_gil_is_off_is_where_locks_were_l
     assert blamed_line(scripted.measured(waited)) == ["/src/app/cache.py", 15]
 
 
+def test_the_line_to_blame_for_a_gate_is_of_what_its_metric_is_about():
+    places = {
+        kind: [scripted.lock_place(f"/src/app/{kind}.py", 7, "put", 11, "MainThread", 0.2)]
+        for kind in ("program", "stop_the_world")
+    }
+    measured = scripted.measured(
+        scripted.raw(locks=scripted.locks(victims=places, blame=places), **scripted.AUDITED)
+    )
+    assert blamed_line(measured, "stop_the_world") == ["/src/app/stop_the_world.py", 7]
+    assert blamed_line(measured, "lock_wait") == ["/src/app/program.py", 7]
+    assert blamed_line(measured, "max_hold") == ["/src/app/native.py", 5]
+    assert blamed_line(measured, "wait") == ["/src/app/pool.py", 31]
+
+
 @pytest.mark.parametrize(
     ("failure", "summary"),
     [

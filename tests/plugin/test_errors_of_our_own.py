@@ -248,7 +248,7 @@ def test_columns_that_cannot_be_filled_say_so(pytestconfig, monkeypatch, broken)
 )
 def test_what_cannot_be_annotated_is_told(pytester, monkeypatch, broken, said):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    monkeypatch.setattr(breaches, "blamed_line", lambda record: ["a.py", 1])
+    monkeypatch.setattr(breaches, "blamed_line", lambda *_: ["a.py", 1])
     monkeypatch.setattr(github_annotator, broken, breaks)
     pytester.makepyfile(test_a=OVER_ITS_LIMIT)
     result = inner.run(pytester)
