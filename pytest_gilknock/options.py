@@ -66,7 +66,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "TIME[@THREAD]",
         "fail tests in which a thread waits longer than this for the GIL at once (20ms, 1.5s), or "
         "one thread by its name or a glob (20ms@MainThread), unless they have a max_gil_wait "
-        "marker (repeatable, for different threads)",
+        "marker (repeatable, for different threads; of several for one thread the last holds)",
     ),
     (
         "gil_audit",
@@ -89,7 +89,8 @@ _OPTIONS: tuple[tuple[str, str, str | None, str], ...] = (
         "TIME[@KIND]",
         "fail tests in which a thread waits longer than this for a lock at once (20ms), or for a "
         "lock of one kind (20ms@objects, @interpreter, @program), unless they have a max_lock_wait "
-        "marker (repeatable, for different kinds); measures waits for locks",
+        "marker (repeatable, for different kinds; of several for one kind the last holds); "
+        "measures waits for locks",
     ),
     (
         "gil_max_stop_the_world",

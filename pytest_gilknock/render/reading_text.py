@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_gilknock.model import units
-from pytest_gilknock.model.blame import group_label, pools_of
+from pytest_gilknock.model.blame import LEAST_LOOKS, group_label, pools_of
 from pytest_gilknock.model.convoy import Convoy, convoy_of
 from pytest_gilknock.model.limits import LimitVerdict, lock_text, threads_of
 from pytest_gilknock.model.locks import ended_by
@@ -72,7 +72,8 @@ def _fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
     if limit.thread is not None:
         worst = threads_of(reading, limit)[0]
         if longest is None or not worst.is_known_as(longest.native_id, longest.thread_name):
-            return f"{_thread_waited(reading, worst, root)}; limit {limit.bound_text}"
+            kept = _mostly_kept_by(reading, worst, root)
+            return f"{_thread_waited(reading, worst, root)}{kept}; limit {limit.bound_text}"
     if longest is None:
         return printable(verdict.fact)
     return f"{longest_wait_text(longest, root)}; limit {limit.bound_text}"
@@ -91,7 +92,8 @@ def _lock_fact(reading: GilReading, verdict: LimitVerdict, root: str) -> str:
 
 def _thread_waited(reading: GilReading, thread: ThreadReading, root: str) -> str:
     """Return how long a thread waited at once, and where it waited most over the whole window."""
-    text = f"{printable(thread.label)} waited {units.seconds(thread.max_wait)}"
+    at_once = units.seconds(thread.max_wait)
+    text = f"{printable(thread.label)} waited {at_once}"
     waits = [
         (part.waited, victim)
         for victim in reading.victims
@@ -101,8 +103,26 @@ def _thread_waited(reading: GilReading, thread: ThreadReading, root: str) -> str
     if not waits:
         return text
     waited, most = max(waits, key=lambda wait: wait[0])
-    place = place_text(most.place, root)
-    return f"{text} at once, most of all in {place} ({units.seconds(waited)} in all)"
+    place, in_all = place_text(most.place, root), units.seconds(waited)
+    if in_all == at_once:
+        return f"{text}, most of all in {place}"
+    return f"{text} at once, most of all in {place} ({in_all} in all)"
+
+
+def _mostly_kept_by(reading: GilReading, waiter: ThreadReading, root: str) -> str:
+    """Return what kept a thread waiting for more than half of its time in all, after a comma.
+
+    Looks tell for how long a place kept all threads. What is beyond the waits of the others was
+    this thread's; it is "" where no place is as sure, or too few looks saw it.
+    """
+    if not reading.blame or reading.wait is None:
+        return ""
+    kept = reading.blame[0]
+    of_others = reading.wait - waiter.wait
+    if kept.looks < LEAST_LOOKS or 2 * (kept.waited - of_others) <= waiter.wait:
+        return ""
+    place, label = place_text(kept.place, root), printable(kept.thread_label)
+    return f", mostly kept by {place} in {label}"
 
 
 def reading_lines(reading: GilReading, root: str = "", *, longest: bool = True) -> Iterator[str]:

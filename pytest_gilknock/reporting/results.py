@@ -63,6 +63,11 @@ class PhaseResult(NamedTuple):
         """Whether the test failed by one of its limits."""
         return any(breached for _, breached, _ in self.record.get("verdicts", []))
 
+    @property
+    def unjudged(self) -> list[LimitVerdict]:
+        """The limits that could not be judged."""
+        return [verdict for verdict in self.verdicts if not verdict.breached]
+
 
 class Results:
     """Counts every test; keeps the worst ``top`` (0: all) of those worth a row, and every breach.
@@ -115,7 +120,7 @@ class Results:
         """What else of the plugin failed in a process, and what that means."""
         self.tests_with_row: set[str] = set()
         self.inconclusive: set[str] = set()
-        """The ids of those with a limit that could not be judged."""
+        """The ids of those with a limit that could not be judged, whatever became of others."""
         self.first_inconclusive: PhaseResult | None = None
         self.breaches: list[PhaseResult] = []
         self.gil_turned_on_by: list[str] = []
@@ -155,7 +160,7 @@ class Results:
             self._worst.append(entry)
             if self.top and len(self._worst) > 2 * self.top + 100:
                 self._worst = heapq.nlargest(self.top, self._worst, key=self._badness)
-        if entry.verdicts and not entry.breached:
+        if entry.unjudged:
             self.inconclusive.add(entry.nodeid)
             self.first_inconclusive = self.first_inconclusive or entry
 

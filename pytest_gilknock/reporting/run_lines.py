@@ -118,13 +118,13 @@ def _unmeasured(results: Results) -> Iterator[Line]:
 
 
 def _inconclusive(results: Results) -> Iterator[Line]:
-    """Yield that tests passed because their limits could not be judged, if any did."""
+    """Yield which tests have limits that could not be judged, if any do."""
     if results.first_inconclusive is not None:
         entry = results.first_inconclusive
         tests = units.count(len(results.inconclusive), "test")
         yield Line(
-            f"{tests} passed with a limit that could not be judged, such as"
-            f" {printable(entry.name)}: {printable(entry.verdicts[0].fact)}",
+            f"Limits of {tests} could not be judged, such as of {printable(entry.name)}:"
+            f" {printable(entry.unjudged[0].fact)}",
             yellow=True,
         )
 

@@ -162,6 +162,29 @@ def test_a_limit_on_a_thread_that_did_not_wait_longest_tells_its_own_waits(other
 
 
 @pytest.mark.parametrize(
+    ("kept", "looks", "is_named"),
+    [
+        (0.24, 25, True),  # 190 of the 200 ms of MainThread at least, as another waited 50 ms
+        (0.16, 25, True),  # 110
+        (0.14, 25, False),  # 90
+        (0.24, 2, False),
+    ],
+)
+def test_who_surely_kept_most_of_a_threads_wait_is_named(kept, looks, is_named):
+    blame = [blamed("/src/app/pool.py", 31, "burn", 12, "worker", kept, looks)]
+    line = first_line(BREACH.limit._replace(thread="Main*"), blame=blame)
+    words = "(200 ms in all), mostly kept by /src/app/pool.py:31 burn in worker; limit 1 ms"
+    assert (words in line) == is_named
+    assert ("kept by" in line) == is_named
+
+
+def test_one_wait_of_a_thread_is_told_once():
+    alone = [(11, "MainThread", 0.1, 0.2, 50, 1, 0.2)]
+    line = first_line(BREACH.limit._replace(thread="Main*"), threads=alone)
+    assert line.startswith("MainThread waited 200 ms, most of all in /src/app/loop.py:7 run; limit")
+
+
+@pytest.mark.parametrize(
     ("mean", "told"),
     [
         (0.0054, "for about the switch interval of 5 ms (5.40 ms on average, 540 ms in all)"),

@@ -103,6 +103,19 @@ def test_inconclusive_limits_are_counted_and_the_first_is_kept():
     assert results.rows() == []
 
 
+def test_a_limit_that_could_not_be_judged_is_told_of_a_test_that_broke_another():
+    of_thread = ("max_wait", 0.3, "--gil-max-wait", "Nobody", None)
+    of_all = ("max_wait", 0.001, "--gil-max-wait", None, None)
+    verdicts = [(of_all, True, "max wait 5 ms"), (of_thread, False, "no thread of that name")]
+    results = Results(top=10, sort="wait")
+    results.add("a", "failed", measured(raw(), limits=[of_all, of_thread], verdicts=verdicts))
+    assert results.inconclusive == {"a"}
+    assert results.first_inconclusive is not None
+    assert [verdict.fact for verdict in results.first_inconclusive.unjudged] == [
+        "no thread of that name"
+    ]
+
+
 def test_a_name_tells_the_phase_unless_it_is_the_call():
     results = Results(top=10, sort="wait")
     results.add("test_a", "passed", measured(raw(), phase="setup"))
