@@ -325,10 +325,9 @@ def test_a_lock_that_was_had_since_a_signal_is_waited_for_anew(make: Any) -> Non
             take()
             kept_again.wait()
     keeper.join()
-    waits = {native_id: kinds["program"] for native_id, _, kinds in m.locks["threads"]}
-    count, _, _ = waits[threading.get_native_id()]
+    count, _, longest = waits_here(m)
     if count != 2:
-        raise DisturbedError(waits)
+        raise DisturbedError((count, longest))
 
 
 @measured_only
