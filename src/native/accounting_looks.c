@@ -233,15 +233,12 @@ static uint64_t time_until_look(uint64_t now, uint64_t due) {
     return most > LOOK_LEAST_WAIT_NS ? most : LOOK_LEAST_WAIT_NS;
 }
 
-/* The interpreter's own deadline has passed; it asks the holder to let go next. What is to be done while
- * the thread is awake anyway is done before, so that no timer is needed. The mutex is held, and may be let
- * go meanwhile. Returns what the caller is told. */
-static int time_out(pthread_mutex_t *mutex, uint64_t turn) {
-    uint64_t now = clock_ticks();
-    if (is_taken() && own_stack_is_due(now)) {
-        consider_own_stack(mutex, now);
-    }
-    return audit.users != 0 ? ask_audited_hold(mutex, turn) : ETIMEDOUT;
+/* For how many ns to wait until the thread reads where it waits: shortly before the interpreter's own
+ * deadline, so that it is awake once for both, and the holder is not asked later to let go. */
+static uint64_t own_stack_in(uint64_t now, const struct timespec *deadline) {
+    int64_t left = time_left(deadline), most = left - (int64_t)ns_of(looks.telling_cost.ticks);
+    bool comes_due = most > 0 && most < FAR_NS && own_stack_is_due(now + ticks_of((uint64_t)most));
+    return comes_due ? (uint64_t)most : UINT64_MAX;
 }
 
 /* Wait as the caller asks for, and look meanwhile. The mutex is held. */
@@ -269,15 +266,12 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
             continue;
         }
         uint64_t most = time_until_look(now, lookout->series.due);
-        uint64_t audit_in = audit_look_in();
-        bool looks_next = most <= audit_in;
-        most = least(most, audit_in);
+        uint64_t others_in = least(audit_look_in(), own_stack_in(now, deadline));
+        bool looks_next = most <= others_in;
+        most = least(most, others_in);
         int error = wait_at_most(condition, mutex, deadline, most);
-        if (error == ETIMEDOUT) {
-            return time_out(mutex, turn);
-        }
         if (error != WAIT_CUT) {
-            return error;
+            return error == ETIMEDOUT && audit.users != 0 ? ask_audited_hold(mutex, turn) : error;
         }
         if (looks_next && most > LOOK_LEAST_WAIT_NS) {
             look_lateness_note(&looks.pacing, &looks.lateness[self.slot->internal],

@@ -1,13 +1,15 @@
 /* What the windows hear of a thread's wait as it is over: its length, who had the GIL for most of it, and
  * where it was waited.
  *
- * The stack of a thread stays as it is from when it asks for the GIL until it has it, so it can be read at
- * any moment between. Once the thread has the GIL, others wait until the reading is done; while it waits,
- * another thread is at work. So it reads its stack while it waits if it has waited for some ms, is awake
- * for something else, for the interpreter's deadline at the latest, and the windows are going to hear of
- * that: when it has waited for longer than was drawn; or when nobody else waits, and still for the first
- * hold, as the next turn is its own then, behind one long hold. Others read it with the GIL. The state that is read early is the one that the interpreter knows the thread by: a
- * thread with several may turn out to have waited with another one, and is read again. */
+ * The stack of a thread stays as it is from when it asks for the GIL until it has it, so it can be read
+ * at any moment between. Once the thread has the GIL, others wait until the reading is done; while it
+ * waits, another thread is at work. So it reads its stack while it waits if it has waited for some ms,
+ * is awake for a look or is about to be for the interpreter's own deadline, and the windows are going
+ * to hear of that: when it has waited for longer than was drawn; or when nobody else waits, and still
+ * for the first hold, as the next turn is its own then, behind one long hold. Others read it with the
+ * GIL. The state that is read early is the one that the interpreter knows the thread by: a thread with
+ * several may turn out to have waited with another one, and is read again.
+ */
 #define _POSIX_C_SOURCE 200809L
 #include "native/accounting_waits.h"
 

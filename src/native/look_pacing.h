@@ -23,6 +23,9 @@
  * length T spends the square root of half of T times the cost of a look on them, until that is the smaller
  * part.
  *
+ * Threads that wait at the same time share the looks: each has a mean as many times as long as they are,
+ * and a knock as if it were one more of them.
+ *
  * What the next look stands for depends on nothing but the past. So the charges are right in the
  * mean, however the pace changes meanwhile.
  *
@@ -49,7 +52,8 @@
 #define LOOK_LAST_MEAN_NS 6000000u
 #define LOOK_SHARE 150u
 
-/* Where a thread waited is told whenever it waited behind such holds: 250 times in a second at most. */
+/* Where a thread waited is told whenever it waited behind such holds: 250 times in a second at most. So
+ * after as long a wait it is worth reading where that is while it goes on. */
 #define LOOK_LONG_HOLD_NS 4000000u
 
 /* What a look is taken to cost as long as that is not known, and what it is taken to cost at most. */

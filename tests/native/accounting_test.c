@@ -412,11 +412,14 @@ static void aim(struct stack_aim *at) {
 }
 
 static int looks_made; /* atomic */
+static _Thread_local bool knocks;
+static int looks_of_knock; /* atomic */
 
 /* As the system call does that reads memory which is gone, a look sets errno. */
 static uint32_t look_at(const struct stack_aim *at, bool collects) {
     CHECK(at->state != NULL);
     __atomic_add_fetch(&looks_made, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&looks_of_knock, knocks, __ATOMIC_RELAXED);
     errno = EFAULT;
     return collects ? PLACE_IN_COLLECTION : PLACE_IN_HOLD;
 }
@@ -561,6 +564,56 @@ static void test_a_long_wait_is_read_before_it_ends(void) {
     charges_free(&charges);
     free(reading.threads);
     close_and_look_no_more(&window, &charged);
+}
+
+static void *knock_once(void *unused) {
+    static struct diary diary;
+    knocks = true;
+    diary_begin(&diary, &gil);
+    accounting_mark_internal();
+    diary_take(&diary);
+    diary_drop(&diary);
+    return unused;
+}
+
+/* How often a knock looks that waits for 200 ms, beside so many threads that wait. */
+static int looks_of_a_knock_beside(size_t waiting) {
+    struct ledger_window window;
+    struct charges_window charged;
+    pthread_t knocker;
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    charges_open(&charged, clock_ticks());
+    start(waiting, (const enum style[WORKERS]){GOING_AWAY, GOING_AWAY, GOING_AWAY, GOING_AWAY});
+    sleep_for(20 * MILLISECOND);
+    __atomic_store_n(&looks_of_knock, 0, __ATOMIC_RELAXED);
+    CHECK(pthread_create(&knocker, NULL, knock_once, NULL) == 0);
+    sleep_for(200 * MILLISECOND);
+    int looked = __atomic_load_n(&looks_of_knock, __ATOMIC_RELAXED);
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+    stop(waiting);
+    diary_drop(&main_diary);
+    CHECK(pthread_join(knocker, NULL) == 0);
+    diary_take(&main_diary);
+    close_and_look_no_more(&window, &charged);
+    return looked;
+}
+
+/* Looks at random moments scatter, and on a busy machine timers are late, so that a look stands for many. */
+static void test_a_knock_shares_the_looks_with_threads_that_wait(void) {
+    char reason[100];
+    bool shared = false;
+    for (int tries = 0; tries < 5 && !shared; tries++) {
+        int alone, beside;
+        CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) ==
+              0);
+        alone = looks_of_a_knock_beside(0);
+        CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) ==
+              0);
+        beside = looks_of_a_knock_beside(WORKERS);
+        shared = 3 * alone > 4 * beside;
+    }
+    CHECK(shared);
 }
 
 static void test_long_times_are_converted_to_ticks_and_back(void) {
@@ -1031,6 +1084,7 @@ int main(void) {
         test_the_wait_is_charged_to_who_has_the_gil(true);
         test_the_wait_is_charged_to_who_has_the_gil(false);
         test_a_long_wait_is_read_before_it_ends();
+        test_a_knock_shares_the_looks_with_threads_that_wait();
         test_long_times_are_converted_to_ticks_and_back();
         test_a_release_leaves_errno_alone();
         test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before();
