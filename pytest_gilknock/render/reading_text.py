@@ -113,9 +113,9 @@ def _mostly_kept_by(reading: GilReading, waiter: ThreadReading, root: str) -> st
     """Return what kept a thread waiting for more than half of its time in all, after a comma.
 
     Looks tell for how long a place kept all threads. What is beyond the waits of the others was
-    this thread's; it is "" where no place is as sure, or too few looks saw it.
+    this thread's; it is "" where no place is as sure, too few looks saw it, or there were none.
     """
-    if not reading.blame or reading.wait is None:
+    if reading.blame_method != "looked" or not reading.blame or reading.wait is None:
         return ""
     kept = reading.blame[0]
     of_others = reading.wait - waiter.wait

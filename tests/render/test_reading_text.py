@@ -176,6 +176,8 @@ def test_who_surely_kept_most_of_a_threads_wait_is_named(kept, looks, is_named):
     words = "(200 ms in all), mostly kept by /src/app/pool.py:31 burn in worker; limit 1 ms"
     assert (words in line) == is_named
     assert ("kept by" in line) == is_named
+    let_go = first_line(BREACH.limit._replace(thread="Main*"), blame=blame, blame_method="released")
+    assert "kept by" not in let_go
 
 
 def test_one_wait_of_a_thread_is_told_once():
