@@ -70,7 +70,8 @@ uint64_t ns_of(uint64_t ticks) { return convert(ticks, 1000000, looks.pacing.tic
 
 /* With a look of the program's threads goes the cost of handing the wait to the windows. */
 uint64_t mean_between_looks(bool knock) {
-    uint64_t cost = looks.cost.ticks + (knock ? 0 : looks.telling_cost.ticks);
+    uint64_t cost = looks.cost.ticks + (knock ? 0 : looks.telling_cost.ticks) +
+                    (looks.by_waiters ? ticks_of(LOOK_WAKE_NS) : 0);
     return ticks_of(look_pacing_mean_ns(charges_looks(knock), ns_of(cost)));
 }
 
@@ -180,8 +181,12 @@ static bool begin_to_look(pthread_mutex_t *mutex) {
         wait_begins(mean, since);
     }
     if (lookout->chosen.beginning == 0) {
+        if (lookout->chosen.rest == 1) {
+            look_at_holder(mutex,
+                           &lookout->first_holder); /* for its vote: there may be no other look */
+        }
         look_at_rest(now);
-        return true;
+        return is_taken();
     }
     uint64_t drawn = look_pacing_below(&looks.pacing, LOOK_BLIND_NS);
     uint64_t due = since + ticks_of(drawn);

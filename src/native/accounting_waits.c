@@ -79,6 +79,9 @@ static struct charges_thread holder_since(uint64_t since) {
 void end_lookout(const struct ledger_slot *slot, uint64_t now) {
     struct lookout *lookout = &self.lookout;
     uint64_t waited = slot->last_wait;
+    if (!slot->internal) {
+        look_pacing_wait_note(&looks.pacing, waited);
+    }
     if ((looks.at_release & AT_RELEASE_LOOK) != 0 && lookout->stage == LOOKOUT_NEW) {
         lookout->chosen = look_pacing_choose(&looks.pacing, mean_between_looks(false), now);
     }

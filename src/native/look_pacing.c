@@ -1,7 +1,16 @@
 #define _POSIX_C_SOURCE 200809L
 #include "native/look_pacing.h"
 
+#include <stdbool.h>
+
 #include "native/random.h"
+
+/* Of how many waits one is chosen whose beginning is to be looked at. */
+static uint32_t one_beginning_in(const struct look_pacing *pacing, uint64_t mean) {
+    uint64_t blind = LOOK_BLIND_NS * pacing->ticks_per_ms / 1000000;
+    uint64_t usual = pacing->usual_wait < mean ? pacing->usual_wait : mean;
+    return usual > blind ? (uint32_t)(usual / blind) : 1;
+}
 
 struct look_choice look_pacing_choose(struct look_pacing *pacing, uint64_t mean, uint64_t now) {
     uint64_t passed = now > pacing->begun ? now - pacing->begun : 0;
@@ -14,8 +23,16 @@ struct look_choice look_pacing_choose(struct look_pacing *pacing, uint64_t mean,
     pacing->asked++;
     uint32_t k = pacing->asked > pacing->before ? pacing->asked : pacing->before;
     uint64_t drawn = k == 1 ? 0 : random_below(&pacing->random, k);
-    return (struct look_choice){.beginning = drawn == 0 ? k : 0,
+    uint32_t one_in = one_beginning_in(pacing, mean);
+    bool begins = drawn == 0 && (one_in == 1 || random_below(&pacing->random, one_in) == 0);
+    return (struct look_choice){.beginning = begins ? k * one_in : 0,
                                 .rest = drawn == (k == 1 ? 0 : 1) ? k : 0};
+}
+
+/* By parts of itself, as it may be anything. */
+void look_pacing_wait_note(struct look_pacing *pacing, uint64_t waited) {
+    uint64_t usual = pacing->usual_wait, step = usual / 16 + 1;
+    pacing->usual_wait = usual == 0 ? waited : waited > usual ? usual + step : usual - step;
 }
 
 uint64_t look_pacing_below(struct look_pacing *pacing, uint64_t bound) {

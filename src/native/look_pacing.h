@@ -9,8 +9,9 @@
  *     before it asks the holder to let go (after 5 ms, the switch interval); then and from then on each
  *     is, and k is 1. So k is about the number of waits that begin in `mean`: to look, and to set a
  *     timer, costs some microseconds.
- *   - The beginning is LOOK_BLIND_NS long, and one look stands for it, k times over. That is made at
- *     once: a short wait is over before a timer could wake it. If the wait lasts, another one takes its
+ *   - The beginning is LOOK_BLIND_NS long, and one look stands for it, k times over. Where waits are long
+ *     as a rule, it is a small part of them, and chosen with a smaller chance: a look at it is to stand for
+ *     as much as any other. It is made at once: a short wait is over before a timer could wake it. If the wait lasts, another one takes its
  *     place at a random moment of the beginning, or as soon as a timer wakes: who is woken by the holder
  *     begins to wait at that very line. Where that moment is LOOK_AT_ONCE_NS after the first look or
  *     less, none does.
@@ -60,6 +61,7 @@
 #define LOOK_COST_NS 40000u
 #define LOOK_COST_LEAST_NS 4000u
 #define LOOK_COST_MOST_NS 400000u
+#define LOOK_WAKE_NS 20000u /* what waking a thread for a look takes of the processors besides */
 
 /* All zero is ready, but for ticks_per_ms. Guarded by the caller. */
 struct look_pacing {
@@ -67,6 +69,7 @@ struct look_pacing {
     uint64_t begun;         /* when the present stretch of time began */
     uint32_t asked, before; /* waits that began in it, and in the one before */
     uint64_t random;
+    uint64_t usual_wait; /* ticks: the running median of waits */
 };
 
 /* When the next look is due, and what it stands for, in ticks. */
@@ -106,7 +109,11 @@ struct look_lateness {
 void look_lateness_note(const struct look_pacing *pacing, struct look_lateness *lateness,
                         uint64_t late);
 
-/* A wait begins at `now`, in ticks, as `mean` is. Each is k if the wait is chosen for it, else 0. */
+/* A wait that is over was so long. */
+void look_pacing_wait_note(struct look_pacing *pacing, uint64_t waited);
+
+/* A wait begins at `now`, in ticks, as `mean` is. Each is what it counts, if the wait is chosen for it,
+ * else 0. */
 struct look_choice {
     uint32_t beginning, rest;
 };

@@ -36,6 +36,26 @@ static void test_the_chosen_ones_stand_for_all(void) {
     }
 }
 
+/* Where waits are long, a beginning that is looked at stands for as much of waiting as other looks do: for a
+ * whole wait, or for the mean between looks. */
+static void test_beginnings_of_long_waits_are_chosen_seldom(void) {
+    const uint64_t lengths[] = {20000, 1 * MILLISECOND, 5 * MILLISECOND}, counts[] = {1, 10, 20};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        struct look_pacing pacing = fresh();
+        uint64_t stands_for = 0, most = 0, rests = 0;
+        for (uint64_t now = 0; now < UINT64_C(40000) * 7 * MILLISECOND; now += 7 * MILLISECOND) {
+            look_pacing_wait_note(&pacing, lengths[i]);
+            struct look_choice choice = look_pacing_choose(&pacing, 2 * MILLISECOND, now);
+            stands_for += choice.beginning;
+            most = choice.beginning > most ? choice.beginning : most;
+            rests += choice.rest;
+        }
+        CHECK(rests == 40000);
+        CHECK(stands_for > 38000 && stands_for < 42000);
+        CHECK(most >= counts[i] && most <= counts[i] + 1);
+    }
+}
+
 /* As they go on by turns, the short and the long ones are chosen alike. */
 static void test_no_pattern_is_preferred(void) {
     struct look_pacing pacing = fresh();
@@ -180,6 +200,7 @@ int main(void) {
     test_lateness_is_the_median();
     test_the_first_waits_are_all_chosen();
     test_the_chosen_ones_stand_for_all();
+    test_beginnings_of_long_waits_are_chosen_seldom();
     test_no_pattern_is_preferred();
     test_times_are_exponentially_distributed();
     test_looks_are_made_as_far_apart_as_they_cost();
