@@ -5,10 +5,10 @@
  * at any moment between. Once the thread has the GIL, others wait until the reading is done; while it
  * waits, another thread is at work. So it reads its stack while it waits if it has waited for some ms,
  * is awake for a look or is about to be for the interpreter's own deadline, and the windows are going
- * to hear of that: when it has waited for longer than was drawn; or when nobody else waits, and still
- * for the first hold, as the next turn is its own then, behind one long hold. Others read it with the
- * GIL. The state that is read early is the one that the interpreter knows the thread by: a thread with
- * several may turn out to have waited with another one, and is read again.
+ * to hear of that: when it has waited for longer than was drawn; or when few others wait, and still for
+ * the first hold, as it waits behind long holds then as a rule. Others read it with the GIL. The state
+ * that is read early is the one that the interpreter knows the thread by: a thread with several may
+ * turn out to have waited with another one, and is read again.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "native/accounting_waits.h"
@@ -18,6 +18,9 @@
 #include "native/accounting_looks.h"
 #include "native/clock.h"
 #include "native/places.h"
+
+/* So many at once may read their stacks for nothing. */
+#define FEW_THREADS 4
 
 /* Draw for the calling thread's wait whether the windows are to hear where it was waited: with a chance by
  * its length, which shows later. */
@@ -29,7 +32,8 @@ static void draw_by_length(uint64_t mean) {
 void wait_begins(uint64_t mean, uint64_t since) {
     draw_by_length(mean);
     uint64_t after = ticks_of(LOOK_LONG_HOLD_NS), beyond = self.lookout.told_beyond + 1;
-    self.lookout.own_stack_due = since + (ledger.waiting <= 1 || beyond < after ? after : beyond);
+    self.lookout.own_stack_due =
+        since + (ledger.waiting <= FEW_THREADS || beyond < after ? after : beyond);
 }
 
 /* Whether the windows are to hear where the calling thread waited for so long, and how many ticks that stands
@@ -50,8 +54,8 @@ bool own_stack_is_due(uint64_t now) { return now >= self.lookout.own_stack_due; 
 void consider_own_stack(pthread_mutex_t *mutex, uint64_t now) {
     struct lookout *lookout = &self.lookout;
     uint64_t drawn = self.slot->wait_since + lookout->told_beyond + 1;
-    bool turn_is_next = ledger.waiting <= 1 && ledger.turns == self.slot->turns_at_request;
-    if (now < drawn && !turn_is_next) {
+    bool is_first_hold = ledger.turns == self.slot->turns_at_request;
+    if (now < drawn && !(is_first_hold && ledger.waiting <= FEW_THREADS)) {
         lookout->own_stack_due = drawn;
         return;
     }

@@ -51,7 +51,7 @@
 /* The mean time between two looks: at first; and, after many, no less than that. */
 #define LOOK_FIRST_MEAN_NS 200000u
 #define LOOK_LAST_MEAN_NS 6000000u
-#define LOOK_SHARE 150u
+#define LOOK_SHARE 130u
 
 /* Where a thread waited is told whenever it waited behind such holds: 250 times in a second at most. So
  * after as long a wait it is worth reading where that is while it goes on. */
