@@ -182,8 +182,8 @@ static bool begin_to_look(pthread_mutex_t *mutex) {
     }
     if (lookout->chosen.beginning == 0) {
         if (lookout->chosen.rest == 1) {
-            look_at_holder(mutex,
-                           &lookout->first_holder); /* for its vote: there may be no other look */
+            /* For its vote: there may be no other look. */
+            look_at_holder(mutex, &lookout->first_holder);
         }
         look_at_rest(now);
         return is_taken();

@@ -9,12 +9,12 @@
  *     before it asks the holder to let go (after 5 ms, the switch interval); then and from then on each
  *     is, and k is 1. So k is about the number of waits that begin in `mean`: to look, and to set a
  *     timer, costs some microseconds.
- *   - The beginning is LOOK_BLIND_NS long, and one look stands for it, k times over. Where waits are long
- *     as a rule, it is a small part of them, and chosen with a smaller chance: a look at it is to stand for
- *     as much as any other. It is made at once: a short wait is over before a timer could wake it. If the wait lasts, another one takes its
- *     place at a random moment of the beginning, or as soon as a timer wakes: who is woken by the holder
- *     begins to wait at that very line. Where that moment is LOOK_AT_ONCE_NS after the first look or
- *     less, none does.
+ *   - The beginning is LOOK_BLIND_NS long, and one look stands for it, k times over. Where waits are
+ *     long as a rule, it is a small part of them, and chosen with a smaller chance: a look at it is to
+ *     stand for as much as any other. It is made at once: a short wait is over before a timer could
+ *     wake it. If the wait lasts, another one takes its place at a random moment of the beginning, or
+ *     as soon as a timer wakes: who is woken by the holder begins to wait at that very line. Where that
+ *     moment is LOOK_AT_ONCE_NS after the first look or less, none does.
  *   - For the rest, looks are due at moments that are `mean` / k apart in the mean, exponentially
  *     distributed. Each stands for `mean` of waiting.
  *
