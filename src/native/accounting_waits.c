@@ -19,8 +19,10 @@
 #include "native/clock.h"
 #include "native/places.h"
 
-/* So many at once may read their stacks for nothing. */
 #define FEW_THREADS 4
+
+/* Whether no more threads wait than may read their stacks for nothing. */
+static bool few_wait(void) { return ledger.waiting <= FEW_THREADS; }
 
 /* Draw for the calling thread's wait whether the windows are to hear where it was waited: with a chance by
  * its length, which shows later. */
@@ -32,8 +34,7 @@ static void draw_by_length(uint64_t mean) {
 void wait_begins(uint64_t mean, uint64_t since) {
     draw_by_length(mean);
     uint64_t after = ticks_of(LOOK_LONG_HOLD_NS), beyond = self.lookout.told_beyond + 1;
-    self.lookout.own_stack_due =
-        since + (ledger.waiting <= FEW_THREADS || beyond < after ? after : beyond);
+    self.lookout.own_stack_due = since + (few_wait() || beyond < after ? after : beyond);
 }
 
 /* Whether the windows are to hear where the calling thread waited for so long, and how many ticks that stands
@@ -55,7 +56,7 @@ void consider_own_stack(pthread_mutex_t *mutex, uint64_t now) {
     struct lookout *lookout = &self.lookout;
     uint64_t drawn = self.slot->wait_since + lookout->told_beyond + 1;
     bool is_first_hold = ledger.turns == self.slot->turns_at_request;
-    if (now < drawn && !(is_first_hold && ledger.waiting <= FEW_THREADS)) {
+    if (now < drawn && !(is_first_hold && few_wait())) {
         lookout->own_stack_due = drawn;
         return;
     }
