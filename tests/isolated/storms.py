@@ -26,6 +26,10 @@ from pytest_gilknock import _core
 WORKERS = 3  # threads that open windows
 MOST_OPEN = 6  # windows of a thread
 
+# Not the module's own: Python seeds that one in a forked child. Without the GIL another thread may
+# draw from it at the fork, and the child waits for its lock for ever.
+CHANCE = random.Random()
+
 
 class Storm:
     """Runs until ``is_over`` says so or something fails; then raises the first failure."""
@@ -91,14 +95,14 @@ class Storm:
             self.end(window)
 
     def step(self, mine: list[_core.Window]) -> None:
-        if len(mine) > random.randrange(MOST_OPEN):
-            window = mine.pop(random.randrange(len(mine)))
-            if random.random() < 0.2:
+        if len(mine) > CHANCE.randrange(MOST_OPEN):
+            window = mine.pop(CHANCE.randrange(len(mine)))
+            if CHANCE.random() < 0.2:
                 checked_threads(window.peek())
             self.end(window)
         else:
-            mine.append(opened(method=random.choice(("auto", "auto", "sampled"))))
-        work = random.choice((int, int, int, lambda: let_go(1e-5), lambda: spin(5e-5), mix))
+            mine.append(opened(method=CHANCE.choice(("auto", "auto", "sampled"))))
+        work = CHANCE.choice((int, int, int, lambda: let_go(1e-5), lambda: spin(5e-5), mix))
         work()
 
     def begin_threads(self) -> None:
@@ -107,7 +111,7 @@ class Storm:
         names = ("plain", "\ud800", "n" * 100, "")
         threads = [
             threading.Thread(target=self._attempt, args=(self.end, window), name=name)
-            for window, name in zip(windows, random.sample(names, 3), strict=True)
+            for window, name in zip(windows, CHANCE.sample(names, 3), strict=True)
         ]
         for thread in threads:
             thread.start()
@@ -139,10 +143,10 @@ class Storm:
 
     def knock(self) -> None:
         """Knockers of the other interface."""
-        knockers = [_core.Knocker(random.choice((0, 50, 500)), 1000, 500) for _ in range(2)]
+        knockers = [_core.Knocker(CHANCE.choice((0, 50, 500)), 1000, 500) for _ in range(2)]
         for knocker in knockers:
             knocker.start()
-        let_go(random.uniform(0, 5e-3))
+        let_go(CHANCE.uniform(0, 5e-3))
         for knocker in knockers:
             waited, sampled = knocker.times()
             assert 0 <= waited <= sampled * (1 + 1e-6) + 1e-3, (waited, sampled)
@@ -165,8 +169,8 @@ class Storm:
         let_go(1e-3)
 
     def change_pace(self) -> None:
-        _core.set_knock_interval(random.choice((1e-4, 1e-3, 1e-2)))
-        sys.setswitchinterval(random.choice((1e-6, 1e-4, 5e-3)))
+        _core.set_knock_interval(CHANCE.choice((1e-4, 1e-3, 1e-2)))
+        sys.setswitchinterval(CHANCE.choice((1e-6, 1e-4, 5e-3)))
         let_go(5e-3)
 
     def fork(self) -> None:
