@@ -136,36 +136,53 @@ static struct look_rate rate_of_looks(void) {
 /* How far ahead of now a look is made at once: a timer would wake no nearer to when it is due. */
 static uint64_t reach_of_looks(void) { return looks.lateness[self.slot->internal].ticks / 2; }
 
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* All waits are looked at from then on, or from when that was known to begin. */
+static void look_later(uint64_t from) {
+    struct lookout *lookout = &self.lookout;
+    if (lookout->stage != LOOKOUT_LATER || from < lookout->chosen_until) {
+        lookout->stage = LOOKOUT_LATER;
+        lookout->chosen_until = least(from, lookout->chosen_until);
+        lookout->series = look_series_from(&looks.pacing, lookout->chosen_until, rate_of_looks());
+    }
+}
+
+/* Take the looks that are due. A wait that was chosen comes to be looked at like all when these do. */
 static uint64_t take_due_looks(void) {
-    return look_series_take(&looks.pacing, &self.lookout.series, clock_ticks() + reach_of_looks(),
-                            rate_of_looks());
+    struct lookout *lookout = &self.lookout;
+    uint64_t until = clock_ticks() + reach_of_looks(), taken = 0;
+    if (lookout->stage == LOOKOUT_FIRST) {
+        taken = look_series_take(&looks.pacing, &lookout->series,
+                                 least(until, lookout->chosen_until), rate_of_looks());
+        if (lookout->series.due <= lookout->chosen_until) {
+            return taken;
+        }
+        look_later(lookout->chosen_until);
+    }
+    return taken + look_series_take(&looks.pacing, &lookout->series, until, rate_of_looks());
 }
 
 /* What follows the beginning of the wait. */
-static void look_at_rest(uint64_t now) {
+static void look_at_rest(void) {
     struct lookout *lookout = &self.lookout;
     lookout->stage = LOOKOUT_FIRST;
-    lookout->series =
-        lookout->chosen.rest == 0
-            ? (struct look_series){.due = now + ticks_of(LOOK_UNCHOSEN_NS)}
-            : look_series_from(&looks.pacing, lookout->beginning_until, rate_of_looks());
+    if (lookout->chosen.rest == 0) {
+        lookout->series = (struct look_series){.due = lookout->chosen_until};
+        return;
+    }
+    lookout->series = look_series_from(&looks.pacing, lookout->beginning_until, rate_of_looks());
+    if (lookout->series.due > lookout->chosen_until) {
+        look_later(lookout->chosen_until);
+    }
 }
 
 /* Look at the holder for the beginning of the wait, and for what of the rest is due by then. */
 static void look_at_beginning(pthread_mutex_t *mutex) {
     struct lookout *lookout = &self.lookout;
     look_at_holder(mutex, &lookout->first_holder);
-    look_at_rest(clock_ticks());
+    look_at_rest();
     lookout->first_stands_for = lookout->chosen.rest != 0 ? take_due_looks() : 0;
-}
-
-static void look_later(void) {
-    struct lookout *lookout = &self.lookout;
-    if (lookout->stage != LOOKOUT_LATER) {
-        lookout->stage = LOOKOUT_LATER;
-        lookout->chosen_until = clock_ticks();
-        lookout->series = look_series_from(&looks.pacing, lookout->chosen_until, rate_of_looks());
-    }
 }
 
 /* The wait begins, and may be chosen. Returns false if the GIL is free since. */
@@ -173,6 +190,7 @@ static bool begin_to_look(pthread_mutex_t *mutex) {
     struct lookout *lookout = &self.lookout;
     uint64_t now = clock_ticks(), since = self.slot->wait_since;
     lookout->beginning_until = since + ticks_of(LOOK_BLIND_NS);
+    lookout->chosen_until = now + ticks_of(LOOK_UNCHOSEN_NS);
     if (self.slot->internal) {
         lookout->chosen = (struct look_choice){1, 1};
     } else {
@@ -185,7 +203,7 @@ static bool begin_to_look(pthread_mutex_t *mutex) {
             /* For its vote: there may be no other look. */
             look_at_holder(mutex, &lookout->first_holder);
         }
-        look_at_rest(now);
+        look_at_rest();
         return is_taken();
     }
     uint64_t drawn = look_pacing_below(&looks.pacing, LOOK_BLIND_NS);
@@ -210,7 +228,7 @@ static void look_as_due(pthread_mutex_t *mutex) {
     if (lookout->stage == LOOKOUT_BEGINNING) {
         look_at_beginning(mutex);
     } else if (lookout->stage == LOOKOUT_FIRST && lookout->chosen.rest == 0) {
-        look_later();
+        look_later(lookout->chosen_until);
     } else {
         struct charges_thread holder;
         uint64_t now = clock_ticks(); /* windows opened during the look are none of its */
@@ -223,8 +241,6 @@ static void look_as_due(pthread_mutex_t *mutex) {
         }
     }
 }
-
-static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* For how many ns to wait until a look that is due then can be made. The interpreter's own deadline is no
  * later than the first look at a wait that was not chosen, and a timer of ours would add to that. */
@@ -252,7 +268,7 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
     struct lookout *lookout = &self.lookout;
     uint64_t turn = ledger.turns;
     if (lookout->stage != LOOKOUT_NEW) {
-        look_later();
+        look_later(clock_ticks());
     } else if (!begin_to_look(mutex)) {
         return 0;
     }

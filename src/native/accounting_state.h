@@ -44,7 +44,7 @@ struct lookout {
     enum lookout_stage stage;
     struct look_choice chosen;
     uint64_t beginning_until;
-    uint64_t chosen_until; /* when LOOKOUT_LATER began */
+    uint64_t chosen_until; /* when LOOKOUT_LATER begins or began */
     struct look_series series;
     struct charges_thread first_holder;
     uint64_t first_stands_for; /* beside the beginning of the wait: ticks */

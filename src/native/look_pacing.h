@@ -6,9 +6,9 @@
  *
  *   - As it starts it is chosen, with a chance of 1/k each, for looks at its beginning, for looks at the
  *     rest of it, or for neither; where k is 1 for both. A wait that is not chosen is not looked at
- *     before it asks the holder to let go (after 5 ms, the switch interval); then and from then on each
- *     is, and k is 1. So k is about the number of waits that begin in `mean`: to look, and to set a
- *     timer, costs some microseconds.
+ *     before it asks the holder to let go (after the switch interval), or has lasted for 5 ms; then and
+ *     from then on each is, and k is 1. So k is about the number of waits that begin in `mean`: to look,
+ *     and to set a timer, costs some microseconds.
  *   - The beginning is LOOK_BLIND_NS long, and one look stands for it, k times over. Where waits are
  *     long as a rule, it is a small part of them, and chosen with a smaller chance: a look at it is to
  *     stand for as much as any other. It is made at once: a short wait is over before a timer could
@@ -42,7 +42,7 @@
 
 #define LOOK_BLIND_NS 100000u  /* the beginning of a wait that is covered by the look made then */
 #define LOOK_AT_ONCE_NS 10000u /* of that, what the look made at once stands for: it comes midway */
-#define LOOK_UNCHOSEN_NS 5000000u /* a wait that was not chosen is looked at from then on */
+#define LOOK_UNCHOSEN_NS 5000000u /* each wait is looked at from then on, if not sooner */
 
 #define LOOK_LATE_NS 60000u     /* how late timers are taken to be at first */
 #define LOOK_LATE_STEP_NS 2000u /* by which what is known of the lateness of timers moves */

@@ -616,6 +616,51 @@ static void test_a_knock_shares_the_looks_with_threads_that_wait(void) {
     CHECK(shared);
 }
 
+enum { ONE_OF = 16 };
+
+/* Have the next wait be the one of so many whose rest is looked at. */
+static void choose_next_wait(void) {
+    pthread_mutex_lock(&gil.mutex);
+    looks.pacing.begun = clock_ticks() + ticks_of(1000 * MILLISECOND);
+    looks.pacing.before = looks.pacing.usual_wait = 0;
+    for (struct look_choice choice = {0, 0}; choice.rest != ONE_OF; looks.pacing.random++) {
+        struct look_pacing pacing = looks.pacing;
+        pacing.asked = looks.pacing.asked = ONE_OF - 1;
+        choice = look_pacing_choose(&pacing, MILLISECOND, 0);
+    }
+    looks.pacing.random--;
+    pthread_mutex_unlock(&gil.mutex);
+}
+
+/* Where the interpreter waits for long until it asks the holder to let go, the waits that were not chosen are
+ * looked at long before: those that were stand for them until then only. */
+static void test_chosen_waits_stand_for_others_no_longer_than_they_do(void) {
+    struct ledger_window window;
+    struct charges_window charged;
+    char reason[100];
+    gil.patience = 900 * MILLISECOND;
+    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    charges_open(&charged, clock_ticks());
+    choose_next_wait();
+    int read_before = __atomic_load_n(&own_stacks_read, __ATOMIC_RELAXED);
+    start(1, (const enum style[]){GOING_AWAY});
+    while (__atomic_load_n(&own_stacks_read, __ATOMIC_RELAXED) == read_before) {
+        sleep_for(MILLISECOND); /* it does not wait yet */
+    }
+    sleep_for(100 * MILLISECOND);
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+    stop(1);
+    gil.patience = TOY_GIL_PATIENCE;
+    struct ledger_reading reading = read_window(&window);
+    uint64_t stood_for = charged.threads.charged + charged.threads.unseen;
+    CHECK(stood_for > reading.sums.wait / 2);
+    CHECK(stood_for < reading.sums.wait * ONE_OF / 3);
+    free(reading.threads);
+    close_and_look_no_more(&window, &charged);
+}
+
 static void test_long_times_are_converted_to_ticks_and_back(void) {
     const uint64_t ticks_per_ms[] = {25000, 1000000, 3000000}, before = looks.pacing.ticks_per_ms;
     const uint64_t day = 86400 * UINT64_C(1000) * MILLISECOND;
@@ -1085,6 +1130,7 @@ int main(void) {
         test_the_wait_is_charged_to_who_has_the_gil(false);
         test_a_long_wait_is_read_before_it_ends();
         test_a_knock_shares_the_looks_with_threads_that_wait();
+        test_chosen_waits_stand_for_others_no_longer_than_they_do();
         test_long_times_are_converted_to_ticks_and_back();
         test_a_release_leaves_errno_alone();
         test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before();

@@ -9,7 +9,6 @@
 #include "native/clock.h"
 
 #define SECOND 1000000000 /* ns */
-#define PATIENCE 500000
 
 static bool is_set(const int *word) { return __atomic_load_n(word, __ATOMIC_RELAXED) != 0; }
 
@@ -28,6 +27,7 @@ struct toy_usage toy_usage_now(void) {
 
 void toy_gil_init(struct toy_gil *gil) {
     memset(gil, 0, sizeof *gil);
+    gil->patience = TOY_GIL_PATIENCE;
     pthread_mutex_init(&gil->mutex, NULL);
     pthread_mutex_init(&gil->switch_mutex, NULL);
     pthread_cond_init(&gil->cond, NULL);
@@ -37,7 +37,7 @@ void toy_gil_init(struct toy_gil *gil) {
 static void wait_for_a_while(struct toy_gil *gil) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += PATIENCE;
+    until.tv_nsec += gil->patience;
     until.tv_sec += until.tv_nsec / SECOND;
     until.tv_nsec %= SECOND;
     pthread_cond_timedwait(&gil->cond, &gil->mutex, &until);

@@ -8,9 +8,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define TOY_GIL_PATIENCE 500000 /* ns */
+
 struct toy_gil {
     int locked;           /* atomic */
     int drop_request;     /* atomic */
+    long patience;        /* ns, up to a second: the switch interval */
     bool holder_is_asked; /* until it has seen that, as from 3.13 on; else until another takes it */
     const void *last_holder;
     uint64_t switch_number;
