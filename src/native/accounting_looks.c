@@ -136,8 +136,6 @@ static struct look_rate rate_of_looks(void) {
 /* How far ahead of now a look is made at once: a timer would wake no nearer to when it is due. */
 static uint64_t reach_of_looks(void) { return looks.lateness[self.slot->internal].ticks / 2; }
 
-static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 /* All waits are looked at from then on, or from when that was known to begin. */
 static void look_later(uint64_t from) {
     struct lookout *lookout = &self.lookout;

@@ -15,6 +15,8 @@ bool collects(const struct ledger_slot *holder);
 /* The thread of a slot, at a place that is not known. */
 struct charges_thread somebody(const struct ledger_slot *slot);
 
+static inline uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 /* By the pacing's idea of a tick. */
 uint64_t ticks_of(uint64_t nanoseconds);
 uint64_t ns_of(uint64_t ticks);

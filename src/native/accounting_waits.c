@@ -132,11 +132,10 @@ void tell_wait(void) {
         .waiter = somebody(slot),
         .holder = self.wait.holder,
     };
-    uint64_t blind = wait.since + ticks_of(LOOK_BLIND_NS);
-    uint64_t chosen_until = lookout->stage == LOOKOUT_LATER ? lookout->chosen_until : wait.now;
-    wait.first_until = lookout->stage == LOOKOUT_NEW ? wait.since /* no look was made */
-                       : blind < chosen_until        ? blind
-                                                     : chosen_until;
+    bool was_chosen = lookout->stage != LOOKOUT_NEW;
+    wait.first_until = was_chosen
+                           ? least(wait.now, least(lookout->beginning_until, lookout->chosen_until))
+                           : wait.since;
     /* The longest wait is told, too, where nobody looks and there may be no reader. */
     bool place_counts = self.wait.is_told || self.wait.may_be_longest;
     if (!slot->internal && place_counts && looks.reader.here != NULL) {

@@ -566,14 +566,16 @@ static void test_a_long_wait_is_read_before_it_ends(void) {
     close_and_look_no_more(&window, &charged);
 }
 
-static void *knock_once(void *unused) {
+static void *take_once(void *is_knock) {
     static struct diary diary;
-    knocks = true;
     diary_begin(&diary, &gil);
-    accounting_mark_internal();
+    if (is_knock != NULL) {
+        knocks = true;
+        accounting_mark_internal();
+    }
     diary_take(&diary);
     diary_drop(&diary);
-    return unused;
+    return NULL;
 }
 
 /* How often a knock looks that waits for 200 ms, beside so many threads that wait. */
@@ -587,7 +589,7 @@ static int looks_of_a_knock_beside(size_t waiting) {
     start(waiting, (const enum style[WORKERS]){GOING_AWAY, GOING_AWAY, GOING_AWAY, GOING_AWAY});
     sleep_for(20 * MILLISECOND);
     __atomic_store_n(&looks_of_knock, 0, __ATOMIC_RELAXED);
-    CHECK(pthread_create(&knocker, NULL, knock_once, NULL) == 0);
+    CHECK(pthread_create(&knocker, NULL, take_once, &knocks) == 0);
     sleep_for(200 * MILLISECOND);
     int looked = __atomic_load_n(&looks_of_knock, __ATOMIC_RELAXED);
     __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
@@ -614,6 +616,10 @@ static void test_a_knock_shares_the_looks_with_threads_that_wait(void) {
         shared = 3 * alone > 4 * beside;
     }
     CHECK(shared);
+}
+
+static uint64_t stood_for(const struct charges_window *charged) {
+    return charged->threads.charged + charged->threads.unseen;
 }
 
 enum { ONE_OF = 16 };
@@ -654,10 +660,62 @@ static void test_chosen_waits_stand_for_others_no_longer_than_they_do(void) {
     stop(1);
     gil.patience = TOY_GIL_PATIENCE;
     struct ledger_reading reading = read_window(&window);
-    uint64_t stood_for = charged.threads.charged + charged.threads.unseen;
-    CHECK(stood_for > reading.sums.wait / 2);
-    CHECK(stood_for < reading.sums.wait * ONE_OF / 3);
+    CHECK(stood_for(&charged) > reading.sums.wait / 2);
+    CHECK(stood_for(&charged) < reading.sums.wait * ONE_OF / 3);
     free(reading.threads);
+    close_and_look_no_more(&window, &charged);
+}
+
+/* Have the next wait be looked at as if it were the only one. */
+static void choose_next_wait_alone(void) {
+    pthread_mutex_lock(&gil.mutex);
+    looks.pacing.begun = clock_ticks() + ticks_of(1000 * MILLISECOND);
+    looks.pacing.before = looks.pacing.asked = 0;
+    looks.pacing.usual_wait = 0;
+    pthread_mutex_unlock(&gil.mutex);
+}
+
+/* Have a thread wait until it has looked. Returns how long it waited, and for how long its looks stand. */
+static uint64_t wait_for_one_look(const struct ledger_window *window,
+                                  const struct charges_window *charged, uint64_t *looked) {
+    pthread_t waiter;
+    struct ledger_reading before = read_window(window), after;
+    int looks_before = __atomic_load_n(&looks_made, __ATOMIC_RELAXED);
+    *looked = stood_for(charged);
+    choose_next_wait_alone();
+    CHECK(pthread_create(&waiter, NULL, take_once, NULL) == 0);
+    while (__atomic_load_n(&looks_made, __ATOMIC_RELAXED) == looks_before) {
+    }
+    diary_drop(&main_diary);
+    CHECK(pthread_join(waiter, NULL) == 0);
+    diary_take(&main_diary);
+    after = read_window(window);
+    *looked = stood_for(charged) - *looked;
+    uint64_t waited = after.sums.wait - before.sums.wait;
+    free(before.threads);
+    free(after.threads);
+    return waited;
+}
+
+/* Looks are close at first: one at the beginning of each wait makes them far apart. */
+__attribute__((unused)) static void test_the_beginning_of_a_wait_ends_with_it(void) {
+    struct ledger_window window;
+    struct charges_window charged;
+    char reason[100];
+    enum { FIRST = 200, SHORT_ONES = 200, TRIES = 1500 };
+    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(&window, true);
+    charges_open(&charged, clock_ticks());
+    int short_ones = 0;
+    for (int tries = 0; tries < TRIES && short_ones < SHORT_ONES; tries++) {
+        uint64_t looked, waited = wait_for_one_look(&window, &charged, &looked);
+        if (tries >= FIRST && waited < ticks_of(LOOK_BLIND_NS) / 2) {
+            short_ones++;
+            CHECK(looked <= waited);
+        }
+    }
+    CHECK(short_ones > 0);
     close_and_look_no_more(&window, &charged);
 }
 
@@ -1131,6 +1189,9 @@ int main(void) {
         test_a_long_wait_is_read_before_it_ends();
         test_a_knock_shares_the_looks_with_threads_that_wait();
         test_chosen_waits_stand_for_others_no_longer_than_they_do();
+#if !defined(__SANITIZE_THREAD__) /* no wait is short there */
+        test_the_beginning_of_a_wait_ends_with_it();
+#endif
         test_long_times_are_converted_to_ticks_and_back();
         test_a_release_leaves_errno_alone();
         test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before();
