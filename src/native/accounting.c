@@ -142,12 +142,11 @@ NEVER_INLINE static void released_as_asked(void) {
     self.usage = usage_now();
 }
 
-/* The thread has the GIL, and may have waited for it. If it asked while nothing was watched, what it saw
- * belongs to an earlier wait. */
+/* The thread has the GIL, and may have waited for it. */
 NEVER_INLINE static void acquire_otherwise(struct ledger_slot *slot) {
     uint64_t now = clock_ticks(), contended = slot->sums.contended;
     if (slot->state == LEDGER_NOT_REQUESTING) {
-        self.lookout = nothing_seen;
+        wait_began_unseen(now);
     }
     ledger_acquire(&ledger, slot, now);
     bool counts = slot->internal ? slot->last_wait != 0 : slot->sums.contended != contended;

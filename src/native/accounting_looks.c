@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "native/accounting_audit.h"
+#include "native/accounting_threads.h"
 #include "native/accounting_waits.h"
 #include "native/clock.h"
 #include "native/places.h"
@@ -372,11 +373,27 @@ void run_errands(void) {
     }
 }
 
+/* Whether it is known since when the calling thread waits. If it began before anything was watched, this is
+ * its first sign since. The mutex is held. */
+static bool wait_is_known(void) {
+    struct ledger_slot *slot = self.slot != NULL ? self.slot : own_slot();
+    if (slot == NULL || slot->wait_since != 0 || slot->internal) {
+        return slot != NULL && slot->wait_since != 0;
+    }
+    uint64_t now = clock_ticks();
+    ledger_request_unseen(&ledger, slot);
+    self.phase = PHASE_NONE;
+    wait_began_unseen(now);
+    wait_begins(mean_between_looks(false), slot->wait_since);
+    self.lookout.series = look_series_from(&looks.pacing, now, rate_of_looks());
+    return slot->wait_since != 0;
+}
+
 /* Called for every timed wait of the interpreter. */
 static int timedwait_hook(pthread_cond_t *condition, pthread_mutex_t *mutex,
                           const struct timespec *deadline) {
     if ((uintptr_t)mutex != __atomic_load_n(&hooks.base, __ATOMIC_RELAXED) || !looks.by_waiters ||
-        self.slot == NULL || self.slot->wait_since == 0) {
+        !wait_is_known()) {
         return hooks.timedwait(condition, mutex, deadline);
     }
     return wait_and_look(condition, mutex, deadline);

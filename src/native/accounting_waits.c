@@ -37,6 +37,15 @@ void wait_begins(uint64_t mean, uint64_t since) {
     self.lookout.own_stack_due = since + (few_wait() || beyond < after ? after : beyond);
 }
 
+void wait_began_unseen(uint64_t now) {
+    self.lookout = (struct lookout){.stage = LOOKOUT_LATER,
+                                    .chosen = {.beginning = 1, .rest = 1},
+                                    .beginning_until = now,
+                                    .chosen_until = now,
+                                    .first_holder = charges_nobody,
+                                    .own_stack_due = OWN_STACK_NEVER};
+}
+
 /* Whether the windows are to hear where the calling thread waited for so long, and how many ticks that stands
  * for of waits of which they do not. They hear it of all waits behind holds that are long in the mean, as
  * there are few of these. */

@@ -8,6 +8,10 @@
  * mean_between_looks. The mutex is held. */
 void wait_begins(uint64_t mean, uint64_t since);
 
+/* Nobody looked during the calling thread's wait before `now`: it began before anything was watched. The mutex
+ * is held. */
+void wait_began_unseen(uint64_t now);
+
 /* Whether it is time to read where the calling thread waits, as it is awake anyway. The mutex is held. */
 bool own_stack_is_due(uint64_t now);
 

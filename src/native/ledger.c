@@ -103,22 +103,21 @@ static uint64_t held_until(const struct ledger *ledger, uint64_t since) {
     return ledger->sums.held + going_on;
 }
 
-void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced) {
+static void begin_wait(struct ledger *ledger, struct ledger_slot *slot, enum ledger_state state,
+                       uint64_t since, uint64_t held_before) {
     if (slot->wait_since == 0 && !slot->internal) {
         ledger->waiting++;
     }
-    slot->held_at_request = forced ? slot->held_at_release : held_until(ledger, since);
+    slot->held_at_request = held_before;
     slot->wait_since = since;
-    slot->state = forced ? LEDGER_FORCED : LEDGER_WAITING;
+    slot->state = state;
     slot->turns_at_request = ledger->turns;
     slot->waits_for_internal = ledger->holder != NULL && ledger->holder->internal;
 }
 
-static void write_event(struct ledger *ledger, const struct ledger_slot *slot, unsigned flags,
-                        uint64_t from, uint64_t until) {
-    if (ledger->events != NULL) {
-        event_ring_add(ledger->events, slot->serial, flags, from, until);
-    }
+void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced) {
+    begin_wait(ledger, slot, forced ? LEDGER_FORCED : LEDGER_WAITING, since,
+               forced ? slot->held_at_release : held_until(ledger, since));
 }
 
 static const struct ledger_window *oldest_window(const struct ledger *ledger) {
@@ -129,15 +128,26 @@ static const struct ledger_window *oldest_window(const struct ledger *ledger) {
     return window;
 }
 
+void ledger_request_unseen(struct ledger *ledger, struct ledger_slot *slot) {
+    const struct ledger_window *oldest = oldest_window(ledger);
+    if (oldest != NULL) {
+        begin_wait(ledger, slot, LEDGER_WAITING, oldest->opened, oldest->base.held);
+    }
+}
+
+static void write_event(struct ledger *ledger, const struct ledger_slot *slot, unsigned flags,
+                        uint64_t from, uint64_t until) {
+    if (ledger->events != NULL) {
+        event_ring_add(ledger->events, slot->serial, flags, from, until);
+    }
+}
+
 void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
+    if (slot->state == LEDGER_NOT_REQUESTING) {
+        ledger_request_unseen(ledger, slot);
+    }
     enum ledger_state state = slot->state;
     uint64_t since = slot->wait_since, held_before = slot->held_at_request;
-    const struct ledger_window *oldest =
-        state == LEDGER_NOT_REQUESTING ? oldest_window(ledger) : NULL;
-    if (oldest != NULL) {
-        since = oldest->opened;
-        held_before = oldest->base.held;
-    }
     uint64_t waited = since != 0 ? clock_elapsed(since, now) : 0;
     forget_request(ledger, slot);
     slot->last_wait = waited;

@@ -194,6 +194,10 @@ static inline bool ledger_has_ended(const struct ledger_slot *slot) {
  * since its release. */
 void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced);
 
+/* The thread waits, and began before the oldest window opened: it counts from then on. Without a window
+ * nothing is done. */
+void ledger_request_unseen(struct ledger *ledger, struct ledger_slot *slot);
+
 /* The thread asks for the GIL and found it free. */
 static inline void ledger_ask(struct ledger_slot *slot) { slot->state = LEDGER_ASKING; }
 

@@ -138,6 +138,12 @@ static struct ledger_reading read_and_close(struct ledger_window *window) {
     return reading;
 }
 
+static struct ledger_sums sums_so_far(const struct ledger_window *window) {
+    struct ledger_reading reading = read_window(window);
+    free(reading.threads);
+    return reading.sums;
+}
+
 /* The diaries are the main thread's and those of the first workers. */
 #define CHECK_AND_FREE(reading, window, worker_count)                                              \
     do {                                                                                           \
@@ -679,7 +685,7 @@ static void choose_next_wait_alone(void) {
 static uint64_t wait_for_one_look(const struct ledger_window *window,
                                   const struct charges_window *charged, uint64_t *looked) {
     pthread_t waiter;
-    struct ledger_reading before = read_window(window), after;
+    uint64_t waited_before = sums_so_far(window).wait;
     int looks_before = __atomic_load_n(&looks_made, __ATOMIC_RELAXED);
     *looked = stood_for(charged);
     choose_next_wait_alone();
@@ -689,12 +695,8 @@ static uint64_t wait_for_one_look(const struct ledger_window *window,
     diary_drop(&main_diary);
     CHECK(pthread_join(waiter, NULL) == 0);
     diary_take(&main_diary);
-    after = read_window(window);
     *looked = stood_for(charged) - *looked;
-    uint64_t waited = after.sums.wait - before.sums.wait;
-    free(before.threads);
-    free(after.threads);
-    return waited;
+    return sums_so_far(window).wait - waited_before;
 }
 
 /* Looks are close at first: one at the beginning of each wait makes them far apart. */
@@ -716,6 +718,49 @@ __attribute__((unused)) static void test_the_beginning_of_a_wait_ends_with_it(vo
         }
     }
     CHECK(short_ones > 0);
+    close_and_look_no_more(&window, &charged);
+}
+
+/* Have a thread wait for so long before the window opens, and after. */
+static void wait_across_the_opening(struct ledger_window *window, struct charges_window *charged,
+                                    uint64_t nanoseconds) {
+    diary_begin_with_gil(&main_diary, &gil);
+    start(1, (const enum style[]){GOING_AWAY});
+    sleep_for(nanoseconds);
+    open_window(window, true);
+    charges_open(charged, window->opened);
+    sleep_for(nanoseconds);
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+    stop(1);
+}
+
+static void test_a_wait_that_began_unseen_is_looked_at_as_soon_as_it_shows(void) {
+    struct ledger_window window;
+    struct charges_window charged;
+    char reason[100];
+    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    wait_across_the_opening(&window, &charged, 50 * MILLISECOND);
+    struct ledger_reading reading = read_window(&window);
+    struct charges_reading charges = charges_of(&charged, &reading, 0);
+    CHECK(reading.sums.wait >= 50 * MILLISECOND);
+    CHECK(charges.blame.count == 1 && charges.victims.count != 0);
+    CHECK(charges.unlooked < reading.sums.wait / 2);
+    charges_free(&charges);
+    free(reading.threads);
+    close_and_look_no_more(&window, &charged);
+}
+
+/* The interpreter shows nothing of it before it ends. */
+static void test_a_wait_that_shows_as_it_ends_is_charged_to_nobody(void) {
+    struct ledger_window window;
+    struct charges_window charged;
+    char reason[100];
+    gil.patience = 900 * MILLISECOND;
+    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    wait_across_the_opening(&window, &charged, 50 * MILLISECOND);
+    gil.patience = TOY_GIL_PATIENCE;
+    CHECK(charged.threads.charged == 0);
+    CHECK(charged.threads.unseen > sums_so_far(&window).wait / 2);
     close_and_look_no_more(&window, &charged);
 }
 
@@ -1192,6 +1237,8 @@ int main(void) {
 #if !defined(__SANITIZE_THREAD__) /* no wait is short there */
         test_the_beginning_of_a_wait_ends_with_it();
 #endif
+        test_a_wait_that_began_unseen_is_looked_at_as_soon_as_it_shows();
+        test_a_wait_that_shows_as_it_ends_is_charged_to_nobody();
         test_long_times_are_converted_to_ticks_and_back();
         test_a_release_leaves_errno_alone();
         test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before();
