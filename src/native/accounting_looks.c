@@ -126,12 +126,12 @@ static int wait_at_most(pthread_cond_t *condition, pthread_mutex_t *mutex,
 
 static struct look_rate rate_of_looks(void) {
     const struct lookout *lookout = &self.lookout;
-    uint64_t mean = mean_of_own_looks(), least = ticks_of(LOOK_BLIND_NS);
+    uint64_t mean = mean_of_own_looks(), shortest = ticks_of(LOOK_BLIND_NS);
     if (lookout->stage == LOOKOUT_LATER) {
         return (struct look_rate){mean, 1};
     }
     mean /= lookout->chosen.rest;
-    return (struct look_rate){mean > least ? mean : least, lookout->chosen.rest};
+    return (struct look_rate){mean > shortest ? mean : shortest, lookout->chosen.rest};
 }
 
 /* How far ahead of now a look is made at once: a timer would wake no nearer to when it is due. */
