@@ -376,12 +376,12 @@ void run_errands(void) {
 /* Whether it is known since when the calling thread waits. If it began before anything was watched, this is
  * its first sign since. The mutex is held. */
 static bool wait_is_known(void) {
-    struct ledger_slot *slot = self.slot != NULL ? self.slot : own_slot();
+    struct ledger_slot *slot = self.slot != NULL || ledger.lost ? self.slot : own_slot();
     if (slot == NULL || slot->wait_since != 0 || slot->internal) {
         return slot != NULL && slot->wait_since != 0;
     }
     uint64_t now = clock_ticks();
-    ledger_request_unseen(&ledger, slot);
+    ledger_request_unseen(&ledger, slot, now);
     self.phase = PHASE_NONE;
     wait_began_unseen(now);
     wait_begins(mean_between_looks(false), slot->wait_since);

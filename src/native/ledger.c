@@ -111,13 +111,13 @@ static void begin_wait(struct ledger *ledger, struct ledger_slot *slot, enum led
     slot->held_at_request = held_before;
     slot->wait_since = since;
     slot->state = state;
-    slot->turns_at_request = ledger->turns;
-    slot->waits_for_internal = ledger->holder != NULL && ledger->holder->internal;
 }
 
 void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced) {
     begin_wait(ledger, slot, forced ? LEDGER_FORCED : LEDGER_WAITING, since,
                forced ? slot->held_at_release : held_until(ledger, since));
+    slot->turns_at_request = ledger->turns;
+    slot->waits_for_internal = ledger->holder != NULL && ledger->holder->internal;
 }
 
 static const struct ledger_window *oldest_window(const struct ledger *ledger) {
@@ -128,11 +128,15 @@ static const struct ledger_window *oldest_window(const struct ledger *ledger) {
     return window;
 }
 
-void ledger_request_unseen(struct ledger *ledger, struct ledger_slot *slot) {
+void ledger_request_unseen(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
     const struct ledger_window *oldest = oldest_window(ledger);
-    if (oldest != NULL) {
-        begin_wait(ledger, slot, LEDGER_WAITING, oldest->opened, oldest->base.held);
+    if (oldest == NULL) {
+        return;
     }
+    begin_wait(ledger, slot, LEDGER_WAITING, oldest->opened, oldest->base.held);
+    slot->turns_at_request = 0;
+    slot->waits_for_internal = false;
+    slot->unseen_until = now;
 }
 
 static void write_event(struct ledger *ledger, const struct ledger_slot *slot, unsigned flags,
@@ -144,7 +148,7 @@ static void write_event(struct ledger *ledger, const struct ledger_slot *slot, u
 
 void ledger_acquire_otherwise(struct ledger *ledger, struct ledger_slot *slot, uint64_t now) {
     if (slot->state == LEDGER_NOT_REQUESTING) {
-        ledger_request_unseen(ledger, slot);
+        ledger_request_unseen(ledger, slot, now);
     }
     enum ledger_state state = slot->state;
     uint64_t since = slot->wait_since, held_before = slot->held_at_request;
@@ -268,10 +272,16 @@ static uint64_t maximum_since(const struct ledger *ledger, const struct ledger_w
     return maximum;
 }
 
+/* Since when the thread waits, as far as it shows by then; 0: it does not. */
+static uint64_t waits_since(const struct ledger_slot *slot, uint64_t now) {
+    return slot->unseen_until < now ? slot->wait_since : 0;
+}
+
 /* The part of a wait in progress that lies in the window. */
 static uint64_t pending_in(const struct ledger_window *window, const struct ledger_slot *slot,
                            uint64_t now) {
-    return slot->wait_since != 0 ? clock_elapsed(later_of(slot->wait_since, window), now) : 0;
+    uint64_t since = waits_since(slot, now);
+    return since != 0 ? clock_elapsed(later_of(since, window), now) : 0;
 }
 
 /* The hand-over in that part. The holder has held the GIL up to now. */
@@ -370,7 +380,7 @@ size_t ledger_unfinished(const struct ledger *ledger, uint64_t now, struct event
     size_t count = 0;
     for (const struct ledger_slot *slot = ledger->oldest; slot != NULL; slot = slot->next) {
         bool holds = slot == ledger->holder;
-        uint64_t since = holds ? ledger->held_since : slot->wait_since;
+        uint64_t since = holds ? ledger->held_since : waits_since(slot, now);
         if (since == 0 || since >= now) {
             continue;
         }

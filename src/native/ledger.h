@@ -61,7 +61,8 @@ struct ledger_slot {
     struct ledger_sums sums;
     uint64_t max_wait;         /* since the newest window opened */
     uint64_t wait_since;       /* ticks; 0: not waiting */
-    uint64_t turns_at_request; /* the ledger's `turns` then */
+    uint64_t turns_at_request; /* the ledger's `turns` then; 0: not known */
+    uint64_t unseen_until;     /* ticks; of its latest wait that began unseen */
     uint64_t held_at_request,
         held_at_release;               /* the ledger's `sums.held` as its wait began, and as it
                                                   last released */
@@ -194,9 +195,9 @@ static inline bool ledger_has_ended(const struct ledger_slot *slot) {
  * since its release. */
 void ledger_request(struct ledger *ledger, struct ledger_slot *slot, uint64_t since, bool forced);
 
-/* The thread waits, and began before the oldest window opened: it counts from then on. Without a window
- * nothing is done. */
-void ledger_request_unseen(struct ledger *ledger, struct ledger_slot *slot);
+/* It shows now that the thread waits. It began before the oldest window opened: the wait counts from then on,
+ * in readings as of later than now. Without a window nothing is done. */
+void ledger_request_unseen(struct ledger *ledger, struct ledger_slot *slot, uint64_t now);
 
 /* The thread asks for the GIL and found it free. */
 static inline void ledger_ask(struct ledger_slot *slot) { slot->state = LEDGER_ASKING; }

@@ -349,6 +349,38 @@ static void test_a_wait_that_nobody_saw_begin_counts_from_the_first_opening(void
 }
 
 /* A thread whose slot is younger than a window has no entry there. */
+static void test_a_wait_that_shows_late_counts_from_the_first_opening_once_it_shows(void) {
+    struct event events[2];
+    start_anew();
+    struct ledger_slot *main_thread = thread(MAIN), *worker = thread(WORKER);
+    open_window(&window, main_thread, 100);
+    ledger_request_unseen(&book, worker, 110);
+    for (uint64_t now = 110; now <= 111; now++) {
+        look(&window, now);
+        CHECK_EQUAL(reading.sums.wait, now == 110 ? 0 : 11);
+        CHECK_EQUAL(ledger_unfinished(&book, now, events, 2), now == 110 ? 1 : 2);
+    }
+    CHECK(events[1].from == 100 && events[1].until == 111);
+    leave(main_thread, 115);
+    get(worker, 116);
+    look_and_close(&window, 120);
+    CHECK_SUMS(part_of(WORKER), 4, 16, 1, 1);
+}
+
+static void test_a_wait_that_shows_while_a_knocker_has_the_gil_began_before(void) {
+    start_anew();
+    struct ledger_slot *main_thread = thread(MAIN), *worker = thread(WORKER), *knock = knocker();
+    open_window(&window, main_thread, 100);
+    ask(knock, 101);
+    leave(main_thread, 110);
+    get(knock, 111);
+    ledger_request_unseen(&book, worker, 112);
+    leave(knock, 113);
+    get(worker, 114);
+    look_and_close(&window, 120);
+    CHECK_SUMS(part_of(WORKER), 6, 14, 1, 1);
+}
+
 static void test_a_thread_first_seen_after_an_opening_waits_in_the_window_at_most(void) {
     start_anew();
     struct ledger_slot *main_thread = thread(MAIN);
@@ -1012,6 +1044,8 @@ int main(void) {
     test_what_begins_after_a_moment_does_not_go_on_at_it();
     test_a_wait_told_of_late_counts_from_the_opening();
     test_a_wait_that_nobody_saw_begin_counts_from_the_first_opening();
+    test_a_wait_that_shows_late_counts_from_the_first_opening_once_it_shows();
+    test_a_wait_that_shows_while_a_knocker_has_the_gil_began_before();
     test_a_thread_first_seen_after_an_opening_waits_in_the_window_at_most();
     test_a_new_first_window_knows_nothing_of_former_ones();
     test_a_window_without_threads_has_the_same_sums();
