@@ -28,6 +28,9 @@
  * The wait on the condition variable happens inside the C library, which does not come through
  * here, so nothing but these outer calls is seen.
  *
+ * A thread that waits already as the first window opens was not seen asking. It shows when its own deadline
+ * passes, or when it has the GIL, and has waited since the opening then.
+ *
  * A thread that releases on request and wants the GIL straight back (the eval loop) waits since
  * that release. One that goes off to work without the GIL does not, though it may have been asked
  * to drop it as well. They differ in what they do next: the first asks again without having slept
