@@ -373,20 +373,24 @@ void run_errands(void) {
     }
 }
 
-/* Whether it is known since when the calling thread waits. If it began before anything was watched, this is
- * its first sign since. The mutex is held. */
-static bool wait_is_known(void) {
-    struct ledger_slot *slot = self.slot != NULL || ledger.lost ? self.slot : own_slot();
-    if (slot == NULL || slot->wait_since != 0 || slot->internal) {
-        return slot != NULL && slot->wait_since != 0;
-    }
+/* The calling thread waits since before anything was watched, and this is its first sign since. The mutex is
+ * held. */
+static void begin_unseen_wait(struct ledger_slot *slot) {
     uint64_t now = clock_ticks();
     ledger_request_unseen(&ledger, slot, now);
     self.phase = PHASE_NONE;
     wait_began_unseen(now);
     wait_begins(mean_between_looks(false), slot->wait_since);
     self.lookout.series = look_series_from(&looks.pacing, now, rate_of_looks());
-    return slot->wait_since != 0;
+}
+
+/* Whether it is known since when the calling thread waits. The mutex is held. */
+static bool wait_is_known(void) {
+    struct ledger_slot *slot = self.slot != NULL || ledger.lost ? self.slot : own_slot();
+    if (slot != NULL && slot->wait_since == 0 && !slot->internal) {
+        begin_unseen_wait(slot);
+    }
+    return slot != NULL && slot->wait_since != 0;
 }
 
 /* Called for every timed wait of the interpreter. */
