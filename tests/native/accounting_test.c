@@ -493,6 +493,18 @@ static const struct accounting_reader reader = {.aim = aim,
                                                 .here = look_at_self,
                                                 .collecting = &collecting};
 
+static void have_waiters_look(void) {
+    char reason[100];
+    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+}
+
+static void open_and_look(struct ledger_window *window, struct charges_window *charged) {
+    have_waiters_look();
+    diary_begin_with_gil(&main_diary, &gil);
+    open_window(window, true);
+    charges_open(charged, clock_ticks());
+}
+
 static void close_and_look_no_more(struct ledger_window *window, struct charges_window *charged) {
     charges_close(charged);
     struct ledger_reading reading = read_and_close(window);
@@ -541,11 +553,7 @@ static void test_a_long_wait_is_read_before_it_ends(void) {
     struct ledger_window window;
     struct charges_window charged;
     struct charges_reading charges;
-    char reason[100];
-    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
-    diary_begin_with_gil(&main_diary, &gil);
-    open_window(&window, true);
-    charges_open(&charged, clock_ticks());
+    open_and_look(&window, &charged);
     int read_before = __atomic_load_n(&own_stacks_read, __ATOMIC_RELAXED);
     read_with_gil = 0;
     start(2, (const enum style[]){GOING_AWAY, GOING_AWAY});
@@ -589,9 +597,7 @@ static int looks_of_a_knock_beside(size_t waiting) {
     struct ledger_window window;
     struct charges_window charged;
     pthread_t knocker;
-    diary_begin_with_gil(&main_diary, &gil);
-    open_window(&window, true);
-    charges_open(&charged, clock_ticks());
+    open_and_look(&window, &charged);
     start(waiting, (const enum style[WORKERS]){GOING_AWAY, GOING_AWAY, GOING_AWAY, GOING_AWAY});
     sleep_for(20 * MILLISECOND);
     __atomic_store_n(&looks_of_knock, 0, __ATOMIC_RELAXED);
@@ -609,16 +615,9 @@ static int looks_of_a_knock_beside(size_t waiting) {
 
 /* Looks at random moments scatter, and on a busy machine timers are late, so that a look stands for many. */
 static void test_a_knock_shares_the_looks_with_threads_that_wait(void) {
-    char reason[100];
     bool shared = false;
     for (int tries = 0; tries < 5 && !shared; tries++) {
-        int alone, beside;
-        CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) ==
-              0);
-        alone = looks_of_a_knock_beside(0);
-        CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) ==
-              0);
-        beside = looks_of_a_knock_beside(WORKERS);
+        int alone = looks_of_a_knock_beside(0), beside = looks_of_a_knock_beside(WORKERS);
         shared = 3 * alone > 4 * beside;
     }
     CHECK(shared);
@@ -628,16 +627,14 @@ static uint64_t stood_for(const struct charges_window *charged) {
     return charged->threads.charged + charged->threads.unseen;
 }
 
-enum { ONE_OF = 16 };
-
 /* Have the next wait be the one of so many whose rest is looked at. */
-static void choose_next_wait(void) {
+static void choose_next_wait(uint32_t one_of) {
     pthread_mutex_lock(&gil.mutex);
     looks.pacing.begun = clock_ticks() + ticks_of(1000 * MILLISECOND);
     looks.pacing.before = looks.pacing.usual_wait = 0;
-    for (struct look_choice choice = {0, 0}; choice.rest != ONE_OF; looks.pacing.random++) {
+    for (struct look_choice choice = {0, 0}; choice.rest != one_of; looks.pacing.random++) {
         struct look_pacing pacing = looks.pacing;
-        pacing.asked = looks.pacing.asked = ONE_OF - 1;
+        pacing.asked = looks.pacing.asked = one_of - 1;
         choice = look_pacing_choose(&pacing, MILLISECOND, 0);
     }
     looks.pacing.random--;
@@ -647,15 +644,12 @@ static void choose_next_wait(void) {
 /* Where the interpreter waits for long until it asks the holder to let go, the waits that were not chosen are
  * looked at long before: those that were stand for them until then only. */
 static void test_chosen_waits_stand_for_others_no_longer_than_they_do(void) {
+    enum { ONE_OF = 16 };
     struct ledger_window window;
     struct charges_window charged;
-    char reason[100];
     gil.patience = 900 * MILLISECOND;
-    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
-    diary_begin_with_gil(&main_diary, &gil);
-    open_window(&window, true);
-    charges_open(&charged, clock_ticks());
-    choose_next_wait();
+    open_and_look(&window, &charged);
+    choose_next_wait(ONE_OF);
     int read_before = __atomic_load_n(&own_stacks_read, __ATOMIC_RELAXED);
     start(1, (const enum style[]){GOING_AWAY});
     while (__atomic_load_n(&own_stacks_read, __ATOMIC_RELAXED) == read_before) {
@@ -672,15 +666,6 @@ static void test_chosen_waits_stand_for_others_no_longer_than_they_do(void) {
     close_and_look_no_more(&window, &charged);
 }
 
-/* Have the next wait be looked at as if it were the only one. */
-static void choose_next_wait_alone(void) {
-    pthread_mutex_lock(&gil.mutex);
-    looks.pacing.begun = clock_ticks() + ticks_of(1000 * MILLISECOND);
-    looks.pacing.before = looks.pacing.asked = 0;
-    looks.pacing.usual_wait = 0;
-    pthread_mutex_unlock(&gil.mutex);
-}
-
 /* Have a thread wait until it has looked. Returns how long it waited, and for how long its looks stand. */
 static uint64_t wait_for_one_look(const struct ledger_window *window,
                                   const struct charges_window *charged, uint64_t *looked) {
@@ -688,7 +673,7 @@ static uint64_t wait_for_one_look(const struct ledger_window *window,
     uint64_t waited_before = sums_so_far(window).wait;
     int looks_before = __atomic_load_n(&looks_made, __ATOMIC_RELAXED);
     *looked = stood_for(charged);
-    choose_next_wait_alone();
+    choose_next_wait(1);
     CHECK(pthread_create(&waiter, NULL, take_once, NULL) == 0);
     while (__atomic_load_n(&looks_made, __ATOMIC_RELAXED) == looks_before) {
     }
@@ -703,12 +688,8 @@ static uint64_t wait_for_one_look(const struct ledger_window *window,
 __attribute__((unused)) static void test_the_beginning_of_a_wait_ends_with_it(void) {
     struct ledger_window window;
     struct charges_window charged;
-    char reason[100];
     enum { FIRST = 200, SHORT_ONES = 200, TRIES = 1500 };
-    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
-    diary_begin_with_gil(&main_diary, &gil);
-    open_window(&window, true);
-    charges_open(&charged, clock_ticks());
+    open_and_look(&window, &charged);
     int short_ones = 0;
     for (int tries = 0; tries < TRIES && short_ones < SHORT_ONES; tries++) {
         uint64_t looked, waited = wait_for_one_look(&window, &charged, &looked);
@@ -737,8 +718,7 @@ static void wait_across_the_opening(struct ledger_window *window, struct charges
 static void test_a_wait_that_began_unseen_is_looked_at_as_soon_as_it_shows(void) {
     struct ledger_window window;
     struct charges_window charged;
-    char reason[100];
-    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    have_waiters_look();
     wait_across_the_opening(&window, &charged, 50 * MILLISECOND);
     struct ledger_reading reading = read_window(&window);
     struct charges_reading charges = charges_of(&charged, &reading, 0);
@@ -754,9 +734,8 @@ static void test_a_wait_that_began_unseen_is_looked_at_as_soon_as_it_shows(void)
 static void test_a_wait_that_shows_as_it_ends_is_charged_to_nobody(void) {
     struct ledger_window window;
     struct charges_window charged;
-    char reason[100];
     gil.patience = 900 * MILLISECOND;
-    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    have_waiters_look();
     wait_across_the_opening(&window, &charged, 50 * MILLISECOND);
     gil.patience = TOY_GIL_PATIENCE;
     CHECK(charged.threads.charged == 0);
@@ -835,9 +814,8 @@ static void test_a_knock_that_asked_unwatched_shows_nothing_of_the_one_before(vo
     struct charges_window charged;
     struct ledger_reading reading;
     struct charges_reading charges;
-    char reason[100];
     pthread_t knocker;
-    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    have_waiters_look();
     diary_begin_with_gil(&main_diary, &gil);
     stopping = 0;
     for (size_t seen = 2; seen-- > 0;) {
@@ -880,8 +858,7 @@ static uint64_t audited_holds_of_keeper(const struct charges_reading *charges) {
 static void test_holds_are_told_of_that_go_on_after_their_thread_was_asked(void) {
     struct ledger_window window;
     struct charges_window charged;
-    char reason[100];
-    CHECK(accounting_look(&reader, true, (const void *)toy_gil_take, reason, sizeof reason) == 0);
+    have_waiters_look();
     open_window(&window, true);
     charges_open(&charged, clock_ticks());
     accounting_audit(true);

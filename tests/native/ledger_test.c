@@ -348,7 +348,6 @@ static void test_a_wait_that_nobody_saw_begin_counts_from_the_first_opening(void
     CHECK_EQUAL(part_of(WORKER)->max_wait, 71);
 }
 
-/* A thread whose slot is younger than a window has no entry there. */
 static void test_a_wait_that_shows_late_counts_from_the_first_opening_once_it_shows(void) {
     struct event events[2];
     start_anew();
@@ -381,6 +380,7 @@ static void test_a_wait_that_shows_while_a_knocker_has_the_gil_began_before(void
     CHECK_SUMS(part_of(WORKER), 6, 14, 1, 1);
 }
 
+/* A thread whose slot is younger than a window has no entry there. */
 static void test_a_thread_first_seen_after_an_opening_waits_in_the_window_at_most(void) {
     start_anew();
     struct ledger_slot *main_thread = thread(MAIN);
