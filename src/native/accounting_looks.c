@@ -261,6 +261,28 @@ static uint64_t own_stack_in(uint64_t now, const struct timespec *deadline) {
     return comes_due ? (uint64_t)most : UINT64_MAX;
 }
 
+/* The calling thread waits since before the first of the open windows, and this is its first sign since. The
+ * mutex is held. */
+static void begin_unseen_wait(struct ledger_slot *slot) {
+    uint64_t now = clock_ticks();
+    ledger_request_unseen(&ledger, slot, now);
+    self.phase = PHASE_NONE;
+    wait_began_unseen(now);
+    wait_begins(mean_between_looks(false), slot->wait_since);
+    self.lookout.series = look_series_from(&looks.pacing, now, rate_of_looks());
+}
+
+/* See to it that it is known since when the calling thread waits. Returns false if it is not. The mutex is
+ * held. */
+static bool know_wait(void) {
+    struct ledger_slot *slot = self.slot != NULL || ledger.lost ? self.slot : own_slot();
+    bool is_watched = ledger.newest != NULL;
+    if (slot != NULL && slot->wait_since == 0 && !slot->internal && is_watched) {
+        begin_unseen_wait(slot);
+    }
+    return slot != NULL && slot->wait_since != 0;
+}
+
 /* Wait as the caller asks for, and look meanwhile. The mutex is held. */
 NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t *mutex,
                                       const struct timespec *deadline) {
@@ -272,6 +294,7 @@ NEVER_INLINE static int wait_and_look(pthread_cond_t *condition, pthread_mutex_t
         return 0;
     }
     for (;;) {
+        know_wait(); /* all windows may have closed, and others opened, while the mutex was let go */
         uint64_t now = clock_ticks();
         bool look_is_due = lookout->series.due <= now + reach_of_looks();
         if (look_is_due || own_stack_is_due(now)) {
@@ -373,31 +396,11 @@ void run_errands(void) {
     }
 }
 
-/* The calling thread waits since before anything was watched, and this is its first sign since. The mutex is
- * held. */
-static void begin_unseen_wait(struct ledger_slot *slot) {
-    uint64_t now = clock_ticks();
-    ledger_request_unseen(&ledger, slot, now);
-    self.phase = PHASE_NONE;
-    wait_began_unseen(now);
-    wait_begins(mean_between_looks(false), slot->wait_since);
-    self.lookout.series = look_series_from(&looks.pacing, now, rate_of_looks());
-}
-
-/* Whether it is known since when the calling thread waits. The mutex is held. */
-static bool wait_is_known(void) {
-    struct ledger_slot *slot = self.slot != NULL || ledger.lost ? self.slot : own_slot();
-    if (slot != NULL && slot->wait_since == 0 && !slot->internal) {
-        begin_unseen_wait(slot);
-    }
-    return slot != NULL && slot->wait_since != 0;
-}
-
 /* Called for every timed wait of the interpreter. */
 static int timedwait_hook(pthread_cond_t *condition, pthread_mutex_t *mutex,
                           const struct timespec *deadline) {
     if ((uintptr_t)mutex != __atomic_load_n(&hooks.base, __ATOMIC_RELAXED) || !looks.by_waiters ||
-        !wait_is_known()) {
+        !know_wait()) {
         return hooks.timedwait(condition, mutex, deadline);
     }
     return wait_and_look(condition, mutex, deadline);

@@ -141,8 +141,8 @@ void tell_wait(void) {
         .waiter = somebody(slot),
         .holder = self.wait.holder,
     };
-    bool was_chosen = lookout->stage != LOOKOUT_NEW;
-    wait.first_until = was_chosen
+    bool looked = lookout->stage != LOOKOUT_NEW;
+    wait.first_until = looked
                            ? least(wait.now, least(lookout->beginning_until, lookout->chosen_until))
                            : wait.since;
     /* The longest wait is told, too, where nobody looks and there may be no reader. */

@@ -730,6 +730,27 @@ static void test_a_wait_that_began_unseen_is_looked_at_as_soon_as_it_shows(void)
     close_and_look_no_more(&window, &charged);
 }
 
+/* The thread that waits looks on from one window, which was the only one, to the next. */
+static void test_a_wait_from_one_first_window_to_the_next_is_not_charged_twice(void) {
+    struct ledger_window window;
+    struct charges_window charged;
+    gil.patience = 900 * MILLISECOND;
+    open_and_look(&window, &charged);
+    start(1, (const enum style[]){GOING_AWAY});
+    sleep_for(50 * MILLISECOND);
+    charges_close(&charged);
+    accounting_close(&window);
+    open_window(&window, true);
+    charges_open(&charged, window.opened);
+    sleep_for(50 * MILLISECOND);
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+    stop(1);
+    gil.patience = TOY_GIL_PATIENCE;
+    CHECK(charged.threads.charged != 0);
+    CHECK(charged.threads.unseen < sums_so_far(&window).wait / 2);
+    close_and_look_no_more(&window, &charged);
+}
+
 /* The interpreter shows nothing of it before it ends. */
 static void test_a_wait_that_shows_as_it_ends_is_charged_to_nobody(void) {
     struct ledger_window window;
@@ -1215,6 +1236,7 @@ int main(void) {
         test_the_beginning_of_a_wait_ends_with_it();
 #endif
         test_a_wait_that_began_unseen_is_looked_at_as_soon_as_it_shows();
+        test_a_wait_from_one_first_window_to_the_next_is_not_charged_twice();
         test_a_wait_that_shows_as_it_ends_is_charged_to_nobody();
         test_long_times_are_converted_to_ticks_and_back();
         test_a_release_leaves_errno_alone();
